@@ -1,0 +1,2 @@
+//! Begin.
+fn main() {}

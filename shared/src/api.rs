@@ -1,0 +1,158 @@
+//! The panel API's bodies (docs/panel-api.md). Times are RFC 3339 UTC text; `connection` and `ticket` are always text.
+
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
+/// A way to Jump to a machine. The names are the API's; the settings' switches are `allow_` + the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
+pub enum JumpMethod {
+    /// Jump Client ("pinned client" in the seed guides).
+    JumpClient,
+    /// Push and start on the agent's own network.
+    LocalPush,
+    /// Push and start through a Jumpoint.
+    RemotePush,
+    /// Remote Desktop Protocol through a Jumpoint.
+    Rdp,
+    /// Shell Jump (SSH or Telnet) through a Jumpoint.
+    ShellJump,
+}
+
+impl JumpMethod {
+    /// In the order in which the panel offers them.
+    pub const ALL: [Self; 5] = [Self::JumpClient, Self::LocalPush, Self::RemotePush, Self::Rdp, Self::ShellJump];
+
+    /// The API's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::JumpClient => "jump_client",
+            Self::LocalPush => "local_push",
+            Self::RemotePush => "remote_push",
+            Self::Rdp => "rdp",
+            Self::ShellJump => "shell_jump",
+        }
+    }
+
+    /// The method of that API name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name() == name)
+    }
+
+    /// Whether the appliance reaches the target through a Jumpoint, so that one must be configured (Zendesk seed guide, "Configure the App").
+    pub const fn needs_jumpoint(self) -> bool {
+        matches!(self, Self::RemotePush | Self::Rdp | Self::ShellJump)
+    }
+}
+
+/// An issue a customer can choose, as `code=Name` in the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub struct Issue {
+    /// The issue's code name on the appliance.
+    pub code_name: String,
+    /// What people read.
+    pub title: String,
+}
+
+/// `GET /api/v1/panel`, less the texts (a map from name to text, added by the server).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub struct PanelModel {
+    /// The connection's name.
+    pub connection: String,
+    /// The ticket's id.
+    pub ticket: String,
+    /// Allowed Jump methods, in the order of [`JumpMethod::ALL`].
+    pub methods: Vec<JumpMethod>,
+    /// Jumpoints to choose from; the first is preselected.
+    pub jumpoints: Vec<String>,
+    /// Issues to choose from for a chat link; none: no chat link.
+    pub issues: Vec<Issue>,
+    /// The machine of this ticket, from the configured ticket field.
+    pub target: Option<String>,
+    /// The language of the texts.
+    pub locale: String,
+}
+
+/// Answer of `POST /api/v1/sessions/key`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub struct SessionKey {
+    /// Seven characters, read out on the phone.
+    pub short_key: String,
+    /// The link that starts the session.
+    pub key_url: String,
+    /// Subject of an invitation.
+    pub mail_subject: String,
+    /// Text of an invitation; holds the link.
+    pub mail_body: String,
+    /// RFC 3339 UTC; absent where an old appliance does not tell.
+    pub expires_at: Option<String>,
+}
+
+/// Body of `POST /api/v1/sessions/jump`, less the ticket reference. Which fields a method takes: `client_script`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub struct JumpRequest {
+    /// How.
+    pub method: JumpMethod,
+    /// Host name, address or, for a Jump Client, search text.
+    pub target: String,
+    /// Jumpoint name; one of the panel's.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub jumpoint: Option<String>,
+    /// RDP and Shell Jump.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub username: Option<String>,
+    /// Shell Jump; 1 to 65535, default 22.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub port: Option<u16>,
+    /// Shell Jump: `ssh` or `telnet`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub protocol: Option<String>,
+    /// Shell Jump: `xterm` or `vt100`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub terminal: Option<String>,
+    /// RDP: `low`, `performance`, `performance_quality` or `quality`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub quality: Option<String>,
+    /// RDP: `primary_display`, `all_displays` or `<width>x<height>`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub display_size: Option<String>,
+    /// RDP: connect to the console session.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub console: Option<bool>,
+}
+
+/// Where a support session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
+pub enum SessionState {
+    /// The customer is there, no representative yet.
+    Waiting,
+    /// A representative is in it.
+    Active,
+    /// Over; its record is not on the ticket yet.
+    Ended,
+    /// Its record stands on the ticket.
+    Recorded,
+}
+
+/// A support session of a ticket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub struct LiveSession {
+    /// The appliance's id of the session, 32 hexadecimal characters.
+    pub lsid: String,
+    /// Where it stands.
+    pub state: SessionState,
+    /// Display name of the primary representative.
+    pub representative: Option<String>,
+    /// Name of the primary customer.
+    pub customer: Option<String>,
+    /// RFC 3339 UTC.
+    pub started_at: Option<String>,
+    /// RFC 3339 UTC.
+    pub ended_at: Option<String>,
+}

@@ -1,0 +1,26 @@
+//! Every path of the outside contract, once. The router, the pages, the panel and the tests use these.
+
+/// Zendesk posts the signed token here; the answer is the sidebar page.
+pub const ZENDESK_SIDEBAR: &str = "/zendesk/sidebar";
+/// Built panel files under hashed, immutable names; followed by `/{file}`.
+pub const ASSETS: &str = "/assets";
+/// Outbound events of the appliance: the vendor middleware's exact path, so that servers can be swapped.
+pub const APPLIANCE_EVENTS: &str = "/ERSPost";
+/// A customer's signed chat link; followed by `/{token}`.
+pub const CHAT_LINK: &str = "/c";
+/// The panel's model: methods allowed, Jumpoints, issues, prefilled target, texts.
+pub const PANEL: &str = "/api/v1/panel";
+/// Makes a session key.
+pub const SESSION_KEY: &str = "/api/v1/sessions/key";
+/// Makes the client-script URL of a Jump.
+pub const JUMP: &str = "/api/v1/sessions/jump";
+/// Makes a chat link.
+pub const SESSION_CHAT_LINK: &str = "/api/v1/sessions/chat-link";
+/// Support sessions of a ticket; server-sent events with `Accept: text/event-stream`.
+pub const SESSIONS: &str = "/api/v1/sessions";
+/// The process runs.
+pub const HEALTHZ: &str = "/healthz";
+/// The process can do its work: database reachable, workers running.
+pub const READYZ: &str = "/readyz";
+/// The OpenAPI description of the public listener.
+pub const OPENAPI: &str = "/openapi.json";

@@ -1,2 +1,8 @@
-//! Begin.
-fn main() {}
+//! The `deskbridge` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    deskbridge::install_crypto();
+    deskbridge::cli::main()
+}

@@ -5,7 +5,11 @@ use serde::{Deserialize, Serialize};
 
 /// A way to Jump to a machine. The names are the API's; the settings' switches are `allow_` + the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(Serialize, Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum JumpMethod {
     /// Jump Client ("pinned client" in the seed guides).
     JumpClient,
@@ -21,7 +25,13 @@ pub enum JumpMethod {
 
 impl JumpMethod {
     /// In the order in which the panel offers them.
-    pub const ALL: [Self; 5] = [Self::JumpClient, Self::LocalPush, Self::RemotePush, Self::Rdp, Self::ShellJump];
+    pub const ALL: [Self; 5] = [
+        Self::JumpClient,
+        Self::LocalPush,
+        Self::RemotePush,
+        Self::Rdp,
+        Self::ShellJump,
+    ];
 
     /// The API's name.
     pub const fn name(self) -> &'static str {
@@ -125,9 +135,57 @@ pub struct JumpRequest {
     pub console: Option<bool>,
 }
 
+impl JumpRequest {
+    /// A Jump with every option left to the appliance.
+    pub fn new(method: JumpMethod, target: impl Into<String>) -> Self {
+        Self {
+            method,
+            target: target.into(),
+            jumpoint: None,
+            username: None,
+            port: None,
+            protocol: None,
+            terminal: None,
+            quality: None,
+            display_size: None,
+            console: None,
+        }
+    }
+}
+
+/// Answer of `POST /api/v1/sessions/jump`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub struct JumpLaunch {
+    /// The client-script URL; opened by the agent's browser.
+    pub launch_url: String,
+}
+
+/// Answer of `POST /api/v1/sessions/chat-link`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub struct ChatLink {
+    /// The signed link for the customer.
+    pub url: String,
+    /// RFC 3339 UTC.
+    pub expires_at: Option<String>,
+}
+
+/// Answer of `GET /api/v1/sessions`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub struct SessionList {
+    /// The ticket's support sessions, the latest first.
+    pub sessions: Vec<LiveSession>,
+}
+
 /// Where a support session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(Serialize, Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum SessionState {
     /// The customer is there, no representative yet.
     Waiting,
@@ -137,6 +195,26 @@ pub enum SessionState {
     Ended,
     /// Its record stands on the ticket.
     Recorded,
+}
+
+impl SessionState {
+    /// In the order a session goes through them.
+    pub const ALL: [Self; 4] = [Self::Waiting, Self::Active, Self::Ended, Self::Recorded];
+
+    /// The API's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Active => "active",
+            Self::Ended => "ended",
+            Self::Recorded => "recorded",
+        }
+    }
+
+    /// The state of that API name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
 }
 
 /// A support session of a ticket.

@@ -4,4 +4,7 @@
 //! (they would multiply the panel's size, stack.md 8).
 
 pub mod api;
+pub mod client_script;
+pub mod panel;
+pub mod percent;
 pub mod routes;

@@ -1,1 +1,15 @@
-//! Begin.
+//! What the tests, benches and the demo stand on: simulated outside systems, and a harness that runs the real server,
+//! a real database and a real browser.
+//!
+//! Must not link the server: it is tested from outside, as a process.
+
+pub mod appliance;
+pub mod browser;
+pub mod logs;
+pub mod ports;
+pub mod postgres;
+pub mod processes;
+pub mod scene;
+pub mod server;
+pub mod tls;
+pub mod zendesk;

@@ -1,0 +1,585 @@
+//! The Command API (beyondtrust.md B): session keys, attributes, teams, "who is logged in", "does it work".
+//!
+//! Must not decide who may do what: the doors and use cases have done that before a command is sent.
+
+use super::transport::{Endpoint, Form};
+use super::{ApplianceClient, Element, Error};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// A custom field's value (beyondtrust.md A.2).
+const MAX_FIELD_CHARACTERS: usize = 1024;
+/// All custom fields together, the external key included (beyondtrust.md A.2).
+const MAX_FIELDS_BYTES: usize = 10 * 1024;
+/// (beyondtrust.md B.6)
+const MAX_CODE_NAME_CHARACTERS: usize = 64;
+/// The vendor asks to cache teams and logged-in representatives (beyondtrust.md B.1).
+const CACHE_LIFETIME: Duration = Duration::from_secs(60);
+
+/// Answer of `get_api_info`: proves token, clock and permissions in one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiInfo {
+    /// Such as `1.22.2`.
+    pub api_version: String,
+    /// The site's name.
+    pub company_name: Option<String>,
+    /// The appliance's clock; the right one to base polling on (beyondtrust.md B.5).
+    pub timestamp: Option<i64>,
+    /// Permission name (`perm_command`, `perm_reporting_support`, …) and value (`full_access`, `read_only`, `deny`, `0`, `1`).
+    pub permissions: BTreeMap<String, String>,
+}
+
+impl ApiInfo {
+    /// Whether commands that change something are allowed. `None`: the appliance does not tell (16.1 and earlier).
+    pub fn may_command(&self) -> Option<bool> {
+        self.permissions.get("perm_command").map(|value| value == "full_access")
+    }
+
+    /// Whether support session reports may be read. `None`: the appliance does not tell.
+    pub fn may_report_sessions(&self) -> Option<bool> {
+        self.permissions.get("perm_reporting_support").map(|value| !matches!(value.as_str(), "0" | "" | "deny" | "false"))
+    }
+
+    fn read(root: &Element) -> Option<Self> {
+        // Two roots and two encodings are on record (beyondtrust.md B.5).
+        if !matches!(root.name.as_str(), "get_api_info" | "api_information" | "api_info") {
+            return None;
+        }
+        let permissions = root.child("permissions").map_or(&[][..], |permissions| &permissions.children);
+        let permissions = permissions.iter().filter_map(|permission| {
+            let name = if permission.name == "permission" { permission.attribute("name")? } else { &permission.name };
+            Some((name.to_owned(), permission.text().to_owned()))
+        });
+        Some(Self {
+            api_version: root.child_text("api_version")?,
+            company_name: root.child_text("company_name"),
+            timestamp: root.child("timestamp").and_then(Element::moment),
+            permissions: permissions.collect(),
+        })
+    }
+}
+
+/// Answer of `check_health`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// The appliance's own id.
+    pub appliance_id: Option<String>,
+    /// Its host name.
+    pub appliance: Option<String>,
+    /// Product version.
+    pub version: Option<String>,
+    /// Whether it calls itself healthy.
+    pub success: bool,
+    /// Why not.
+    pub error_message: Option<String>,
+    /// `none`, `primary` or `backup`.
+    pub failover_role: Option<String>,
+}
+
+/// What a session key is made for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionKeyRequest {
+    /// `general`, `rep:ID`, `team:ID`, `rep_username:NAME` or `issue:CODE` (beyondtrust.md B.4).
+    pub queue: String,
+    /// How long the key works.
+    pub ttl_seconds: Option<u32>,
+    /// The ticket's id, at most 1024 characters.
+    pub external_key: Option<String>,
+    /// Further custom fields, code name and value.
+    pub custom_fields: Vec<(String, String)>,
+    /// Host name to stand in the link, on appliances with several sites.
+    pub url_hostname: Option<String>,
+}
+
+/// A session key. It opens a support session, so it is not printed by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionKey {
+    /// Seven characters to read out.
+    pub short_key: String,
+    /// The link that starts the session; `http` or `https`.
+    pub key_url: String,
+    /// Subject of an invitation.
+    pub mail_subject: Option<String>,
+    /// Text of an invitation; holds the link.
+    pub mail_body: Option<String>,
+    /// When the key ends, Unix seconds.
+    pub expires: Option<i64>,
+}
+
+impl SessionKey {
+    fn read(root: &Element) -> Option<Self> {
+        if root.name != "session_key" {
+            return None;
+        }
+        Some(Self {
+            short_key: root.child_text("short_key")?,
+            // A link for customers: nothing but a web address may stand here.
+            key_url: root.child_text("key_url").filter(|url| url.starts_with("https://") || url.starts_with("http://"))?,
+            mail_subject: root.child_text("mail_subject"),
+            mail_body: root.child_text("mail_body"),
+            expires: root.child("expires").and_then(Element::moment),
+        })
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SessionKey").field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
+/// How a command names a representative.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RepresentativeReference {
+    /// The stable user id.
+    Id(String),
+    /// The user name.
+    Username(String),
+}
+
+/// A team of `get_support_teams`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SupportTeam {
+    /// For `team:ID`.
+    pub id: String,
+    /// What people read.
+    pub name: String,
+    /// Asked for with `show_members`.
+    pub members: Vec<TeamMember>,
+    /// Issues the team answers.
+    pub issues: Vec<TeamIssue>,
+}
+
+/// A member of a team.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TeamMember {
+    /// For `rep:ID`.
+    pub id: String,
+    /// What people read.
+    pub display_name: Option<String>,
+}
+
+/// An issue of a team.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TeamIssue {
+    /// Numeric id.
+    pub id: String,
+    /// What people read.
+    pub title: Option<String>,
+    /// For `issue:CODE`.
+    pub code_name: Option<String>,
+}
+
+/// A representative of `get_logged_in_reps`. It has no user name: an agent is mapped by `rep_username:` instead
+/// (beyondtrust.md B.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedInRepresentative {
+    /// For `rep:ID`.
+    pub id: String,
+    /// Deprecated by the vendor since API 1.10.0.
+    pub display_name: Option<String>,
+    /// What customers read.
+    pub public_display_name: Option<String>,
+    /// What colleagues read.
+    pub private_display_name: Option<String>,
+    /// `Normal`, `Invited`, `Embassy`.
+    pub kind: Option<String>,
+    /// Unix seconds.
+    pub logged_in_since: Option<i64>,
+    /// Presentations he holds.
+    pub presentation_count: Option<u32>,
+    /// Support sessions he is in.
+    pub support_session_count: Option<u32>,
+    /// Whether customers can choose him.
+    pub showing_on_rep_list: bool,
+}
+
+/// Answers kept for a minute.
+#[derive(Default)]
+pub(super) struct Caches {
+    teams: Cache<Vec<SupportTeam>>,
+    teams_with_members: Cache<Vec<SupportTeam>>,
+    representatives: Cache<Vec<LoggedInRepresentative>>,
+}
+
+struct Cache<T> {
+    kept: Mutex<Option<(Instant, Arc<T>)>>,
+}
+
+impl<T> Default for Cache<T> {
+    fn default() -> Self {
+        Self { kept: Mutex::new(None) }
+    }
+}
+
+impl<T> Cache<T> {
+    /// Callers who come while one asks wait for his answer.
+    async fn get<F: Future<Output = Result<T, Error>>>(&self, ask: impl FnOnce() -> F) -> Result<Arc<T>, Error> {
+        let mut kept = self.kept.lock().await;
+        if let Some((since, value)) = &*kept
+            && since.elapsed() < CACHE_LIFETIME
+        {
+            return Ok(value.clone());
+        }
+        let value = Arc::new(ask().await?);
+        *kept = Some((Instant::now(), value.clone()));
+        Ok(value)
+    }
+}
+
+impl ApplianceClient {
+    /// Version, clock and permissions.
+    pub async fn api_info(&self) -> Result<ApiInfo, Error> {
+        let root = self.command("get_api_info", vec![]).await?;
+        ApiInfo::read(&root).ok_or_else(|| wrong_shape("get_api_info", &root))
+    }
+
+    /// The appliance's own view of its health.
+    pub async fn check_health(&self) -> Result<Health, Error> {
+        let root = self.command("check_health", vec![]).await?;
+        if root.child("success").is_none() {
+            return Err(wrong_shape("check_health", &root));
+        }
+        Ok(Health {
+            appliance_id: root.child("appliance").and_then(|appliance| appliance.attribute("id")).map(str::to_owned),
+            appliance: root.child_text("appliance"),
+            version: root.child_text("version"),
+            success: root.child_flag("success"),
+            error_message: root.child_text("error_message"),
+            failover_role: root.child_text("failover_role"),
+        })
+    }
+
+    /// Makes a session key (beyondtrust.md B.4).
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where a custom field exceeds the appliance's limits; [`Error::Refused`] where the queue does not
+    /// exist or a `rep_username:` is not exactly one user's.
+    pub async fn generate_session_key(&self, request: &SessionKeyRequest) -> Result<SessionKey, Error> {
+        let ttl = request.ttl_seconds.map(|seconds| seconds.to_string());
+        let mut form: Form<'_> = vec![("type".into(), "support".into()), ("queue_id".into(), request.queue.as_str().into())];
+        if let Some(ttl) = &ttl {
+            form.push(("ttl".into(), ttl.into()));
+        }
+        let external_key = request.external_key.iter().map(|key| ("external_key", key.as_str()));
+        let fields: Vec<_> = external_key.chain(request.custom_fields.iter().map(|(code, value)| (code.as_str(), value.as_str()))).collect();
+        push_custom_fields(&mut form, &fields)?;
+        if let Some(hostname) = &request.url_hostname {
+            form.push(("url_hostname".into(), hostname.into()));
+        }
+        let root = self.command("generate_session_key", form).await?;
+        SessionKey::read(&root).ok_or_else(|| wrong_shape("generate_session_key", &root))
+    }
+
+    /// Sets custom fields of an active session. Fields left out keep their value, an empty text clears
+    /// (beyondtrust.md B.3). The external key is the field `external_key`.
+    pub async fn set_session_attributes(&self, lsid: &str, attributes: &[(&str, &str)]) -> Result<(), Error> {
+        let mut form: Form<'_> = vec![("lsid".into(), lsid.into())];
+        push_custom_fields(&mut form, attributes)?;
+        self.command_for_success("set_session_attributes", form).await
+    }
+
+    /// Custom fields of an active session, code name to value.
+    pub async fn get_session_attributes(&self, lsid: &str) -> Result<BTreeMap<String, String>, Error> {
+        let root = self.command("get_session_attributes", vec![("lsid".into(), lsid.into())]).await?;
+        if root.name != "custom_attributes" {
+            return Err(wrong_shape("get_session_attributes", &root));
+        }
+        let attributes = root.children_named("custom_attribute");
+        Ok(attributes.filter_map(|attribute| Some((attribute.attribute("code_name")?.to_owned(), attribute.text().to_owned()))).collect())
+    }
+
+    /// Ends an active session.
+    pub async fn terminate_session(&self, lsid: &str) -> Result<(), Error> {
+        self.command_for_success("terminate_session", vec![("lsid".into(), lsid.into())]).await
+    }
+
+    /// Adds a representative to an active session.
+    pub async fn join_session(&self, lsid: &str, representative: &RepresentativeReference) -> Result<(), Error> {
+        let (name, value) = match representative {
+            RepresentativeReference::Id(id) => ("rep_id", id),
+            RepresentativeReference::Username(username) => ("rep_username", username),
+        };
+        self.command_for_success("join_session", vec![("lsid".into(), lsid.into()), (name.into(), value.into())]).await
+    }
+
+    /// Moves an active session to `rep:ID`, `team:ID` or `rep_username:NAME`.
+    pub async fn transfer_session(&self, lsid: &str, queue: &str) -> Result<(), Error> {
+        self.command_for_success("transfer_session", vec![("lsid".into(), lsid.into()), ("queue_id".into(), queue.into())]).await
+    }
+
+    /// Teams, at most a minute old.
+    pub async fn support_teams(&self, show_members: bool) -> Result<Arc<Vec<SupportTeam>>, Error> {
+        let caches = &self.inner.caches;
+        let cache = if show_members { &caches.teams_with_members } else { &caches.teams };
+        cache.get(|| self.ask_support_teams(show_members)).await
+    }
+
+    /// Representatives logged in, at most a minute old; empty when nobody is.
+    pub async fn logged_in_reps(&self) -> Result<Arc<Vec<LoggedInRepresentative>>, Error> {
+        self.inner.caches.representatives.get(|| self.ask_logged_in_reps()).await
+    }
+
+    async fn ask_support_teams(&self, show_members: bool) -> Result<Vec<SupportTeam>, Error> {
+        let form = if show_members { vec![("showmembers".into(), "1".into())] } else { vec![] };
+        let root = self.command("get_support_teams", form).await?;
+        if root.name != "support_teams" {
+            return Err(wrong_shape("get_support_teams", &root));
+        }
+        let id = |element: &Element| element.attribute("id").map(str::to_owned);
+        // The inner shape is from memory (beyondtrust.md B.5): nothing but a team's id is required.
+        let team = |team: &Element| {
+            let members = team.listed("members", "representative");
+            let issues = team.listed("issues", "issue");
+            Some(SupportTeam {
+                id: id(team)?,
+                name: team.child_text("name").unwrap_or_default(),
+                members: members
+                    .filter_map(|member| Some(TeamMember { id: id(member)?, display_name: member.child_text("display_name") }))
+                    .collect(),
+                issues: issues
+                    .filter_map(|issue| {
+                        Some(TeamIssue { id: id(issue)?, title: issue.child_text("title"), code_name: issue.child_text("code_name") })
+                    })
+                    .collect(),
+            })
+        };
+        Ok(root.children_named("support_team").filter_map(team).collect())
+    }
+
+    async fn ask_logged_in_reps(&self) -> Result<Vec<LoggedInRepresentative>, Error> {
+        let root = self.command("get_logged_in_reps", vec![]).await?;
+        if root.name != "logged_in_reps" {
+            return Err(wrong_shape("get_logged_in_reps", &root));
+        }
+        let representative = |rep: &Element| {
+            Some(LoggedInRepresentative {
+                id: rep.attribute("id")?.to_owned(),
+                display_name: rep.child_text("display_name"),
+                public_display_name: rep.child_text("public_display_name"),
+                private_display_name: rep.child_text("private_display_name"),
+                kind: rep.child_text("type"),
+                logged_in_since: rep.child("logged_in_since").and_then(Element::moment),
+                presentation_count: rep.child_number("presentation_count"),
+                support_session_count: rep.child_number("support_session_count"),
+                showing_on_rep_list: rep.child_flag("showing_on_rep_list"),
+            })
+        };
+        Ok(root.children_named("rep").filter_map(representative).collect())
+    }
+
+    async fn command_for_success(&self, action: &'static str, form: Form<'_>) -> Result<(), Error> {
+        let root = self.command(action, form).await?;
+        // The sentence is for people; the root is the promise (beyondtrust.md B.3).
+        if root.name == "success" { Ok(()) } else { Err(wrong_shape(action, &root)) }
+    }
+
+    async fn command(&self, action: &'static str, mut form: Form<'_>) -> Result<Element, Error> {
+        form.insert(0, ("action".into(), action.into()));
+        self.inner.call(Endpoint::Command, &form).await
+    }
+}
+
+/// Says which root came, and none of its content: a session key could be in it.
+fn wrong_shape(action: &str, root: &Element) -> Error {
+    Error::Unexpected { what: format!("{action} answered in a shape not known"), excerpt: format!("<{:.40}>", root.name) }
+}
+
+/// Adds `session.custom.CODE` pairs within the appliance's limits.
+fn push_custom_fields<'a>(form: &mut Form<'a>, fields: &[(&'a str, &'a str)]) -> Result<(), Error> {
+    let mut total = 0;
+    for (code, value) in fields {
+        let valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if code.is_empty() || code.len() > MAX_CODE_NAME_CHARACTERS || !code.bytes().all(valid) {
+            return Err(Error::Argument(format!(
+                "{code:?} is no code name of a custom field; expected letters, digits, _ and -, at most {MAX_CODE_NAME_CHARACTERS}"
+            )));
+        }
+        let characters = value.chars().count();
+        if characters > MAX_FIELD_CHARACTERS {
+            return Err(Error::Argument(format!(
+                "the value of custom field {code} has {characters} characters; the appliance takes at most {MAX_FIELD_CHARACTERS}"
+            )));
+        }
+        total += value.len();
+        if total > MAX_FIELDS_BYTES {
+            return Err(Error::Argument(format!("the custom fields together exceed {MAX_FIELDS_BYTES} bytes, the most the appliance takes")));
+        }
+        form.push((format!("session.custom.{code}").into(), (*value).into()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Double, Reply};
+    use super::*;
+
+    const KEY: &str = r#"<session_key xmlns="https://www.beyondtrust.com/namespaces/API/command">
+  <short_key>4831907</short_key>
+  <key_url>https://support.example.com/?ak=0c1d6f5a9b7e4e21a3c4d5e6f7081920</key_url>
+  <mail_subject>Remote support invitation</mail_subject>
+  <mail_body>Your representative would like to start a support session with you.
+Open this link: https://support.example.com/?ak=0c1d6f5a9b7e4e21a3c4d5e6f7081920</mail_body>
+  <expires ts="1733241365">2024-12-03T15:56:05+00:00</expires>
+</session_key>"#;
+
+    #[tokio::test]
+    async fn session_key() {
+        let double = Double::start().await;
+        double.always(Reply::ok(KEY));
+        let request = SessionKeyRequest {
+            queue: "rep_username:jdoe".to_owned(),
+            ttl_seconds: Some(1800),
+            external_key: Some("88121".to_owned()),
+            custom_fields: vec![("asset_tag".to_owned(), "Ä&=1".to_owned())],
+            url_hostname: Some("help.example.com".to_owned()),
+        };
+        let key = double.legacy_client().generate_session_key(&request).await.unwrap();
+        assert_eq!((key.short_key.as_str(), key.expires), ("4831907", Some(1_733_241_365)));
+        assert_eq!(key.key_url, "https://support.example.com/?ak=0c1d6f5a9b7e4e21a3c4d5e6f7081920");
+        assert_eq!(key.mail_subject.as_deref(), Some("Remote support invitation"));
+        assert!(key.mail_body.as_ref().unwrap().ends_with(&key.key_url));
+        assert!(!format!("{key:?}").contains("4831907"));
+        assert_eq!(
+            double.calls()[0].body,
+            "action=generate_session_key&type=support&queue_id=rep_username%3Ajdoe&ttl=1800&session.custom.external_key=88121\
+             &session.custom.asset_tag=%C3%84%26%3D1&url_hostname=help.example.com&username=integration&password=p%26ss"
+        );
+    }
+
+    #[test]
+    fn a_session_key_needs_its_key_and_a_web_address() {
+        let read = |document: &str| SessionKey::read(&Element::parse(document.as_bytes()).unwrap());
+        assert!(read(&KEY.replace("https://support", "javascript:support")).is_none());
+        assert!(read("<session_key><short_key>1</short_key></session_key>").is_none());
+        assert!(read("<session_key><key_url>https://a/?ak=1</key_url></session_key>").is_none());
+        let least = read("<session_key><short_key>1</short_key><key_url>https://a/?ak=1</key_url></session_key>").unwrap();
+        assert_eq!((least.expires, least.mail_body), (None, None));
+    }
+
+    #[tokio::test]
+    async fn custom_fields_beyond_the_limits_are_not_sent() {
+        let double = Double::start().await;
+        let client = double.legacy_client();
+        let long = "x".repeat(1025);
+        let most = "x".repeat(1024);
+        let eleven: Vec<_> = (0..11).map(|index| (format!("f{index}"), most.as_str())).collect();
+        let eleven: Vec<_> = eleven.iter().map(|(code, value)| (code.as_str(), *value)).collect();
+        for attributes in [&[("external_key", long.as_str())][..], &[("a&b", "x")], &[("", "x")], &eleven] {
+            let error = client.set_session_attributes("e9e9", attributes).await.unwrap_err();
+            assert!(matches!(error, Error::Argument(_)), "{error}");
+        }
+        assert!(double.calls().is_empty());
+        double.next(Reply::ok("<success>Session attributes were set</success>"));
+        client.set_session_attributes("e9e9", &[("external_key", &most), ("asset_tag", "")]).await.unwrap();
+        assert!(double.calls()[0].body.contains("&session.custom.asset_tag=&"));
+    }
+
+    #[test]
+    fn api_info_in_both_roots_and_encodings() {
+        let by_attribute = "<permission name=\"perm_command\">full_access</permission><permission name=\"perm_reporting_support\">1</permission>";
+        let by_name = "<perm_command>full_access</perm_command><perm_reporting_support>1</perm_reporting_support>";
+        for root in ["get_api_info", "api_information"] {
+            for permissions in [by_attribute, by_name] {
+                let document = format!(
+                    "<{root} xmlns=\"urn:x\"><api_version>1.22.2</api_version><company_name>example</company_name>\
+                     <timestamp>1733239000</timestamp><permissions>{permissions}</permissions></{root}>"
+                );
+                let info = ApiInfo::read(&Element::parse(document.as_bytes()).unwrap()).unwrap();
+                assert_eq!(info.api_version, "1.22.2");
+                assert_eq!(info.company_name.as_deref(), Some("example"));
+                assert_eq!(info.timestamp, Some(1_733_239_000));
+                assert_eq!((info.may_command(), info.may_report_sessions()), (Some(true), Some(true)));
+            }
+        }
+        let old = ApiInfo::read(&Element::parse(b"<get_api_info><api_version>1.5.0</api_version></get_api_info>").unwrap()).unwrap();
+        assert_eq!((old.may_command(), old.may_report_sessions()), (None, None));
+        assert!(ApiInfo::read(&Element::parse(b"<html><api_version>1</api_version></html>").unwrap()).is_none());
+    }
+
+    #[tokio::test]
+    async fn health() {
+        let double = Double::start().await;
+        double.next(Reply::ok(
+            "<health><appliance id=\"9d2c\">support.example.com</appliance><version>23.2.1 (58213)</version><success>1</success>\
+             <failover_role>none</failover_role></health>",
+        ));
+        double.next(Reply::ok("<health><success>0</success><error_message>disk full</error_message></health>"));
+        double.next(Reply::ok("<something/>"));
+        let client = double.legacy_client();
+        let health = client.check_health().await.unwrap();
+        assert_eq!((health.success, health.version.as_deref(), health.appliance_id.as_deref()), (true, Some("23.2.1 (58213)"), Some("9d2c")));
+        let health = client.check_health().await.unwrap();
+        assert_eq!((health.success, health.error_message.as_deref()), (false, Some("disk full")));
+        assert!(matches!(client.check_health().await, Err(Error::Unexpected { .. })));
+    }
+
+    #[tokio::test]
+    async fn commands_on_a_session() {
+        let double = Double::start().await;
+        double.always(Reply::ok("<success>Done</success>"));
+        let client = double.legacy_client();
+        client.terminate_session("e9e9").await.unwrap();
+        client.join_session("e9e9", &RepresentativeReference::Username("jdoe".to_owned())).await.unwrap();
+        client.join_session("e9e9", &RepresentativeReference::Id("151".to_owned())).await.unwrap();
+        client.transfer_session("e9e9", "team:3").await.unwrap();
+        let bodies: Vec<_> = double.calls().iter().map(|call| call.body.split("&username").next().unwrap().to_owned()).collect();
+        assert_eq!(
+            bodies,
+            [
+                "action=terminate_session&lsid=e9e9",
+                "action=join_session&lsid=e9e9&rep_username=jdoe",
+                "action=join_session&lsid=e9e9&rep_id=151",
+                "action=transfer_session&lsid=e9e9&queue_id=team%3A3",
+            ]
+        );
+        double.always(Reply::ok("<session_list/>"));
+        assert!(matches!(client.terminate_session("e9e9").await, Err(Error::Unexpected { .. })));
+    }
+
+    #[tokio::test]
+    async fn session_attributes() {
+        let double = Double::start().await;
+        double.always(Reply::ok(
+            "<custom_attributes><custom_attribute display_name=\"External Key\" code_name=\"external_key\">88121</custom_attribute>\
+             <custom_attribute display_name=\"Asset Tag\" code_name=\"asset_tag\"/></custom_attributes>",
+        ));
+        let attributes = double.legacy_client().get_session_attributes("e9e9").await.unwrap();
+        let expected = [("external_key", "88121"), ("asset_tag", "")];
+        assert_eq!(attributes, expected.into_iter().map(|(code, value)| (code.to_owned(), value.to_owned())).collect());
+    }
+
+    #[tokio::test]
+    async fn teams_and_representatives_are_asked_once() {
+        let double = Double::start().await;
+        double.next(Reply::ok(
+            "<support_teams><support_team id=\"3\"><name>Service Desk</name>\
+             <members><representative id=\"151\"><display_name>Jane D.</display_name></representative></members>\
+             <issues><issue id=\"10\"><title>General Technical Issues</title><code_name>general_tech</code_name></issue></issues>\
+             </support_team></support_teams>",
+        ));
+        double.next(Reply::ok(
+            "<logged_in_reps><rep id=\"151\"><display_name>Jane D.</display_name><type>Normal</type>\
+             <logged_in_since ts=\"1733230000\">2024-12-03T12:46:40+00:00</logged_in_since>\
+             <support_session_count>1</support_session_count><showing_on_rep_list>1</showing_on_rep_list></rep></logged_in_reps>",
+        ));
+        let client = double.legacy_client();
+        for _ in 0..3 {
+            let teams = client.support_teams(true).await.unwrap();
+            assert_eq!((teams[0].name.as_str(), teams[0].members[0].id.as_str()), ("Service Desk", "151"));
+            assert_eq!(teams[0].issues[0].code_name.as_deref(), Some("general_tech"));
+        }
+        for _ in 0..3 {
+            let representatives = client.clone().logged_in_reps().await.unwrap();
+            assert_eq!((representatives[0].id.as_str(), representatives[0].logged_in_since), ("151", Some(1_733_230_000)));
+            assert!(representatives[0].showing_on_rep_list);
+        }
+        assert_eq!(double.calls().len(), 2);
+    }
+}

@@ -1,0 +1,176 @@
+//! The command line: one file per command. Exit codes: 0 done, 1 failed, 2 wrong settings or wrong use.
+
+mod check;
+mod config;
+mod events;
+mod package;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::clock::Clock;
+use crate::config::{Faults, LogFormat, ServerSection, Settings};
+use crate::security::seal::MasterKey;
+use crate::serve;
+use crate::store::{self, Store};
+
+/// Remote support inside the ticket.
+#[derive(Debug, Parser)]
+#[command(name = "deskbridge", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where the settings are.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigFile {
+    /// Settings file; without it, deskbridge.toml here if there is one.
+    #[arg(long, env = "DESKBRIDGE_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve {
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Try each connection and say what to do about failures.
+    Check {
+        /// Only this one.
+        connection: Option<String>,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Settings: apply a file's connections, export the stored ones, print the schema.
+    Config {
+        #[command(subcommand)]
+        command: config::Command,
+    },
+    /// Build an installable package.
+    Package {
+        #[command(subcommand)]
+        command: package::Command,
+    },
+    /// Events as they came, and what became of them.
+    Events {
+        #[command(subcommand)]
+        command: events::Command,
+    },
+    /// Bring the database's schema up to date.
+    Migrate {
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+}
+
+/// Reads the command line and does it.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("deskbridge: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(arguments.command)) {
+        Ok(code) => code,
+        Err(error) => match error.downcast_ref::<Faults>() {
+            Some(faults) => {
+                eprintln!("{faults}");
+                ExitCode::from(2)
+            }
+            None => {
+                eprintln!("deskbridge: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve { file } => serve(&file).await.map(|()| ExitCode::SUCCESS),
+        Command::Check { connection, file } => check::run(&file, connection.as_deref()).await,
+        Command::Config { command } => config::run(&command).await.map(|()| ExitCode::SUCCESS),
+        Command::Package { command } => package::run(&command).map(|()| ExitCode::SUCCESS),
+        Command::Events { command } => events::run(&command).await,
+        Command::Migrate { file } => {
+            let settings = file.load()?;
+            store::open(&settings.server.database).await?;
+            println!("the database is up to date");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+impl ConfigFile {
+    /// The settings of the named file, or of `deskbridge.toml` here, or defaults; with the environment over them.
+    pub(crate) fn load(&self) -> Result<Settings, Faults> {
+        let here = Path::new("deskbridge.toml");
+        let path = self.config.as_deref().or_else(|| here.exists().then_some(here));
+        Settings::load(path, std::env::vars())
+    }
+}
+
+/// What a command that works on the database needs.
+pub(crate) struct Opened {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) master_key: MasterKey,
+    pub(crate) clock: Clock,
+}
+
+pub(crate) async fn open(server: &ServerSection) -> anyhow::Result<Opened> {
+    Ok(Opened { master_key: MasterKey::load_or_create(&server.master_key_file)?, store: store::open(&server.database).await?, clock: Clock::System })
+}
+
+async fn serve(file: &ConfigFile) -> anyhow::Result<()> {
+    let settings = file.load()?;
+    start_log(settings.server.log_format);
+    let opened = open(&settings.server).await?;
+    config::apply(&opened, &settings, false).await?;
+    let app = App::new(opened.clock, settings.server, opened.master_key, opened.store)?;
+    if !app.assets.complete() {
+        tracing::warn!("the panel was not built into this server; build it with `cargo xtask build`");
+    }
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        stop_signal().await;
+        stopping.cancel();
+    });
+    serve::run(app, stop).await
+}
+
+/// SIGTERM or Ctrl-C.
+async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+fn start_log(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,sqlx=warn".into());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    match format {
+        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stdout())).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}

@@ -1,0 +1,102 @@
+//! `deskbridge package zendesk`: the app package an administrator uploads to his account (zendesk.md a).
+
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Subcommand;
+use rust_embed::RustEmbed;
+use serde_json::{Value, json};
+use zip::write::SimpleFileOptions;
+
+use super::ConfigFile;
+use crate::doors::texts::TranslationFiles;
+
+/// Logos of the app; other files of the folder belong to the sidebar page.
+#[derive(RustEmbed)]
+#[folder = "../zendesk-app/assets"]
+struct AppAssets;
+
+const LOGOS: [&str; 2] = ["logo.png", "logo-small.png"];
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The Zendesk app package, with this server's addresses.
+    Zendesk {
+        /// The zip file to write.
+        #[arg(long)]
+        out: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+}
+
+pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Zendesk { out, file } => {
+            let settings = file.load()?;
+            let bytes = zendesk(settings.server.public_origin())?;
+            write(out, &bytes)?;
+            println!("{} written. Upload it in Admin Center under Apps and integrations > Zendesk Support apps > Upload private app.", out.display());
+            Ok(())
+        }
+    }
+}
+
+fn write(out: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    std::fs::write(out, bytes).with_context(|| format!("{} cannot be written", out.display()))
+}
+
+/// The package's bytes; the same input gives the same bytes.
+pub fn zendesk(public_origin: &str) -> anyhow::Result<Vec<u8>> {
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().last_modified_time(zip::DateTime::default()).unix_permissions(0o644);
+    let mut add = |name: &str, bytes: &[u8]| -> anyhow::Result<()> {
+        zip.start_file(name, options)?;
+        zip.write_all(bytes)?;
+        Ok(())
+    };
+    add("manifest.json", serde_json::to_string_pretty(&manifest(public_origin)?)?.as_bytes())?;
+    for name in LOGOS {
+        let file = AppAssets::get(name).with_context(|| format!("zendesk-app/assets/{name} is missing"))?;
+        add(&format!("assets/{name}"), &file.data)?;
+    }
+    let mut names: Vec<_> = TranslationFiles::iter().collect();
+    names.sort();
+    for name in names {
+        let file = TranslationFiles::get(&name).context("an embedded file")?;
+        let texts: Value = serde_json::from_slice(&file.data).with_context(|| format!("translations/{name}"))?;
+        // The panel's texts come from the server; the package needs only the app's own.
+        add(&format!("translations/{name}"), serde_json::to_string_pretty(&json!({ "app": texts["app"] }))?.as_bytes())?;
+    }
+    Ok(zip.finish()?.into_inner())
+}
+
+/// The manifest (zendesk.md a.1–a.3): signed URLs, both ticket sidebars, and the seed guide's form.
+fn manifest(public_origin: &str) -> anyhow::Result<Value> {
+    let host = url::Url::parse(public_origin)?.host_str().context("public_url has no host")?.to_owned();
+    let sidebar = json!({ "url": format!("{public_origin}{}", deskbridge_shared::routes::ZENDESK_SIDEBAR), "flexible": true, "size": { "height": "320px" } });
+    let switch = |name: &str, default: bool| json!({ "name": name, "type": "checkbox", "default": default });
+    Ok(json!({
+        "name": "Deskbridge Remote Support",
+        "author": { "name": "Deskbridge", "email": "support@deskbridge.dev", "url": "https://deskbridge.dev" },
+        "defaultLocale": "en",
+        "private": true,
+        "signedUrls": true,
+        "singleInstall": true,
+        "location": { "support": { "ticket_sidebar": sidebar.clone(), "new_ticket_sidebar": sidebar } },
+        "parameters": [
+            { "name": "hostname", "type": "text", "required": true },
+            { "name": "issues", "type": "multiline", "required": true },
+            { "name": "jumpoints", "type": "multiline" },
+            switch("allow_jump_client", true),
+            switch("allow_local_push", false),
+            switch("allow_remote_push", false),
+            switch("allow_rdp", false),
+            switch("allow_shell_jump", false),
+        ],
+        "domainWhitelist": [host],
+        "version": env!("CARGO_PKG_VERSION"),
+        "frameworkVersion": "2.0",
+    }))
+}

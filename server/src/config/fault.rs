@@ -1,0 +1,223 @@
+//! Faults in settings, all of them at once: the key, the value (never a secret's) and what is expected.
+
+use std::fmt;
+use std::path::Path;
+
+use jsonschema::error::{TypeKind, ValidationErrorKind};
+use serde_json::Value;
+
+/// Keys whose values are never shown.
+const SECRET_KEYS: [&str; 6] = ["client_secret", "password", "event_token", "token", "secret", "keys"];
+
+/// One fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The key's path in the file.
+    pub key: String,
+    /// The value found, as written; `(hidden)` for secrets.
+    pub value: String,
+    /// What is expected instead.
+    pub expected: String,
+}
+
+/// All faults of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults {
+    file: String,
+    list: Vec<Fault>,
+}
+
+/// A place in the file to which faults are added.
+pub(super) struct Within<'a> {
+    faults: &'a mut Faults,
+    prefix: String,
+}
+
+impl Faults {
+    pub(super) fn new(file: &str) -> Self {
+        Self { file: file.to_owned(), list: Vec::new() }
+    }
+
+    /// The file as a whole cannot be read.
+    pub(super) fn of_file(file: &Path, why: &str) -> Self {
+        let list = vec![Fault { key: String::new(), value: String::new(), expected: why.to_owned() }];
+        Self { file: file.display().to_string(), list }
+    }
+
+    pub(super) fn within(&mut self, prefix: &str) -> Within<'_> {
+        Within { faults: self, prefix: prefix.to_owned() }
+    }
+
+    pub(super) fn into_result(self) -> Result<(), Self> {
+        if self.list.is_empty() { Ok(()) } else { Err(self) }
+    }
+
+    /// The faults, in the order of the file.
+    pub fn list(&self) -> &[Fault] {
+        &self.list
+    }
+}
+
+impl Within<'_> {
+    /// Adds a fault at `key` of this place; an empty key means the place itself.
+    pub fn add(&mut self, key: &str, value: impl fmt::Display, expected: &str) {
+        let path = if key.is_empty() { self.prefix.clone() } else { format!("{}.{key}", self.prefix) };
+        let value = if is_secret(key) { "(hidden)".to_owned() } else { format!("“{value}”") };
+        self.faults.list.push(Fault { key: path, value, expected: expected.to_owned() });
+    }
+
+    /// A place inside this one.
+    pub fn within(&mut self, name: &str) -> Within<'_> {
+        Within { prefix: format!("{}.{name}", self.prefix), faults: self.faults }
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.list.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            match (fault.key.as_str(), fault.value.as_str()) {
+                ("", _) => write!(f, "{}: {}", self.file, fault.expected)?,
+                (key, "") => write!(f, "{}: {key}: expected {}", self.file, fault.expected)?,
+                (key, value) => write!(f, "{}: {key} = {value}: expected {}", self.file, fault.expected)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}
+
+fn is_secret(key: &str) -> bool {
+    SECRET_KEYS.contains(&key.rsplit('.').next().unwrap_or(key))
+}
+
+/// Checks the shape of `value`; every deviation becomes a fault.
+pub(super) fn check_schema(schema: &Value, value: &Value, faults: &mut Faults) {
+    let validator = match jsonschema::validator_for(schema) {
+        Ok(validator) => validator,
+        Err(error) => {
+            faults.list.push(Fault { key: String::new(), value: String::new(), expected: format!("internal: the settings schema is invalid: {error}") });
+            return;
+        }
+    };
+    for error in validator.iter_errors(value) {
+        add_schema_fault(&error, value, faults);
+    }
+}
+
+fn add_schema_fault(error: &jsonschema::ValidationError<'_>, document: &Value, faults: &mut Faults) {
+    let path = error.instance_path().as_str().to_owned();
+    let key = shown_path(&path, document);
+    let found = document.pointer(&path).map_or_else(String::new, |value| if is_secret(&key) { "(hidden)".to_owned() } else { shown_value(value) });
+    let mut add = |key: String, value: String, expected: String| faults.list.push(Fault { key, value, expected });
+    let join = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
+    match error.kind() {
+        // An optional value is "this or null" in the schema; TOML knows no null, so only the first reading helps.
+        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
+            let alternatives: Vec<_> = context.iter().filter(|branch| !branch.iter().all(is_null_branch)).collect();
+            if let [only] = alternatives.as_slice() {
+                for inner in *only {
+                    add_schema_fault_at(inner, &path, document, faults);
+                }
+            } else {
+                let expected = alternatives.iter().flat_map(|branch| branch.iter()).map(|inner| expectation(inner.kind())).collect::<Vec<_>>().join(", or ");
+                add(key, found, expected);
+            }
+        }
+        ValidationErrorKind::AdditionalProperties { unexpected } => {
+            for name in unexpected {
+                add(join(name), String::new(), format!("no such key; {}", known_keys(error)));
+            }
+        }
+        ValidationErrorKind::Required { property } => {
+            add(join(property.as_str().unwrap_or_default()), String::new(), "this required key to be set".to_owned());
+        }
+        kind => add(key, found, expectation(kind)),
+    }
+}
+
+/// Inner errors of an `anyOf` carry paths from the document's root.
+fn add_schema_fault_at(error: &jsonschema::ValidationError<'static>, _outer: &str, document: &Value, faults: &mut Faults) {
+    add_schema_fault(error, document, faults);
+}
+
+fn is_null_branch(error: &jsonschema::ValidationError<'static>) -> bool {
+    matches!(error.kind(), ValidationErrorKind::Type { kind: TypeKind::Single(kind) } if kind.to_string() == "null")
+}
+
+fn expectation(kind: &ValidationErrorKind) -> String {
+    match kind {
+        ValidationErrorKind::Type { kind: TypeKind::Single(kind) } => article(&kind.to_string()),
+        ValidationErrorKind::Type { kind: TypeKind::Multiple(kinds) } => {
+            kinds.iter().map(|kind| kind.to_string()).filter(|kind| kind != "null").map(|kind| article(&kind)).collect::<Vec<_>>().join(" or ")
+        }
+        ValidationErrorKind::Enum { options } => format!("one of {options}"),
+        ValidationErrorKind::Constant { expected_value } => expected_value.to_string(),
+        ValidationErrorKind::Minimum { limit } => format!("at least {limit}"),
+        ValidationErrorKind::Maximum { limit } => format!("at most {limit}"),
+        other => other.keyword().to_owned(),
+    }
+}
+
+fn article(kind: &str) -> String {
+    match kind {
+        "integer" => "a whole number".to_owned(),
+        "number" => "a number".to_owned(),
+        "boolean" => "true or false".to_owned(),
+        "array" => "a list: [ … ]".to_owned(),
+        "object" => "a section".to_owned(),
+        _ => "a text in quotes".to_owned(),
+    }
+}
+
+/// The section's keys, read from the schema's own property list in the error's instance.
+fn known_keys(error: &jsonschema::ValidationError<'_>) -> String {
+    let schema = super::schema();
+    let pointer = error.schema_path().as_str();
+    let section = pointer.strip_suffix("/additionalProperties").unwrap_or(pointer);
+    let properties = schema
+        .pointer(section)
+        .or_else(|| error.absolute_keyword_location().and(None))
+        .and_then(|section| section.get("properties"))
+        .and_then(Value::as_object);
+    properties.map_or_else(
+        || "see `deskbridge config schema`".to_owned(),
+        |properties| format!("known here: {}", properties.keys().cloned().collect::<Vec<_>>().join(", ")),
+    )
+}
+
+/// `/connection/0/appliance/host` as `connection[0] “Name”.appliance.host`.
+fn shown_path(pointer: &str, document: &Value) -> String {
+    let mut shown = String::new();
+    let mut here = Some(document);
+    for part in pointer.split('/').skip(1) {
+        let part = part.replace("~1", "/").replace("~0", "~");
+        if let Ok(index) = part.parse::<usize>() {
+            here = here.and_then(|value| value.get(index));
+            shown.push_str(&format!("[{index}]"));
+            if let Some(name) = here.and_then(|value| value.get("name")).and_then(Value::as_str) {
+                shown.push_str(&format!(" “{name}”"));
+            }
+        } else {
+            here = here.and_then(|value| value.get(&part));
+            if !shown.is_empty() {
+                shown.push('.');
+            }
+            shown.push_str(&part);
+        }
+    }
+    shown
+}
+
+/// A scalar as written; sections and lists are not shown, they may hold secrets.
+fn shown_value(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("“{text}”"),
+        Value::Object(_) => "(a section)".to_owned(),
+        Value::Array(_) => "(a list)".to_owned(),
+        other => other.to_string(),
+    }
+}

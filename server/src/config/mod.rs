@@ -1,0 +1,181 @@
+//! Settings: the server's own (TOML and environment, read at start) and the connections (the same records the store keeps).
+//!
+//! A settings file is checked twice, and every fault of both checks is told at once: first its shape against the
+//! JSON schema made from the types, then its meaning, section by section. No secret value is ever part of a message.
+
+mod appliance;
+mod fault;
+mod panel;
+mod reports;
+mod secret;
+mod server;
+mod zendesk;
+
+pub use appliance::{ApplianceSection, EventKind, JumpAction, is_appliance_id};
+use fault::Within;
+pub use fault::{Fault, Faults};
+pub use panel::{PanelSection, SessionKeyQueue, parse_issue};
+pub use reports::ReportsSection;
+pub use secret::{Secret, SecretError};
+pub use server::{LogFormat, ServerSection};
+pub use zendesk::{NoteVisibility, ZendeskSection};
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A whole settings file.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The server's own part, read at start.
+    #[serde(default)]
+    pub server: ServerSection,
+    /// One appliance with one ticket system each.
+    #[serde(default)]
+    pub connection: Vec<ConnectionSettings>,
+}
+
+/// One appliance with one ticket system (the seed guides' "plugin configuration").
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionSettings {
+    /// Any name; it identifies the connection. At most 100 characters.
+    pub name: String,
+    /// Neither its doors nor its workers act.
+    #[serde(default)]
+    pub disabled: bool,
+    /// How to reach the appliance, and which of its events to process.
+    pub appliance: ApplianceSection,
+    /// What the panel offers.
+    #[serde(default)]
+    pub panel: PanelSection,
+    /// What a session report tells.
+    #[serde(default)]
+    pub reports: ReportsSection,
+    /// The Zendesk account.
+    pub zendesk: Option<ZendeskSection>,
+}
+
+impl ConnectionSettings {
+    /// Faults in meaning, which the schema cannot say.
+    fn check(&self, faults: &mut Within<'_>) {
+        if self.name.trim().is_empty() || self.name.chars().count() > 100 {
+            faults.add("name", &self.name, "1 to 100 characters");
+        }
+        self.appliance.check(&mut faults.within("appliance"));
+        self.panel.check(&mut faults.within("panel"));
+        self.reports.check(&mut faults.within("reports"));
+        match &self.zendesk {
+            Some(zendesk) => zendesk.check(&mut faults.within("zendesk")),
+            None => faults.add("", "no ticket system", "exactly one section naming the ticket system: [connection.zendesk]"),
+        }
+    }
+
+    /// Every secret of the connection with its key, for export and for keeping stored ones.
+    pub fn secrets_by_key(&mut self) -> Vec<(&'static str, &mut Secret)> {
+        let appliance = &mut self.appliance;
+        let optional = [
+            ("appliance.client_secret", appliance.client_secret.as_mut()),
+            ("appliance.password", appliance.password.as_mut()),
+            ("appliance.event_token", appliance.event_token.as_mut()),
+            ("zendesk.token", self.zendesk.as_mut().map(|zendesk| &mut zendesk.token)),
+        ];
+        optional.into_iter().filter_map(|(key, secret)| secret.map(|secret| (key, secret))).collect()
+    }
+}
+
+/// Environment variables that override the server section: `DESKBRIDGE_` and the key in capitals.
+const ENVIRONMENT_PREFIX: &str = "DESKBRIDGE_";
+
+impl Settings {
+    /// Reads a settings file; without one, all of the server section is default or from the environment.
+    pub fn load(path: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Faults> {
+        let text = match path {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|error| Faults::of_file(path, &format!("{error}. Name a readable file with --config")))?,
+            None => String::new(),
+        };
+        let shown = path.map_or_else(|| "environment".into(), |path| path.display().to_string());
+        Self::parse(&shown, &text, environment)
+    }
+
+    /// The settings in `text`; `shown` names the file in messages.
+    pub fn parse(shown: &str, text: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Faults> {
+        let table: toml::Table = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            // toml's own message quotes the line, which may hold a secret.
+            Faults::of_file(Path::new(shown), &format!("line {line}: {}", error.message()))
+        })?;
+        let mut value = serde_json::to_value(table).map_err(|error| Faults::of_file(Path::new(shown), &error.to_string()))?;
+        overlay_environment(&mut value, environment);
+        let mut faults = Faults::new(shown);
+        fault::check_schema(&schema(), &value, &mut faults);
+        faults.into_result()?;
+        let settings: Self = serde_json::from_value(value).map_err(|error| Faults::of_file(Path::new(shown), &error.to_string()))?;
+        let mut faults = Faults::new(shown);
+        settings.server.check(&mut faults.within("server"));
+        let mut names = HashSet::new();
+        for (index, connection) in settings.connection.iter().enumerate() {
+            let mut within = faults.within(&format!("connection[{index}] “{}”", connection.name));
+            connection.check(&mut within);
+            if !names.insert(connection.name.as_str()) {
+                within.add("name", &connection.name, "a name no other connection has");
+            }
+        }
+        faults.into_result()?;
+        Ok(settings)
+    }
+}
+
+/// The JSON schema of the settings file.
+pub fn schema() -> Value {
+    schemars::schema_for!(Settings).to_value()
+}
+
+fn overlay_environment(value: &mut Value, environment: impl Iterator<Item = (String, String)>) {
+    let known = server::KEYS;
+    for (name, text) in environment {
+        let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX).map(str::to_ascii_lowercase) else { continue };
+        let Some((key, is_number)) = known.iter().find(|(known, _)| *known == key) else { continue };
+        let entry = match text.parse::<u64>() {
+            Ok(number) if *is_number => Value::from(number),
+            _ => Value::from(text),
+        };
+        if let Some(root) = value.as_object_mut() {
+            let section = root.entry("server").or_insert_with(|| Value::Object(serde_json::Map::new()));
+            if let Some(section) = section.as_object_mut() {
+                section.insert((*key).to_owned(), entry);
+            }
+        }
+    }
+}
+
+/// An address of an outside system: `https`, or `http` for a loopback host only (DESIGN.md, Decisions).
+/// The answer is the bare origin, without a trailing slash.
+pub fn outside_origin(text: &str) -> Result<url::Url, &'static str> {
+    const EXPECTED: &str = "an address like https://example.com: https (http only for a loopback host), no path, no user";
+    let url = url::Url::parse(text).map_err(|_| EXPECTED)?;
+    let bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    let scheme = match url.scheme() {
+        "https" => true,
+        "http" => is_loopback(&url),
+        _ => false,
+    };
+    if bare && scheme && url.host().is_some() { Ok(url) } else { Err(EXPECTED) }
+}
+
+fn is_loopback(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! `GET /c/{token}`: a customer opens a chat link.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum_extra::extract::Query;
+use serde::Deserialize;
+
+use super::pages::{ChooseIssue, Message};
+use crate::app::App;
+use crate::security::chat_token::ChatTokenError;
+use crate::support::chat_link::{self, OpenError, Opened};
+
+/// What the customer chose.
+#[derive(Debug, Deserialize)]
+pub struct Choice {
+    issue: Option<String>,
+}
+
+/// To the chat, or first to the choice of an issue.
+pub async fn open(State(app): State<Arc<App>>, Path(token): Path<String>, Query(choice): Query<Choice>) -> Response {
+    let page = match chat_link::open(&app, &token, choice.issue.as_deref()).await {
+        Ok(Opened::Chat(url)) => return ([(header::CACHE_CONTROL, "no-store")], Redirect::to(&url)).into_response(),
+        Ok(Opened::Choose(issues)) => app.pages.choose_issue(&ChooseIssue { issues }).map(|page| (StatusCode::OK, page)),
+        Err(error) => {
+            let status = match error {
+                OpenError::Token(ChatTokenError::Invalid) => StatusCode::NOT_FOUND,
+                OpenError::Token(ChatTokenError::Expired) | OpenError::Gone => StatusCode::GONE,
+                OpenError::Later => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            let detail = "Ask your support contact for a new link.".to_owned();
+            let title = match status {
+                StatusCode::GONE => "This link has expired",
+                StatusCode::SERVICE_UNAVAILABLE => "Please try again in a minute",
+                _ => "This link is not valid",
+            };
+            app.pages.message(&Message { title, detail }).map(|page| (status, page))
+        }
+    };
+    match page {
+        Ok((status, page)) => (status, [(header::CACHE_CONTROL, "no-store")], Html(page)).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a page could not be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}

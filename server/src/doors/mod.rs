@@ -1,0 +1,111 @@
+//! HTTP in: one file per caller. A door reads the request, calls one use case and words the answer; no SQL, no business.
+
+pub mod admin;
+pub mod appliance_events;
+pub mod assets;
+pub mod chat;
+pub mod cookies;
+pub mod health;
+pub mod pages;
+pub mod panel;
+pub mod peer;
+pub mod problem;
+pub mod texts;
+pub mod zendesk_sidebar;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use deskbridge_shared::routes;
+use tower_http::csrf::CsrfLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::RequestBodyDeadlineLayer;
+use tower_http::trace::TraceLayer;
+
+use crate::app::App;
+use problem::Problem;
+
+/// Longest body of any request. A sidebar token, an outbound event with its custom fields (10 KB) and every panel call fit.
+const MAX_BODY: usize = 64 * 1024;
+/// Time for a whole body; a slow sender is cut off (DESIGN.md, Settled details).
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
+/// Time for an answer. Longer than the outside systems behind it may take together.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(90);
+
+/// The public listener's routes.
+pub fn public(app: &Arc<App>) -> anyhow::Result<Router> {
+    let origin = url::Url::parse(&app.settings.public_url)?.origin().ascii_serialization();
+    let csrf = CsrfLayer::new().add_trusted_origin(&origin)?;
+    let panel = Router::new()
+        .route(routes::PANEL, get(panel::model))
+        .route(routes::SESSION_KEY, post(panel::session_key))
+        .route(routes::JUMP, post(panel::jump))
+        .route(routes::SESSION_CHAT_LINK, post(panel::chat_link))
+        .route(routes::SESSIONS, get(panel::sessions))
+        .layer(csrf)
+        .layer(cookies::session_layer(app.sessions.clone()))
+        .layer(axum::middleware::from_fn(cookies::partition_and_bearer))
+        .layer(SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+    let router = Router::new()
+        .merge(panel)
+        .route(routes::ZENDESK_SIDEBAR, post(zendesk_sidebar::open))
+        .route(&format!("{}/{{file}}", routes::ASSETS), get(assets::serve))
+        .route(routes::APPLIANCE_EVENTS, post(appliance_events::receive))
+        .route(&format!("{}/{{token}}", routes::CHAT_LINK), get(chat::open))
+        .route(routes::HEALTHZ, get(health::alive))
+        .route(routes::READYZ, get(health::ready))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(app.clone());
+    Ok(common(router))
+}
+
+/// The admin listener's routes.
+pub fn admin(app: &Arc<App>) -> Router {
+    let router = Router::new()
+        .route("/", get(admin::front))
+        .route(routes::HEALTHZ, get(health::alive))
+        .route(routes::READYZ, get(health::ready))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(app.clone());
+    common(router)
+}
+
+/// What holds for every answer.
+fn common(router: Router) -> Router {
+    let fixed = |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
+    router
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(RequestBodyDeadlineLayer::new(BODY_DEADLINE))
+        .layer(axum::middleware::from_fn(answer_deadline))
+        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
+        .layer(fixed(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"))
+        // The matched route, never the path or query: those of chat links and events hold tokens.
+        .layer(TraceLayer::new_for_http().make_span_with(|request: &axum::extract::Request| {
+            let route = request.extensions().get::<axum::extract::MatchedPath>().map_or("(none)", axum::extract::MatchedPath::as_str);
+            tracing::info_span!("request", method = %request.method(), route)
+        }))
+}
+
+/// Nothing waits for ever. A stream of events is an answer at once.
+async fn answer_deadline(request: axum::extract::Request, next: axum::middleware::Next) -> Response {
+    match tokio::time::timeout(ANSWER_DEADLINE, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::too_slow().into_response(),
+    }
+}
+
+async fn not_found() -> Problem {
+    Problem::not_found()
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::method_not_allowed()
+}

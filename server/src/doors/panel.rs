@@ -1,0 +1,249 @@
+//! `/api/v1/…`: the panel's calls. The session says who calls and for which connection; the ticket in the request is a claim.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, RawQuery, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use deskbridge_shared::api::{JumpRequest, LiveSession, PanelModel, SessionKey};
+use futures_util::stream::{self, Stream};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower_sessions::Session;
+
+use super::problem::Problem;
+use crate::app::App;
+use crate::clock::rfc3339;
+use crate::connections::Connection;
+use crate::support::{chat_link, jump, live_sessions, offer, session_key, ticket_access};
+
+/// How often a stream looks for changes.
+const STREAM_EVERY: Duration = Duration::from_secs(2);
+/// A stream ends after so many looks; the panel opens the next one, and its session is checked again.
+const STREAM_LOOKS: usize = 150;
+/// Streams one server holds at a time; beyond, panels poll.
+static STREAMS: std::sync::LazyLock<Arc<Semaphore>> = std::sync::LazyLock::new(|| Arc::new(Semaphore::new(1_000)));
+
+/// Who a session belongs to. This, and nothing mutable, is what a session stores.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Connection name.
+    pub connection: String,
+    /// The agent's user id in the ticket system.
+    pub agent_id: u64,
+}
+
+impl Identity {
+    /// Its name in the session's data.
+    pub const KEY: &'static str = "identity";
+}
+
+/// An agent with a session, and his connection.
+pub struct Caller {
+    connection: Arc<Connection>,
+    agent_id: u64,
+}
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let session = Session::from_request_parts(parts, app).await.map_err(|_| Problem::no_session())?;
+        let identity: Option<Identity> = session.get(Identity::KEY).await.map_err(|error| {
+            tracing::error!(%error, "a session could not be read");
+            Problem::unavailable("The database does not answer. Try again in a moment.")
+        })?;
+        let identity = identity.ok_or_else(Problem::no_session)?;
+        // Gone or disabled since.
+        let connection = app.connections.by_name(&identity.connection).ok_or_else(Problem::no_session)?;
+        Ok(Self { connection, agent_id: identity.agent_id })
+    }
+}
+
+/// The ticket reference every call has.
+#[derive(Debug, Deserialize)]
+pub struct TicketReference {
+    connection: String,
+    ticket: String,
+}
+
+impl Caller {
+    /// The ticket named, if the reference is to the session's own connection.
+    fn ticket<'a>(&self, reference: &'a TicketReference) -> Result<&'a str, Problem> {
+        if reference.connection != self.connection.name() {
+            return Err(Problem::foreign_connection());
+        }
+        if reference.ticket.is_empty() || reference.ticket.len() > 64 {
+            return Err(Problem::bad_request("ticket: 1 to 64 characters"));
+        }
+        Ok(&reference.ticket)
+    }
+}
+
+/// A JSON body; unknown fields are refused, so that a typo is told and not ignored.
+pub struct JsonBody<T>(T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if !content_type.split(';').next().is_some_and(|mime| mime.trim().eq_ignore_ascii_case("application/json")) {
+            return Err(Problem::bad_request("Send JSON with Content-Type: application/json."));
+        }
+        let body = Bytes::from_request(request, state).await.map_err(|_| Problem::bad_request("The body could not be read, or is too large."))?;
+        serde_json::from_slice(&body).map(JsonBody).map_err(|error| Problem::bad_request(error.to_string()))
+    }
+}
+
+/// The query's parameters, each once.
+fn read_query(query: Option<&str>) -> Result<HashMap<String, String>, Problem> {
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query.unwrap_or_default()).map_err(|error| Problem::bad_request(error.to_string()))?;
+    let mut values = HashMap::new();
+    for (name, value) in pairs {
+        if values.insert(name.clone(), value).is_some() {
+            return Err(Problem::bad_request(format!("{name} is given more than once")));
+        }
+    }
+    Ok(values)
+}
+
+fn reference(values: &mut HashMap<String, String>) -> Result<TicketReference, Problem> {
+    let mut take = |name: &str| values.remove(name).ok_or_else(|| Problem::bad_request(format!("{name} is missing")));
+    Ok(TicketReference { connection: take("connection")?, ticket: take("ticket")? })
+}
+
+/// `GET /api/v1/panel`
+pub async fn model(State(app): State<Arc<App>>, caller: Caller, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
+    let mut values = read_query(query.as_deref())?;
+    let reference = reference(&mut values)?;
+    let ticket = caller.ticket(&reference)?;
+    let access = ticket_access::check(&caller.connection, caller.agent_id, ticket).await?;
+    let offer = offer::current(&caller.connection).await?;
+    let wanted = values.remove("locale").or_else(|| access.agent.locale.clone()).unwrap_or_default();
+    let (locale, texts) = app.translations.choose(&wanted);
+    let model = PanelModel {
+        connection: caller.connection.name().to_owned(),
+        ticket: access.ticket.id.clone(),
+        methods: offer.methods,
+        jumpoints: offer.jumpoints,
+        issues: offer.issues,
+        target: access.ticket.target.clone(),
+        locale: locale.to_owned(),
+    };
+    let mut model = serde_json::to_value(model).map_err(|_| Problem::internal())?;
+    model["texts"] = Value::Object(texts.clone());
+    Ok(Json(model))
+}
+
+/// Body of `POST /api/v1/sessions/key`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyBody {
+    connection: String,
+    ticket: String,
+    queue: Option<String>,
+    ttl_seconds: Option<u32>,
+}
+
+/// `POST /api/v1/sessions/key`
+pub async fn session_key(State(app): State<Arc<App>>, caller: Caller, JsonBody(body): JsonBody<KeyBody>) -> Result<Json<SessionKey>, Problem> {
+    let reference = TicketReference { connection: body.connection, ticket: body.ticket };
+    let ticket = caller.ticket(&reference)?;
+    let wanted = session_key::Wanted { queue: body.queue, ttl_seconds: body.ttl_seconds };
+    Ok(Json(session_key::generate(&app, &caller.connection, caller.agent_id, ticket, &wanted).await?))
+}
+
+/// `POST /api/v1/sessions/jump`
+pub async fn jump(caller: Caller, JsonBody(body): JsonBody<HashMap<String, Value>>) -> Result<Json<Value>, Problem> {
+    let mut body = body;
+    let mut take = |name: &str| match body.remove(name) {
+        Some(Value::String(text)) => Ok(text),
+        Some(_) => Err(Problem::bad_request(format!("{name} must be a text"))),
+        None => Err(Problem::bad_request(format!("{name} is missing"))),
+    };
+    let reference = TicketReference { connection: take("connection")?, ticket: take("ticket")? };
+    let ticket = caller.ticket(&reference)?;
+    const KNOWN: [&str; 10] = ["method", "target", "jumpoint", "username", "port", "protocol", "terminal", "quality", "display_size", "console"];
+    if let Some(unknown) = body.keys().find(|name| !KNOWN.contains(&name.as_str())) {
+        return Err(Problem::bad_request(format!("{} is no field of a jump", unknown.chars().take(60).collect::<String>())));
+    }
+    let request: JumpRequest = serde_json::from_value(json!(body)).map_err(|error| Problem::bad_request(error.to_string()))?;
+    let launch_url = jump::launch_url(&caller.connection, caller.agent_id, ticket, &request).await?;
+    Ok(Json(json!({ "launch_url": launch_url })))
+}
+
+/// Body of `POST /api/v1/sessions/chat-link`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChatLinkBody {
+    connection: String,
+    ticket: String,
+    issue: Option<String>,
+}
+
+/// `POST /api/v1/sessions/chat-link`
+pub async fn chat_link(State(app): State<Arc<App>>, caller: Caller, JsonBody(body): JsonBody<ChatLinkBody>) -> Result<Json<Value>, Problem> {
+    let reference = TicketReference { connection: body.connection, ticket: body.ticket };
+    let ticket = caller.ticket(&reference)?;
+    let (url, expires_ms) = chat_link::make(&app, &caller.connection, caller.agent_id, ticket, body.issue.as_deref()).await?;
+    Ok(Json(json!({ "url": url, "expires_at": rfc3339(expires_ms) })))
+}
+
+/// `GET /api/v1/sessions`, once or as a stream.
+pub async fn sessions(State(app): State<Arc<App>>, caller: Caller, headers: HeaderMap, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let mut values = read_query(query.as_deref())?;
+    let reference = reference(&mut values)?;
+    let ticket = caller.ticket(&reference)?;
+    let access = ticket_access::check(&caller.connection, caller.agent_id, ticket).await?;
+    let streams = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("text/event-stream"));
+    if streams && let Ok(permit) = STREAMS.clone().try_acquire_owned() {
+        let stream = changes(app, caller.connection, access.ticket.id.clone(), permit);
+        return Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response());
+    }
+    let sessions = live_sessions::of_ticket(&app, &caller.connection, &access.ticket.id).await?;
+    Ok(Json(json!({ "sessions": sessions })).into_response())
+}
+
+/// The ticket's sessions now, and again whenever they change.
+fn changes(app: Arc<App>, connection: Arc<Connection>, ticket: String, permit: OwnedSemaphorePermit) -> impl Stream<Item = Result<Event, Infallible>> {
+    struct Looking {
+        app: Arc<App>,
+        connection: Arc<Connection>,
+        ticket: String,
+        last: Option<Vec<LiveSession>>,
+        looks: usize,
+        _permit: OwnedSemaphorePermit,
+    }
+    let begin = Looking { app, connection, ticket, last: None, looks: 0, _permit: permit };
+    stream::unfold(begin, |mut looking| async move {
+        while looking.looks < STREAM_LOOKS {
+            if looking.looks > 0 {
+                tokio::time::sleep(STREAM_EVERY).await;
+            }
+            looking.looks += 1;
+            match live_sessions::of_ticket(&looking.app, &looking.connection, &looking.ticket).await {
+                Ok(sessions) if looking.last.as_ref() != Some(&sessions) => {
+                    let event = Event::default().event("sessions").json_data(json!({ "sessions": sessions })).unwrap_or_default();
+                    looking.last = Some(sessions);
+                    return Some((Ok(event), looking));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a stream of sessions ends");
+                    return None;
+                }
+            }
+        }
+        None
+    })
+}

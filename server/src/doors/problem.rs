@@ -1,0 +1,168 @@
+//! RFC 9457 problem documents: what a caller may read, under a stable `type`. What only the log may read is logged here, once.
+
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::appliance;
+use crate::store::StoreError;
+use crate::support::SupportError;
+use crate::tickets::TicketError;
+
+/// An answer that says what is wrong and what to do.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    kind: &'static str,
+    title: &'static str,
+    detail: String,
+    retry_after: Option<Duration>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, kind, title, detail: detail.into(), retry_after: None }
+    }
+
+    /// No such route or thing.
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Nothing is here", "Check the address.")
+    }
+
+    /// Wrong method for the route.
+    pub fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This method is not allowed here", "See the Allow header.")
+    }
+
+    /// The body or the answer took too long.
+    pub fn too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "The request took too long", "Send it again.")
+    }
+
+    /// No session, or an ended one.
+    pub fn no_session() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "no-session", "Your session has ended", "Reload the ticket's page to open a new one.")
+    }
+
+    /// A session of one connection used for another.
+    pub fn foreign_connection() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "foreign-connection", "This session belongs to another connection", "Open the panel from a ticket of that connection.")
+    }
+
+    /// A request that does not read.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request is not understood", detail)
+    }
+
+    /// A field with a value that cannot be used.
+    pub fn invalid(field: &str, problem: &str) -> Self {
+        let detail = if problem.starts_with(field) { problem.to_owned() } else { format!("{field}: {problem}") };
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-value", "A value cannot be used", detail)
+    }
+
+    /// `?appliance=` names none of ours.
+    pub fn unknown_appliance() -> Self {
+        let detail = "The address names no configured appliance. Compare its ?appliance= with the connection's appliance id.";
+        Self::new(StatusCode::NOT_FOUND, "unknown-appliance", "Unknown appliance", detail)
+    }
+
+    /// An event that is not the appliance's: wrong token, or from an address outside the allowed networks.
+    pub fn event_refused(token: bool) -> Self {
+        let (status, detail) = if token {
+            (StatusCode::UNAUTHORIZED, "The address needs the connection's event token as &token=.")
+        } else {
+            (StatusCode::FORBIDDEN, "Events are not accepted from this address; see the connection's event_sources.")
+        };
+        Self::new(status, "event-refused", "The event is refused", detail)
+    }
+
+    /// Not form data.
+    pub fn not_a_form() -> Self {
+        let detail = "Send form data (application/x-www-form-urlencoded).";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-a-form", "The body is not form data", detail)
+    }
+
+    /// Something in this server failed.
+    pub fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Deskbridge failed", "Try again. If it stays, ask the administrator to look at the log.")
+    }
+
+    /// The server cannot do its work now.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self { retry_after: Some(Duration::from_secs(5)), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available at the moment", detail) }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = json!({
+            "type": format!("https://deskbridge.dev/problems/{}", self.kind),
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        let mut response = (self.status, [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")], body.to_string()).into_response();
+        if let Some(wait) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the store failed");
+        Self::unavailable("The database does not answer. Try again in a moment.")
+    }
+}
+
+impl From<TicketError> for Problem {
+    fn from(error: TicketError) -> Self {
+        match error {
+            TicketError::NoTicket(detail) => Self::new(StatusCode::NOT_FOUND, "ticket-not-found", "The ticket was not found", detail),
+            TicketError::NotAllowed(detail) => Self::new(StatusCode::FORBIDDEN, "ticket-not-allowed", "You cannot do this on this ticket", detail),
+            TicketError::Passing { what, retry_after, .. } => {
+                tracing::warn!(what, "the ticket system did not answer");
+                let problem = Self::new(StatusCode::BAD_GATEWAY, "ticket-system-unavailable", "The ticket system does not answer", "Try again in a moment.");
+                Self { retry_after: Some(retry_after.unwrap_or(Duration::from_secs(2))), ..problem }
+            }
+            TicketError::Denied(what) | TicketError::Refused(what) => {
+                tracing::error!(what, "the ticket system refused");
+                let detail = "The ticket system refused Deskbridge. Ask the administrator to run `deskbridge check`.";
+                Self::new(StatusCode::BAD_GATEWAY, "ticket-system-refused", "The ticket system refused", detail)
+            }
+        }
+    }
+}
+
+impl From<appliance::Error> for Problem {
+    fn from(error: appliance::Error) -> Self {
+        tracing::warn!(%error, "the appliance failed");
+        match error {
+            appliance::Error::RateLimited { retry_after } | appliance::Error::Busy { retry_after } => {
+                let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "appliance-busy", "The appliance is busy", "Too many requests. Try again in a moment.");
+                Self { retry_after: Some(retry_after), ..problem }
+            }
+            appliance::Error::Denied { .. } | appliance::Error::Settings(_) => {
+                let detail = "The appliance refused Deskbridge's API account. Ask the administrator to run `deskbridge check`.";
+                Self::new(StatusCode::BAD_GATEWAY, "appliance-denied", "The appliance refused", detail)
+            }
+            appliance::Error::Refused { message } => Self::new(StatusCode::BAD_GATEWAY, "appliance-refused", "The appliance refused", format!("It said: {message}")),
+            _ => Self::new(StatusCode::BAD_GATEWAY, "appliance-unavailable", "The appliance does not answer", "Try again in a moment."),
+        }
+    }
+}
+
+impl From<SupportError> for Problem {
+    fn from(error: SupportError) -> Self {
+        match error {
+            SupportError::Tickets(error) => error.into(),
+            SupportError::Appliance(error) => error.into(),
+            SupportError::Store(error) => error.into(),
+            SupportError::NotOffered(detail) => Self::new(StatusCode::FORBIDDEN, "not-offered", "This is not offered here", detail),
+            SupportError::Invalid { field, problem } => Self::invalid(&field, &problem),
+        }
+    }
+}

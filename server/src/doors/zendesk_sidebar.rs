@@ -1,0 +1,204 @@
+//! `POST /zendesk/sidebar`: Zendesk opens the sidebar with a signed token (zendesk.md b.1–b.7).
+//!
+//! A verified token opens a session and answers the page, whose URL keeps Zendesk's query. Every refusal looks the same
+//! from outside: a plain page without a word about accounts; the reason is in the log.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use serde_json::json;
+use tower_sessions::session::Id;
+
+use super::cookies;
+use super::pages::{Message, Sidebar, script_json};
+use super::panel::Identity;
+use crate::app::App;
+use crate::clock::random_bytes;
+use crate::connections::{Connection, ZendeskDoor};
+use crate::security::app_key::KeyFault;
+use crate::security::sidebar_token::{self, Expected, TokenFault, Verified};
+use crate::store::StoreError;
+
+/// Why the sidebar does not open.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("the body is not a form")]
+    ContentType,
+    #[error("the form has no token, or more than one")]
+    TokenField,
+    #[error("the query is not Zendesk's: {0}")]
+    Query(&'static str),
+    #[error("token: {0}")]
+    Token(#[from] TokenFault),
+    #[error("no installation of a configured account")]
+    UnknownInstallation,
+    #[error("the token was used before")]
+    Replay,
+    #[error(transparent)]
+    Key(#[from] KeyFault),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the page could not be rendered: {0}")]
+    Page(#[from] handlebars::RenderError),
+}
+
+/// What the query says.
+struct Place {
+    origin: String,
+    app_guid: String,
+    color_scheme: &'static str,
+}
+
+/// Verifies the token, opens a session, answers the page.
+pub async fn open(State(app): State<Arc<App>>, RawQuery(query): RawQuery, headers: HeaderMap, body: Bytes) -> Response {
+    match admit(&app, query.as_deref().unwrap_or_default(), &headers, &body).await {
+        Ok(response) => response,
+        Err(refusal) => refused(&app, &refusal),
+    }
+}
+
+async fn admit(app: &App, query: &str, headers: &HeaderMap, body: &[u8]) -> Result<Response, Refusal> {
+    let token = token_field(headers, body)?;
+    let place = read_query(query)?;
+    let claimed = sidebar_token::read_unverified(&token)?;
+    let connection = installation(app, &claimed)?;
+    let door = connection.zendesk.as_ref().ok_or(Refusal::UnknownInstallation)?;
+    if place.origin != door.origin {
+        return Err(Refusal::Query("origin is not the token's issuer"));
+    }
+    let verified = verify(app, door, &token).await?;
+    let id = open_session(app, &connection, &verified).await?;
+    tracing::info!(connection = connection.name(), agent = verified.agent_id, "sidebar opened");
+    page(app, &connection, door, &place, headers, &id)
+}
+
+/// The one `token` of a form body.
+fn token_field(headers: &HeaderMap, body: &[u8]) -> Result<String, Refusal> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !content_type.split(';').next().is_some_and(|mime| mime.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
+        return Err(Refusal::ContentType);
+    }
+    let mut tokens = pairs(body).filter(|(name, _)| name == "token").map(|(_, value)| value);
+    match (tokens.next(), tokens.next()) {
+        (Some(token), None) if !token.is_empty() => Ok(token),
+        _ => Err(Refusal::TokenField),
+    }
+}
+
+fn pairs(encoded: &[u8]) -> impl Iterator<Item = (String, String)> {
+    serde_urlencoded::from_bytes::<Vec<(String, String)>>(encoded).unwrap_or_default().into_iter()
+}
+
+fn read_query(query: &str) -> Result<Place, Refusal> {
+    let mut values: HashMap<String, String> = HashMap::new();
+    for (name, value) in pairs(query.as_bytes()) {
+        if name == "token" {
+            return Err(Refusal::Query("a token in the address"));
+        }
+        if values.insert(name, value).is_some() {
+            return Err(Refusal::Query("a repeated parameter"));
+        }
+    }
+    let app_guid = values.remove("app_guid").filter(|guid| uuid::Uuid::try_parse(guid).is_ok() && guid.len() == 36);
+    Ok(Place {
+        origin: values.remove("origin").ok_or(Refusal::Query("no origin"))?,
+        app_guid: app_guid.ok_or(Refusal::Query("app_guid is no GUID"))?,
+        color_scheme: if values.get("colorScheme").is_some_and(|scheme| scheme == "dark") { "dark" } else { "light" },
+    })
+}
+
+/// The configured installation the token claims to be for. No key is looked at before this.
+fn installation(app: &App, claimed: &sidebar_token::Claimed) -> Result<Arc<Connection>, Refusal> {
+    let all = app.connections.all();
+    let is_claimed = |door: &ZendeskDoor| door.authority == claimed.issuer && expected(door).audience() == claimed.audience;
+    let found = all.iter().find(|connection| connection.zendesk.as_ref().is_some_and(is_claimed));
+    found.cloned().ok_or(Refusal::UnknownInstallation)
+}
+
+fn expected(door: &ZendeskDoor) -> Expected<'_> {
+    Expected {
+        origin: &door.origin,
+        authority: &door.authority,
+        installation_id: door.settings.installation_id,
+        max_life_seconds: door.settings.max_token_life_seconds,
+    }
+}
+
+/// Verifies with the cached key; a signature that does not match may mean a new key.
+async fn verify(app: &App, door: &ZendeskDoor, token: &str) -> Result<Verified, Refusal> {
+    let now = app.clock.now_seconds();
+    let fetch = || async { door.api.app_public_key().await };
+    let key = door.key.get(fetch).await?;
+    match sidebar_token::verify(token, &key, &expected(door), now) {
+        Err(TokenFault::Signature) => match door.key.after_bad_signature(&key, fetch).await {
+            Some(newer) => Ok(sidebar_token::verify(token, &newer, &expected(door), now)?),
+            None => Err(TokenFault::Signature.into()),
+        },
+        other => Ok(other?),
+    }
+}
+
+/// Opens a session unless the token was used before: one insert decides both.
+async fn open_session(app: &App, connection: &Connection, verified: &Verified) -> Result<Id, Refusal> {
+    let id = Id(i128::from_le_bytes(random_bytes()));
+    let identity = Identity { connection: connection.name().to_owned(), agent_id: verified.agent_id };
+    let data = HashMap::from([(Identity::KEY.to_owned(), json!(identity))]);
+    let row = app.sessions.new_session(&id, connection.name(), &data, Some((verified.fingerprint, verified.remember_until)));
+    if app.admissions.commit(row).await? { Ok(id) } else { Err(Refusal::Replay) }
+}
+
+fn page(app: &App, connection: &Connection, door: &ZendeskDoor, place: &Place, headers: &HeaderMap, id: &Id) -> Result<Response, Refusal> {
+    let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (locale, texts) = app.translations.choose(app.translations.choose_accepted(accepted));
+    let data = json!({
+        "bearer": id.to_string(),
+        "connection": connection.name(),
+        "account_origin": door.origin,
+        "app_guid": place.app_guid,
+        "color_scheme": place.color_scheme,
+        "locale": locale,
+        "texts": texts,
+    });
+    let page = app.pages.sidebar(&Sidebar {
+        locale: locale.to_owned(),
+        color_scheme: place.color_scheme,
+        title: "Deskbridge".to_owned(),
+        style_url: app.assets.url("panel.css"),
+        script_url: app.assets.url("panel.js"),
+        wasm_url: app.assets.url("panel_bg.wasm"),
+        data: script_json(&data),
+    })?;
+    let policy = format!(
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors {}",
+        door.origin
+    );
+    let mut response = Html(page).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("frame-ancestors 'none'")));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::SET_COOKIE, cookies::session_cookie(id));
+    Ok(response)
+}
+
+fn refused(app: &App, refusal: &Refusal) -> Response {
+    let (status, message) = match refusal {
+        Refusal::Key(_) | Refusal::Store(_) | Refusal::Page(_) => {
+            tracing::error!(reason = %refusal, "the sidebar could not be opened");
+            let detail = "Reload the ticket's page in a moment. If this stays, ask your administrator.".to_owned();
+            (StatusCode::SERVICE_UNAVAILABLE, Message { title: "Remote support is not available", detail })
+        }
+        Refusal::ContentType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, plain_refusal(refusal)),
+        _ => (StatusCode::FORBIDDEN, plain_refusal(refusal)),
+    };
+    let page = app.pages.message(&message).unwrap_or_default();
+    (status, [(header::CACHE_CONTROL, "no-store")], Html(page)).into_response()
+}
+
+fn plain_refusal(refusal: &Refusal) -> Message {
+    tracing::warn!(reason = %refusal, "sidebar refused");
+    Message { title: "This page opens inside a ticket", detail: "Reload the ticket's page to open it again.".to_owned() }
+}

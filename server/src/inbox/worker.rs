@@ -1,0 +1,194 @@
+//! Leases due events, has them done, and writes down how it went.
+//!
+//! Each connection has its own few places, so a hung appliance or a sick ticket system fills only its own. A lease is
+//! renewed while its event is worked at; when the renewal finds the lease lost, the work is dropped.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::event::setting;
+use super::retry::{self, Attempt};
+use crate::app::App;
+use crate::clock::{new_id, random_fraction};
+use crate::connections::Connection;
+use crate::store::{EventName, LeasedEvent, Outcome, StoreError};
+use crate::support::import_session::{self, ImportError};
+use crate::support::import_survey;
+
+/// Length of a lease (DESIGN.md, Settled details).
+const LEASE_MS: i64 = 15_000;
+/// How often it is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// Events of one connection worked at at the same time.
+const PLACES_PER_CONNECTION: usize = 8;
+/// Without a wake-up, the store is looked at this often, more or less a tenth.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// And not more often than this.
+const LOOK_LEAST: Duration = Duration::from_millis(100);
+/// A connection whose credentials were refused is left alone this long.
+const HOLD: Duration = Duration::from_secs(30);
+/// Time a stop leaves running work.
+const STOP_PATIENCE: Duration = Duration::from_secs(8);
+
+/// What a finished piece of work tells the loop.
+struct Finished {
+    connection: String,
+    denied: bool,
+}
+
+/// Works until `stop`; then lets running work end or gives its leases back.
+pub async fn run(app: Arc<App>, stop: CancellationToken) {
+    let owner = new_id(&app.clock);
+    let mut running: JoinSet<Finished> = JoinSet::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut held: HashMap<String, Instant> = HashMap::new();
+    while !stop.is_cancelled() {
+        let wait = match lease_due(&app, owner, &mut running, &mut places, &mut held).await {
+            Ok(next_due) => next_due,
+            Err(error) => {
+                tracing::error!(%error, "events could not be leased; trying again");
+                LOOK_EVERY
+            }
+        };
+        let look_again = tokio::time::sleep(wait.mul_f64(0.9 + 0.2 * random_fraction()));
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = app.wake.notified() => {}
+            () = look_again => {}
+            Some(finished) = running.join_next() => settle(finished, &mut places, &mut held),
+        }
+        while let Some(finished) = running.try_join_next() {
+            settle(finished, &mut places, &mut held);
+        }
+    }
+    let drained = tokio::time::timeout(STOP_PATIENCE, async { while running.join_next().await.is_some() {} }).await;
+    if drained.is_err() {
+        running.shutdown().await;
+    }
+    match app.store.release_leases(owner, app.clock.now_ms()).await {
+        Ok(0) => {}
+        Ok(released) => tracing::info!(released, "unfinished events given back"),
+        Err(error) => tracing::warn!(%error, "leases could not be given back; they end by themselves"),
+    }
+}
+
+/// Fills free places. The answer is when to look again.
+async fn lease_due(
+    app: &Arc<App>,
+    owner: Uuid,
+    running: &mut JoinSet<Finished>,
+    places: &mut HashMap<String, usize>,
+    held: &mut HashMap<String, Instant>,
+) -> Result<Duration, StoreError> {
+    held.retain(|_, until| *until > Instant::now());
+    for connection in app.connections.all().iter() {
+        let taken = places.entry(connection.name().to_owned()).or_default();
+        let free = PLACES_PER_CONNECTION.saturating_sub(*taken);
+        if free == 0 || held.contains_key(connection.name()) {
+            continue;
+        }
+        let now = app.clock.now_ms();
+        let events = app.store.claim_events(connection.name(), owner, now, now + LEASE_MS, i64::try_from(free).unwrap_or(1)).await?;
+        for event in events {
+            *taken += 1;
+            let (app, connection) = (app.clone(), connection.clone());
+            running.spawn(async move {
+                let denied = work(&app, &connection, &event).await;
+                Finished { connection: event.connection, denied }
+            });
+        }
+    }
+    let due_in_ms = app.store.next_due().await?.map_or(i64::MAX, |due| due - app.clock.now_ms());
+    // What is due but finds no place waits for a place, not for time.
+    Ok(Duration::from_millis(u64::try_from(due_in_ms).unwrap_or(0)).clamp(LOOK_LEAST, LOOK_EVERY))
+}
+
+fn settle(finished: Result<Finished, tokio::task::JoinError>, places: &mut HashMap<String, usize>, held: &mut HashMap<String, Instant>) {
+    match finished {
+        Ok(Finished { connection, denied }) => {
+            if let Some(taken) = places.get_mut(&connection) {
+                *taken = taken.saturating_sub(1);
+            }
+            if denied && held.insert(connection.clone(), Instant::now() + HOLD).is_none() {
+                tracing::error!(connection, "credentials are refused; the connection's events wait until `deskbridge check` is happy again");
+            }
+        }
+        // A panic's event comes back when its lease ends, and counts as an attempt.
+        Err(error) => {
+            tracing::error!(%error, "a worker broke off");
+            places.clear();
+        }
+    }
+}
+
+/// Does one event and writes down how it went. True if credentials were refused.
+#[tracing::instrument(name = "event", skip_all, fields(id = %event.id, connection = connection.name(), kind = event.kind.as_str(), lsid = event.lsid))]
+async fn work(app: &Arc<App>, connection: &Arc<Connection>, event: &LeasedEvent) -> bool {
+    let result = tokio::select! {
+        result = process(app, connection, event) => result,
+        () = lose_lease(app, event) => {
+            tracing::warn!("lease lost; the work is dropped");
+            return false;
+        }
+    };
+    let denied = matches!(result, Err(ImportError::Denied(_)));
+    let now = app.clock.now_ms();
+    let outcome = match result {
+        Ok(done) => Outcome::Done(done),
+        Err(error) => {
+            let section = &connection.settings.appliance;
+            retry::decide(&Attempt {
+                attempts: event.attempts,
+                limit: section.retry_attempt_limit,
+                retried: retry::is_retried(section, setting(event.kind), event.origin),
+                received_at: event.received_at,
+                now,
+                chance: random_fraction(),
+                error: &error,
+            })
+        }
+    };
+    match &outcome {
+        Outcome::Done(done) => tracing::info!(done, "event done"),
+        Outcome::Retry { reason, not_before, .. } => tracing::info!(reason, wait_ms = not_before - now, attempts = event.attempts, "event will be tried again"),
+        Outcome::Dead(reason) => tracing::warn!(reason, attempts = event.attempts, "event is a dead letter"),
+    }
+    match app.store.finish_event(event, &outcome, now).await {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!("lease lost before the end was written; another worker has the event"),
+        Err(error) => tracing::error!(%error, "the event's end could not be written; it comes back when its lease ends"),
+    }
+    app.wake.notify_one();
+    denied
+}
+
+async fn process(app: &Arc<App>, connection: &Arc<Connection>, event: &LeasedEvent) -> Result<String, ImportError> {
+    // Attempts are counted when an event is leased, so one that takes the process down with it ends here.
+    let limit = connection.settings.appliance.retry_attempt_limit;
+    if event.attempts > 1 && u32::try_from(event.attempts).unwrap_or(u32::MAX) > limit.saturating_add(2) {
+        return Err(ImportError::Permanent(format!("the server broke off {} times while working at this event", event.attempts - 1)));
+    }
+    match event.kind {
+        EventName::Progress | EventName::SomeoneJoins => import_session::note_progress(app, connection, event).await,
+        EventName::SessionEnd => import_session::run(app, connection, event).await,
+        EventName::CustomerSurvey | EventName::RepresentativeSurvey => import_survey::run(app, connection, event).await,
+    }
+}
+
+/// Renews the lease; returns when it is lost.
+async fn lose_lease(app: &App, event: &LeasedEvent) {
+    loop {
+        tokio::time::sleep(RENEW_EVERY).await;
+        match app.store.renew_lease(event, app.clock.now_ms() + LEASE_MS).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => tracing::warn!(%error, "the lease could not be renewed"),
+        }
+    }
+}

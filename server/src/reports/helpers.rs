@@ -1,0 +1,125 @@
+//! The template engine's two registries and our helpers. Strict: a name that does not exist is a fault, not an empty
+//! text. Must stay free of side effects: a template can compute nothing but text.
+
+use super::context::size_text;
+use handlebars::{
+    Context, Handlebars, Helper, HelperDef, HelperResult, JsonTruthy, Output, PathAndJson, RenderContext, RenderError, RenderErrorReason, Renderable,
+};
+use serde_json::Value;
+
+/// Continuation lines of a plain text note.
+const INDENT: &str = "\n    ";
+
+/// Values are escaped as HTML.
+pub(super) fn html_registry() -> Handlebars<'static> {
+    let mut registry = registry(lines_html);
+    registry.register_escape_fn(escape);
+    registry
+}
+
+/// Values stand as they are.
+pub(super) fn text_registry() -> Handlebars<'static> {
+    let mut registry = registry(lines_text);
+    registry.register_escape_fn(handlebars::no_escape);
+    registry
+}
+
+/// For text and quoted attributes, which is all our templates have. (The engine's own also writes `=` as an entity, which
+/// makes every link longer and harder to read.)
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+type HelperFunction = fn(&Helper<'_>, &Handlebars<'_>, &Context, &mut RenderContext<'_, '_>, &mut dyn Output) -> HelperResult;
+
+fn registry(lines: HelperFunction) -> Handlebars<'static> {
+    let mut registry = Handlebars::new();
+    registry.set_strict_mode(true);
+    // A template must not write to the server's log.
+    registry.unregister_helper("log");
+    registry.register_helper("if", Box::new(Condition { wanted: true }));
+    registry.register_helper("unless", Box::new(Condition { wanted: false }));
+    registry.register_helper("lines", Box::new(lines));
+    registry.register_helper("size", Box::new(size as HelperFunction));
+    registry.register_helper("plural", Box::new(plural as HelperFunction));
+    registry
+}
+
+/// `if` and `unless` as they are, but strict: the engine's own take a misspelt name for an empty value.
+struct Condition {
+    wanted: bool,
+}
+
+impl HelperDef for Condition {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        registry: &'reg Handlebars<'reg>,
+        context: &'rc Context,
+        render_context: &mut RenderContext<'reg, 'rc>,
+        out: &mut dyn Output,
+    ) -> HelperResult {
+        let holds = parameter(helper, "if", 0)?.value().is_truthy(false);
+        let branch = if holds == self.wanted { helper.template() } else { helper.inverse() };
+        branch.map_or(Ok(()), |branch| branch.render(registry, context, render_context, out))
+    }
+}
+
+/// `{{lines text}}`: line ends become `<br>`.
+fn lines_html(helper: &Helper<'_>, _: &Handlebars<'_>, _: &Context, _: &mut RenderContext<'_, '_>, out: &mut dyn Output) -> HelperResult {
+    out.write(&escape(&text(helper, "lines")?).replace('\n', "<br>"))?;
+    Ok(())
+}
+
+/// `{{lines text}}`: further lines are indented.
+fn lines_text(helper: &Helper<'_>, _: &Handlebars<'_>, _: &Context, _: &mut RenderContext<'_, '_>, out: &mut dyn Output) -> HelperResult {
+    out.write(&text(helper, "lines")?.replace('\n', INDENT))?;
+    Ok(())
+}
+
+/// `{{size 3229469}}`: `3.2 MB`.
+fn size(helper: &Helper<'_>, _: &Handlebars<'_>, _: &Context, _: &mut RenderContext<'_, '_>, out: &mut dyn Output) -> HelperResult {
+    let bytes = number(helper, "size")?;
+    out.write(&size_text(bytes))?;
+    Ok(())
+}
+
+/// `{{plural 2 "file" "files"}}`: `files`.
+fn plural(helper: &Helper<'_>, registry: &Handlebars<'_>, _: &Context, _: &mut RenderContext<'_, '_>, out: &mut dyn Output) -> HelperResult {
+    let index = if number(helper, "plural")? == 1 { 1 } else { 2 };
+    let word = parameter(helper, "plural", index)?.value().as_str().ok_or(RenderErrorReason::InvalidParamType("text"))?;
+    out.write(&registry.get_escape_fn()(word))?;
+    Ok(())
+}
+
+fn parameter<'a, 'rc>(helper: &'a Helper<'rc>, name: &'static str, index: usize) -> Result<&'a PathAndJson<'rc>, RenderError> {
+    let parameter = helper.param(index).ok_or(RenderErrorReason::ParamNotFoundForIndex(name, index))?;
+    if parameter.is_value_missing() {
+        return Err(RenderError::strict_error(parameter.relative_path()));
+    }
+    Ok(parameter)
+}
+
+fn text(helper: &Helper<'_>, name: &'static str) -> Result<String, RenderError> {
+    match parameter(helper, name, 0)?.value() {
+        Value::String(text) => Ok(text.clone()),
+        Value::Null => Ok(String::new()),
+        Value::Number(number) => Ok(number.to_string()),
+        _ => Err(RenderErrorReason::InvalidParamType("text").into()),
+    }
+}
+
+fn number(helper: &Helper<'_>, name: &'static str) -> Result<u64, RenderError> {
+    Ok(parameter(helper, name, 0)?.value().as_u64().ok_or(RenderErrorReason::InvalidParamType("whole number"))?)
+}

@@ -1,0 +1,15 @@
+//! Proofs and secrets: signed sidebar tokens, app keys, chat links, sealed settings.
+//!
+//! Nothing here knows HTTP requests or SQL; what must be remembered is handed to the store by the caller.
+
+pub mod app_key;
+pub mod chat_token;
+pub mod seal;
+pub mod sidebar_token;
+
+use sha2::{Digest, Sha256};
+
+/// SHA-256 of `bytes`.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}

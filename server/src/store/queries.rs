@@ -1,0 +1,390 @@
+//! Every statement, once; compiled for SQLite and for PostgreSQL, which both read `$1`, `RETURNING` and `ON CONFLICT`.
+//! `super` says which database: its `Db`, and what its claims need.
+
+use async_trait::async_trait;
+use sqlx::{QueryBuilder, Row};
+use uuid::Uuid;
+
+use super::{CLAIM, Db};
+use crate::store::{
+    Delivery, DeliveryKey, DeliveryState, EventName, EventRow, KnownSession, LeasedEvent, NewAgentSession, NewEvent, Origin, Outcome, Result, Store,
+    StoreError, StoredAgentSession, StoredConnection,
+};
+
+/// Rows one INSERT takes: well below both databases' limits on parameters (32,766 and 65,535).
+const INSERT_CHUNK: usize = 500;
+
+type DbRow = <Db as sqlx::Database>::Row;
+
+/// The pools of one database; on PostgreSQL both are the same.
+pub(in crate::store) struct SqlStore {
+    pub(in crate::store) read: sqlx::Pool<Db>,
+    pub(in crate::store) write: sqlx::Pool<Db>,
+}
+
+fn damaged(what: &str) -> StoreError {
+    StoreError::Damaged(what.to_owned())
+}
+
+fn id_of(bytes: &[u8]) -> Result<Uuid> {
+    Uuid::from_slice(bytes).map_err(|_| damaged("an event's id"))
+}
+
+fn event_row(row: &DbRow) -> Result<EventRow> {
+    Ok(EventRow {
+        id: id_of(row.try_get("id")?)?,
+        connection: row.try_get("connection")?,
+        kind: row.try_get("kind")?,
+        lsid: row.try_get("lsid")?,
+        origin: row.try_get("origin")?,
+        state: row.try_get("state")?,
+        attempts: row.try_get("attempts")?,
+        received_at: row.try_get("received_at")?,
+        not_before: row.try_get("not_before")?,
+        outcome: row.try_get("outcome")?,
+    })
+}
+
+fn leased_event(row: &DbRow) -> Result<LeasedEvent> {
+    Ok(LeasedEvent {
+        id: id_of(row.try_get("id")?)?,
+        connection: row.try_get("connection")?,
+        kind: EventName::parse(row.try_get("kind")?).ok_or_else(|| damaged("an event's kind"))?,
+        lsid: row.try_get("lsid")?,
+        origin: Origin::parse(row.try_get("origin")?).ok_or_else(|| damaged("an event's origin"))?,
+        received_at: row.try_get("received_at")?,
+        attempts: row.try_get("attempts")?,
+        epoch: row.try_get("lease_epoch")?,
+    })
+}
+
+fn known_session(row: &DbRow) -> Result<KnownSession> {
+    Ok(KnownSession {
+        connection: row.try_get("connection")?,
+        lsid: row.try_get("lsid")?,
+        ticket: row.try_get("ticket")?,
+        representative: row.try_get("representative")?,
+        customer: row.try_get("customer")?,
+        active: row.try_get("active")?,
+        started_at: row.try_get("started_at")?,
+        ended_at: row.try_get("ended_at")?,
+        recorded_at: row.try_get("recorded_at")?,
+    })
+}
+
+#[async_trait]
+impl Store for SqlStore {
+    async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(&self.read).await?;
+        Ok(())
+    }
+
+    async fn connections(&self) -> Result<Vec<StoredConnection>> {
+        let rows = sqlx::query("SELECT name, settings, updated_at FROM connection ORDER BY name").fetch_all(&self.read).await?;
+        rows.iter()
+            .map(|row| Ok(StoredConnection { name: row.try_get("name")?, settings: row.try_get("settings")?, updated_at: row.try_get("updated_at")? }))
+            .collect()
+    }
+
+    async fn save_connection(&self, connection: &StoredConnection, disabled: bool) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO connection (name, settings, disabled, updated_at) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (name) DO UPDATE SET settings = excluded.settings, disabled = excluded.disabled, updated_at = excluded.updated_at",
+        )
+        .bind(&connection.name)
+        .bind(&connection.settings)
+        .bind(disabled)
+        .bind(connection.updated_at)
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
+    async fn delete_connection(&self, name: &str) -> Result<bool> {
+        Ok(sqlx::query("DELETE FROM connection WHERE name = $1").bind(name).execute(&self.write).await?.rows_affected() > 0)
+    }
+
+    async fn open_agent_sessions(&self, sessions: &[NewAgentSession]) -> Result<Vec<bool>> {
+        let mut opened = std::collections::HashSet::new();
+        for chunk in sessions.chunks(INSERT_CHUNK) {
+            let mut insert = QueryBuilder::<Db>::new("INSERT INTO agent_session (id_hash, token_hash, connection, record, created_at, used_at, keep_until) ");
+            insert.push_values(chunk, |mut values, session| {
+                values
+                    .push_bind(session.id_hash.to_vec())
+                    .push_bind(session.token_hash.map(|hash| hash.to_vec()))
+                    .push_bind(session.connection.clone())
+                    .push_bind(session.record.clone())
+                    .push_bind(session.created_at)
+                    .push_bind(session.created_at)
+                    .push_bind(session.keep_until);
+            });
+            insert.push(" ON CONFLICT DO NOTHING RETURNING id_hash");
+            for row in insert.build().fetch_all(&self.write).await? {
+                opened.insert(row.try_get::<Vec<u8>, _>("id_hash")?);
+            }
+        }
+        Ok(sessions.iter().map(|session| opened.contains(session.id_hash.as_slice())).collect())
+    }
+
+    async fn agent_session(&self, id_hash: &[u8; 32]) -> Result<Option<StoredAgentSession>> {
+        let row = sqlx::query("SELECT record, created_at, used_at FROM agent_session WHERE id_hash = $1 AND record <> ''")
+            .bind(&id_hash[..])
+            .fetch_optional(&self.read)
+            .await?;
+        row.map(|row| Ok(StoredAgentSession { record: row.try_get("record")?, created_at: row.try_get("created_at")?, used_at: row.try_get("used_at")? }))
+            .transpose()
+    }
+
+    async fn save_agent_session(&self, id_hash: &[u8; 32], record: &str) -> Result<()> {
+        sqlx::query("UPDATE agent_session SET record = $2 WHERE id_hash = $1 AND record <> ''").bind(&id_hash[..]).bind(record).execute(&self.write).await?;
+        Ok(())
+    }
+
+    async fn touch_agent_session(&self, id_hash: &[u8; 32], used_at: i64) -> Result<()> {
+        sqlx::query("UPDATE agent_session SET used_at = $2 WHERE id_hash = $1").bind(&id_hash[..]).bind(used_at).execute(&self.write).await?;
+        Ok(())
+    }
+
+    async fn end_agent_session(&self, id_hash: &[u8; 32]) -> Result<()> {
+        sqlx::query("UPDATE agent_session SET record = '' WHERE id_hash = $1").bind(&id_hash[..]).execute(&self.write).await?;
+        Ok(())
+    }
+
+    async fn sweep_agent_sessions(&self, now: i64) -> Result<u64> {
+        Ok(sqlx::query("DELETE FROM agent_session WHERE keep_until < $1").bind(now).execute(&self.write).await?.rows_affected())
+    }
+
+    async fn add_events(&self, events: &[NewEvent]) -> Result<u64> {
+        let mut added = 0;
+        let mut transaction = self.write.begin().await?;
+        for chunk in events.chunks(INSERT_CHUNK) {
+            let mut insert = QueryBuilder::<Db>::new("INSERT INTO inbox_event (id, connection, fingerprint, kind, rank, lsid, origin, received_at, state, not_before) ");
+            insert.push_values(chunk, |mut values, event| {
+                values
+                    .push_bind(event.id.as_bytes().to_vec())
+                    .push_bind(event.connection.clone())
+                    .push_bind(event.fingerprint.to_vec())
+                    .push_bind(event.kind.as_str())
+                    .push_bind(event.kind.rank())
+                    .push_bind(event.lsid.clone())
+                    .push_bind(event.origin.as_str())
+                    .push_bind(event.received_at)
+                    .push_bind("ready")
+                    .push_bind(event.received_at);
+            });
+            insert.push(" ON CONFLICT (connection, fingerprint) DO NOTHING");
+            added += insert.build().execute(&mut *transaction).await?.rows_affected();
+        }
+        transaction.commit().await?;
+        Ok(added)
+    }
+
+    async fn claim_events(&self, connection: &str, owner: Uuid, now: i64, until: i64, limit: i64) -> Result<Vec<LeasedEvent>> {
+        let rows = sqlx::query(CLAIM)
+            .bind(connection)
+            .bind(&owner.as_bytes()[..])
+            .bind(now)
+            .bind(until)
+            .bind(limit)
+            .fetch_all(&self.write)
+            .await?;
+        let mut events = rows.iter().map(leased_event).collect::<Result<Vec<_>>>()?;
+        events.sort_by_key(|event| event.id);
+        Ok(events)
+    }
+
+    async fn renew_lease(&self, event: &LeasedEvent, until: i64) -> Result<bool> {
+        let renewed = sqlx::query("UPDATE inbox_event SET lease_until = $3 WHERE id = $1 AND lease_epoch = $2 AND state = 'leased'")
+            .bind(&event.id.as_bytes()[..])
+            .bind(event.epoch)
+            .bind(until)
+            .execute(&self.write)
+            .await?;
+        Ok(renewed.rows_affected() == 1)
+    }
+
+    async fn finish_event(&self, event: &LeasedEvent, outcome: &Outcome, now: i64) -> Result<bool> {
+        let (state, not_before, text, uncounted, finished) = match outcome {
+            Outcome::Done(text) => ("done", now, text, 0, Some(now)),
+            Outcome::Dead(text) => ("dead", now, text, 0, Some(now)),
+            Outcome::Retry { not_before, reason, counts } => ("ready", *not_before, reason, i32::from(!counts), None),
+        };
+        let finished = sqlx::query(
+            "UPDATE inbox_event SET state = $3, not_before = $4, outcome = $5, attempts = attempts - $6, finished_at = $7, lease_owner = NULL, lease_until = NULL
+             WHERE id = $1 AND lease_epoch = $2 AND state = 'leased'",
+        )
+        .bind(&event.id.as_bytes()[..])
+        .bind(event.epoch)
+        .bind(state)
+        .bind(not_before)
+        .bind(text)
+        .bind(uncounted)
+        .bind(finished)
+        .execute(&self.write)
+        .await?;
+        Ok(finished.rows_affected() == 1)
+    }
+
+    async fn release_leases(&self, owner: Uuid, now: i64) -> Result<u64> {
+        let released = sqlx::query(
+            "UPDATE inbox_event SET state = 'ready', not_before = $2, attempts = attempts - 1, lease_epoch = lease_epoch + 1, lease_owner = NULL, lease_until = NULL
+             WHERE lease_owner = $1 AND state = 'leased'",
+        )
+        .bind(&owner.as_bytes()[..])
+        .bind(now)
+        .execute(&self.write)
+        .await?;
+        Ok(released.rows_affected())
+    }
+
+    async fn next_due(&self) -> Result<Option<i64>> {
+        let row = sqlx::query(
+            "SELECT min(CASE WHEN state = 'leased' THEN lease_until ELSE not_before END) AS due FROM inbox_event WHERE state IN ('ready', 'leased')",
+        )
+        .fetch_one(&self.read)
+        .await?;
+        Ok(row.try_get("due")?)
+    }
+
+    async fn list_events(&self, state: Option<&str>, limit: i64) -> Result<Vec<EventRow>> {
+        let rows = sqlx::query("SELECT * FROM inbox_event WHERE $1 = '' OR state = $1 ORDER BY id DESC LIMIT $2")
+            .bind(state.unwrap_or_default())
+            .bind(limit)
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter().map(event_row).collect()
+    }
+
+    async fn event(&self, id: Uuid) -> Result<Option<EventRow>> {
+        let row = sqlx::query("SELECT * FROM inbox_event WHERE id = $1").bind(&id.as_bytes()[..]).fetch_optional(&self.read).await?;
+        row.as_ref().map(event_row).transpose()
+    }
+
+    async fn retry_event(&self, id: Uuid, now: i64) -> Result<bool> {
+        let changed = sqlx::query("UPDATE inbox_event SET state = 'ready', attempts = 0, not_before = $2, finished_at = NULL WHERE id = $1 AND state IN ('dead', 'done')")
+            .bind(&id.as_bytes()[..])
+            .bind(now)
+            .execute(&self.write)
+            .await?;
+        Ok(changed.rows_affected() == 1)
+    }
+
+    async fn plan_delivery(&self, key: &DeliveryKey, ticket: &str, marker: &str, now: i64) -> Result<Delivery> {
+        sqlx::query(
+            "INSERT INTO delivery (connection, lsid, kind, part, ticket, marker, state, planned_at) VALUES ($1, $2, $3, $4, $5, $6, 'planned', $7)
+             ON CONFLICT (connection, lsid, kind, part) DO UPDATE SET ticket = excluded.ticket, marker = excluded.marker WHERE delivery.state = 'planned'",
+        )
+        .bind(&key.connection)
+        .bind(&key.lsid)
+        .bind(&key.kind)
+        .bind(key.part)
+        .bind(ticket)
+        .bind(marker)
+        .bind(now)
+        .execute(&self.write)
+        .await?;
+        let row = sqlx::query("SELECT ticket, marker, state FROM delivery WHERE connection = $1 AND lsid = $2 AND kind = $3 AND part = $4")
+            .bind(&key.connection)
+            .bind(&key.lsid)
+            .bind(&key.kind)
+            .bind(key.part)
+            .fetch_one(&self.write)
+            .await?;
+        let state = DeliveryState::parse(row.try_get("state")?).ok_or_else(|| damaged("a delivery's state"))?;
+        Ok(Delivery { ticket: row.try_get("ticket")?, marker: row.try_get("marker")?, state })
+    }
+
+    async fn mark_sent(&self, key: &DeliveryKey, now: i64) -> Result<()> {
+        sqlx::query("UPDATE delivery SET state = 'sent', sent_at = $5 WHERE connection = $1 AND lsid = $2 AND kind = $3 AND part = $4 AND state <> 'confirmed'")
+            .bind(&key.connection)
+            .bind(&key.lsid)
+            .bind(&key.kind)
+            .bind(key.part)
+            .bind(now)
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
+    async fn mark_confirmed(&self, key: &DeliveryKey, remote_id: &str, now: i64) -> Result<()> {
+        sqlx::query(
+            "UPDATE delivery SET state = 'confirmed', remote_id = $5, confirmed_at = $6 WHERE connection = $1 AND lsid = $2 AND kind = $3 AND part = $4",
+        )
+        .bind(&key.connection)
+        .bind(&key.lsid)
+        .bind(&key.kind)
+        .bind(key.part)
+        .bind(remote_id)
+        .bind(now)
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
+    async fn save_session(&self, session: &KnownSession, now: i64) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO support_session (connection, lsid, ticket, representative, customer, active, started_at, ended_at, recorded_at, seen_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             ON CONFLICT (connection, lsid) DO UPDATE SET ticket = excluded.ticket, representative = excluded.representative, customer = excluded.customer,
+               active = excluded.active, started_at = excluded.started_at, ended_at = coalesce(excluded.ended_at, support_session.ended_at),
+               recorded_at = coalesce(support_session.recorded_at, excluded.recorded_at), seen_at = excluded.seen_at",
+        )
+        .bind(&session.connection)
+        .bind(&session.lsid)
+        .bind(&session.ticket)
+        .bind(&session.representative)
+        .bind(&session.customer)
+        .bind(session.active)
+        .bind(session.started_at)
+        .bind(session.ended_at)
+        .bind(session.recorded_at)
+        .bind(now)
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
+    async fn mark_recorded(&self, connection: &str, lsid: &str, now: i64) -> Result<()> {
+        sqlx::query("UPDATE support_session SET recorded_at = $3 WHERE connection = $1 AND lsid = $2")
+            .bind(connection)
+            .bind(lsid)
+            .bind(now)
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
+    async fn sessions_of_ticket(&self, connection: &str, ticket: &str) -> Result<Vec<KnownSession>> {
+        let rows = sqlx::query("SELECT * FROM support_session WHERE connection = $1 AND ticket = $2 ORDER BY started_at DESC, lsid LIMIT 50")
+            .bind(connection)
+            .bind(ticket)
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter().map(known_session).collect()
+    }
+
+    async fn key_issued(&self, connection: &str, ticket: &str, issued_at: i64, expires_at: i64) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO issued_key (connection, ticket, issued_at, expires_at) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (connection, ticket) DO UPDATE SET expires_at = excluded.expires_at,
+               issued_at = CASE WHEN issued_key.expires_at > excluded.issued_at THEN issued_key.issued_at ELSE excluded.issued_at END",
+        )
+        .bind(connection)
+        .bind(ticket)
+        .bind(issued_at)
+        .bind(expires_at)
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
+    async fn open_key(&self, connection: &str, ticket: &str, now: i64) -> Result<Option<i64>> {
+        let row = sqlx::query("SELECT issued_at FROM issued_key WHERE connection = $1 AND ticket = $2 AND expires_at > $3")
+            .bind(connection)
+            .bind(ticket)
+            .bind(now)
+            .fetch_optional(&self.read)
+            .await?;
+        row.map(|row| row.try_get("issued_at")).transpose().map_err(StoreError::from)
+    }
+}

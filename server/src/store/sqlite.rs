@@ -1,0 +1,41 @@
+//! SQLite: the embedded default. One writing connection (SQLite has one writer anyway, and a queue in the pool beats
+//! a busy error) and a few for reading; WAL with FULL sync, so that a commit survives a power cut.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use super::{Result, check_not_newer};
+
+/// The database these queries are compiled for.
+pub(super) type Db = sqlx::Sqlite;
+
+/// SQLite has one writer, so a claim needs no row locks.
+pub(super) const CLAIM: &str = super::claim!("");
+
+#[path = "queries.rs"]
+mod queries;
+
+pub(super) static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+
+pub(super) async fn connect(url: &str) -> Result<queries::SqlStore> {
+    let options = SqliteConnectOptions::from_str(url)?
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(5))
+        .foreign_keys(true);
+    let memory = url.contains(":memory:");
+    let write = SqlitePoolOptions::new().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None).connect_with(options.clone()).await?;
+    check_not_newer(applied(&write).await, &MIGRATOR)?;
+    MIGRATOR.run(&write).await?;
+    // A memory database lives in its one connection.
+    let read = if memory { write.clone() } else { SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(true)).await? };
+    Ok(queries::SqlStore { read, write })
+}
+
+async fn applied(pool: &sqlx::Pool<Db>) -> Option<i64> {
+    // No table yet: a fresh database.
+    sqlx::query_scalar::<_, Option<i64>>("SELECT max(version) FROM _sqlx_migrations").fetch_one(pool).await.ok().flatten()
+}

@@ -1,0 +1,211 @@
+//! The same story on both databases. PostgreSQL: `DESKBRIDGE_TEST_POSTGRES` names a server (`cargo xtask test` starts one).
+
+use std::sync::Arc;
+
+use super::*;
+use crate::clock::random_bytes;
+
+const NOW: i64 = 1_733_240_467_000;
+
+/// Runs `story` on a fresh database of each kind.
+async fn on_both<Told: Future<Output = ()>>(story: impl Fn(Arc<dyn Store>) -> Told) {
+    let folder = tempfile::tempdir().unwrap();
+    story(open(&format!("sqlite://{}", folder.path().join("story.db").display())).await.unwrap()).await;
+    let Ok(server) = std::env::var("DESKBRIDGE_TEST_POSTGRES") else {
+        eprintln!("DESKBRIDGE_TEST_POSTGRES is not set: told on SQLite only");
+        return;
+    };
+    let name = format!("story_{}", Uuid::from_bytes(random_bytes()).simple());
+    let pool = sqlx::PgPool::connect(&server).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&pool).await.unwrap();
+    let mut url = url::Url::parse(&server).unwrap();
+    url.set_path(&name);
+    story(open(url.as_str()).await.unwrap()).await;
+    sqlx::query(sqlx::AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).execute(&pool).await.unwrap();
+}
+
+fn event(connection: &str, lsid: &str, kind: EventName, second: i64) -> NewEvent {
+    let at = NOW + second * 1_000;
+    let id = uuid::Builder::from_unix_timestamp_millis(u64::try_from(at).unwrap(), &random_bytes()).into_uuid();
+    NewEvent { id, connection: connection.into(), fingerprint: random_bytes(), kind, lsid: lsid.into(), origin: Origin::Outbound, received_at: at }
+}
+
+async fn claim(store: &Arc<dyn Store>, now: i64) -> Vec<LeasedEvent> {
+    store.claim_events("a", Uuid::from_u128(1), now, now + 15_000, 10).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_token_opens_one_session() {
+    on_both(|store| async move {
+        let session = |id: u8, token: Option<u8>| NewAgentSession {
+            id_hash: [id; 32],
+            token_hash: token.map(|token| [token; 32]),
+            connection: "a".into(),
+            record: "{}".into(),
+            created_at: NOW,
+            keep_until: NOW + 1_000,
+        };
+        let opened = store.open_agent_sessions(&[session(1, Some(9)), session(2, Some(9)), session(3, Some(8)), session(4, None), session(5, None)]).await.unwrap();
+        assert_eq!(opened, [true, false, true, true, true], "one of two with the same token; any number without");
+        assert_eq!(store.open_agent_sessions(&[session(6, Some(9))]).await.unwrap(), [false]);
+        assert!(store.agent_session(&[2; 32]).await.unwrap().is_none());
+        store.touch_agent_session(&[1; 32], NOW + 5).await.unwrap();
+        store.save_agent_session(&[1; 32], r#"{"x":1}"#).await.unwrap();
+        let stored = store.agent_session(&[1; 32]).await.unwrap().unwrap();
+        assert_eq!(stored, StoredAgentSession { record: r#"{"x":1}"#.into(), created_at: NOW, used_at: NOW + 5 });
+        store.end_agent_session(&[1; 32]).await.unwrap();
+        assert!(store.agent_session(&[1; 32]).await.unwrap().is_none());
+        assert_eq!(store.open_agent_sessions(&[session(7, Some(9))]).await.unwrap(), [false], "an ended session's token stays used");
+        assert_eq!(store.sweep_agent_sessions(NOW + 1_000).await.unwrap(), 0);
+        assert_eq!(store.sweep_agent_sessions(NOW + 1_001).await.unwrap(), 4);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_is_stored_once_and_leased_in_order() {
+    on_both(|store| async move {
+        let end = event("a", "s1", EventName::SessionEnd, 1);
+        let survey = event("a", "s1", EventName::CustomerSurvey, 0);
+        let other = event("a", "s2", EventName::SessionEnd, 2);
+        let foreign = event("b", "s1", EventName::SessionEnd, 0);
+        assert_eq!(store.add_events(&[end.clone(), survey.clone(), other.clone(), foreign]).await.unwrap(), 4);
+        let again = NewEvent { id: Uuid::from_u128(5), ..end.clone() };
+        assert_eq!(store.add_events(&[again]).await.unwrap(), 0, "the same event posted twice is one");
+        let due = NOW + 10_000;
+        let leased = claim(&store, due).await;
+        assert_eq!(leased.iter().map(|event| event.id).collect::<Vec<_>>(), [end.id, other.id], "the survey waits for its session's end");
+        assert!(claim(&store, due).await.is_empty(), "leased ones are not leased again");
+        assert!(store.finish_event(&leased[0], &Outcome::Done("written".into()), due).await.unwrap());
+        let leased = claim(&store, due).await;
+        assert_eq!(leased.iter().map(|event| event.id).collect::<Vec<_>>(), [survey.id]);
+        assert_eq!(store.list_events(Some("done"), 10).await.unwrap()[0].outcome.as_deref(), Some("written"));
+        assert_eq!(store.list_events(None, 10).await.unwrap().len(), 4);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lost_lease_writes_nothing() {
+    on_both(|store| async move {
+        store.add_events(&[event("a", "s1", EventName::SessionEnd, 0)]).await.unwrap();
+        let first = claim(&store, NOW).await.remove(0);
+        assert_eq!((first.attempts, first.epoch), (1, 1));
+        assert!(store.renew_lease(&first, NOW + 20_000).await.unwrap());
+        assert!(claim(&store, NOW + 16_000).await.is_empty(), "renewed");
+        let second = claim(&store, NOW + 20_001).await.remove(0);
+        assert_eq!((second.attempts, second.epoch), (2, 2), "the attempt was counted when it began");
+        assert!(!store.renew_lease(&first, NOW + 90_000).await.unwrap());
+        assert!(!store.finish_event(&first, &Outcome::Dead("late".into()), NOW).await.unwrap());
+        assert_eq!(store.event(second.id).await.unwrap().unwrap().state, "leased");
+        assert!(store.finish_event(&second, &Outcome::Done("now".into()), NOW).await.unwrap());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_retry_waits_and_counts_only_when_it_should() {
+    on_both(|store| async move {
+        store.add_events(&[event("a", "s1", EventName::SessionEnd, 0)]).await.unwrap();
+        let leased = claim(&store, NOW).await.remove(0);
+        let retry = |counts| Outcome::Retry { not_before: NOW + 5_000, reason: "later".into(), counts };
+        assert!(store.finish_event(&leased, &retry(false), NOW).await.unwrap());
+        assert_eq!(store.next_due().await.unwrap(), Some(NOW + 5_000));
+        assert!(claim(&store, NOW + 4_999).await.is_empty());
+        let leased = claim(&store, NOW + 5_000).await.remove(0);
+        assert_eq!(leased.attempts, 1, "the first attempt did not count");
+        assert!(store.finish_event(&leased, &retry(true), NOW).await.unwrap());
+        let leased = claim(&store, NOW + 5_000).await.remove(0);
+        assert_eq!(leased.attempts, 2);
+        assert!(store.finish_event(&leased, &Outcome::Dead("gave up".into()), NOW).await.unwrap());
+        assert_eq!(store.next_due().await.unwrap(), None);
+        assert!(store.retry_event(leased.id, NOW).await.unwrap());
+        assert!(!store.retry_event(leased.id, NOW).await.unwrap(), "it is due already");
+        assert_eq!(claim(&store, NOW).await[0].attempts, 1, "a person's retry counts anew");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_clean_stop_gives_leases_back() {
+    on_both(|store| async move {
+        store.add_events(&[event("a", "s1", EventName::SessionEnd, 0)]).await.unwrap();
+        let leased = claim(&store, NOW).await.remove(0);
+        assert_eq!(store.release_leases(Uuid::from_u128(2), NOW).await.unwrap(), 0, "another's are left alone");
+        assert_eq!(store.release_leases(Uuid::from_u128(1), NOW).await.unwrap(), 1);
+        assert!(!store.finish_event(&leased, &Outcome::Done("late".into()), NOW).await.unwrap());
+        assert_eq!(claim(&store, NOW).await[0].attempts, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_delivery_goes_one_way() {
+    on_both(|store| async move {
+        let key = DeliveryKey { connection: "a".into(), lsid: "s1".into(), kind: "report".into(), part: 0 };
+        let planned = store.plan_delivery(&key, "1", "m", NOW).await.unwrap();
+        assert_eq!(planned, Delivery { ticket: "1".into(), marker: "m".into(), state: DeliveryState::Planned });
+        assert_eq!(store.plan_delivery(&key, "2", "m", NOW).await.unwrap().ticket, "2", "nothing was sent: the newer external key counts");
+        store.mark_sent(&key, NOW).await.unwrap();
+        let sent = store.plan_delivery(&key, "3", "m", NOW).await.unwrap();
+        assert_eq!((sent.ticket.as_str(), sent.state), ("2", DeliveryState::Sent), "a write may stand there");
+        store.mark_confirmed(&key, "77", NOW).await.unwrap();
+        store.mark_sent(&key, NOW).await.unwrap();
+        assert_eq!(store.plan_delivery(&key, "3", "m", NOW).await.unwrap().state, DeliveryState::Confirmed);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sessions_keys_and_connections_are_remembered() {
+    on_both(|store| async move {
+        let session = KnownSession {
+            connection: "a".into(),
+            lsid: "s1".into(),
+            ticket: "1".into(),
+            representative: None,
+            customer: Some("Jürgen 日本".into()),
+            active: false,
+            started_at: Some(NOW),
+            ended_at: None,
+            recorded_at: None,
+        };
+        store.save_session(&session, NOW).await.unwrap();
+        let ended = KnownSession { active: true, ended_at: Some(NOW + 1), ..session.clone() };
+        store.save_session(&ended, NOW).await.unwrap();
+        store.mark_recorded("a", "s1", NOW + 2).await.unwrap();
+        store.save_session(&session, NOW).await.unwrap();
+        let known = store.sessions_of_ticket("a", "1").await.unwrap();
+        assert_eq!(known, [KnownSession { recorded_at: Some(NOW + 2), ended_at: Some(NOW + 1), ..session }], "an end and a record are not taken back");
+        assert!(store.sessions_of_ticket("b", "1").await.unwrap().is_empty());
+
+        store.key_issued("a", "1", NOW, NOW + 100).await.unwrap();
+        store.key_issued("a", "1", NOW + 50, NOW + 200).await.unwrap();
+        assert_eq!(store.open_key("a", "1", NOW + 60).await.unwrap(), Some(NOW), "the earliest that is still open");
+        assert_eq!(store.open_key("a", "1", NOW + 200).await.unwrap(), None);
+
+        let row = StoredConnection { name: "a".into(), settings: vec![1, 2], updated_at: NOW };
+        store.save_connection(&row, false).await.unwrap();
+        store.save_connection(&StoredConnection { settings: vec![3], updated_at: NOW + 1, ..row.clone() }, true).await.unwrap();
+        assert_eq!(store.connections().await.unwrap(), [StoredConnection { settings: vec![3], updated_at: NOW + 1, ..row }]);
+        assert!(store.delete_connection("a").await.unwrap());
+        assert!(!store.delete_connection("a").await.unwrap());
+        store.ping().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("newer.db").display());
+    drop(open(&url).await.unwrap());
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    sqlx::query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', true, x'00', 0)").execute(&pool).await.unwrap();
+    pool.close().await;
+    match open(&url).await {
+        Err(StoreError::Newer { found: 9999, .. }) => {}
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("opened"),
+    }
+}

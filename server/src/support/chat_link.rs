@@ -1,0 +1,80 @@
+//! Chat links: signed, expiring, opened by the customer; the chat they start is tied to the ticket.
+
+use deskbridge_shared::api::Issue;
+use deskbridge_shared::client_script::{StartBy, StartSession, start_session_url};
+
+use super::{SupportError, offer, ticket_access};
+use crate::app::App;
+use crate::connections::Connection;
+use crate::security::chat_token::{self, ChatInvitation, ChatTokenError};
+
+/// Hours a chat link is valid without a setting.
+const DEFAULT_HOURS: u32 = 72;
+
+/// A chat link for `ticket`: its URL and when it ends (Unix ms).
+pub async fn make(app: &App, connection: &Connection, agent_id: u64, ticket: &str, issue: Option<&str>) -> Result<(String, i64), SupportError> {
+    let issues = offer::current(connection).await?.issues;
+    if issues.is_empty() {
+        return Err(SupportError::NotOffered("no issues are configured, so a chat has no queue to go to; add issues in the app's settings".into()));
+    }
+    if let Some(code) = issue
+        && !issues.iter().any(|known| known.code_name == code)
+    {
+        return Err(SupportError::invalid("issue", "the code name of one of the configured issues"));
+    }
+    let access = ticket_access::check_open(connection, agent_id, ticket).await?;
+    let hours = connection.settings.panel.chat_link_hours.unwrap_or(DEFAULT_HOURS);
+    let expires_at = app.clock.now_seconds() + i64::from(hours) * 3_600;
+    let invitation = ChatInvitation { connection: connection.name().to_owned(), ticket: access.ticket.id.clone(), issue: issue.map(str::to_owned), expires_at };
+    let token = chat_token::issue(&app.master_key, &invitation);
+    let url = format!("{}{}/{token}", app.settings.public_origin(), deskbridge_shared::routes::CHAT_LINK);
+    tracing::info!(connection = connection.name(), ticket = access.ticket.id, agent = agent_id, "chat link made");
+    Ok((url, expires_at * 1_000))
+}
+
+/// What a customer who opens a chat link gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// Straight to the chat.
+    Chat(String),
+    /// First a choice of issues.
+    Choose(Vec<Issue>),
+}
+
+/// Why a chat link opens nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The link itself.
+    #[error(transparent)]
+    Token(#[from] ChatTokenError),
+    /// The ticket system is away.
+    #[error("this link cannot be opened at the moment; try again in a minute")]
+    Later,
+    /// Its connection is gone or disabled, or has no issues any more.
+    #[error("this link cannot be used any more")]
+    Gone,
+}
+
+/// Opens a chat link; `chosen`: the code name of the issue chosen by the customer.
+pub async fn open(app: &App, token: &str, chosen: Option<&str>) -> Result<Opened, OpenError> {
+    let invitation = chat_token::verify(&app.master_key, token, app.clock.now_seconds())?;
+    let connection = app.connections.by_name(&invitation.connection).ok_or(OpenError::Gone)?;
+    let issues = offer::current(&connection).await.map_err(|_| OpenError::Later)?.issues;
+    let wanted = invitation.issue.as_deref().or(chosen);
+    let issue = match (wanted, issues.as_slice()) {
+        (_, []) => return Err(OpenError::Gone),
+        (Some(code), _) if issues.iter().any(|issue| issue.code_name == code) => code,
+        (None, [only]) => only.code_name.as_str(),
+        _ => return Ok(Opened::Choose(issues)),
+    };
+    let start = StartSession {
+        by: StartBy::Issue(issue),
+        customer_name: None,
+        customer_company: None,
+        customer_details: None,
+        external_key: Some(&invitation.ticket),
+        custom_fields: &[],
+        click_to_chat: true,
+    };
+    start_session_url(&connection.appliance_host(), &start).map(Opened::Chat).map_err(|_| OpenError::Gone)
+}

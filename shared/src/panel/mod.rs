@@ -1,0 +1,83 @@
+//! The panel: the buttons beside a ticket, once for every page that hosts them.
+//!
+//! [`model`] decides what happens, [`screen`] what is shown, [`requests`] what is asked of the server: all pure and natively tested.
+//! `view` (wasm only) puts the screen on the page, `answers`, `fetch` and `clipboard` (wasm only) speak to the browser.
+//! Nothing here knows which page it stands on: that is behind [`Host`], and the way to the server behind [`Backend`].
+
+pub mod element;
+pub mod model;
+pub mod requests;
+pub mod screen;
+pub mod texts;
+pub mod time;
+
+#[cfg(target_arch = "wasm32")]
+pub mod answers;
+#[cfg(target_arch = "wasm32")]
+pub mod clipboard;
+#[cfg(target_arch = "wasm32")]
+pub mod fetch;
+#[cfg(target_arch = "wasm32")]
+pub mod listen;
+#[cfg(target_arch = "wasm32")]
+pub mod view;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use requests::Request;
+
+/// A future of the page's one thread.
+pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// The way to the Deskbridge server.
+pub trait Backend {
+    /// Asks once; never repeats by itself. Fails only by [`Answer::NOT_REACHED`].
+    fn call(&self, request: Request) -> LocalFuture<Answer>;
+}
+
+/// What the server answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status; [`Answer::NOT_REACHED`] when there was no answer.
+    pub status: u16,
+    /// JSON text, or empty.
+    pub body: String,
+    /// The server's clock in Unix milliseconds, where it told: a wrong clock at the agent's desk must not make keys look expired.
+    pub server_time: Option<i64>,
+}
+
+impl Answer {
+    /// The status of an answer that never came.
+    pub const NOT_REACHED: u16 = 0;
+
+    /// No answer.
+    pub const fn not_reached() -> Self {
+        Self {
+            status: Self::NOT_REACHED,
+            body: String::new(),
+            server_time: None,
+        }
+    }
+}
+
+/// The page around the panel.
+pub trait Host {
+    /// The panel is `height` CSS pixels high now.
+    fn resize(&self, height: u32);
+    /// Shows a passing message.
+    fn notify(&self, text: &str, kind: NoticeKind);
+    /// Puts text at the end of the reply being written; `false` when that was not possible.
+    fn insert_into_reply(&self, text: String) -> LocalFuture<bool>;
+    /// Puts text on the clipboard; `false` when that was not possible.
+    fn copy(&self, text: String) -> LocalFuture<bool>;
+}
+
+/// What a passing message is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoticeKind {
+    /// Something worked.
+    Done,
+    /// Something did not.
+    Fault,
+}

@@ -1,0 +1,294 @@
+//! Every text the panel shows, by name. The texts themselves come from the server (`zendesk-app/translations/*.json`, object `panel`);
+//! nothing a person reads is written in this crate.
+
+macro_rules! texts {
+    ($($variant:ident = $name:literal,)*) => {
+        /// A text of the panel.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Text {
+            $(#[doc = concat!("`", $name, "`")] $variant,)*
+        }
+
+        impl Text {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The name in the translation files.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+texts! {
+    Loading = "loading",
+    UnsavedTitle = "unsaved_title",
+    UnsavedHint = "unsaved_hint",
+    NoHostTitle = "no_host_title",
+    NoHostHint = "no_host_hint",
+    EndedTitle = "ended_title",
+    EndedHint = "ended_hint",
+    FailedTitle = "failed_title",
+    Retry = "retry",
+    NotReached = "not_reached",
+    Unexpected = "unexpected",
+    KeyTitle = "key_title",
+    KeyHint = "key_hint",
+    KeyMake = "key_make",
+    KeyMakeAgain = "key_make_again",
+    KeyMaking = "key_making",
+    KeyMade = "key_made",
+    KeyLabel = "key_label",
+    KeyExpired = "key_expired",
+    KeyCopy = "key_copy",
+    LinkCopy = "link_copy",
+    Copied = "copied",
+    CopyFailed = "copy_failed",
+    Insert = "insert",
+    Inserted = "inserted",
+    InsertFailed = "insert_failed",
+    Mail = "mail",
+    MailCopy = "mail_copy",
+    ExpiresIn = "expires_in",
+    JumpTitle = "jump_title",
+    Method = "method",
+    MethodJumpClient = "method_jump_client",
+    MethodLocalPush = "method_local_push",
+    MethodRemotePush = "method_remote_push",
+    MethodRdp = "method_rdp",
+    MethodShellJump = "method_shell_jump",
+    HintJumpClient = "hint_jump_client",
+    HintLocalPush = "hint_local_push",
+    HintRemotePush = "hint_remote_push",
+    HintRdp = "hint_rdp",
+    HintShellJump = "hint_shell_jump",
+    TargetSearch = "target_search",
+    TargetHost = "target_host",
+    Jumpoint = "jumpoint",
+    Username = "username",
+    MoreOptions = "more_options",
+    DisplaySize = "display_size",
+    DisplayPrimary = "display_primary",
+    DisplayAll = "display_all",
+    Quality = "quality",
+    QualityLow = "quality_low",
+    QualityPerformance = "quality_performance",
+    QualityBalanced = "quality_balanced",
+    QualityBest = "quality_best",
+    Console = "console",
+    Protocol = "protocol",
+    Port = "port",
+    Terminal = "terminal",
+    Jump = "jump",
+    Jumping = "jumping",
+    JumpMade = "jump_made",
+    JumpAgain = "jump_again",
+    TargetMissing = "target_missing",
+    TooLong = "too_long",
+    PortRange = "port_range",
+    ChatTitle = "chat_title",
+    ChatHint = "chat_hint",
+    Issue = "issue",
+    ChatMake = "chat_make",
+    ChatMakeAgain = "chat_make_again",
+    ChatMaking = "chat_making",
+    ChatMade = "chat_made",
+    ChatExpired = "chat_expired",
+    SessionsTitle = "sessions_title",
+    SessionsNone = "sessions_none",
+    SessionsStale = "sessions_stale",
+    StateWaiting = "state_waiting",
+    StateActive = "state_active",
+    StateEnded = "state_ended",
+    StateRecorded = "state_recorded",
+    UnnamedCustomer = "unnamed_customer",
+    WithRepresentative = "with_representative",
+    TimeSince = "time_since",
+    TimeSpan = "time_span",
+    SessionNews = "session_news",
+}
+
+/// The texts in one language.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Texts(Vec<String>);
+
+impl Texts {
+    /// Takes each text from `lookup`; one that is missing shows as its name.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        Self(
+            Text::ALL
+                .iter()
+                .map(|text| lookup(text.name()).unwrap_or_else(|| text.name().into()))
+                .collect(),
+        )
+    }
+
+    /// The text.
+    pub fn get(&self, text: Text) -> &str {
+        &self.0[text as usize]
+    }
+
+    /// The text with `{placeholder}` replaced by `value`, wherever it stands.
+    pub fn fill(&self, text: Text, placeholder: &str, value: &str) -> String {
+        fill(self.get(text), placeholder, value)
+    }
+}
+
+/// `template` with `{placeholder}` replaced by `value`.
+pub fn fill(template: &str, placeholder: &str, value: &str) -> String {
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        out.push_str(before);
+        if let Some(after) = after
+            .strip_prefix(placeholder)
+            .and_then(|after| after.strip_prefix('}'))
+        {
+            out.push_str(value);
+            rest = after;
+        } else {
+            out.push('{');
+            rest = after;
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// A number in digits, without the weight of `fmt`.
+pub fn decimal(number: u32) -> String {
+    let mut out = if number < 10 {
+        String::new()
+    } else {
+        decimal(number / 10)
+    };
+    out.extend(char::from_digit(number % 10, 10));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    const ENGLISH: &str = include_str!("../../../zendesk-app/translations/en.json");
+    const GERMAN: &str = include_str!("../../../zendesk-app/translations/de.json");
+
+    fn panel_texts(file: &str) -> BTreeMap<String, String> {
+        let file: serde_json::Value = serde_json::from_str(file).expect("JSON");
+        let panel = file["panel"].as_object().expect("an object `panel`");
+        panel
+            .iter()
+            .map(|(name, text)| (name.clone(), text.as_str().expect("a flat map").to_owned()))
+            .collect()
+    }
+
+    fn placeholders(text: &str) -> BTreeSet<String> {
+        text.split('{')
+            .skip(1)
+            .map(|rest| {
+                rest.split_once('}')
+                    .expect("a closed placeholder")
+                    .0
+                    .to_owned()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_language_has_exactly_the_panels_texts() {
+        let expected: BTreeSet<&str> = Text::ALL.iter().map(|text| text.name()).collect();
+        assert_eq!(expected.len(), Text::ALL.len(), "a name is used twice");
+        for file in [ENGLISH, GERMAN] {
+            let texts = panel_texts(file);
+            assert_eq!(
+                texts.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+                expected
+            );
+            let empty: Vec<_> = texts
+                .iter()
+                .filter(|(_, text)| text.trim().is_empty())
+                .collect();
+            assert_eq!(empty, [] as [(&String, &String); 0]);
+        }
+    }
+
+    #[test]
+    fn placeholders_agree() {
+        let german = panel_texts(GERMAN);
+        for (name, text) in panel_texts(ENGLISH) {
+            assert_eq!(placeholders(&text), placeholders(&german[&name]), "{name}");
+        }
+    }
+
+    /// Zendesk refuses packages whose names or parameters break these rules (zendesk.md a.4, a.5).
+    #[test]
+    fn the_app_is_described_in_each_language() {
+        for file in [ENGLISH, GERMAN] {
+            let file: serde_json::Value = serde_json::from_str(file).expect("JSON");
+            let app = &file["app"];
+            for name in [
+                "name",
+                "short_description",
+                "long_description",
+                "installation_instructions",
+            ] {
+                assert!(
+                    app[name].as_str().is_some_and(|text| !text.is_empty()),
+                    "app.{name}"
+                );
+            }
+            assert!(!app["name"].as_str().expect("a name").contains("Zendesk"));
+            let switches =
+                crate::api::JumpMethod::ALL.map(|method| ["allow_", method.name()].concat());
+            let expected: BTreeSet<&str> = ["hostname", "issues", "jumpoints"]
+                .into_iter()
+                .chain(switches.iter().map(String::as_str))
+                .collect();
+            let parameters = app["parameters"].as_object().expect("parameters");
+            assert_eq!(
+                parameters
+                    .keys()
+                    .map(String::as_str)
+                    .collect::<BTreeSet<_>>(),
+                expected
+            );
+            for (name, parameter) in parameters {
+                for text in ["label", "helpText"] {
+                    assert!(
+                        parameter[text]
+                            .as_str()
+                            .is_some_and(|text| !text.is_empty()),
+                        "{name}.{text}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn placeholders_are_filled_wherever_they_stand() {
+        let check = |template, expected| assert_eq!(fill(template, "name", "N"), expected);
+        check("no placeholder", "no placeholder");
+        check("{name} and {name}", "N and N");
+        check("{other} {name", "{other} {name");
+        check("{{name}}", "{N}");
+    }
+
+    #[test]
+    fn numbers_read_as_digits() {
+        for number in [0, 7, 10, 255, 65_535, u32::MAX] {
+            assert_eq!(decimal(number), number.to_string());
+        }
+    }
+
+    #[test]
+    fn a_missing_text_shows_as_its_name() {
+        let texts = Texts::read(|name| (name == "retry").then(|| "Again".to_owned()));
+        assert_eq!(
+            (texts.get(Text::Retry), texts.get(Text::Jump)),
+            ("Again", "jump")
+        );
+    }
+}

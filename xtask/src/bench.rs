@@ -1,0 +1,45 @@
+//! `cargo xtask bench`: builds for release, measures with `tests/src/bin/bench.rs`, prints what it says.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::steps::Steps;
+use crate::{build, commands};
+
+/// Which figures.
+#[derive(Args)]
+pub struct Options {
+    /// Only this bench, for instance `queue`; without it, all
+    bench: Option<String>,
+}
+
+/// `cargo xtask bench`.
+pub fn run(root: &Path, options: &Options) -> Result<()> {
+    let mut steps = Steps::new(4);
+    build::panel(root, &mut steps)?;
+    steps.run(
+        "Server and benches, for release (this takes some minutes)",
+        || {
+            let mut cargo = commands::cargo(root);
+            cargo
+                .args([
+                    "build",
+                    "--release",
+                    "--package",
+                    "deskbridge",
+                    "--package",
+                    "deskbridge-tests",
+                ])
+                .args(["--bin", "deskbridge", "--bin", "bench"]);
+            commands::run(&mut cargo)
+        },
+    )?;
+    steps.run("Measuring", || {
+        let mut bench = Command::new(commands::built(root, "release", "bench"));
+        bench.args(&options.bench).current_dir(root);
+        commands::run(&mut bench)
+    })
+}

@@ -1,0 +1,194 @@
+//! Builds the panel: `zendesk-app/dist/` with `panel.js`, `panel_bg.wasm` and `panel.css`, which the server embeds.
+//!
+//! One path for development and release: rustc, wasm-bindgen (as a library, so that no tool is downloaded), wasm-opt.
+//! Only wasm-opt needs Node; without it the panel works all the same and is a third larger, so a release insists on it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use anyhow::{Context, Result, ensure};
+use wasm_bindgen_cli_support::Bindgen;
+
+use crate::commands::{cargo, on_path, run};
+use crate::setup::WASM_TARGET;
+
+const PACKAGE: &str = "deskbridge-zendesk-app";
+const PROFILE: &str = "wasm";
+
+/// Appended to the glue. The page names the wasm file, because the server gives it a hashed name.
+const BOOT: &str =
+    "__wbg_init({module_or_path:document.getElementById('deskbridge-wasm').href});\n";
+
+/// What browsers since 2023 have and rustc turns on; wasm-opt must be told.
+const WASM_OPT: [&str; 10] = [
+    "-Oz",
+    "--strip-debug",
+    "--strip-producers",
+    "--strip-target-features",
+    "--enable-bulk-memory",
+    "--enable-multivalue",
+    "--enable-mutable-globals",
+    "--enable-nontrapping-float-to-int",
+    "--enable-reference-types",
+    "--enable-sign-ext",
+];
+
+/// Builds the panel into `zendesk-app/dist/`. `release`: fail rather than leave wasm-opt out.
+pub fn build_panel(root: &Path, release: bool) -> Result<()> {
+    let app = root.join("zendesk-app");
+    let work = target_directory(root).join(PROFILE).join("panel");
+    fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
+
+    let compiled = compile(root)?;
+    Bindgen::new()
+        .input_path(&compiled)
+        .out_name("panel")
+        .web(true)?
+        .typescript(false)
+        .omit_default_module_path(true)
+        .remove_name_section(true)
+        .remove_producers_section(true)
+        .generate(&work)
+        .context("wasm-bindgen refused the panel")?;
+    let wasm = work.join("panel_bg.wasm");
+    match wasm_opt(&app) {
+        Ok(tool) => run(Command::new(tool)
+            .args(WASM_OPT)
+            .arg(&wasm)
+            .arg("-o")
+            .arg(&wasm))?,
+        Err(reason) if release => return Err(reason.context("a release needs wasm-opt")),
+        Err(reason) => {
+            println!("  without wasm-opt, so the panel is larger than a released one: {reason:#}");
+        }
+    }
+
+    let glue = fs::read_to_string(work.join("panel.js")).context("wasm-bindgen wrote no glue")?;
+    let dist = app.join("dist");
+    fs::create_dir_all(&dist).with_context(|| format!("cannot make {}", dist.display()))?;
+    write_if_new(&dist.join("panel.js"), script(&glue)?.as_bytes())?;
+    write_if_new(&dist.join("panel_bg.wasm"), &fs::read(&wasm)?)?;
+    write_if_new(
+        &dist.join("panel.css"),
+        &fs::read(app.join("assets/panel.css"))?,
+    )
+}
+
+/// Compiles the shell; answers where the module lies. Paths of this machine are kept out of it.
+fn compile(root: &Path) -> Result<PathBuf> {
+    let remap = |place: &Path, name| format!("--remap-path-prefix={}={name}", place.display());
+    let flags: Vec<String> = std::iter::once(remap(root, "deskbridge"))
+        .chain(cargo_home().map(|home| remap(&home, "cargo")))
+        .collect();
+    run(cargo(root)
+        // With --target these reach the panel alone, not build scripts.
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .args([
+            "build",
+            "--package",
+            PACKAGE,
+            "--target",
+            WASM_TARGET,
+            "--profile",
+            PROFILE,
+        ]))?;
+    let module = target_directory(root)
+        .join(WASM_TARGET)
+        .join(PROFILE)
+        .join("deskbridge_zendesk_app.wasm");
+    ensure!(module.is_file(), "cargo made no {}", module.display());
+    Ok(module)
+}
+
+/// The pinned wasm-opt, installed from `package-lock.json` if it is not there yet. The error says why it cannot be used.
+fn wasm_opt(app: &Path) -> Result<PathBuf> {
+    let tool = app.join("node_modules/.bin/wasm-opt");
+    ensure!(on_path("node"), "Node is not installed");
+    if !tool.is_file() {
+        ensure!(on_path("npm"), "npm is not installed");
+        run(Command::new("npm").current_dir(app).args([
+            "ci",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--loglevel=error",
+        ]))
+        .context("npm could not install binaryen")?;
+    }
+    Ok(tool)
+}
+
+/// Glue without comments and indentation, and the boot line.
+fn script(glue: &str) -> Result<String> {
+    let mut script = String::with_capacity(glue.len());
+    for line in glue.lines().map(str::trim) {
+        let is_comment = line.starts_with("//") || line.starts_with("/*") || line.starts_with('*');
+        if !line.is_empty() && !is_comment {
+            script.push_str(line);
+            script.push('\n');
+        }
+    }
+    let imports = script
+        .lines()
+        .any(|line| line.starts_with("import ") || line.starts_with("import{"));
+    ensure!(
+        !imports,
+        "the glue imports another file, which the page would not find"
+    );
+    ensure!(
+        script.contains("function __wbg_init("),
+        "the glue has no __wbg_init; has wasm-bindgen changed?"
+    );
+    script.push_str(BOOT);
+    Ok(script)
+}
+
+/// An unchanged file keeps its time, so that the server is not built again for nothing.
+fn write_if_new(path: &Path, content: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|old| old == content) {
+        return Ok(());
+    }
+    fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn target_directory(root: &Path) -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root.join("target"), |directory| root.join(directory))
+}
+
+fn cargo_home() -> Option<PathBuf> {
+    let home = || {
+        Some(
+            PathBuf::from(env::var_os("HOME").filter(|home| *home != OsString::new())?)
+                .join(".cargo"),
+        )
+    };
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn glue_is_thinned_and_booted() {
+        let glue = "/**\n * About.\n */\nlet wasm;\n\n    // why\nasync function __wbg_init(a) {\n    return 'http://x';\n}\n";
+        let expected = [
+            "let wasm;\nasync function __wbg_init(a) {\nreturn 'http://x';\n}\n",
+            BOOT,
+        ]
+        .concat();
+        assert_eq!(script(glue).expect("a script"), expected);
+    }
+
+    #[test]
+    fn glue_that_imports_is_refused() {
+        assert!(
+            script("import { x } from './snippets/x.js';\nasync function __wbg_init() {}\n")
+                .is_err()
+        );
+        assert!(script("let nothing;\n").is_err());
+    }
+}

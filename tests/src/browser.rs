@@ -98,29 +98,15 @@ pub struct Browser {
 impl Browser {
     /// Starts driver and browser.
     pub async fn start(settings: &Settings) -> Result<Self> {
-        let profile = tempfile::Builder::new()
-            .prefix("deskbridge-browser-")
-            .tempdir()
-            .context("cannot make a directory")?;
+        let profile = tempfile::Builder::new().prefix("deskbridge-browser-").tempdir().context("cannot make a directory")?;
         let directory = profile.path();
         let chromedriver = Chromedriver::start(directory).await?;
         let driver = WebDriver::builder(&chromedriver.url, capabilities(settings, directory)?)
             .request_timeout(COMMAND_LIMIT)
             .await
-            .map_err(|error| {
-                anyhow!("no browser session: {error}\n{}", chromedriver.logs.tail())
-            })?;
-        let chromium = driver
-            .capabilities()
-            .get("goog:processID")
-            .and_then(Value::as_u64)
-            .and_then(|id| u32::try_from(id).ok());
-        let browser = Self {
-            driver,
-            chromedriver,
-            chromium,
-            _profile: profile,
-        };
+            .map_err(|error| anyhow!("no browser session: {error}\n{}", chromedriver.logs.tail()))?;
+        let chromium = driver.capabilities().get("goog:processID").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
+        let browser = Self { driver, chromedriver, chromium, _profile: profile };
         browser.driver.set_page_load_timeout(COMMAND_LIMIT).await?;
         browser.set_size(settings.width, settings.height).await?;
         Ok(browser)
@@ -133,10 +119,7 @@ impl Browser {
 
     /// Opens a page and waits until it is loaded.
     pub async fn open(&self, url: &str) -> Result<()> {
-        self.driver
-            .goto(url)
-            .await
-            .with_context(|| format!("cannot open {url}"))
+        self.driver.goto(url).await.with_context(|| format!("cannot open {url}"))
     }
 
     /// The first displayed element of a CSS selector in the current frame, now or within 20 s.
@@ -180,35 +163,20 @@ impl Browser {
     /// Clicks an element once it can be clicked.
     pub async fn click(&self, css: &str) -> Result<()> {
         let element = self.element(css).await?;
-        element
-            .wait_until()
-            .wait(PATIENCE, LOOK_INTERVAL)
-            .enabled()
-            .await
-            .with_context(|| format!("'{css}' stays disabled"))?;
-        element
-            .click()
-            .await
-            .with_context(|| format!("cannot click '{css}'"))
+        element.wait_until().wait(PATIENCE, LOOK_INTERVAL).enabled().await.with_context(|| format!("'{css}' stays disabled"))?;
+        element.click().await.with_context(|| format!("cannot click '{css}'"))
     }
 
     /// Empties a field and types into it, key by key.
     pub async fn type_into(&self, css: &str, text: &str) -> Result<()> {
         let element = self.element(css).await?;
         element.clear().await?;
-        element
-            .send_keys(text)
-            .await
-            .with_context(|| format!("cannot type into '{css}'"))
+        element.send_keys(text).await.with_context(|| format!("cannot type into '{css}'"))
     }
 
     /// Goes into an iframe, cross-origin ones included; selectors then mean its document.
     pub async fn enter_frame(&self, css: &str) -> Result<()> {
-        self.element(css)
-            .await?
-            .enter_frame()
-            .await
-            .with_context(|| format!("cannot enter the frame '{css}'"))
+        self.element(css).await?.enter_frame().await.with_context(|| format!("cannot enter the frame '{css}'"))
     }
 
     /// Back to the top document.
@@ -218,11 +186,7 @@ impl Browser {
 
     /// Runs a script in the current frame; its `return`ed value, where promises are awaited.
     pub async fn execute(&self, script: &str, arguments: Vec<Value>) -> Result<Value> {
-        let answer = self
-            .driver
-            .execute(script, arguments)
-            .await
-            .context("the script failed")?;
+        let answer = self.driver.execute(script, arguments).await.context("the script failed")?;
         Ok(answer.json().clone())
     }
 
@@ -234,44 +198,28 @@ impl Browser {
     /// The messages of [`Browser::console`] that tell of a failure: exceptions, refused requests, CSP violations.
     pub async fn console_errors(&self) -> Result<Vec<String>> {
         let entries = self.console().await?;
-        Ok(entries
-            .into_iter()
-            .filter(|entry| entry.level == "SEVERE")
-            .map(|entry| entry.message)
-            .collect())
+        Ok(entries.into_iter().filter(|entry| entry.level == "SEVERE").map(|entry| entry.message).collect())
     }
 
     /// Makes the page so large, in CSS pixels; works below the smallest window too (a sidebar of 320 px).
     pub async fn set_size(&self, width: u32, height: u32) -> Result<()> {
-        self.cdp(
-            "Emulation.setDeviceMetricsOverride",
-            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}),
-        )
-        .await?;
+        self.cdp("Emulation.setDeviceMetricsOverride", json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}))
+            .await?;
         Ok(())
     }
 
     /// Writes the page as a PNG; makes the directory if need be.
     pub async fn screenshot(&self, path: &Path) -> Result<()> {
         if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory)
-                .with_context(|| format!("cannot make {}", directory.display()))?;
+            std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
         }
-        let picture = self
-            .driver
-            .screenshot_as_png()
-            .await
-            .context("no screenshot")?;
+        let picture = self.driver.screenshot_as_png().await.context("no screenshot")?;
         std::fs::write(path, picture).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// A command of the Chrome DevTools Protocol to the page, for what WebDriver cannot say.
     pub async fn cdp(&self, method: &str, parameters: Value) -> Result<Value> {
-        let url = format!(
-            "{}/session/{}/goog/cdp/execute",
-            self.chromedriver.url,
-            self.driver.session_id()
-        );
+        let url = format!("{}/session/{}/goog/cdp/execute", self.chromedriver.url, self.driver.session_id());
         let answer = loopback_client()?
             .post(url)
             .json(&json!({"cmd": method, "params": parameters}))
@@ -279,23 +227,14 @@ impl Browser {
             .await
             .context("chromedriver does not answer")?;
         let status = answer.status();
-        let body: Value = answer
-            .json()
-            .await
-            .context("chromedriver's answer is not JSON")?;
-        anyhow::ensure!(
-            status.is_success(),
-            "{method} failed: {}",
-            body["value"]["message"]
-        );
+        let body: Value = answer.json().await.context("chromedriver's answer is not JSON")?;
+        anyhow::ensure!(status.is_success(), "{method} failed: {}", body["value"]["message"]);
         Ok(body["value"].clone())
     }
 
     /// Ids of the driver's and the browser's main process.
     pub fn processes(&self) -> Vec<u32> {
-        std::iter::once(self.chromedriver.process.id())
-            .chain(self.chromium)
-            .collect()
+        std::iter::once(self.chromedriver.process.id()).chain(self.chromium).collect()
     }
 
     /// The driver's and the browser's own output.
@@ -305,11 +244,7 @@ impl Browser {
 
     /// Ends the browser in order; what a test that passed should do.
     pub async fn close(self) -> Result<()> {
-        self.driver
-            .clone()
-            .quit()
-            .await
-            .context("the browser does not end")
+        self.driver.clone().quit().await.context("the browser does not end")
     }
 }
 
@@ -320,9 +255,7 @@ impl Drop for Browser {
         if self.driver.clone().leak().is_err() {
             return;
         }
-        let ended = self
-            .chromedriver
-            .end_session(&self.driver.session_id().to_string());
+        let ended = self.chromedriver.end_session(&self.driver.session_id().to_string());
         if let (Err(error), Some(id)) = (ended, self.chromium) {
             eprintln!("the browser does not end and is killed: {error:#}");
             processes::send(id, Signal::Kill).ok();
@@ -347,11 +280,7 @@ impl Chromedriver {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| {
-                format!(
-                    "cannot start {CHROMEDRIVER}: sudo apt-get install chromium chromium-driver"
-                )
-            })?;
+            .with_context(|| format!("cannot start {CHROMEDRIVER}: sudo apt-get install chromium chromium-driver"))?;
         let logs = Logs::new();
         if let Some(output) = process.stdout.take() {
             logs.follow(output);
@@ -359,15 +288,8 @@ impl Chromedriver {
         if let Some(errors) = process.stderr.take() {
             logs.follow(errors);
         }
-        let mut chromedriver = Self {
-            process,
-            url: String::new(),
-            logs,
-        };
-        let line = chromedriver
-            .logs
-            .wait_for("started successfully on port [0-9]+")
-            .await?;
+        let mut chromedriver = Self { process, url: String::new(), logs };
+        let line = chromedriver.logs.wait_for("started successfully on port [0-9]+").await?;
         let port = port_in(&line).with_context(|| format!("no port in '{line}'"))?;
         chromedriver.url = format!("http://127.0.0.1:{port}");
         Ok(chromedriver)
@@ -381,16 +303,10 @@ impl Chromedriver {
         let address = self.url.trim_start_matches("http://");
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(END_LIMIT))?;
-        write!(
-            stream,
-            "DELETE /session/{id} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
-        )?;
+        write!(stream, "DELETE /session/{id} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
         let mut status = String::new();
         BufReader::new(stream).read_line(&mut status)?;
-        anyhow::ensure!(
-            status.split(' ').nth(1) == Some("200"),
-            "chromedriver says {status:?}"
-        );
+        anyhow::ensure!(status.split(' ').nth(1) == Some("200"), "chromedriver says {status:?}");
         Ok(())
     }
 }
@@ -414,22 +330,14 @@ fn capabilities(settings: &Settings, profile: &Path) -> Result<thirtyfour::Chrom
     for flag in FLAGS {
         capabilities.add_arg(flag)?;
     }
-    capabilities.add_arg(&format!(
-        "--user-data-dir={}",
-        profile.join("profile").display()
-    ))?;
+    capabilities.add_arg(&format!("--user-data-dir={}", profile.join("profile").display()))?;
     capabilities.add_arg(&format!("--lang={}", settings.language))?;
-    capabilities
-        .add_experimental_option("prefs", json!({"intl.accept_languages": settings.language}))?;
+    capabilities.add_experimental_option("prefs", json!({"intl.accept_languages": settings.language}))?;
     if settings.dark {
         capabilities.add_arg("--force-dark-mode")?;
     }
     if !settings.extensions.is_empty() {
-        let directories: Vec<String> = settings
-            .extensions
-            .iter()
-            .map(|directory| directory.display().to_string())
-            .collect();
+        let directories: Vec<String> = settings.extensions.iter().map(|directory| directory.display().to_string()).collect();
         capabilities.add_arg(&format!("--load-extension={}", directories.join(",")))?;
     }
     for flag in &settings.flags {
@@ -446,10 +354,7 @@ mod tests {
 
     #[test]
     fn the_port_is_read() {
-        assert_eq!(
-            port_in("ChromeDriver was started successfully on port 41235."),
-            Some(41_235)
-        );
+        assert_eq!(port_in("ChromeDriver was started successfully on port 41235."), Some(41_235));
         assert_eq!(port_in("Starting ChromeDriver"), None);
     }
 }

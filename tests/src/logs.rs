@@ -55,11 +55,7 @@ impl Logs {
 
     /// From now on, lines are also appended to this file, for people to read.
     pub fn copy_to(&self, file: File) {
-        *self
-            .shared
-            .copy
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(file);
+        *self.shared.copy.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
     }
 
     /// Keeps what a stream carries until its end. In a thread of its own, so that a test which blocks its runtime does
@@ -71,10 +67,7 @@ impl Logs {
             let mut stream = BufReader::new(stream);
             let mut line = Vec::new();
             // An unreadable pipe is an ended one.
-            while stream
-                .read_until(b'\n', &mut line)
-                .is_ok_and(|bytes| bytes > 0)
-            {
+            while stream.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
                 logs.add(&String::from_utf8_lossy(&line));
                 line.clear();
             }
@@ -83,12 +76,7 @@ impl Logs {
     }
 
     fn add(&self, line: &str) {
-        if let Some(copy) = &mut *self
-            .shared
-            .copy
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-        {
+        if let Some(copy) = &mut *self.shared.copy.lock().unwrap_or_else(PoisonError::into_inner) {
             // A full disk must not end the program that logs.
             copy.write_all(line.as_bytes()).ok();
         }
@@ -99,16 +87,11 @@ impl Logs {
             }
             text.len()
         };
-        self.shared
-            .streams
-            .send_modify(|streams| streams.bytes = bytes);
+        self.shared.streams.send_modify(|streams| streams.bytes = bytes);
     }
 
     fn lock(&self) -> MutexGuard<'_, String> {
-        self.shared
-            .text
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.text.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything so far.
@@ -125,11 +108,7 @@ impl Logs {
     pub fn lines_matching(&self, pattern: &str) -> Result<Vec<String>> {
         let pattern = Regex::new(pattern).context("not a regular expression")?;
         let text = self.lock();
-        Ok(text
-            .lines()
-            .filter(|line| pattern.is_match(line))
-            .map(str::to_owned)
-            .collect())
+        Ok(text.lines().filter(|line| pattern.is_match(line)).map(str::to_owned).collect())
     }
 
     /// The first line that a regular expression matches, now or within 30 s. Fails at once when the program has ended
@@ -148,10 +127,7 @@ impl Logs {
                 let open = streams.borrow_and_update().open;
                 let found = {
                     let text = self.lock();
-                    let found = text[searched..]
-                        .lines()
-                        .find(|line| regex.is_match(line))
-                        .map(str::to_owned);
+                    let found = text[searched..].lines().find(|line| regex.is_match(line)).map(str::to_owned);
                     searched = text.len();
                     found
                 };
@@ -163,14 +139,8 @@ impl Logs {
         .await;
         match found {
             Ok(Some(line)) => Ok(line),
-            Ok(None) => bail!(
-                "the program ended without a line like '{pattern}':\n{}",
-                self.tail()
-            ),
-            Err(_) => bail!(
-                "no line like '{pattern}' within {PATIENCE:?}:\n{}",
-                self.tail()
-            ),
+            Ok(None) => bail!("the program ended without a line like '{pattern}':\n{}", self.tail()),
+            Err(_) => bail!("no line like '{pattern}' within {PATIENCE:?}:\n{}", self.tail()),
         }
     }
 
@@ -201,20 +171,10 @@ mod tests {
         writer.write_all(b"starting\nlistening port=41\n").unwrap();
         assert_eq!(waiting.await.unwrap().unwrap(), "listening port=41");
         let mark = logs.mark();
-        writer
-            .write_all(b"listening port=42\nbroken \xff\n")
-            .unwrap();
-        assert_eq!(
-            logs.wait_for_after(mark, "port").await.unwrap(),
-            "listening port=42"
-        );
+        writer.write_all(b"listening port=42\nbroken \xff\n").unwrap();
+        assert_eq!(logs.wait_for_after(mark, "port").await.unwrap(), "listening port=42");
         drop(writer);
-        assert!(
-            logs.wait_for("broken")
-                .await
-                .unwrap()
-                .starts_with("broken ")
-        );
+        assert!(logs.wait_for("broken").await.unwrap().starts_with("broken "));
         assert_eq!(logs.lines_matching("^listening").unwrap().len(), 2);
     }
 
@@ -226,9 +186,6 @@ mod tests {
         writer.write_all(b"the reason\n").unwrap();
         drop(writer);
         let error = logs.wait_for("never").await.unwrap_err().to_string();
-        assert!(
-            error.contains("ended") && error.contains("the reason"),
-            "{error}"
-        );
+        assert!(error.contains("ended") && error.contains("the reason"), "{error}");
     }
 }

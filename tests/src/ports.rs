@@ -21,20 +21,10 @@ impl Port {
     /// Takes a free port.
     pub fn reserve() -> Result<Self> {
         let keeper = TcpSocket::new_v4().context("cannot open a socket")?;
-        keeper
-            .set_reuseaddr(true)
-            .context("cannot set SO_REUSEADDR")?;
-        keeper
-            .bind(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)))
-            .context("no free port on 127.0.0.1")?;
-        let number = keeper
-            .local_addr()
-            .context("the socket has no address")?
-            .port();
-        Ok(Self {
-            number,
-            _keeper: keeper,
-        })
+        keeper.set_reuseaddr(true).context("cannot set SO_REUSEADDR")?;
+        keeper.bind(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))).context("no free port on 127.0.0.1")?;
+        let number = keeper.local_addr().context("the socket has no address")?.port();
+        Ok(Self { number, _keeper: keeper })
     }
 
     /// The number.
@@ -75,15 +65,9 @@ mod tests {
     #[test]
     fn nobody_else_is_given_a_reserved_port() {
         let ports: Vec<Port> = (0..200).map(|_| Port::reserve().unwrap()).collect();
-        let listeners: Vec<TcpListener> = (0..200)
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-            .collect();
+        let listeners: Vec<TcpListener> = (0..200).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let mut numbers: Vec<u16> = ports.iter().map(Port::number).collect();
-        numbers.extend(
-            listeners
-                .iter()
-                .map(|listener| listener.local_addr().unwrap().port()),
-        );
+        numbers.extend(listeners.iter().map(|listener| listener.local_addr().unwrap().port()));
         let all = numbers.len();
         numbers.sort_unstable();
         numbers.dedup();

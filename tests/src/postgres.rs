@@ -46,21 +46,17 @@ async fn create_database() -> Result<String> {
     static LEFTOVERS: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
 
     let server = server_url()?;
-    let mut connection = PgConnection::connect(&server).await.with_context(|| {
-        format!("cannot connect to the server of {SERVER_VARIABLE} or its stand-in")
-    })?;
-    LEFTOVERS
-        .get_or_try_init(|| drop_leftovers(&mut connection))
-        .await?;
+    let mut connection = PgConnection::connect(&server)
+        .await
+        .with_context(|| format!("cannot connect to the server of {SERVER_VARIABLE} or its stand-in"))?;
+    LEFTOVERS.get_or_try_init(|| drop_leftovers(&mut connection)).await?;
     // An id that carries its time, by which a leftover is known.
     let name = format!("{NAME_PREFIX}{}", Uuid::now_v7().simple());
     // template0: nobody is ever connected to it, so that databases can be made side by side.
-    sqlx::raw_sql(AssertSqlSafe(format!(
-        "CREATE DATABASE {name} TEMPLATE template0"
-    )))
-    .execute(&mut connection)
-    .await
-    .context("cannot create a database")?;
+    sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE template0")))
+        .execute(&mut connection)
+        .await
+        .context("cannot create a database")?;
     connection.close().await?;
     let mut url = Url::parse(&server).context("not a URL")?;
     url.set_path(&name);
@@ -68,19 +64,15 @@ async fn create_database() -> Result<String> {
 }
 
 async fn drop_leftovers(connection: &mut PgConnection) -> Result<()> {
-    let rows = sqlx::query("SELECT datname FROM pg_database WHERE starts_with(datname, $1)")
-        .bind(NAME_PREFIX)
-        .fetch_all(&mut *connection)
-        .await?;
+    let rows =
+        sqlx::query("SELECT datname FROM pg_database WHERE starts_with(datname, $1)").bind(NAME_PREFIX).fetch_all(&mut *connection).await?;
     for row in rows {
         let name: String = row.try_get(0)?;
         if is_leftover(&name, Uuid::now_v7()) {
-            sqlx::raw_sql(AssertSqlSafe(format!(
-                "DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)"
-            )))
-            .execute(&mut *connection)
-            .await
-            .with_context(|| format!("cannot drop {name}"))?;
+            sqlx::raw_sql(AssertSqlSafe(format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)")))
+                .execute(&mut *connection)
+                .await
+                .with_context(|| format!("cannot drop {name}"))?;
         }
     }
     Ok(())
@@ -89,12 +81,8 @@ async fn drop_leftovers(connection: &mut PgConnection) -> Result<()> {
 /// Whether a name of the form `deskbridge_test_ID` is old, its id being made long before `now`.
 fn is_leftover(name: &str, now: Uuid) -> bool {
     let seconds = |id: Uuid| id.get_timestamp().map(|made| made.to_unix().0);
-    let made = name
-        .strip_prefix(NAME_PREFIX)
-        .and_then(|id| Uuid::try_parse(id).ok())
-        .and_then(seconds);
-    made.zip(seconds(now))
-        .is_some_and(|(made, now)| made + LEFTOVER_AGE.as_secs() < now)
+    let made = name.strip_prefix(NAME_PREFIX).and_then(|id| Uuid::try_parse(id).ok()).and_then(seconds);
+    made.zip(seconds(now)).is_some_and(|(made, now)| made + LEFTOVER_AGE.as_secs() < now)
 }
 
 fn server_url() -> Result<String> {
@@ -135,10 +123,7 @@ impl Cluster {
     pub fn start() -> Result<Self> {
         let programs = programs()?;
         let port = Port::reserve()?;
-        let directory = tempfile::Builder::new()
-            .prefix("deskbridge-postgres-")
-            .tempdir()
-            .context("cannot make a directory")?;
+        let directory = tempfile::Builder::new().prefix("deskbridge-postgres-").tempdir().context("cannot make a directory")?;
         let mut secret = [0; 16];
         aws_lc_rs::rand::fill(&mut secret).context("no random numbers")?;
         let password = format!("{:032x}", u128::from_be_bytes(secret));
@@ -148,9 +133,8 @@ impl Cluster {
         let account = unprivileged_account()?;
         if let Some((user, group)) = account {
             for path in [directory.path(), &password_file] {
-                std::os::unix::fs::chown(path, Some(user), Some(group)).with_context(|| {
-                    format!("cannot give {} to the server's account", path.display())
-                })?;
+                std::os::unix::fs::chown(path, Some(user), Some(group))
+                    .with_context(|| format!("cannot give {} to the server's account", path.display()))?;
             }
         }
         initialise(&programs, directory.path(), &password_file, account)?;
@@ -165,19 +149,9 @@ impl Cluster {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let mut holder = holder.spawn().context("cannot start sh")?;
-        let messages = holder
-            .stderr
-            .take()
-            .context("the server has no error output")?;
-        let url = format!(
-            "postgres://deskbridge:{password}@127.0.0.1:{}/postgres",
-            port.number()
-        );
-        let cluster = Self {
-            url,
-            holder,
-            _kept: (directory, port),
-        };
+        let messages = holder.stderr.take().context("the server has no error output")?;
+        let url = format!("postgres://deskbridge:{password}@127.0.0.1:{}/postgres", port.number());
+        let cluster = Self { url, holder, _kept: (directory, port) };
         wait_until_ready(messages)?;
         Ok(cluster)
     }
@@ -197,32 +171,18 @@ impl Drop for Cluster {
     }
 }
 
-fn initialise(
-    programs: &Path,
-    directory: &Path,
-    password_file: &Path,
-    account: Option<(u32, u32)>,
-) -> Result<()> {
+fn initialise(programs: &Path, directory: &Path, password_file: &Path, account: Option<(u32, u32)>) -> Result<()> {
     let output = command(programs.join("initdb"), directory, account)
         .arg("--pgdata")
         .arg(directory.join("data"))
         .arg("--pwfile")
         .arg(password_file)
-        .args([
-            "--username=deskbridge",
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--locale=C.UTF-8",
-        ])
+        .args(["--username=deskbridge", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"])
         .args(["--no-instructions", "--no-sync"])
         .stdin(Stdio::null())
         .output()
         .context("cannot start initdb")?;
-    ensure!(
-        output.status.success(),
-        "initdb failed: {}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
+    ensure!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
 }
 
@@ -248,17 +208,10 @@ fn wait_until_ready(messages: ChildStderr) -> Result<()> {
             }
         }
     });
-    is_ready
-        .recv_timeout(START_LIMIT)
-        .map_err(|_| anyhow!("not ready within {START_LIMIT:?}"))?
-        .context("PostgreSQL did not start")
+    is_ready.recv_timeout(START_LIMIT).map_err(|_| anyhow!("not ready within {START_LIMIT:?}"))?.context("PostgreSQL did not start")
 }
 
-fn command(
-    program: impl AsRef<std::ffi::OsStr>,
-    directory: &Path,
-    account: Option<(u32, u32)>,
-) -> Command {
+fn command(program: impl AsRef<std::ffi::OsStr>, directory: &Path, account: Option<(u32, u32)>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(directory);
     if let Some((user, group)) = account {
@@ -276,18 +229,13 @@ fn programs() -> Result<PathBuf> {
         .filter_map(|entry| {
             let version = entry.file_name().to_str()?.parse().ok()?;
             let programs = entry.path().join("bin");
-            programs
-                .join("initdb")
-                .is_file()
-                .then_some((version, programs))
+            programs.join("initdb").is_file().then_some((version, programs))
         })
         .collect();
     versions.sort();
-    let (_, newest) = versions.pop().with_context(|| {
-        format!(
-            "PostgreSQL is not installed: sudo apt-get install postgresql, or set {SERVER_VARIABLE}"
-        )
-    })?;
+    let (_, newest) = versions
+        .pop()
+        .with_context(|| format!("PostgreSQL is not installed: sudo apt-get install postgresql, or set {SERVER_VARIABLE}"))?;
     Ok(newest)
 }
 
@@ -298,9 +246,7 @@ fn unprivileged_account() -> Result<Option<(u32, u32)>> {
         return Ok(None);
     }
     let accounts = std::fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
-    account_named("postgres", &accounts)
-        .map(Some)
-        .context("there is no account 'postgres' to run PostgreSQL as")
+    account_named("postgres", &accounts).map(Some).context("there is no account 'postgres' to run PostgreSQL as")
 }
 
 /// User and group id of an account (passwd(5)).
@@ -326,22 +272,12 @@ mod tests {
         let (first, second) = tokio::join!(fresh_database(), fresh_database());
         assert_ne!(first, second);
         let mut connection = PgConnection::connect(&first).await.unwrap();
-        sqlx::query("CREATE TABLE note (body TEXT)")
-            .execute(&mut connection)
-            .await
-            .unwrap();
-        let fsync: String = sqlx::query("SHOW fsync")
-            .fetch_one(&mut connection)
-            .await
-            .unwrap()
-            .get(0);
+        sqlx::query("CREATE TABLE note (body TEXT)").execute(&mut connection).await.unwrap();
+        let fsync: String = sqlx::query("SHOW fsync").fetch_one(&mut connection).await.unwrap().get(0);
         assert_eq!(fsync, "on");
         let mut connection = PgConnection::connect(&second).await.unwrap();
-        let tables: i64 = sqlx::query("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
-            .fetch_one(&mut connection)
-            .await
-            .unwrap()
-            .get(0);
+        let tables: i64 =
+            sqlx::query("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetch_one(&mut connection).await.unwrap().get(0);
         assert_eq!(tables, 0);
     }
 
@@ -350,11 +286,7 @@ mod tests {
         let cluster = Cluster::start().unwrap();
         let url = cluster.url().to_owned();
         let mut connection = PgConnection::connect(&url).await.unwrap();
-        let data: String = sqlx::query("SHOW data_directory")
-            .fetch_one(&mut connection)
-            .await
-            .unwrap()
-            .get(0);
+        let data: String = sqlx::query("SHOW data_directory").fetch_one(&mut connection).await.unwrap().get(0);
         let directory = Path::new(&data).parent().unwrap();
         assert!(directory.exists());
         connection.close().await.unwrap();
@@ -367,17 +299,10 @@ mod tests {
     fn only_old_databases_of_ours_are_leftovers() {
         let id = |seconds| Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, 0));
         let now = 2_000_000_000;
-        let check =
-            |name: &str, expected| assert_eq!(is_leftover(name, id(now)), expected, "{name}");
+        let check = |name: &str, expected| assert_eq!(is_leftover(name, id(now)), expected, "{name}");
         let day = LEFTOVER_AGE.as_secs();
-        check(
-            &format!("deskbridge_test_{}", id(now - day - 1).simple()),
-            true,
-        );
-        check(
-            &format!("deskbridge_test_{}", id(now - day).simple()),
-            false,
-        );
+        check(&format!("deskbridge_test_{}", id(now - day - 1).simple()), true);
+        check(&format!("deskbridge_test_{}", id(now - day).simple()), false);
         check(&format!("deskbridge_live_{}", id(0).simple()), false);
         check("deskbridge_test_plan", false);
         check("postgres", false);

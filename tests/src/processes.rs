@@ -34,37 +34,23 @@ impl Signal {
 pub fn send(id: u32, signal: Signal) -> Result<()> {
     // The shell's own `kill`, because the standard library has none and a bare Debian has no other.
     let status = Command::new("sh")
-        .args([
-            "-c",
-            "kill -s \"$0\" \"$1\"",
-            signal.name(),
-            &id.to_string(),
-        ])
+        .args(["-c", "kill -s \"$0\" \"$1\"", signal.name(), &id.to_string()])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .status()
         .context("cannot start sh")?;
-    ensure!(
-        status.success(),
-        "process {id} cannot be signalled: it has ended"
-    );
+    ensure!(status.success(), "process {id} cannot be signalled: it has ended");
     Ok(())
 }
 
 /// A program's place beside the running one: tests lie in `target/PROFILE/deps`, programs in `target/PROFILE`.
 pub fn program_beside_us(name: &str) -> Result<std::path::PathBuf> {
     let own = std::env::current_exe().context("cannot find the running program")?;
-    let mut directory = own
-        .parent()
-        .context("the running program has no directory")?;
+    let mut directory = own.parent().context("the running program has no directory")?;
     if directory.ends_with("deps") {
         directory = directory.parent().unwrap_or(directory);
     }
     let program = directory.join(name);
-    ensure!(
-        program.is_file(),
-        "{} is not there: build it first (cargo build --bin {name}, or cargo xtask test)",
-        program.display()
-    );
+    ensure!(program.is_file(), "{} is not there: build it first (cargo build --bin {name}, or cargo xtask test)", program.display());
     Ok(program)
 }

@@ -66,22 +66,13 @@ impl Scene {
         let mut connection = connection(&appliance, &zendesk);
         merge(&mut connection, plan.connection);
         let server = plan.server.connection(connection).prepare().await?;
-        zendesk.set_app_url(&format!(
-            "{}{}",
-            server.public_url(),
-            routes::ZENDESK_SIDEBAR
-        ));
+        zendesk.set_app_url(&format!("{}{}", server.public_url(), routes::ZENDESK_SIDEBAR));
         appliance.set_recipient(Recipient::new(format!(
             "{}{}?appliance=default&token={EVENT_TOKEN}",
             server.url(),
             routes::APPLIANCE_EVENTS
         )));
-        Ok(Self {
-            appliance,
-            zendesk,
-            people,
-            server,
-        })
+        Ok(Self { appliance, zendesk, people, server })
     }
 
     /// Opens the sidebar as Zendesk would, without a browser.
@@ -89,35 +80,17 @@ impl Scene {
         let launch = self.zendesk.launch(agent)?;
         let http = loopback_client()?;
         let answer = http
-            .post(format!(
-                "{}{}?{}",
-                self.server.public_url(),
-                routes::ZENDESK_SIDEBAR,
-                launch.query
-            ))
+            .post(format!("{}{}?{}", self.server.public_url(), routes::ZENDESK_SIDEBAR, launch.query))
             .form(&[("token", launch.token)])
             .send()
             .await
             .context("the server does not answer")?;
         let status = answer.status();
         let page = answer.text().await?;
-        ensure!(
-            status.is_success(),
-            "the sidebar was refused with {status}: {page}"
-        );
+        ensure!(status.is_success(), "the sidebar was refused with {status}: {page}");
         let data = page_data(&page)?;
-        let text = |name: &str| {
-            data[name]
-                .as_str()
-                .map(str::to_owned)
-                .with_context(|| format!("the page has no {name}"))
-        };
-        Ok(Sidebar {
-            bearer: text("bearer")?,
-            connection: text("connection")?,
-            base: self.server.public_url().to_owned(),
-            http,
-        })
+        let text = |name: &str| data[name].as_str().map(str::to_owned).with_context(|| format!("the page has no {name}"));
+        Ok(Sidebar { bearer: text("bearer")?, connection: text("connection")?, base: self.server.public_url().to_owned(), http })
     }
 }
 
@@ -136,20 +109,14 @@ impl Sidebar {
         self.http
             .get(format!("{}{path}", self.base))
             .bearer_auth(&self.bearer)
-            .query(&[
-                ("connection", &self.connection),
-                ("ticket", &ticket.to_string()),
-            ])
+            .query(&[("connection", &self.connection), ("ticket", &ticket.to_string())])
     }
 
     /// A POST about a ticket; `body` is an object to which the ticket reference is added.
     pub fn post(&self, path: &str, ticket: u64, mut body: Value) -> RequestBuilder {
         body["connection"] = json!(self.connection);
         body["ticket"] = json!(ticket.to_string());
-        self.http
-            .post(format!("{}{path}", self.base))
-            .bearer_auth(&self.bearer)
-            .json(&body)
+        self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.bearer).json(&body)
     }
 
     /// Makes a session key for a ticket.
@@ -179,12 +146,8 @@ pub async fn read<T: DeserializeOwned>(request: RequestBuilder) -> Result<T> {
 
 /// What the sidebar page holds for its panel, in `<script type="application/json" id="deskbridge">`.
 pub fn page_data(page: &str) -> Result<Value> {
-    let (_, rest) = page
-        .split_once("id=\"deskbridge\">")
-        .context("the page has no data for the panel")?;
-    let (data, _) = rest
-        .split_once("</script>")
-        .context("the page's data does not end")?;
+    let (_, rest) = page.split_once("id=\"deskbridge\">").context("the page has no data for the panel")?;
+    let (data, _) = rest.split_once("</script>").context("the page's data does not end")?;
     serde_json::from_str(data).context("the page's data is not JSON")
 }
 
@@ -250,24 +213,15 @@ mod tests {
 
     #[test]
     fn changes_replace_only_what_they_name() {
-        let mut base: Table = "name = \"a\"\n[panel]\nallow_rdp = true\nallow_shell_jump = true"
-            .parse()
-            .unwrap();
-        merge(
-            &mut base,
-            "[panel]\nallow_rdp = false\n[zendesk]\nurl = \"u\""
-                .parse()
-                .unwrap(),
-        );
-        let expected: Table =
-            "name = \"a\"\n[panel]\nallow_rdp = false\nallow_shell_jump = true\n[zendesk]\nurl = \"u\"".parse().unwrap();
+        let mut base: Table = "name = \"a\"\n[panel]\nallow_rdp = true\nallow_shell_jump = true".parse().unwrap();
+        merge(&mut base, "[panel]\nallow_rdp = false\n[zendesk]\nurl = \"u\"".parse().unwrap());
+        let expected: Table = "name = \"a\"\n[panel]\nallow_rdp = false\nallow_shell_jump = true\n[zendesk]\nurl = \"u\"".parse().unwrap();
         assert_eq!(base, expected);
     }
 
     #[test]
     fn the_pages_data_is_found() {
-        let page =
-            r#"<script type="application/json" id="deskbridge">{"bearer":"b"}</script><p>{}</p>"#;
+        let page = r#"<script type="application/json" id="deskbridge">{"bearer":"b"}</script><p>{}</p>"#;
         assert_eq!(page_data(page).unwrap(), json!({"bearer": "b"}));
         assert!(page_data("<p>nothing</p>").is_err());
     }

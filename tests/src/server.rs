@@ -126,14 +126,10 @@ impl Builder {
     /// Writes the settings file and starts nothing: for commands other than `serve`, and for servers started later.
     pub async fn prepare(mut self) -> Result<Deskbridge> {
         let (directory, temporary) = if let Some(directory) = self.directory.take() {
-            std::fs::create_dir_all(&directory)
-                .with_context(|| format!("cannot make {}", directory.display()))?;
+            std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
             (directory.canonicalize()?, None)
         } else {
-            let temporary = tempfile::Builder::new()
-                .prefix("deskbridge-")
-                .tempdir()
-                .context("cannot make a directory")?;
+            let temporary = tempfile::Builder::new().prefix("deskbridge-").tempdir().context("cannot make a directory")?;
             (temporary.path().to_path_buf(), Some(temporary))
         };
         let database_url = match (self.database_url.take(), self.database) {
@@ -152,10 +148,7 @@ impl Builder {
             ("listen", public.address().to_string().into()),
             ("admin_listen", admin.address().to_string().into()),
             ("database", database_url.clone().into()),
-            (
-                "master_key_file",
-                path_value(&directory.join("deskbridge.key"))?,
-            ),
+            ("master_key_file", path_value(&directory.join("deskbridge.key"))?),
         ];
         for (key, value) in own {
             self.server.entry(key).or_insert(value);
@@ -261,8 +254,7 @@ impl Deskbridge {
         if self.temporary.is_none() {
             let log = self.directory.join("deskbridge.log");
             let log = OpenOptions::new().create(true).append(true).open(&log);
-            self.logs
-                .copy_to(log.context("cannot open deskbridge.log")?);
+            self.logs.copy_to(log.context("cannot open deskbridge.log")?);
         }
         let mut child = command(&self.environment)?
             .arg("serve")
@@ -275,8 +267,7 @@ impl Deskbridge {
             .spawn()
             .context("cannot start deskbridge")?;
         if let Some(output) = child.stdout.take() {
-            self.logs
-                .follow(std::fs::File::from(output.into_owned_fd()?));
+            self.logs.follow(std::fs::File::from(output.into_owned_fd()?));
         }
         if let Some(errors) = child.stderr.take() {
             let errors: OwnedFd = errors.into_owned_fd()?;
@@ -297,10 +288,7 @@ impl Deskbridge {
                 && let Some(status) = process.try_wait()?
             {
                 self.process = None;
-                bail!(
-                    "deskbridge ended with {status} before it was ready:\n{}",
-                    self.logs.tail()
-                );
+                bail!("deskbridge ended with {status} before it was ready:\n{}", self.logs.tail());
             }
             // Refused until it listens.
             if let Ok(answer) = client.get(&ready).send().await
@@ -324,10 +312,7 @@ impl Deskbridge {
         let mut process = self.process.take().context("the server does not run")?;
         match tokio::time::timeout(STOP_LIMIT, process.wait()).await {
             Ok(status) => status.context("cannot wait for deskbridge"),
-            Err(_) => bail!(
-                "still running {STOP_LIMIT:?} after SIGTERM:\n{}",
-                self.logs.tail()
-            ),
+            Err(_) => bail!("still running {STOP_LIMIT:?} after SIGTERM:\n{}", self.logs.tail()),
         }
     }
 
@@ -349,28 +334,20 @@ impl Deskbridge {
 
     /// Sends a signal; [`Signal::Stop`] makes a server that hangs.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        processes::send(
-            self.process_id().context("the server does not run")?,
-            signal,
-        )
+        processes::send(self.process_id().context("the server does not run")?, signal)
     }
 
     /// Memory in use (resident set), in KiB.
     pub fn rss_kib(&self) -> Result<u64> {
         let id = self.process_id().context("the server does not run")?;
-        let status = std::fs::read_to_string(format!("/proc/{id}/status"))
-            .context("the server has ended")?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).context("the server has ended")?;
         resident_kib(&status).context("no VmRSS in /proc")
     }
 
     /// Runs another command of the program on the same settings and environment, for instance `["check"]`.
     pub async fn command(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = command(&self.environment)?;
-        command
-            .args(arguments)
-            .arg("--config")
-            .arg(&self.settings_path)
-            .current_dir(&self.directory);
+        command.args(arguments).arg("--config").arg(&self.settings_path).current_dir(&self.directory);
         output(command).await
     }
 }
@@ -379,23 +356,14 @@ impl Drop for Deskbridge {
     fn drop(&mut self) {
         // The process itself is killed by its own drop.
         if std::thread::panicking() {
-            eprintln!(
-                "--- last lines of deskbridge's log ---\n{}\n---",
-                self.logs.tail()
-            );
+            eprintln!("--- last lines of deskbridge's log ---\n{}\n---", self.logs.tail());
         }
     }
 }
 
 /// Runs the program with these arguments and environment variables and waits for its end.
-pub async fn deskbridge_cli<A: AsRef<OsStr>>(
-    arguments: &[A],
-    environment: &[(&str, &str)],
-) -> Result<Output> {
-    let environment = environment
-        .iter()
-        .map(|&(name, value)| (name.into(), value.into()))
-        .collect();
+pub async fn deskbridge_cli<A: AsRef<OsStr>>(arguments: &[A], environment: &[(&str, &str)]) -> Result<Output> {
+    let environment = environment.iter().map(|&(name, value)| (name.into(), value.into())).collect();
     let mut command = command(&environment)?;
     command.args(arguments);
     output(command).await
@@ -423,11 +391,7 @@ fn command(environment: &BTreeMap<OsString, OsString>) -> Result<Command> {
             command.env_remove(name);
         }
     }
-    command
-        .env("NO_COLOR", "1")
-        .env("NO_PROXY", "127.0.0.1,localhost")
-        .envs(environment)
-        .kill_on_drop(true);
+    command.env("NO_COLOR", "1").env("NO_PROXY", "127.0.0.1,localhost").envs(environment).kill_on_drop(true);
     Ok(command)
 }
 
@@ -449,16 +413,11 @@ fn settings_text(server: Table, connections: Vec<Value>) -> String {
 }
 
 fn path_value(path: &Path) -> Result<Value> {
-    Ok(path
-        .to_str()
-        .context("the directory's name is not UTF-8")?
-        .into())
+    Ok(path.to_str().context("the directory's name is not UTF-8")?.into())
 }
 
 fn resident_kib(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
@@ -470,50 +429,21 @@ mod tests {
     fn settings_are_written_as_an_administrator_would() {
         let mut server = Table::new();
         server.insert("public_url".to_owned(), "https://remote.example.com".into());
-        let connection = "name = \"Zendesk \\\"test\\\"\"\n[appliance]\nid = \"default\""
-            .parse()
-            .unwrap();
+        let connection = "name = \"Zendesk \\\"test\\\"\"\n[appliance]\nid = \"default\"".parse().unwrap();
         let text = settings_text(server, vec![Value::Table(connection)]);
-        assert!(
-            text.contains("[[connection]]") && text.contains("[connection.appliance]"),
-            "{text}"
-        );
+        assert!(text.contains("[[connection]]") && text.contains("[connection.appliance]"), "{text}");
         let read: Table = text.parse().unwrap();
-        assert_eq!(
-            read["server"]["public_url"].as_str(),
-            Some("https://remote.example.com")
-        );
-        assert_eq!(
-            read["connection"][0]["name"].as_str(),
-            Some("Zendesk \"test\"")
-        );
-        assert_eq!(
-            read["connection"][0]["appliance"]["id"].as_str(),
-            Some("default")
-        );
+        assert_eq!(read["server"]["public_url"].as_str(), Some("https://remote.example.com"));
+        assert_eq!(read["connection"][0]["name"].as_str(), Some("Zendesk \"test\""));
+        assert_eq!(read["connection"][0]["appliance"]["id"].as_str(), Some("default"));
     }
 
     #[tokio::test]
     async fn own_settings_yield_to_the_tests() {
-        let server = Deskbridge::builder()
-            .server_setting("public_url", "https://remote.example.com")
-            .prepare()
-            .await
-            .unwrap();
-        let settings: Table = std::fs::read_to_string(server.settings_path())
-            .unwrap()
-            .parse()
-            .unwrap();
-        assert_eq!(
-            settings["server"]["public_url"].as_str(),
-            Some("https://remote.example.com")
-        );
-        assert_eq!(
-            settings["server"]["listen"]
-                .as_str()
-                .map(|listen| format!("http://{listen}")),
-            Some(server.url().to_owned())
-        );
+        let server = Deskbridge::builder().server_setting("public_url", "https://remote.example.com").prepare().await.unwrap();
+        let settings: Table = std::fs::read_to_string(server.settings_path()).unwrap().parse().unwrap();
+        assert_eq!(settings["server"]["public_url"].as_str(), Some("https://remote.example.com"));
+        assert_eq!(settings["server"]["listen"].as_str().map(|listen| format!("http://{listen}")), Some(server.url().to_owned()));
         assert!(server.database_url().starts_with("sqlite:///"));
         let directory = server.directory().to_owned();
         drop(server);
@@ -522,10 +452,7 @@ mod tests {
 
     #[test]
     fn memory_is_read() {
-        assert_eq!(
-            resident_kib("Name:\tx\nVmRSS:\t   10240 kB\nThreads:\t3\n"),
-            Some(10_240)
-        );
+        assert_eq!(resident_kib("Name:\tx\nVmRSS:\t   10240 kB\nThreads:\t3\n"), Some(10_240));
         assert_eq!(resident_kib("Name:\tx\n"), None);
     }
 }

@@ -45,17 +45,11 @@ async fn pages_frames_and_console_are_reached() {
     browser.click("#later").await.unwrap();
     browser.element_with_text("output", "Zoë").await.unwrap();
     let errors = browser.console_errors().await.unwrap();
-    assert!(
-        errors.iter().any(|error| error.contains("pressed")),
-        "{errors:?}"
-    );
+    assert!(errors.iter().any(|error| error.contains("pressed")), "{errors:?}");
 
     browser.enter_frame("#panel").await.unwrap();
     assert_eq!(browser.text("p").await.unwrap(), "Inside");
-    let origin = browser
-        .execute("return location.origin + '/'", vec![])
-        .await
-        .unwrap();
+    let origin = browser.execute("return location.origin + '/'", vec![]).await.unwrap();
     assert_eq!(origin, json!(inner));
     browser.leave_frames().await.unwrap();
     assert_eq!(browser.text("h1").await.unwrap(), "Ticket 41");
@@ -66,20 +60,11 @@ async fn pages_frames_and_console_are_reached() {
 #[tokio::test]
 async fn size_colours_and_language_are_as_asked() {
     let page = serve(PAGE).await;
-    let settings = Settings {
-        width: 320,
-        height: 600,
-        dark: true,
-        language: "de-DE".to_owned(),
-        ..Settings::default()
-    };
+    let settings = Settings { width: 320, height: 600, dark: true, language: "de-DE".to_owned(), ..Settings::default() };
     let browser = Browser::start(&settings).await.unwrap();
     browser.open(&page).await.unwrap();
     let seen = browser
-        .execute(
-            "return [innerWidth, innerHeight, matchMedia('(prefers-color-scheme: dark)').matches, navigator.language]",
-            vec![],
-        )
+        .execute("return [innerWidth, innerHeight, matchMedia('(prefers-color-scheme: dark)').matches, navigator.language]", vec![])
         .await
         .unwrap();
     assert_eq!(seen, json!([320, 600, true, "de-DE"]));
@@ -87,9 +72,7 @@ async fn size_colours_and_language_are_as_asked() {
     let directory = tempfile::tempdir().unwrap();
     let picture = directory.path().join("pictures/page.png");
     browser.screenshot(&picture).await.unwrap();
-    let decoder = png::Decoder::new(std::io::BufReader::new(
-        std::fs::File::open(&picture).unwrap(),
-    ));
+    let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(&picture).unwrap()));
     let reader = decoder.read_info().unwrap();
     assert_eq!((reader.info().width, reader.info().height), (320, 600));
     browser.close().await.unwrap();
@@ -103,21 +86,11 @@ async fn extensions_are_loaded() {
         "content_scripts": [{"matches": ["http://127.0.0.1/*"], "js": ["probe.js"]}],
     });
     std::fs::write(extension.path().join("manifest.json"), manifest.to_string()).unwrap();
-    std::fs::write(
-        extension.path().join("probe.js"),
-        "document.querySelector('h1').textContent = 'Seen by the extension'",
-    )
-    .unwrap();
-    let settings = Settings {
-        extensions: vec![extension.path().to_owned()],
-        ..Settings::default()
-    };
+    std::fs::write(extension.path().join("probe.js"), "document.querySelector('h1').textContent = 'Seen by the extension'").unwrap();
+    let settings = Settings { extensions: vec![extension.path().to_owned()], ..Settings::default() };
     let browser = Browser::start(&settings).await.unwrap();
     browser.open(&serve(PAGE).await).await.unwrap();
-    browser
-        .element_with_text("h1", "Seen by the extension")
-        .await
-        .unwrap();
+    browser.element_with_text("h1", "Seen by the extension").await.unwrap();
     browser.close().await.unwrap();
 }
 
@@ -146,9 +119,5 @@ async fn a_dropped_browser_leaves_no_process() {
 /// An ended process that nobody has waited for counts as ended (proc(5): states X and Z).
 fn is_alive(id: u32) -> bool {
     let stat = std::fs::read_to_string(Path::new("/proc").join(id.to_string()).join("stat"));
-    stat.is_ok_and(|stat| {
-        !stat
-            .rsplit_once(") ")
-            .is_some_and(|(_, rest)| rest.starts_with(['X', 'Z']))
-    })
+    stat.is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['X', 'Z'])))
 }

@@ -15,16 +15,8 @@ async fn the_demo_plays_its_story() {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(Duration::from_mins(2), demo)
-        .await
-        .expect("the demo ends in time")
-        .unwrap();
+    let output = tokio::time::timeout(Duration::from_mins(2), demo).await.expect("the demo ends in time").unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{}\n{said}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}\n{said}{}", output.status, String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("the report is there"), "{said}");
 }

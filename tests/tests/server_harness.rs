@@ -10,11 +10,7 @@ async fn status(url: &str) -> Option<StatusCode> {
 }
 
 async fn comes_back_where_it_was(database: Database) {
-    let mut server = Deskbridge::builder()
-        .database(database)
-        .start()
-        .await
-        .unwrap();
+    let mut server = Deskbridge::builder().database(database).start().await.unwrap();
     let health = format!("{}{}", server.url(), routes::HEALTHZ);
     assert_eq!(status(&health).await, Some(StatusCode::OK));
     server.wait_for_log("listening").await.unwrap();
@@ -27,11 +23,7 @@ async fn comes_back_where_it_was(database: Database) {
     server.start().await.unwrap();
     assert_ne!(server.process_id(), first);
     assert_eq!(status(&health).await, Some(StatusCode::OK));
-    server
-        .logs()
-        .wait_for_after(mark, "listening")
-        .await
-        .unwrap();
+    server.logs().wait_for_after(mark, "listening").await.unwrap();
 
     let ended = server.terminate().await.unwrap();
     assert!(ended.success(), "{ended}\n{}", server.logs().tail());
@@ -50,16 +42,8 @@ async fn a_server_comes_back_where_it_was_on_postgres() {
 
 #[tokio::test]
 async fn a_server_that_cannot_start_says_why() {
-    let error = Deskbridge::builder()
-        .server_setting("listen", "nowhere")
-        .start()
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("before it was ready") && error.contains("listen"),
-        "{error}"
-    );
+    let error = Deskbridge::builder().server_setting("listen", "nowhere").start().await.unwrap_err().to_string();
+    assert!(error.contains("before it was ready") && error.contains("listen"), "{error}");
 }
 
 #[tokio::test]

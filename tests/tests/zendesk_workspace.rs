@@ -57,8 +57,7 @@ impl Page {
     async fn ask(&mut self, request: &str, params: Value) -> anyhow::Result<Value> {
         self.asked += 1;
         let id = self.asked;
-        self.say(&json!({"id": id, "request": request, "params": params}))
-            .await?;
+        self.say(&json!({"id": id, "request": request, "params": params})).await?;
         let answer = format!("\"id\":{id},");
         let found = self.browser.element_with_text("output", &answer).await?;
         Ok(serde_json::from_str(&found.text().await?)?)
@@ -96,9 +95,7 @@ async fn the_app_is_opened_signed_and_spoken_to() -> anyhow::Result<()> {
     let (app_url, mut posted) = serve_app().await?;
     zendesk.set_app_url(&app_url);
     let browser = Browser::start(&Settings::default()).await?;
-    browser
-        .open(&zendesk.ticket_page(demo.vpn_ticket, demo.agent))
-        .await?;
+    browser.open(&zendesk.ticket_page(demo.vpn_ticket, demo.agent)).await?;
 
     let launch = posted.recv().await.context("the app was not opened")?;
     let query = launch["query"].as_str().context("no query")?;
@@ -109,10 +106,7 @@ async fn the_app_is_opened_signed_and_spoken_to() -> anyhow::Result<()> {
     let mut page = Page { browser, asked: 0 };
     page.waits_for_event("zaf.app.registered").await?;
     page.browser.enter_frame("#app").await?;
-    let registered = page
-        .browser
-        .element_with_text("li", "zaf.app.registered")
-        .await?;
+    let registered = page.browser.element_with_text("li", "zaf.app.registered").await?;
     let registered: Value = serde_json::from_str(&registered.text().await?)?;
     let message = &registered["message"];
     assert_eq!(message["metadata"]["installationId"], 360_001_234_567_u64);
@@ -122,38 +116,20 @@ async fn the_app_is_opened_signed_and_spoken_to() -> anyhow::Result<()> {
     page.browser.leave_frames().await?;
 
     let field = format!("ticket.customField:custom_field_{TARGET_FIELD}");
-    let paths = json!([
-        "ticket.id",
-        "ticket.isNew",
-        "ticket.requester.email",
-        "currentUser",
-        field,
-        "no.such"
-    ]);
+    let paths = json!(["ticket.id", "ticket.isNew", "ticket.requester.email", "currentUser", field, "no.such"]);
     let answer = page.ask("get", paths).await?;
     let result = &answer["result"];
     assert_eq!(result["ticket.id"], demo.vpn_ticket);
     assert_eq!(result["ticket.isNew"], false);
-    assert_eq!(
-        result["ticket.requester.email"],
-        "tom.okafor@harbour.example"
-    );
+    assert_eq!(result["ticket.requester.email"], "tom.okafor@harbour.example");
     assert_eq!(result["currentUser"]["locale"], "en-US");
     assert_eq!(result[&field], "HBR-LT-0147");
-    assert_eq!(
-        result["errors"],
-        json!({"no.such": {"name": "APIError", "message": "No such Api", "path": "no.such"}})
-    );
+    assert_eq!(result["errors"], json!({"no.such": {"name": "APIError", "message": "No such Api", "path": "no.such"}}));
 
     page.browser.leave_frames().await?;
-    page.ask(
-        "set",
-        json!({"comment.type": "internalNote", "comment.text": "Key:"}),
-    )
-    .await?;
+    page.ask("set", json!({"comment.type": "internalNote", "comment.text": "Key:"})).await?;
     page.browser.leave_frames().await?;
-    page.ask("invoke", json!({"comment.appendText": ["1234567"], "resize": [{"width": "100%", "height": "333px"}]}))
-        .await?;
+    page.ask("invoke", json!({"comment.appendText": ["1234567"], "resize": [{"width": "100%", "height": "333px"}]})).await?;
     let state = page
         .in_workspace(
             "return [document.querySelector('#editor').value, document.querySelector('[name=mode]:checked').value, \
@@ -162,10 +138,7 @@ async fn the_app_is_opened_signed_and_spoken_to() -> anyhow::Result<()> {
         .await?;
     assert_eq!(state, json!(["Key:\n1234567", "internalNote", 333, 320]));
 
-    for (request, params) in [
-        ("erase", json!({})),
-        ("invoke", json!({"resize": {"height": "1px"}})),
-    ] {
+    for (request, params) in [("erase", json!({})), ("invoke", json!({"resize": {"height": "1px"}}))] {
         let refused = page.ask(request, params).await?;
         assert!(refused["error"]["message"].is_string(), "{refused}");
         page.browser.leave_frames().await?;
@@ -175,26 +148,15 @@ async fn the_app_is_opened_signed_and_spoken_to() -> anyhow::Result<()> {
 
     // Events reach whoever listens.
     page.browser.leave_frames().await?;
-    for event in [
-        "colorScheme.changed",
-        "ticket.submit.done",
-        "ticket.conversation.changed",
-        "api_notification.ended",
-    ] {
-        page.say(&json!({"key": format!("iframe.on:{event}"), "message": {"subscriberCount": 1}}))
-            .await?;
+    for event in ["colorScheme.changed", "ticket.submit.done", "ticket.conversation.changed", "api_notification.ended"] {
+        page.say(&json!({"key": format!("iframe.on:{event}"), "message": {"subscriberCount": 1}})).await?;
         page.browser.leave_frames().await?;
     }
     page.browser.click("#scheme").await?;
-    page.waits_for_event(r#"{"key":"zaf.colorScheme.changed","message":"dark"}"#)
-        .await?;
+    page.waits_for_event(r#"{"key":"zaf.colorScheme.changed","message":"dark"}"#).await?;
     page.browser.click("#submit").await?;
     page.waits_for_event("zaf.ticket.submit.done").await?;
-    let note = zendesk
-        .wait_for_comment(demo.vpn_ticket, |comment| {
-            comment.plain_body.ends_with("1234567")
-        })
-        .await?;
+    let note = zendesk.wait_for_comment(demo.vpn_ticket, |comment| comment.plain_body.ends_with("1234567")).await?;
     assert_eq!((note.public, note.author_id), (false, demo.agent));
 
     // What others write appears by itself, and cannot run.
@@ -203,33 +165,20 @@ async fn the_app_is_opened_signed_and_spoken_to() -> anyhow::Result<()> {
         "html_body": "<h3>Session report</h3><p>Chat</p><img src=x onerror=alert(1)>", "public": false,
     }}});
     let written = loopback_client()?
-        .put(format!(
-            "{}/api/v2/tickets/{}",
-            zendesk.url(),
-            demo.vpn_ticket
-        ))
-        .basic_auth(
-            format!("{}/token", options.api_email),
-            Some(options.api_token),
-        )
+        .put(format!("{}/api/v2/tickets/{}", zendesk.url(), demo.vpn_ticket))
+        .basic_auth(format!("{}/token", options.api_email), Some(options.api_token))
         .json(&report)
         .send()
         .await?;
     assert_eq!(written.status(), 200);
-    page.browser
-        .element_with_text("#conversation .internal h3", "Session report")
-        .await?;
-    page.waits_for_event("zaf.ticket.conversation.changed")
-        .await?;
+    page.browser.element_with_text("#conversation .internal h3", "Session report").await?;
+    page.waits_for_event("zaf.ticket.conversation.changed").await?;
 
     let message = json!({"app_id": options.app_id, "event": "ended", "body": {"lsid": "l1"}});
     let options = zendesk.options();
     let told = loopback_client()?
         .post(format!("{}/api/v2/apps/notify.json", zendesk.url()))
-        .basic_auth(
-            format!("{}/token", options.api_email),
-            Some(options.api_token),
-        )
+        .basic_auth(format!("{}/token", options.api_email), Some(options.api_token))
         .json(&message)
         .send()
         .await?;
@@ -237,21 +186,14 @@ async fn the_app_is_opened_signed_and_spoken_to() -> anyhow::Result<()> {
     page.waits_for_event("zaf.api_notification.ended").await?;
 
     // A ticket not saved has no id, in the context as in the API.
-    page.browser
-        .open(&zendesk.new_ticket_page(demo.agent))
-        .await?;
+    page.browser.open(&zendesk.new_ticket_page(demo.agent)).await?;
     page.waits_for_event("zaf.app.registered").await?;
     page.browser.enter_frame("#app").await?;
-    let registered = page
-        .browser
-        .element_with_text("li", "new_ticket_sidebar")
-        .await?;
+    let registered = page.browser.element_with_text("li", "new_ticket_sidebar").await?;
     assert!(!registered.text().await?.contains("ticketId"));
     page.browser.leave_frames().await?;
     page.asked = 0;
-    let answer = page
-        .ask("get", json!(["ticket.isNew", "ticket.id"]))
-        .await?;
+    let answer = page.ask("get", json!(["ticket.isNew", "ticket.id"])).await?;
     assert_eq!(answer["result"]["ticket.isNew"], true);
     assert_eq!(answer["result"]["ticket.id"], Value::Null);
 
@@ -267,9 +209,7 @@ async fn a_message_from_elsewhere_is_not_answered() -> anyhow::Result<()> {
     let (app_url, mut posted) = serve_app().await?;
     zendesk.set_app_url(&app_url);
     let browser = Browser::start(&Settings::default()).await?;
-    browser
-        .open(&zendesk.ticket_page(demo.vpn_ticket, demo.agent))
-        .await?;
+    browser.open(&zendesk.ticket_page(demo.vpn_ticket, demo.agent)).await?;
     posted.recv().await.context("the app was not opened")?;
     let page = Page { browser, asked: 0 };
     page.waits_for_event("zaf.app.registered").await?;
@@ -282,9 +222,7 @@ async fn a_message_from_elsewhere_is_not_answered() -> anyhow::Result<()> {
     // A genuine message behind it: when that is answered, the forged one was dropped.
     let mut page = page;
     page.ask("get", json!(["ticket.id"])).await?;
-    let text = page
-        .in_workspace("return document.querySelector('#editor').value")
-        .await?;
+    let text = page.in_workspace("return document.querySelector('#editor').value").await?;
     assert_eq!(text, "");
     page.browser.close().await
 }

@@ -20,23 +20,16 @@ pub struct Options {
 pub fn run(root: &Path, options: &Options) -> Result<()> {
     let mut steps = Steps::new(4);
     build::panel(root, &mut steps)?;
-    steps.run(
-        "Server and benches, for release (this takes some minutes)",
-        || {
-            let mut cargo = commands::cargo(root);
-            cargo
-                .args([
-                    "build",
-                    "--release",
-                    "--package",
-                    "deskbridge",
-                    "--package",
-                    "deskbridge-tests",
-                ])
-                .args(["--bin", "deskbridge", "--bin", "bench"]);
-            commands::run(&mut cargo)
-        },
-    )?;
+    steps.run("Server and benches, for release (this takes some minutes)", || {
+        let mut cargo = commands::cargo(root);
+        cargo.args(["build", "--release", "--package", "deskbridge", "--package", "deskbridge-tests"]).args([
+            "--bin",
+            "deskbridge",
+            "--bin",
+            "bench",
+        ]);
+        commands::run(&mut cargo)
+    })?;
     steps.run("Measuring", || {
         let mut bench = Command::new(commands::built(root, "release", "bench"));
         bench.args(&options.bench).current_dir(root);

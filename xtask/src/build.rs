@@ -26,15 +26,12 @@ enum Part {
 /// `cargo xtask build`.
 pub fn run(root: &Path, options: &Options) -> Result<()> {
     let wanted = |part| options.part.is_none_or(|only| only == part);
-    let mut steps =
-        Steps::new(2 * usize::from(wanted(Part::Panel)) + usize::from(wanted(Part::Server)));
+    let mut steps = Steps::new(2 * usize::from(wanted(Part::Panel)) + usize::from(wanted(Part::Server)));
     if wanted(Part::Panel) {
         panel(root, &mut steps)?;
     }
     if wanted(Part::Server) {
-        steps.run("Server", || {
-            commands::run(commands::cargo(root).args(["build", "--package", "deskbridge"]))
-        })?;
+        steps.run("Server", || commands::run(commands::cargo(root).args(["build", "--package", "deskbridge"])))?;
     }
     Ok(())
 }

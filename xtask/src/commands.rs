@@ -20,9 +20,7 @@ pub fn cargo(root: &Path) -> Command {
 /// Prints the command, runs it with its output passed through, and fails unless it ends with 0.
 pub fn run(command: &mut Command) -> Result<()> {
     println!("  $ {}", line(command));
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    let status = command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
     if !status.success() {
         bail!("'{}' ended with {status}", line(command));
     }
@@ -47,11 +45,7 @@ pub fn on_path(program: &str) -> bool {
 pub fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let name = program.file_name().unwrap_or(command.get_program());
-    std::iter::once(name)
-        .chain(command.get_args())
-        .map(OsStr::to_string_lossy)
-        .collect::<Vec<_>>()
-        .join(" ")
+    std::iter::once(name).chain(command.get_args()).map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
 /// Ends a child and everything it started when its time is over. Dropping it in time calls the deadline off.
@@ -72,10 +66,7 @@ impl Deadline {
             }
             late
         });
-        Self {
-            call_off: Some(call_off),
-            watcher: Some(watcher),
-        }
+        Self { call_off: Some(call_off), watcher: Some(watcher) }
     }
 
     /// Calls the deadline off; true if it had already passed.
@@ -85,9 +76,7 @@ impl Deadline {
 
     fn stop(&mut self) -> bool {
         drop(self.call_off.take());
-        self.watcher
-            .take()
-            .is_some_and(|watcher| watcher.join().unwrap_or(false))
+        self.watcher.take().is_some_and(|watcher| watcher.join().unwrap_or(false))
     }
 }
 
@@ -102,8 +91,7 @@ fn kill_with_descendants(id: u32) {
     let ids = descendants(id, &parents());
     let mut kill = Command::new("sh");
     // The shell's own `kill`: a bare Debian has no other.
-    kill.args(["-c", "kill -KILL \"$@\" 2>/dev/null", "sh"])
-        .args(ids.iter().map(u32::to_string));
+    kill.args(["-c", "kill -KILL \"$@\" 2>/dev/null", "sh"]).args(ids.iter().map(u32::to_string));
     if let Err(error) = kill.status() {
         eprintln!("cannot end processes {ids:?}: {error}");
     }
@@ -115,12 +103,7 @@ fn descendants(id: u32, parents: &HashMap<u32, u32>) -> Vec<u32> {
     let mut known = HashSet::from([id]);
     let mut next = 0;
     while let Some(&parent) = found.get(next) {
-        found.extend(
-            parents
-                .iter()
-                .filter(|&(&child, &its_parent)| its_parent == parent && known.insert(child))
-                .map(|(&child, _)| child),
-        );
+        found.extend(parents.iter().filter(|&(&child, &its_parent)| its_parent == parent && known.insert(child)).map(|(&child, _)| child));
         next += 1;
     }
     found
@@ -162,13 +145,8 @@ mod tests {
 
     #[test]
     fn a_failing_command_is_an_error_with_its_line() {
-        let error = run(Command::new("sh").args(["-c", "exit 3"]))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("sh -c exit 3") && error.contains('3'),
-            "{error}"
-        );
+        let error = run(Command::new("sh").args(["-c", "exit 3"])).unwrap_err().to_string();
+        assert!(error.contains("sh -c exit 3") && error.contains('3'), "{error}");
     }
 
     #[test]
@@ -194,19 +172,10 @@ mod tests {
     #[test]
     fn a_deadline_ends_the_child_and_what_it_started() {
         // The grandchild holds the pipe open: its end shows that both are gone.
-        let mut child = Command::new("sh")
-            .args(["-c", "sh -c 'sleep 600' & wait"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = Command::new("sh").args(["-c", "sh -c 'sleep 600' & wait"]).stdout(Stdio::piped()).spawn().unwrap();
         let deadline = Deadline::set(&child, Duration::from_millis(300));
         let mut output = String::new();
-        child
-            .stdout
-            .take()
-            .unwrap()
-            .read_to_string(&mut output)
-            .unwrap();
+        child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
         child.wait().unwrap();
         assert!(deadline.passed());
     }

@@ -20,23 +20,10 @@ impl Counts {
     /// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s`.
     pub fn of_result_line(line: &str) -> Option<Self> {
         let verdict = line.trim().strip_prefix("test result: ")?;
-        let numbers = verdict
-            .strip_prefix("ok. ")
-            .or_else(|| verdict.strip_prefix("FAILED. "))?;
+        let numbers = verdict.strip_prefix("ok. ").or_else(|| verdict.strip_prefix("FAILED. "))?;
         let mut parts = numbers.split("; ");
-        let mut next = |label: &str| {
-            parts
-                .next()?
-                .strip_suffix(label)?
-                .trim_end()
-                .parse::<u64>()
-                .ok()
-        };
-        Some(Self {
-            passed: next("passed")?,
-            failed: next("failed")?,
-            skipped: next("ignored")?,
-        })
+        let mut next = |label: &str| parts.next()?.strip_suffix(label)?.trim_end().parse::<u64>().ok();
+        Some(Self { passed: next("passed")?, failed: next("failed")?, skipped: next("ignored")? })
     }
 
     /// Adds another test binary's counts.
@@ -64,9 +51,7 @@ impl fmt::Display for Counts {
 
 /// The name in a line of the form `test store::inbox::twice ... FAILED`.
 pub fn failed_test(line: &str) -> Option<&str> {
-    line.strip_prefix("test ")?
-        .trim_end()
-        .strip_suffix(" ... FAILED")
+    line.strip_prefix("test ")?.trim_end().strip_suffix(" ... FAILED")
 }
 
 #[cfg(test)]
@@ -76,31 +61,12 @@ mod tests {
     #[test]
     fn result_lines_are_read() {
         let check = |line, passed, failed, skipped| {
-            let expected = Counts {
-                passed,
-                failed,
-                skipped,
-            };
+            let expected = Counts { passed, failed, skipped };
             assert_eq!(Counts::of_result_line(line), Some(expected), "{line}");
         };
-        check(
-            "test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s",
-            12,
-            0,
-            0,
-        );
-        check(
-            "test result: FAILED. 3 passed; 2 failed; 1 ignored; 0 measured; 7 filtered out; finished in 61.20s\n",
-            3,
-            2,
-            1,
-        );
-        check(
-            "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out",
-            0,
-            0,
-            0,
-        );
+        check("test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s", 12, 0, 0);
+        check("test result: FAILED. 3 passed; 2 failed; 1 ignored; 0 measured; 7 filtered out; finished in 61.20s\n", 3, 2, 1);
+        check("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out", 0, 0, 0);
     }
 
     #[test]
@@ -120,38 +86,23 @@ mod tests {
     #[test]
     fn counts_are_summed_and_printed() {
         let mut sum = Counts::default();
-        sum.add(Counts {
-            passed: 2,
-            failed: 0,
-            skipped: 0,
-        });
+        sum.add(Counts { passed: 2, failed: 0, skipped: 0 });
         assert_eq!(sum.to_string(), "2 passed, 0 failed");
-        sum.add(Counts {
-            passed: 1,
-            failed: 1,
-            skipped: 4,
-        });
+        sum.add(Counts { passed: 1, failed: 1, skipped: 4 });
         assert_eq!(sum.to_string(), "3 passed, 1 failed, 4 skipped");
     }
 
     #[test]
     fn a_run_of_nothing_is_not_well() {
         assert!(!Counts::default().all_well());
-        let one = |failed| Counts {
-            passed: 1,
-            failed,
-            skipped: 0,
-        };
+        let one = |failed| Counts { passed: 1, failed, skipped: 0 };
         assert!(one(0).all_well());
         assert!(!one(1).all_well());
     }
 
     #[test]
     fn failed_tests_are_named() {
-        assert_eq!(
-            failed_test("test store::inbox::twice ... FAILED"),
-            Some("store::inbox::twice")
-        );
+        assert_eq!(failed_test("test store::inbox::twice ... FAILED"), Some("store::inbox::twice"));
         assert_eq!(failed_test("test store::inbox::twice ... ok"), None);
         assert_eq!(failed_test("running 1 test"), None);
     }

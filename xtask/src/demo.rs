@@ -26,21 +26,10 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     build::panel(root, &mut steps)?;
     steps.run("Server and simulated systems", || {
         let mut cargo = commands::cargo(root);
-        cargo
-            .args([
-                "build",
-                "--package",
-                "deskbridge",
-                "--package",
-                "deskbridge-tests",
-            ])
-            .args(["--bin", "deskbridge", "--bin", "demo"]);
+        cargo.args(["build", "--package", "deskbridge", "--package", "deskbridge-tests"]).args(["--bin", "deskbridge", "--bin", "demo"]);
         commands::run(&mut cargo)
     })?;
     // In place of this process, so that Ctrl-C reaches the demo alone and it can end in order.
-    let error = Command::new(commands::built(root, "debug", "demo"))
-        .args(&options.arguments)
-        .current_dir(root)
-        .exec();
+    let error = Command::new(commands::built(root, "debug", "demo")).args(&options.arguments).current_dir(root).exec();
     Err(error).context("cannot start the demo")
 }

@@ -47,27 +47,22 @@ fn main() -> ExitCode {
     let root = repository_root();
     let outcome = match Arguments::parse().command {
         Command::Demo(options) => demo::run(&root, &options),
-        Command::Test(options) => test::run(&root, &options),
+        Command::Test(options) => return test::run(&root, &options),
         Command::Build(options) => build::run(&root, &options),
         Command::Package(options) => package::run(&root, &options),
         Command::Bench(options) => bench::run(&root, &options),
         Command::Setup => setup::run(),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+    if let Err(error) = outcome {
+        eprintln!("error: {error:#}");
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
 }
 
 /// The directory of the workspace manifest, whatever directory the command was called in.
 fn repository_root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."))
-        .to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
 }
 
 #[cfg(test)]

@@ -25,16 +25,9 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     let out = root.join(&options.out);
     let mut steps = Steps::new(if options.config.is_some() { 4 } else { 3 });
     steps.run("Rust target for the panel", setup::wasm_target)?;
-    steps.run("Panel (WebAssembly), optimised", || {
-        wasm::build_panel(root, true)
-    })?;
+    steps.run("Panel (WebAssembly), optimised", || wasm::build_panel(root, true))?;
     let server = steps.run("Server, for release (this takes some minutes)", || {
-        commands::run(commands::cargo(root).args([
-            "build",
-            "--release",
-            "--package",
-            "deskbridge",
-        ]))?;
+        commands::run(commands::cargo(root).args(["build", "--release", "--package", "deskbridge"]))?;
         std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
         let server = out.join("deskbridge");
         std::fs::copy(commands::built(root, "release", "deskbridge"), &server)
@@ -48,11 +41,7 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     };
     steps.run("Zendesk app", || {
         let mut package = Command::new(&server);
-        package
-            .args(["package", "zendesk", "--out"])
-            .arg(out.join("deskbridge-zendesk-app.zip"))
-            .arg("--config")
-            .arg(config);
+        package.args(["package", "zendesk", "--out"]).arg(out.join("deskbridge-zendesk-app.zip")).arg("--config").arg(config);
         commands::run(&mut package)
     })
 }

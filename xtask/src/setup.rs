@@ -24,18 +24,9 @@ struct DebianPackage {
 }
 
 const DEBIAN_PACKAGES: [DebianPackage; 3] = [
-    DebianPackage {
-        name: "chromium",
-        is_there: || commands::on_path("chromium"),
-    },
-    DebianPackage {
-        name: "chromium-driver",
-        is_there: || commands::on_path("chromedriver"),
-    },
-    DebianPackage {
-        name: "postgresql",
-        is_there: postgres_is_there,
-    },
+    DebianPackage { name: "chromium", is_there: || commands::on_path("chromium") },
+    DebianPackage { name: "chromium-driver", is_there: || commands::on_path("chromedriver") },
+    DebianPackage { name: "postgresql", is_there: postgres_is_there },
 ];
 
 /// `cargo xtask setup`.
@@ -48,16 +39,9 @@ pub fn run() -> Result<()> {
 
 /// The WebAssembly target of the toolchain that runs us.
 pub fn wasm_target() -> Result<()> {
-    let sysroot = Command::new("rustc")
-        .args(["--print", "sysroot"])
-        .output()
-        .context("cannot start rustc")?;
+    let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().context("cannot start rustc")?;
     let sysroot = String::from_utf8_lossy(&sysroot.stdout).trim().to_owned();
-    if Path::new(&sysroot)
-        .join("lib/rustlib")
-        .join(WASM_TARGET)
-        .is_dir()
-    {
+    if Path::new(&sysroot).join("lib/rustlib").join(WASM_TARGET).is_dir() {
         println!("  the target {WASM_TARGET} is there");
         return Ok(());
     }
@@ -69,11 +53,7 @@ pub fn lints() -> Result<()> {
     let missing: Vec<&str> = [("rustfmt", "fmt"), ("clippy", "clippy")]
         .into_iter()
         .filter(|(_, command)| {
-            let version = Command::new("cargo")
-                .args([command, "--version"])
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status();
+            let version = Command::new("cargo").args([command, "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
             !version.is_ok_and(|status| status.success())
         })
         .map(|(component, _)| component)
@@ -89,11 +69,7 @@ pub fn lints() -> Result<()> {
 
 /// The browser and the database the tests drive.
 pub fn debian_packages() -> Result<()> {
-    let missing: Vec<&str> = DEBIAN_PACKAGES
-        .into_iter()
-        .filter(|package| !(package.is_there)())
-        .map(|package| package.name)
-        .collect();
+    let missing: Vec<&str> = DEBIAN_PACKAGES.into_iter().filter(|package| !(package.is_there)()).map(|package| package.name).collect();
     if missing.is_empty() {
         println!("  Chromium, chromedriver and PostgreSQL are there");
         return Ok(());
@@ -109,10 +85,7 @@ pub fn debian_packages() -> Result<()> {
 
 fn rustup(arguments: &[&str]) -> Result<()> {
     if !commands::on_path("rustup") {
-        bail!(
-            "this toolchain was not installed by rustup: run what stands for 'rustup {}' yourself",
-            arguments.join(" ")
-        );
+        bail!("this toolchain was not installed by rustup: run what stands for 'rustup {}' yourself", arguments.join(" "));
     }
     commands::run(Command::new("rustup").args(arguments))
 }
@@ -120,21 +93,15 @@ fn rustup(arguments: &[&str]) -> Result<()> {
 /// Waits for another apt rather than failing beside it: fresh machines often update themselves at first boot.
 fn apt_get(arguments: &[&str]) -> Command {
     let mut command = Command::new("apt-get");
-    command
-        .args(["-o", "DPkg::Lock::Timeout=300"])
-        .args(arguments)
-        .stdin(Stdio::null());
+    command.args(["-o", "DPkg::Lock::Timeout=300"]).args(arguments).stdin(Stdio::null());
     command
 }
 
 /// Debian keeps the server's programs out of PATH, one directory for each version.
 fn postgres_is_there() -> bool {
     std::env::var_os(POSTGRES_VARIABLE).is_some()
-        || std::fs::read_dir("/usr/lib/postgresql").is_ok_and(|versions| {
-            versions
-                .flatten()
-                .any(|version| version.path().join("bin/initdb").is_file())
-        })
+        || std::fs::read_dir("/usr/lib/postgresql")
+            .is_ok_and(|versions| versions.flatten().any(|version| version.path().join("bin/initdb").is_file()))
 }
 
 fn is_root() -> bool {
@@ -142,10 +109,7 @@ fn is_root() -> bool {
 }
 
 fn please_install(packages: &[&str]) -> String {
-    format!(
-        "please install what is missing: sudo apt-get install --no-install-recommends {}",
-        packages.join(" ")
-    )
+    format!("please install what is missing: sudo apt-get install --no-install-recommends {}", packages.join(" "))
 }
 
 #[cfg(test)]
@@ -155,10 +119,7 @@ mod tests {
     #[test]
     fn missing_packages_are_named_in_one_line() {
         let line = please_install(&["chromium", "postgresql"]);
-        assert!(
-            line.ends_with("install --no-install-recommends chromium postgresql"),
-            "{line}"
-        );
+        assert!(line.ends_with("install --no-install-recommends chromium postgresql"), "{line}");
         assert_eq!(line.lines().count(), 1);
     }
 }

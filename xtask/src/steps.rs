@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 /// The steps of one command, announced as they are taken.
 pub struct Steps {
@@ -15,12 +15,7 @@ pub struct Steps {
 impl Steps {
     /// `total` is how many calls of [`Steps::run`] and [`Steps::run_or_note`] will follow.
     pub fn new(total: usize) -> Self {
-        Self {
-            total,
-            taken: 0,
-            began: Instant::now(),
-            failures: Vec::new(),
-        }
+        Self { total, taken: 0, began: Instant::now(), failures: Vec::new() }
     }
 
     /// Takes one step; a failure ends the command.
@@ -30,12 +25,7 @@ impl Steps {
         let began = Instant::now();
         let outcome = step();
         let verdict = if outcome.is_ok() { "done" } else { "FAILED" };
-        println!(
-            "[{}/{}] {verdict} in {}",
-            self.taken,
-            self.total,
-            seconds(began.elapsed())
-        );
+        println!("[{}/{}] {verdict} in {}", self.taken, self.total, seconds(began.elapsed()));
         outcome.map_err(|error| error.context(format!("step '{name}' failed")))
     }
 
@@ -66,24 +56,12 @@ impl Steps {
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
-
-    /// An error naming every failed step, if any failed.
-    pub fn finish(&self) -> Result<()> {
-        if self.failures.is_empty() {
-            return Ok(());
-        }
-        bail!("failed: {}", self.failures.join(", "))
-    }
 }
 
 /// "4.2 s", or "3 min 07 s" from a minute on.
 pub fn seconds(duration: Duration) -> String {
     let whole = duration.as_secs();
-    if whole < 60 {
-        format!("{:.1} s", duration.as_secs_f64())
-    } else {
-        format!("{} min {:02} s", whole / 60, whole % 60)
-    }
+    if whole < 60 { format!("{:.1} s", duration.as_secs_f64()) } else { format!("{} min {:02} s", whole / 60, whole % 60) }
 }
 
 #[cfg(test)]
@@ -108,20 +86,14 @@ mod tests {
     fn a_noted_failure_lets_the_rest_run_and_is_named_at_the_end() {
         let mut steps = Steps::new(3);
         assert_eq!(steps.run_or_note("first", || Ok(1)), Some(1));
-        assert_eq!(
-            steps.run_or_note::<()>("second", || Err(anyhow!("broken"))),
-            None
-        );
+        assert_eq!(steps.run_or_note::<()>("second", || Err(anyhow!("broken"))), None);
         assert_eq!(steps.run_or_note("third", || Ok(3)), Some(3));
         assert_eq!(steps.failures(), ["second"]);
-        assert!(steps.finish().unwrap_err().to_string().contains("second"));
     }
 
     #[test]
     fn a_failed_step_names_itself_and_its_cause() {
-        let error = Steps::new(1)
-            .run::<()>("compile", || Err(anyhow!("no linker")))
-            .unwrap_err();
+        let error = Steps::new(1).run::<()>("compile", || Err(anyhow!("no linker"))).unwrap_err();
         assert_eq!(format!("{error:#}"), "step 'compile' failed: no linker");
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! All steps are taken even when one fails, so that one run shows everything that is wrong. The last line holds the
 //! counts: tests that passed and failed, a failed check besides tests counting as one failure.
+//!
+//! Must not end well when nothing ran.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -34,16 +36,13 @@ pub struct Options {
     filter: Option<String>,
 }
 
-/// `cargo xtask test`.
-pub fn run(root: &Path, options: &Options) -> Result<()> {
+/// `cargo xtask test`. Says itself what failed, because its counts must come last.
+pub fn run(root: &Path, options: &Options) -> ExitCode {
     let mut steps = Steps::new(if options.fast { 4 } else { 10 });
     if !options.fast {
         steps.run_or_note("Rust target for the panel", setup::wasm_target);
         steps.run_or_note("rustfmt and clippy", setup::lints);
-        steps.run_or_note(
-            "Chromium, chromedriver and PostgreSQL",
-            setup::debian_packages,
-        );
+        steps.run_or_note("Chromium, chromedriver and PostgreSQL", setup::debian_packages);
         if !steps.failures().is_empty() {
             return close(&steps, &Outcome::default());
         }
@@ -73,15 +72,10 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
 }
 
 fn checks(root: &Path, steps: &mut Steps) {
-    steps.run_or_note("Formatting", || {
-        commands::run(commands::cargo(root).args(["fmt", "--all", "--check"]))
-    });
+    steps.run_or_note("Formatting", || commands::run(commands::cargo(root).args(["fmt", "--all", "--check"])));
     steps.run_or_note("Lints", || {
         let mut clippy = commands::cargo(root);
-        clippy
-            .arg("clippy")
-            .args(NATIVE_WORKSPACE)
-            .arg("--all-targets");
+        clippy.arg("clippy").args(NATIVE_WORKSPACE).arg("--all-targets");
         commands::run(clippy.args(["--", "--deny", "warnings"]))
     });
     steps.run_or_note("Lints of the WebAssembly side", || {
@@ -98,10 +92,7 @@ fn checks(root: &Path, steps: &mut Steps) {
 /// themselves, in target/debug.
 fn compile(root: &Path) -> Result<()> {
     let mut cargo = commands::cargo(root);
-    cargo
-        .arg("build")
-        .args(NATIVE_WORKSPACE)
-        .args(["--bins", "--tests"]);
+    cargo.arg("build").args(NATIVE_WORKSPACE).args(["--bins", "--tests"]);
     commands::run(&mut cargo)
 }
 
@@ -119,11 +110,7 @@ impl Outcome {
         if let Some(complaint) = &self.complaint {
             bail!("{complaint}");
         }
-        ensure!(
-            self.counts.failed == 0,
-            "{} tests failed",
-            self.counts.failed
-        );
+        ensure!(self.counts.failed == 0, "{} tests failed", self.counts.failed);
         ensure!(self.counts.all_well(), "no test ran");
         Ok(())
     }
@@ -147,14 +134,9 @@ fn tests(root: &Path, postgres: &Postgres, filter: Option<&str>) -> Result<Outco
     }
     let status = child.wait().context("cannot wait for cargo")?;
     if deadline.passed() {
-        outcome.complaint = Some(format!(
-            "the tests did not end within {}",
-            seconds(TEST_LIMIT)
-        ));
+        outcome.complaint = Some(format!("the tests did not end within {}", seconds(TEST_LIMIT)));
     } else if !status.success() && outcome.counts.failed == 0 {
-        outcome.complaint = Some(format!(
-            "no test failed, but cargo test ended with {status}: a test program died"
-        ));
+        outcome.complaint = Some(format!("no test failed, but cargo test ended with {status}: a test program died"));
     }
     Ok(outcome)
 }
@@ -176,14 +158,18 @@ fn read_output(mut output: impl BufRead, mut to: impl Write, outcome: &mut Outco
     Ok(())
 }
 
-fn close(steps: &Steps, outcome: &Outcome) -> Result<()> {
+fn close(steps: &Steps, outcome: &Outcome) -> ExitCode {
+    let counts = closing_counts(steps.failures(), outcome);
     println!();
+    for step in steps.failures() {
+        println!("failed step: {step}");
+    }
     for name in &outcome.failed {
         println!("failed test: {name}");
     }
     println!("All steps took {}.", seconds(steps.elapsed()));
-    println!("{}", closing_counts(steps.failures(), outcome));
-    steps.finish()
+    println!("{counts}");
+    if counts.all_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The tests' counts; each failed step adds one failure, unless it is the tests' own and they are counted already.
@@ -268,27 +254,15 @@ mod tests {
     fn the_closing_line_counts_failed_steps_once() {
         let check = |steps: &[&str], failed, complaint: Option<&str>, expected: &str| {
             let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
-            let outcome = Outcome {
-                counts: Counts {
-                    passed: 4,
-                    failed,
-                    skipped: 0,
-                },
-                failed: Vec::new(),
-                complaint: complaint.map(str::to_owned),
-            };
+            let outcome =
+                Outcome { counts: Counts { passed: 4, failed, skipped: 0 }, failed: Vec::new(), complaint: complaint.map(str::to_owned) };
             assert_eq!(closing_counts(&steps, &outcome).to_string(), expected);
         };
         check(&[], 0, None, "4 passed, 0 failed");
         check(&["Formatting"], 0, None, "4 passed, 1 failed");
         check(&["Tests"], 2, None, "4 passed, 2 failed");
         check(&["Lints", "Tests"], 2, None, "4 passed, 3 failed");
-        check(
-            &["Tests"],
-            0,
-            Some("a test program died"),
-            "4 passed, 1 failed",
-        );
+        check(&["Tests"], 0, Some("a test program died"), "4 passed, 1 failed");
         check(&["Tests"], 2, Some("did not end"), "4 passed, 3 failed");
     }
 }

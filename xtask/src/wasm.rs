@@ -18,8 +18,7 @@ const PACKAGE: &str = "deskbridge-zendesk-app";
 const PROFILE: &str = "wasm";
 
 /// Appended to the glue. The page names the wasm file, because the server gives it a hashed name.
-const BOOT: &str =
-    "__wbg_init({module_or_path:document.getElementById('deskbridge-wasm').href});\n";
+const BOOT: &str = "__wbg_init({module_or_path:document.getElementById('deskbridge-wasm').href});\n";
 
 /// What browsers since 2023 have and rustc turns on; wasm-opt must be told.
 const WASM_OPT: [&str; 10] = [
@@ -54,11 +53,7 @@ pub fn build_panel(root: &Path, release: bool) -> Result<()> {
         .context("wasm-bindgen refused the panel")?;
     let wasm = work.join("panel_bg.wasm");
     match wasm_opt(&app) {
-        Ok(tool) => run(Command::new(tool)
-            .args(WASM_OPT)
-            .arg(&wasm)
-            .arg("-o")
-            .arg(&wasm))?,
+        Ok(tool) => run(Command::new(tool).args(WASM_OPT).arg(&wasm).arg("-o").arg(&wasm))?,
         Err(reason) if release => return Err(reason.context("a release needs wasm-opt")),
         Err(reason) => {
             println!("  without wasm-opt, so the panel is larger than a released one: {reason:#}");
@@ -70,34 +65,18 @@ pub fn build_panel(root: &Path, release: bool) -> Result<()> {
     fs::create_dir_all(&dist).with_context(|| format!("cannot make {}", dist.display()))?;
     write_if_new(&dist.join("panel.js"), script(&glue)?.as_bytes())?;
     write_if_new(&dist.join("panel_bg.wasm"), &fs::read(&wasm)?)?;
-    write_if_new(
-        &dist.join("panel.css"),
-        &fs::read(app.join("assets/panel.css"))?,
-    )
+    write_if_new(&dist.join("panel.css"), &fs::read(app.join("assets/panel.css"))?)
 }
 
 /// Compiles the shell; answers where the module lies. Paths of this machine are kept out of it.
 fn compile(root: &Path) -> Result<PathBuf> {
     let remap = |place: &Path, name| format!("--remap-path-prefix={}={name}", place.display());
-    let flags: Vec<String> = std::iter::once(remap(root, "deskbridge"))
-        .chain(cargo_home().map(|home| remap(&home, "cargo")))
-        .collect();
+    let flags: Vec<String> = std::iter::once(remap(root, "deskbridge")).chain(cargo_home().map(|home| remap(&home, "cargo"))).collect();
     run(cargo(root)
         // With --target these reach the panel alone, not build scripts.
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
-        .args([
-            "build",
-            "--package",
-            PACKAGE,
-            "--target",
-            WASM_TARGET,
-            "--profile",
-            PROFILE,
-        ]))?;
-    let module = target_directory(root)
-        .join(WASM_TARGET)
-        .join(PROFILE)
-        .join("deskbridge_zendesk_app.wasm");
+        .args(["build", "--package", PACKAGE, "--target", WASM_TARGET, "--profile", PROFILE]))?;
+    let module = target_directory(root).join(WASM_TARGET).join(PROFILE).join("deskbridge_zendesk_app.wasm");
     ensure!(module.is_file(), "cargo made no {}", module.display());
     Ok(module)
 }
@@ -108,14 +87,8 @@ fn wasm_opt(app: &Path) -> Result<PathBuf> {
     ensure!(on_path("node"), "Node is not installed");
     if !tool.is_file() {
         ensure!(on_path("npm"), "npm is not installed");
-        run(Command::new("npm").current_dir(app).args([
-            "ci",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            "--loglevel=error",
-        ]))
-        .context("npm could not install binaryen")?;
+        run(Command::new("npm").current_dir(app).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]))
+            .context("npm could not install binaryen")?;
     }
     Ok(tool)
 }
@@ -130,17 +103,9 @@ fn script(glue: &str) -> Result<String> {
             script.push('\n');
         }
     }
-    let imports = script
-        .lines()
-        .any(|line| line.starts_with("import ") || line.starts_with("import{"));
-    ensure!(
-        !imports,
-        "the glue imports another file, which the page would not find"
-    );
-    ensure!(
-        script.contains("function __wbg_init("),
-        "the glue has no __wbg_init; has wasm-bindgen changed?"
-    );
+    let imports = script.lines().any(|line| line.starts_with("import ") || line.starts_with("import{"));
+    ensure!(!imports, "the glue imports another file, which the page would not find");
+    ensure!(script.contains("function __wbg_init("), "the glue has no __wbg_init; has wasm-bindgen changed?");
     script.push_str(BOOT);
     Ok(script)
 }
@@ -154,17 +119,11 @@ fn write_if_new(path: &Path, content: &[u8]) -> Result<()> {
 }
 
 fn target_directory(root: &Path) -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| root.join("target"), |directory| root.join(directory))
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |directory| root.join(directory))
 }
 
 fn cargo_home() -> Option<PathBuf> {
-    let home = || {
-        Some(
-            PathBuf::from(env::var_os("HOME").filter(|home| *home != OsString::new())?)
-                .join(".cargo"),
-        )
-    };
+    let home = || Some(PathBuf::from(env::var_os("HOME").filter(|home| *home != OsString::new())?).join(".cargo"));
     env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home)
 }
 
@@ -175,20 +134,13 @@ mod tests {
     #[test]
     fn glue_is_thinned_and_booted() {
         let glue = "/**\n * About.\n */\nlet wasm;\n\n    // why\nasync function __wbg_init(a) {\n    return 'http://x';\n}\n";
-        let expected = [
-            "let wasm;\nasync function __wbg_init(a) {\nreturn 'http://x';\n}\n",
-            BOOT,
-        ]
-        .concat();
+        let expected = ["let wasm;\nasync function __wbg_init(a) {\nreturn 'http://x';\n}\n", BOOT].concat();
         assert_eq!(script(glue).expect("a script"), expected);
     }
 
     #[test]
     fn glue_that_imports_is_refused() {
-        assert!(
-            script("import { x } from './snippets/x.js';\nasync function __wbg_init() {}\n")
-                .is_err()
-        );
+        assert!(script("import { x } from './snippets/x.js';\nasync function __wbg_init() {}\n").is_err());
         assert!(script("let nothing;\n").is_err());
     }
 }

@@ -19,7 +19,7 @@ const MAX_FIELDS_BYTES: usize = 10 * 1024;
 /// (beyondtrust.md B.6)
 const MAX_CODE_NAME_CHARACTERS: usize = 64;
 /// The vendor asks to cache teams and logged-in representatives (beyondtrust.md B.1).
-const CACHE_LIFETIME: Duration = Duration::from_secs(60);
+const CACHE_LIFETIME: Duration = Duration::from_mins(1);
 
 /// Answer of `get_api_info`: proves token, clock and permissions in one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -267,7 +267,8 @@ impl ApplianceClient {
             form.push(("ttl".into(), ttl.into()));
         }
         let external_key = request.external_key.iter().map(|key| ("external_key", key.as_str()));
-        let fields: Vec<_> = external_key.chain(request.custom_fields.iter().map(|(code, value)| (code.as_str(), value.as_str()))).collect();
+        let fields: Vec<_> =
+            external_key.chain(request.custom_fields.iter().map(|(code, value)| (code.as_str(), value.as_str()))).collect();
         push_custom_fields(&mut form, &fields)?;
         if let Some(hostname) = &request.url_hostname {
             form.push(("url_hostname".into(), hostname.into()));
@@ -408,7 +409,9 @@ fn push_custom_fields<'a>(form: &mut Form<'a>, fields: &[(&'a str, &'a str)]) ->
         }
         total += value.len();
         if total > MAX_FIELDS_BYTES {
-            return Err(Error::Argument(format!("the custom fields together exceed {MAX_FIELDS_BYTES} bytes, the most the appliance takes")));
+            return Err(Error::Argument(format!(
+                "the custom fields together exceed {MAX_FIELDS_BYTES} bytes, the most the appliance takes"
+            )));
         }
         form.push((format!("session.custom.{code}").into(), (*value).into()));
     }
@@ -483,7 +486,8 @@ Open this link: https://support.example.com/?ak=0c1d6f5a9b7e4e21a3c4d5e6f7081920
 
     #[test]
     fn api_info_in_both_roots_and_encodings() {
-        let by_attribute = "<permission name=\"perm_command\">full_access</permission><permission name=\"perm_reporting_support\">1</permission>";
+        let by_attribute =
+            "<permission name=\"perm_command\">full_access</permission><permission name=\"perm_reporting_support\">1</permission>";
         let by_name = "<perm_command>full_access</perm_command><perm_reporting_support>1</perm_reporting_support>";
         for root in ["get_api_info", "api_information"] {
             for permissions in [by_attribute, by_name] {
@@ -514,7 +518,10 @@ Open this link: https://support.example.com/?ak=0c1d6f5a9b7e4e21a3c4d5e6f7081920
         double.next(Reply::ok("<something/>"));
         let client = double.legacy_client();
         let health = client.check_health().await.unwrap();
-        assert_eq!((health.success, health.version.as_deref(), health.appliance_id.as_deref()), (true, Some("23.2.1 (58213)"), Some("9d2c")));
+        assert_eq!(
+            (health.success, health.version.as_deref(), health.appliance_id.as_deref()),
+            (true, Some("23.2.1 (58213)"), Some("9d2c"))
+        );
         let health = client.check_health().await.unwrap();
         assert_eq!((health.success, health.error_message.as_deref()), (false, Some("disk full")));
         assert!(matches!(client.check_health().await, Err(Error::Unexpected { .. })));

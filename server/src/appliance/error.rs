@@ -22,7 +22,9 @@ pub enum Error {
         reason: String,
     },
     /// Connected, but no complete answer in time. Try again later.
-    #[error("the appliance {host} did not answer within {seconds} s; it is tried again. If this stays, check the appliance's load and the network")]
+    #[error(
+        "the appliance {host} did not answer within {seconds} s; it is tried again. If this stays, check the appliance's load and the network"
+    )]
     Timeout {
         /// Host as configured.
         host: String,
@@ -61,7 +63,9 @@ pub enum Error {
         message: String,
     },
     /// An answer that is no answer of an appliance, or not of the shape known.
-    #[error("the appliance's answer is not understood: {what}. Check that the host is the appliance and not a proxy or a portal. The answer began: {excerpt:?}")]
+    #[error(
+        "the appliance's answer is not understood: {what}. Check that the host is the appliance and not a proxy or a portal. The answer began: {excerpt:?}"
+    )]
     Unexpected {
         /// What was wrong.
         what: String,
@@ -79,10 +83,7 @@ pub enum Error {
 impl Error {
     /// Whether the same call may succeed later without anybody changing anything.
     pub fn is_passing(&self) -> bool {
-        matches!(
-            self,
-            Self::NotReachable { .. } | Self::Timeout { .. } | Self::RateLimited { .. } | Self::Busy { .. } | Self::NoReport
-        )
+        matches!(self, Self::NotReachable { .. } | Self::Timeout { .. } | Self::RateLimited { .. } | Self::Busy { .. } | Self::NoReport)
     }
 
     /// How long the appliance, or our limiter, asks to wait.

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 /// Renewal begins that long before the end (beyondtrust.md C.1), or at half-time of a token that lives shorter than twice that.
-const EARLY: Duration = Duration::from_secs(300);
+const EARLY: Duration = Duration::from_mins(5);
 /// Pause between attempts at an early renewal: the old token still works.
 const EARLY_RETRY: Duration = Duration::from_secs(10);
 
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(token.get(None, fail).await.unwrap().value.expose_secret(), "token-1");
         assert_eq!(token.get(None, fail).await.unwrap().value.expose_secret(), "token-1");
         assert_eq!(fetches.load(Ordering::SeqCst), 1, "not at every call");
-        advance(Duration::from_secs(300)).await;
+        advance(Duration::from_mins(5)).await;
         assert!(matches!(token.get(None, fail).await, Err(Error::Timeout { .. })), "it has expired");
     }
 }

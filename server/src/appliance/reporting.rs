@@ -125,15 +125,24 @@ mod tests {
         let client = double.oauth_client();
         assert_eq!(client.support_session(LSID).await.unwrap().unwrap().lseq, Some(4711));
         assert_eq!(client.support_session(LSID).await.unwrap(), None);
-        assert_eq!(client.support_session("00000000000000000000000000000000").await.unwrap(), None, "another session's report is not taken");
-        assert_eq!((double.calls()[0].path.as_str(), double.calls()[0].body.as_str()), ("/api/reporting", &*format!("generate_report=SupportSession&lsid={LSID}")));
+        assert_eq!(
+            client.support_session("00000000000000000000000000000000").await.unwrap(),
+            None,
+            "another session's report is not taken"
+        );
+        assert_eq!(
+            (double.calls()[0].path.as_str(), double.calls()[0].body.as_str()),
+            ("/api/reporting", &*format!("generate_report=SupportSession&lsid={LSID}"))
+        );
     }
 
     #[tokio::test]
     async fn a_long_report_is_read() {
         let event = "<event timestamp=\"1\" event_type=\"Chat Message\"><body>x</body></event>".repeat(20_000);
         let double = Double::start().await;
-        double.next(Reply::ok(format!("<session_list><session lsid=\"{LSID}\"><session_details>{event}</session_details></session></session_list>")));
+        double.next(Reply::ok(format!(
+            "<session_list><session lsid=\"{LSID}\"><session_details>{event}</session_details></session></session_list>"
+        )));
         assert_eq!(double.oauth_client().support_session(LSID).await.unwrap().unwrap().events.len(), 20_000);
     }
 
@@ -146,7 +155,8 @@ mod tests {
         let mut settings = double.legacy_settings();
         settings.locale = Some("en-us".to_owned());
         let client = ApplianceClient::new(settings).unwrap();
-        let ended: Vec<_> = client.support_sessions_ended_since(1_733_239_565).await.unwrap().into_iter().map(|session| session.lsid).collect();
+        let ended: Vec<_> =
+            client.support_sessions_ended_since(1_733_239_565).await.unwrap().into_iter().map(|session| session.lsid).collect();
         assert_eq!(ended, ["a", "b"]);
         assert_eq!(client.support_sessions_started_since(7).await.unwrap(), []);
         assert!(matches!(client.support_sessions_started_since(7).await, Err(Error::Unexpected { .. })));

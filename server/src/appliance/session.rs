@@ -475,10 +475,10 @@ impl SessionEvent {
     /// The files the event is about, whichever of the three shapes it came in (beyondtrust.md D.4).
     pub fn all_files(&self) -> Vec<EventFile> {
         let direct = self.filename.as_ref().map(|name| EventFile { name: name.clone(), size: self.filesize });
-        let data = self.data_value("filename").filter(|name| !name.is_empty()).map(|name| EventFile {
-            name: name.to_owned(),
-            size: self.data_value("filesize").and_then(|size| size.parse().ok()),
-        });
+        let data = self
+            .data_value("filename")
+            .filter(|name| !name.is_empty())
+            .map(|name| EventFile { name: name.to_owned(), size: self.data_value("filesize").and_then(|size| size.parse().ok()) });
         let mut files: Vec<EventFile> = Vec::new();
         for file in self.files.iter().cloned().chain(direct).chain(data) {
             if !files.iter().any(|known| known.name == file.name) {
@@ -610,6 +610,7 @@ mod tests {
         read(&format!("<session_list><session lsid=\"e9e9\">{elements}</session></session_list>"))
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "keeps long literals readable")]
     fn some(text: &str) -> Option<String> {
         Some(text.to_owned())
     }
@@ -688,7 +689,9 @@ mod tests {
     fn all_four_namespaces_none_and_prefixes() {
         let expected = read(EXAMPLE);
         let original = "http://www.beyondtrust.com/sra/namespaces/API/reporting";
-        for namespace in ["http://www.bomgar.com/namespaces/API/reporting", "https://www.beyondtrust.com/namespaces/API/reporting", "urn:next", ""] {
+        for namespace in
+            ["http://www.bomgar.com/namespaces/API/reporting", "https://www.beyondtrust.com/namespaces/API/reporting", "urn:next", ""]
+        {
             assert_eq!(read(&EXAMPLE.replace(original, namespace)), expected, "{namespace}");
         }
         let prefixed = EXAMPLE.replace("xmlns=", "xmlns:r=").replace('<', "<r:").replace("<r:/", "</r:").replace("<r:?", "<?");
@@ -726,12 +729,17 @@ mod tests {
 
     #[test]
     fn files_in_all_three_shapes() {
-        let files = |inner: &str| read_inner(&format!("<session_details><event event_type=\"x\">{inner}</event></session_details>")).events[0].all_files();
+        let files = |inner: &str| {
+            read_inner(&format!("<session_details><event event_type=\"x\">{inner}</event></session_details>")).events[0].all_files()
+        };
         let expected = [EventFile { name: "a.txt".to_owned(), size: Some(7) }];
         assert_eq!(files("<filename>a.txt</filename><filesize>7</filesize>"), expected);
         assert_eq!(files("<files><file><filename>a.txt</filename><filesize>7</filesize></file></files>"), expected);
         assert_eq!(files("<data><value name=\"filename\" value=\"a.txt\"/><value name=\"filesize\" value=\"7\"/></data>"), expected);
-        assert_eq!(files("<files><file><filename>a.txt</filename><filesize>7</filesize></file></files><filename>a.txt</filename>"), expected);
+        assert_eq!(
+            files("<files><file><filename>a.txt</filename><filesize>7</filesize></file></files><filename>a.txt</filename>"),
+            expected
+        );
         assert_eq!(files("<filename>b</filename><filesize>many</filesize>"), [EventFile { name: "b".to_owned(), size: None }]);
         assert_eq!(files("<body>x</body>"), []);
     }
@@ -746,7 +754,10 @@ mod tests {
                  </category></system_information></event></session_details>"
             ));
             let category = &session.events[0].system_information.as_ref().unwrap().categories[0];
-            assert_eq!((&category.columns, &category.rows), (&vec!["OS".to_owned(), "CPU".to_owned()], &vec![vec!["Windows".to_owned(), String::new()]]));
+            assert_eq!(
+                (&category.columns, &category.rows),
+                (&vec!["OS".to_owned(), "CPU".to_owned()], &vec![vec!["Windows".to_owned(), String::new()]])
+            );
         }
     }
 
@@ -766,7 +777,9 @@ mod tests {
         ] {
             assert_eq!(address(text), expected);
         }
-        let session = read_inner("<customer_list><customer><public_ip>Unknown</public_ip><hostname>unknown</hostname><username>Unknown</username></customer></customer_list>");
+        let session = read_inner(
+            "<customer_list><customer><public_ip>Unknown</public_ip><hostname>unknown</hostname><username>Unknown</username></customer></customer_list>",
+        );
         let customer = session.primary_customer().unwrap();
         assert_eq!((customer.public_address(), &customer.hostname, customer.name()), (None, &None, Some("Unknown")));
     }
@@ -774,7 +787,8 @@ mod tests {
     #[test]
     fn encoded_bodies() {
         let body = |encoded: &str| {
-            let document = format!("<session_details><event event_type=\"x\"><encoded_body>{encoded}</encoded_body></event></session_details>");
+            let document =
+                format!("<session_details><event event_type=\"x\"><encoded_body>{encoded}</encoded_body></event></session_details>");
             read_inner(&document).events[0].body.clone()
         };
         assert_eq!(body(" R3LDvMOf\n ZSAYIQ== "), some("Grüße ␘!"));
@@ -785,7 +799,10 @@ mod tests {
 
     #[test]
     fn durations() {
-        let seconds = |duration: &str| SupportSession { duration: some(duration), start_time: Some(10), end_time: Some(15), ..SupportSession::default() }.duration_seconds();
+        let seconds = |duration: &str| {
+            SupportSession { duration: some(duration), start_time: Some(10), end_time: Some(15), ..SupportSession::default() }
+                .duration_seconds()
+        };
         assert_eq!(seconds("100:00:01"), Some(360_001));
         for wrong in ["PT15M", "1:2", "1:2:3:4", "-1:00:00", "99999999999:00:00"] {
             assert_eq!(seconds(wrong), Some(5), "{wrong}");

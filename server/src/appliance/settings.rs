@@ -46,7 +46,8 @@ impl ApplianceSettings {
     pub(super) fn base_url(&self) -> Result<Url, Error> {
         if self.use_plain_http && matches!(self.credentials, Credentials::OAuth { .. }) {
             return Err(Error::Settings(
-                "use_plain_http cannot be combined with client_id and client_secret: OAuth always uses TLS. Remove use_plain_http".to_owned(),
+                "use_plain_http cannot be combined with client_id and client_secret: OAuth always uses TLS. Remove use_plain_http"
+                    .to_owned(),
             ));
         }
         let scheme = if self.use_plain_http { "http" } else { "https" };
@@ -132,7 +133,9 @@ mod tests {
         check("support.example.com", Some("https://support.example.com/"));
         check("support.example.com:8443", Some("https://support.example.com:8443/"));
         check("[2001:db8::1]:8443", Some("https://[2001:db8::1]:8443/"));
-        for wrong in ["", ":443", "https://support.example.com", "support.example.com/login", "a@b", "a b", "a?b", "a#b", "a:b", "a\\b", "a:99999"] {
+        for wrong in
+            ["", ":443", "https://support.example.com", "support.example.com/login", "a@b", "a b", "a?b", "a#b", "a:b", "a\\b", "a:99999"]
+        {
             check(wrong, None);
         }
     }

@@ -90,7 +90,10 @@ mod tests {
         assert_eq!(survey.primary_representative.as_ref().unwrap().id.as_deref(), Some("151"));
         assert_eq!(survey.representatives[0].username.as_deref(), Some("jdoe"));
         let question = &survey.questions[0];
-        assert_eq!((question.id.as_deref(), question.name.as_deref(), question.kind.as_deref()), (Some("1"), Some("rating"), Some("radio")));
+        assert_eq!(
+            (question.id.as_deref(), question.name.as_deref(), question.kind.as_deref()),
+            (Some("1"), Some("rating"), Some("radio"))
+        );
         assert_eq!((question.label.as_deref(), question.report_header.as_deref()), (Some("How do you rate the support?"), Some("Rating")));
         assert_eq!(question.answers, ["5"]);
         assert_eq!(survey.questions[1].answers, Vec::<String>::new());

@@ -193,7 +193,10 @@ impl Transport {
             return Err(answer.rate_limited());
         }
         if answer.status.is_server_error() {
-            return Err(Error::NotReachable { host: self.host().to_owned(), reason: format!("it answered HTTP {}", answer.status.as_u16()) });
+            return Err(Error::NotReachable {
+                host: self.host().to_owned(),
+                reason: format!("it answered HTTP {}", answer.status.as_u16()),
+            });
         }
         Ok(())
     }
@@ -218,7 +221,9 @@ impl Transport {
         let (parsed, body) = parse(answer.body).await;
         let root = match parsed {
             Ok(root) => root,
-            Err(fault) if status.is_success() => return Err(Error::unexpected(fault.to_string(), &body, &secrets)),
+            Err(fault) if status.is_success() => {
+                return Err(Error::unexpected(fault.to_string(), &body, &secrets));
+            }
             Err(_) => {
                 let what = format!("HTTP {} from {}", status.as_u16(), endpoint.path(&self.settings.credentials));
                 return Err(Error::unexpected(what, &body, &secrets));
@@ -365,7 +370,10 @@ mod tests {
         ApplianceClient::without_tls(settings).api_info().await.unwrap();
         let [basic, body] = &double.token_calls()[..] else { panic!() };
         // base64("client:s3cret value")
-        assert_eq!((basic.header("authorization"), basic.body.as_str()), ("Basic Y2xpZW50OnMzY3JldCB2YWx1ZQ==", "grant_type=client_credentials"));
+        assert_eq!(
+            (basic.header("authorization"), basic.body.as_str()),
+            ("Basic Y2xpZW50OnMzY3JldCB2YWx1ZQ==", "grant_type=client_credentials")
+        );
         assert_eq!(
             (body.header("authorization"), body.body.as_str()),
             ("", "grant_type=client_credentials&client_id=client&client_secret=s3cret+value")
@@ -385,7 +393,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_dead_token_is_replaced_once() {
-        for denied in [Reply::new(StatusCode::UNAUTHORIZED, ""), Reply::ok(ACCESS_DENIED), Reply::new(StatusCode::UNAUTHORIZED, ACCESS_DENIED)] {
+        for denied in
+            [Reply::new(StatusCode::UNAUTHORIZED, ""), Reply::ok(ACCESS_DENIED), Reply::new(StatusCode::UNAUTHORIZED, ACCESS_DENIED)]
+        {
             let double = Double::start().await;
             double.always(Reply::ok(INFO));
             let client = double.oauth_client();

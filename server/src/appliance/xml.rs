@@ -214,7 +214,9 @@ fn append(open: &mut [Element], text: &str) -> Result<(), XmlFault> {
     match open.last_mut() {
         Some(element) => element.text.push_str(&visible(text)),
         None if text.trim().is_empty() => {}
-        None => return Err(XmlFault::NotWellFormed { position: 0, reason: "text outside the root element".to_owned() }),
+        None => {
+            return Err(XmlFault::NotWellFormed { position: 0, reason: "text outside the root element".to_owned() });
+        }
     }
     Ok(())
 }
@@ -275,7 +277,9 @@ mod tests {
         let deep = format!("{}{}", "<a>".repeat(65), "</a>".repeat(65));
         let many = format!("<a>{}</a>", "<b/>".repeat(MAX_ELEMENTS));
         let attributes = (0..=MAX_ATTRIBUTES).fold(String::from("<a"), |text, index| format!("{text} a{index}=\"\"")) + "/>";
-        let check = |document: &str, expected: &XmlFault| assert_eq!(Element::parse(document.as_bytes()).as_ref(), Err(expected), "{:.60}", document);
+        let check = |document: &str, expected: &XmlFault| {
+            assert_eq!(Element::parse(document.as_bytes()).as_ref(), Err(expected), "{document:.60}");
+        };
         check("<!DOCTYPE a [<!ENTITY x \"y\">]><a>&x;</a>", &XmlFault::DocumentType);
         check("<a>&x;</a>", &XmlFault::UnknownEntity);
         check("<a b=\"&x;\"/>", &XmlFault::UnknownEntity);

@@ -79,7 +79,8 @@ fn manifest(public_origin: &str) -> anyhow::Result<Value> {
     let switch = |name: &str, default: bool| json!({ "name": name, "type": "checkbox", "default": default });
     Ok(json!({
         "name": "Deskbridge Remote Support",
-        "author": { "name": "Deskbridge", "email": "support@deskbridge.dev", "url": "https://deskbridge.dev" },
+        // Whoever runs this server answers for the app.
+        "author": { "name": "Deskbridge", "email": format!("deskbridge@{host}"), "url": public_origin },
         "defaultLocale": "en",
         "private": true,
         "signedUrls": true,

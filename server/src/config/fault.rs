@@ -120,7 +120,7 @@ fn add_schema_fault(error: &jsonschema::ValidationError<'_>, document: &Value, f
             let alternatives: Vec<_> = context.iter().filter(|branch| !branch.iter().all(is_null_branch)).collect();
             if let [only] = alternatives.as_slice() {
                 for inner in *only {
-                    add_schema_fault_at(inner, &path, document, faults);
+                    add_schema_fault(inner, document, faults);
                 }
             } else {
                 let expected = alternatives.iter().flat_map(|branch| branch.iter()).map(|inner| expectation(inner.kind())).collect::<Vec<_>>().join(", or ");
@@ -129,7 +129,7 @@ fn add_schema_fault(error: &jsonschema::ValidationError<'_>, document: &Value, f
         }
         ValidationErrorKind::AdditionalProperties { unexpected } => {
             for name in unexpected {
-                add(join(name), String::new(), format!("no such key; {}", known_keys(error)));
+                add(join(name), String::new(), format!("one of the keys known here: {}", known_keys(error)));
             }
         }
         ValidationErrorKind::Required { property } => {
@@ -137,11 +137,6 @@ fn add_schema_fault(error: &jsonschema::ValidationError<'_>, document: &Value, f
         }
         kind => add(key, found, expectation(kind)),
     }
-}
-
-/// Inner errors of an `anyOf` carry paths from the document's root.
-fn add_schema_fault_at(error: &jsonschema::ValidationError<'static>, _outer: &str, document: &Value, faults: &mut Faults) {
-    add_schema_fault(error, document, faults);
 }
 
 fn is_null_branch(error: &jsonschema::ValidationError<'static>) -> bool {
@@ -180,12 +175,11 @@ fn known_keys(error: &jsonschema::ValidationError<'_>) -> String {
     let section = pointer.strip_suffix("/additionalProperties").unwrap_or(pointer);
     let properties = schema
         .pointer(section)
-        .or_else(|| error.absolute_keyword_location().and(None))
         .and_then(|section| section.get("properties"))
         .and_then(Value::as_object);
     properties.map_or_else(
         || "see `deskbridge config schema`".to_owned(),
-        |properties| format!("known here: {}", properties.keys().cloned().collect::<Vec<_>>().join(", ")),
+        |properties| properties.keys().cloned().collect::<Vec<_>>().join(", "),
     )
 }
 

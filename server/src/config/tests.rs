@@ -66,7 +66,7 @@ fn a_fault_names_key_value_and_what_is_expected() {
     check("host = \"support.example.com\"", "", &["appliance.host", "required"]);
     check("host = \"support.example.com\"", "host = 5", &["appliance.host", "= 5", "a text in quotes"]);
     check("allow_rdp = true", "allow_rdp = \"yes\"", &["panel.allow_rdp", "“yes”", "true or false"]);
-    check("allow_rdp = true", "allow_rpd = true", &["panel.allow_rpd", "no such key", "allow_rdp"]);
+    check("allow_rdp = true", "allow_rpd = true", &["panel.allow_rpd", "one of the keys known here", "allow_rdp"]);
     check("client_id = \"id\"", "", &["appliance.client_id"]);
     check("client_id = \"id\"", "client_id = \"id\"\nuse_plain_http = true", &["use_plain_http", "OAuth always uses TLS"]);
     check("client_id = \"id\"", "client_id = \"id\"\nusername = \"u\"\npassword = \"p\"", &["not both"]);
@@ -78,7 +78,7 @@ fn a_fault_names_key_value_and_what_is_expected() {
     check("event_sources = [\"203.0.113.0/24\"", "event_sources = [\"203.0.113.0/99\"", &["event_sources", "203.0.113.0/99"]);
     check("client_id = \"id\"", "client_id = \"id\"\npolling_events = [\"customer_survey\"]", &["polling_events", "session_end"]);
     check("client_id = \"id\"", "client_id = \"id\"\noutbound_events = [\"session_start\"]", &["outbound_events", "session_end"]);
-    check("[connection.zendesk]", "[connection.zendesq]", &["zendesq", "no such key"]);
+    check("[connection.zendesk]", "[connection.zendesq]", &["zendesq", "one of the keys known here"]);
     check("https://remote.example.com", "remote.example.com", &["server.public_url"]);
 }
 

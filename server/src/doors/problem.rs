@@ -98,7 +98,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = json!({
-            "type": format!("https://deskbridge.dev/problems/{}", self.kind),
+            "type": format!("urn:deskbridge:problem:{}", self.kind),
             "title": self.title,
             "status": self.status.as_u16(),
             "detail": self.detail,

@@ -332,7 +332,8 @@ impl SurveyContext {
     /// The whole context, or a shortened one.
     pub(super) fn new(survey: &ExitSurvey, options: &RenderOptions, shortening: &Shortening) -> Self {
         let build = Builder { options, shortening };
-        let name = |participant: &Option<crate::appliance::Participant>| build.optional(participant.as_ref().and_then(|one| one.name.as_deref()));
+        let name =
+            |participant: &Option<crate::appliance::Participant>| build.optional(participant.as_ref().and_then(|one| one.name.as_deref()));
         let questions = if shortening.essentials_only { &[][..] } else { &survey.questions };
         Self {
             lsid: build.text(&survey.lsid),
@@ -357,7 +358,9 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn text(self, text: &str) -> String {
-        let Some(most) = self.shortening.characters else { return text.to_owned() };
+        let Some(most) = self.shortening.characters else {
+            return text.to_owned();
+        };
         match text.char_indices().nth(most) {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text.to_owned(),
@@ -406,14 +409,12 @@ impl Builder<'_> {
         if event.event_type == event_type::SESSION_NOTE || event.system_information.is_some() {
             return false;
         }
-        fn kind(actor: &Option<Actor>) -> &str {
-            actor.as_ref().map_or("", |actor| &actor.kind)
-        }
         // What representatives say to each other alone is not for the customer.
         if self.options.is_public
             && event.event_type == event_type::CHAT_MESSAGE
-            && kind(&event.performed_by) == "representative"
-            && kind(&event.destination) == "representative"
+            && [&event.performed_by, &event.destination]
+                .iter()
+                .all(|actor| actor.as_ref().is_some_and(|actor| actor.kind == "representative"))
         {
             return false;
         }
@@ -426,7 +427,12 @@ impl Builder<'_> {
         let kept = self.shortening.entries.map_or(total, |kept| kept.min(total));
         let beginning = if kept == total { total } else { kept.div_ceil(2) };
         let entries = |events: &[&SessionEvent]| events.iter().map(|event| self.entry(event)).collect();
-        Transcript { beginning: entries(&told[..beginning]), omitted: total - kept, end: entries(&told[total - (kept - beginning)..]), total }
+        Transcript {
+            beginning: entries(&told[..beginning]),
+            omitted: total - kept,
+            end: entries(&told[total - (kept - beginning)..]),
+            total,
+        }
     }
 
     fn entry(self, event: &SessionEvent) -> Entry {
@@ -450,7 +456,13 @@ impl Builder<'_> {
         };
         Entry {
             at: self.moment(event.timestamp),
-            kind: if joined { "joined the session".to_owned() } else if left { "left the session".to_owned() } else { self.text(&event.event_type) },
+            kind: if joined {
+                "joined the session".to_owned()
+            } else if left {
+                "left the session".to_owned()
+            } else {
+                self.text(&event.event_type)
+            },
             is_chat: event.event_type == event_type::CHAT_MESSAGE,
             is_file: !files.is_empty(),
             author: event.performed_by.as_ref().and_then(name),
@@ -477,12 +489,11 @@ impl Builder<'_> {
         let mut latest: Vec<&SystemCategory> = Vec::new();
         let mut places: BTreeMap<&str, usize> = BTreeMap::new();
         for category in told.filter(|category| !category.rows.is_empty() && self.is_chosen(&category.name)) {
-            match places.get(category.name.as_str()) {
-                Some(place) => latest[*place] = category,
-                None => {
-                    places.insert(&category.name, latest.len());
-                    latest.push(category);
-                }
+            let place = *places.entry(&category.name).or_insert(latest.len());
+            if place == latest.len() {
+                latest.push(category);
+            } else {
+                latest[place] = category;
             }
         }
         latest.into_iter().map(|category| self.system_section(category)).collect()
@@ -568,7 +579,9 @@ fn web_address(text: &str) -> Option<String> {
 fn zone(minutes: i32) -> (UtcOffset, String) {
     // Real zones lie between -12:00 and +14:00.
     let minutes = minutes.clamp(-14 * 60, 14 * 60);
-    let Ok(offset) = UtcOffset::from_whole_seconds(minutes * 60) else { return (UtcOffset::UTC, "UTC".to_owned()) };
+    let Ok(offset) = UtcOffset::from_whole_seconds(minutes * 60) else {
+        return (UtcOffset::UTC, "UTC".to_owned());
+    };
     if minutes == 0 {
         return (UtcOffset::UTC, "UTC".to_owned());
     }

@@ -3,7 +3,8 @@
 
 use super::context::size_text;
 use handlebars::{
-    Context, Handlebars, Helper, HelperDef, HelperResult, JsonTruthy, Output, PathAndJson, RenderContext, RenderError, RenderErrorReason, Renderable,
+    Context, Handlebars, Helper, HelperDef, HelperResult, JsonTruthy, Output, PathAndJson, RenderContext, RenderError, RenderErrorReason,
+    Renderable,
 };
 use serde_json::Value;
 
@@ -96,7 +97,13 @@ fn size(helper: &Helper<'_>, _: &Handlebars<'_>, _: &Context, _: &mut RenderCont
 }
 
 /// `{{plural 2 "file" "files"}}`: `files`.
-fn plural(helper: &Helper<'_>, registry: &Handlebars<'_>, _: &Context, _: &mut RenderContext<'_, '_>, out: &mut dyn Output) -> HelperResult {
+fn plural(
+    helper: &Helper<'_>,
+    registry: &Handlebars<'_>,
+    _: &Context,
+    _: &mut RenderContext<'_, '_>,
+    out: &mut dyn Output,
+) -> HelperResult {
     let index = if number(helper, "plural")? == 1 { 1 } else { 2 };
     let word = parameter(helper, "plural", index)?.value().as_str().ok_or(RenderErrorReason::InvalidParamType("text"))?;
     out.write(&registry.get_escape_fn()(word))?;

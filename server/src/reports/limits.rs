@@ -82,14 +82,19 @@ pub(super) fn fit(
     let mut best: Option<(usize, String)> = None;
     for characters in TEXT_STEPS {
         let with = |kept: usize| Shortening { entries: Some(kept), characters, ..Shortening::default() };
-        let Some(mut body) = attempt(with(0))? else { continue };
-        // More entries make a longer note, so halving finds the most that fit.
+        let Some(mut body) = attempt(with(0))? else {
+            continue;
+        };
+        // More entries make a longer note: doubling finds a number that is too many without rendering notes much longer
+        // than allowed, and halving the most that fit.
         let (mut fits, mut too_many) = (0, entries + 1);
+        let mut doubling = true;
         while fits + 1 < too_many {
-            let middle = usize::midpoint(fits, too_many);
-            match attempt(with(middle))? {
-                Some(longer) => (fits, body) = (middle, longer),
-                None => too_many = middle,
+            let next = if doubling { (fits * 2).clamp(1, entries) } else { usize::midpoint(fits, too_many) };
+            if let Some(longer) = attempt(with(next))? {
+                (fits, body) = (next, longer);
+            } else {
+                (too_many, doubling) = (next, false);
             }
         }
         if best.as_ref().is_none_or(|(kept, _)| fits > *kept) {
@@ -107,7 +112,8 @@ pub(super) fn fit(
 
 /// A file name from an lsid, whatever is in it.
 pub(super) fn file_stem(lsid: &str) -> String {
-    let safe: String = lsid.chars().filter(|character| character.is_ascii_alphanumeric() || matches!(character, '-' | '_')).take(64).collect();
+    let safe: String =
+        lsid.chars().filter(|character| character.is_ascii_alphanumeric() || matches!(character, '-' | '_')).take(64).collect();
     format!("session-{safe}")
 }
 

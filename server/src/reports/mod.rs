@@ -46,7 +46,9 @@ impl Report {
             (Self::Session, Body::Text) => ("session_report.txt.hbs", include_str!("../../templates/session_report.txt.hbs")),
             (Self::CustomerSurvey, Body::Html) => ("customer_survey.hbs", include_str!("../../templates/customer_survey.hbs")),
             (Self::CustomerSurvey, Body::Text) => ("customer_survey.txt.hbs", include_str!("../../templates/customer_survey.txt.hbs")),
-            (Self::RepresentativeSurvey, Body::Html) => ("representative_survey.hbs", include_str!("../../templates/representative_survey.hbs")),
+            (Self::RepresentativeSurvey, Body::Html) => {
+                ("representative_survey.hbs", include_str!("../../templates/representative_survey.hbs"))
+            }
             (Self::RepresentativeSurvey, Body::Text) => {
                 ("representative_survey.txt.hbs", include_str!("../../templates/representative_survey.txt.hbs"))
             }
@@ -129,7 +131,11 @@ impl ReportTemplates {
     /// Names file, line and fault of the first template that cannot be read, parsed or rendered.
     pub fn new(override_dir: Option<&Path>) -> Result<Self, TemplateFault> {
         if let Some(directory) = override_dir.filter(|directory| !directory.is_dir()) {
-            return Err(TemplateFault { file: directory.display().to_string(), line: None, fault: "this directory does not exist".to_owned() });
+            return Err(TemplateFault {
+                file: directory.display().to_string(),
+                line: None,
+                fault: "this directory does not exist".to_owned(),
+            });
         }
         let override_dir = override_dir.map(Path::to_path_buf);
         let mut templates = Self { html: helpers::html_registry(), text: helpers::text_registry(), override_dir };
@@ -158,7 +164,12 @@ impl ReportTemplates {
     }
 
     /// The report of a session as a ticket system takes it: whole, or shortened with the whole as a file.
-    pub fn fit_session_report(&self, session: &SupportSession, options: &RenderOptions, limit: NoteLimit) -> Result<FittedNote, TemplateFault> {
+    pub fn fit_session_report(
+        &self,
+        session: &SupportSession,
+        options: &RenderOptions,
+        limit: NoteLimit,
+    ) -> Result<FittedNote, TemplateFault> {
         let entries = SessionContext::entries(session, options);
         let context = |shortening: &Shortening| SessionContext::new(session, options, shortening);
         self.fit(Report::Session, &file_stem(&session.lsid), entries, context, options, limit)
@@ -171,7 +182,12 @@ impl ReportTemplates {
     }
 
     /// A representative's exit survey as a ticket system takes it.
-    pub fn fit_representative_survey(&self, survey: &ExitSurvey, options: &RenderOptions, limit: NoteLimit) -> Result<FittedNote, TemplateFault> {
+    pub fn fit_representative_survey(
+        &self,
+        survey: &ExitSurvey,
+        options: &RenderOptions,
+        limit: NoteLimit,
+    ) -> Result<FittedNote, TemplateFault> {
         let stem = format!("{}-representative-survey", file_stem(&survey.lsid));
         self.fit(Report::RepresentativeSurvey, &stem, 0, |shortening| SurveyContext::new(survey, options, shortening), options, limit)
     }
@@ -286,9 +302,13 @@ fn parse_fault(file: String, error: &TemplateError) -> TemplateFault {
 
 fn render_fault(file: String, error: &RenderError) -> TemplateFault {
     let fault = match error.reason() {
-        RenderErrorReason::MissingVariable(Some(name)) => format!("there is no variable {name:?} here"),
+        RenderErrorReason::MissingVariable(Some(name)) => {
+            format!("there is no variable {name:?} here")
+        }
         RenderErrorReason::MissingVariable(None) => "a variable used here does not exist".to_owned(),
-        RenderErrorReason::HelperNotFound(name) => format!("there is no variable or helper {name:?}"),
+        RenderErrorReason::HelperNotFound(name) => {
+            format!("there is no variable or helper {name:?}")
+        }
         reason => reason.to_string(),
     };
     TemplateFault { file, line: error.line_no, fault }

@@ -49,6 +49,7 @@ impl SurveyContext {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "keeps long literals readable")]
 fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
@@ -83,7 +84,11 @@ pub(super) fn session(text: &str) -> SupportSession {
         rep_join_time: Some(BEGIN + 20),
         public_site: Some(Reference { id: some("1"), kind: None, name: some("Default") }),
         external_key: some("88121"),
-        custom_attributes: vec![CustomAttribute { code_name: "asset_tag".to_owned(), display_name: "Asset Tag".to_owned(), value: text.to_owned() }],
+        custom_attributes: vec![CustomAttribute {
+            code_name: "asset_tag".to_owned(),
+            display_name: "Asset Tag".to_owned(),
+            value: text.to_owned(),
+        }],
         chat_view_url: some("https://support.example.com/session_download?lsid=l%3De9e9&dl_action=chat&view=1"),
         chat_download_url: some("https://support.example.com/session_download?lsid=l%3De9e9&dl_action=chat"),
         recording_view_url: some("https://support.example.com/session_download?lsid=l%3De9e9&view=1"),
@@ -109,7 +114,13 @@ pub(super) fn session(text: &str) -> SupportSession {
             hostname: some("LAPTOP-0042"),
             os: some("Windows 11 Pro x64 (23H2)"),
             is_primary: true,
-            info: CustomerInfo { name: some(text), company: some("Acme"), company_code: None, issue: some("General Technical Issues"), details: some(text) },
+            info: CustomerInfo {
+                name: some(text),
+                company: some("Acme"),
+                company_code: None,
+                issue: some("General Technical Issues"),
+                details: some(text),
+            },
         }],
         representatives: vec![
             Representative {
@@ -161,7 +172,10 @@ pub(super) fn session(text: &str) -> SupportSession {
                 files: vec![EventFile { name: text.to_owned(), size: None }],
                 ..event(190, event_type::FILE_UPLOAD, Some(&representative))
             },
-            SessionEvent { data: data(&[("action_name", "Restart Explorer")]), ..event(200, event_type::SPECIAL_ACTION, Some(&representative)) },
+            SessionEvent {
+                data: data(&[("action_name", "Restart Explorer")]),
+                ..event(200, event_type::SPECIAL_ACTION, Some(&representative))
+            },
             SessionEvent { data: data(&[("depth", text)]), ..event(210, "Quantum Leap", Some(&representative)) },
             SessionEvent { body: some(text), ..event(235, event_type::SESSION_NOTE, Some(&representative)) },
             event(900, event_type::MEMBER_DEPARTED, Some(&customer)),

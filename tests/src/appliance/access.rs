@@ -64,10 +64,7 @@ impl Tokens {
         while self.0.len() >= TOKEN_LIMIT {
             self.0.pop_front();
         }
-        self.0.push_back(Token {
-            value,
-            expires_at: now + TOKEN_SECONDS,
-        });
+        self.0.push_back(Token { value, expires_at: now + TOKEN_SECONDS });
     }
 }
 
@@ -88,9 +85,7 @@ pub(super) fn token_endpoint(
         return oauth_error(StatusCode::BAD_REQUEST, "invalid_request", &refusal.0);
     }
     let in_header = basic_credentials(headers);
-    let in_body = parameters
-        .get("client_id")
-        .zip(parameters.get("client_secret"));
+    let in_body = parameters.get("client_id").zip(parameters.get("client_secret"));
     let credentials = match (&in_header, in_body) {
         (Some((id, secret)), None) => Some((id.as_str(), secret.as_str())),
         (None, in_body) => in_body,
@@ -134,26 +129,15 @@ pub(super) fn has_valid_token(tokens: &Tokens, headers: &HeaderMap, now: i64) ->
 }
 
 /// Checks legacy credentials and takes them out of the parameters (beyondtrust.md C.2).
-pub(super) fn check_password(
-    options: &Options,
-    parameters: &mut Parameters,
-) -> Result<(), Refusal> {
+pub(super) fn check_password(options: &Options, parameters: &mut Parameters) -> Result<(), Refusal> {
     let username = parameters.take("username");
     let password = parameters.take("password");
-    let right = username.as_deref() == Some(options.username.as_str())
-        && password.as_deref() == Some(options.password.as_str());
-    if right {
-        Ok(())
-    } else {
-        Err(Refusal::new("Login failed"))
-    }
+    let right = username.as_deref() == Some(options.username.as_str()) && password.as_deref() == Some(options.password.as_str());
+    if right { Ok(()) } else { Err(Refusal::new("Login failed")) }
 }
 
 /// Which kind of proof a request carries.
-pub(super) fn authorization_kind(
-    headers: &HeaderMap,
-    parameters: &Parameters,
-) -> AuthorizationKind {
+pub(super) fn authorization_kind(headers: &HeaderMap, parameters: &Parameters) -> AuthorizationKind {
     let value = headers.get(header::AUTHORIZATION);
     match value.map(|value| value.to_str().unwrap_or("")) {
         Some(value) if strip_scheme(value, "Basic").is_some() => AuthorizationKind::Basic,

@@ -22,8 +22,7 @@ impl Refusal {
 }
 
 /// The sentence for "nothing found" (beyondtrust.md, fact 2).
-pub(super) const NO_REPORT: &str =
-    "No Support report information matching your chosen criteria is available.";
+pub(super) const NO_REPORT: &str = "No Support report information matching your chosen criteria is available.";
 
 /// A growing XML document. Text and attributes are escaped; elements are closed by the caller.
 pub(super) struct Xml {
@@ -33,9 +32,7 @@ pub(super) struct Xml {
 impl Xml {
     /// Starts a document whose root stands in `namespace`.
     pub(super) fn document(root: &str, namespace: &str) -> Self {
-        let mut xml = Self {
-            text: String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"),
-        };
+        let mut xml = Self { text: String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n") };
         xml.open(root, &[("xmlns", namespace)]);
         xml.line();
         xml
@@ -161,12 +158,7 @@ pub(super) fn access_denied() -> Response {
 }
 
 /// An XML API's error: HTTP 200 and an error document. `normal_root` is the root the call would have had.
-pub(super) fn error_document(
-    options: &Options,
-    namespace: &str,
-    normal_root: Option<&str>,
-    refusal: &Refusal,
-) -> Response {
+pub(super) fn error_document(options: &Options, namespace: &str, normal_root: Option<&str>, refusal: &Refusal) -> Response {
     let mut message = String::new();
     escape_into(&mut message, &refusal.0);
     let document = match (options.error_style, normal_root) {
@@ -180,7 +172,5 @@ pub(super) fn error_document(
             format!("<error xmlns=\"{namespace}\">{message}</error>")
         }
     };
-    xml(format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{document}\n"
-    ))
+    xml(format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{document}\n"))
 }

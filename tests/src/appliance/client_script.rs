@@ -11,13 +11,7 @@ use super::options::Options;
 use super::parameters::{CUSTOM, Parameters};
 
 const COMMON: [&str; 3] = ["type", "operation", "action"];
-const CLIENT_FIELDS: [&str; 5] = [
-    "client.hostname",
-    "client.comments",
-    "client.tag",
-    "client.private_ip",
-    "client.public_ip",
-];
+const CLIENT_FIELDS: [&str; 5] = ["client.hostname", "client.comments", "client.tag", "client.private_ip", "client.public_ip"];
 /// Characters in a search field or host name (beyondtrust.md A.2).
 const FIELD_LIMIT: usize = 255;
 /// Commands in a script file (beyondtrust.md A.1).
@@ -32,76 +26,36 @@ struct Action {
 }
 
 const ACTIONS: [Action; 9] = [
-    Action {
-        name: "start_pinned_client_session",
-        required: &[],
-        optional: &[],
-        searches: true,
-    },
-    Action {
-        name: "start_jump_item_session",
-        required: &[],
-        optional: &["jump.method", "credential_id"],
-        searches: true,
-    },
-    Action {
-        name: "push_and_start_local",
-        required: &["hostname"],
-        optional: &[],
-        searches: false,
-    },
-    Action {
-        name: "push_and_start_remote",
-        required: &["target"],
-        optional: &["jumpoint"],
-        searches: false,
-    },
+    Action { name: "start_pinned_client_session", required: &[], optional: &[], searches: true },
+    Action { name: "start_jump_item_session", required: &[], optional: &["jump.method", "credential_id"], searches: true },
+    Action { name: "push_and_start_local", required: &["hostname"], optional: &[], searches: false },
+    Action { name: "push_and_start_remote", required: &["target"], optional: &["jumpoint"], searches: false },
     Action {
         name: "start_rdp_session",
         required: &["target"],
         optional: &["jumpoint", "username", "display_size", "quality", "console"],
         searches: false,
     },
-    Action {
-        name: "start_vnc_session",
-        required: &["target"],
-        optional: &["jumpoint", "port"],
-        searches: false,
-    },
+    Action { name: "start_vnc_session", required: &["target"], optional: &["jumpoint", "port"], searches: false },
     Action {
         name: "start_shell_jump_session",
         required: &["target"],
         optional: &["jumpoint", "username", "protocol", "port", "terminal"],
         searches: false,
     },
-    Action {
-        name: "start_vpro_session",
-        required: &["target", "jumpoint"],
-        optional: &[],
-        searches: false,
-    },
-    Action {
-        name: "generate_session_key",
-        required: &[],
-        optional: &["queue_id"],
-        searches: false,
-    },
+    Action { name: "start_vpro_session", required: &["target", "jumpoint"], optional: &[], searches: false },
+    Action { name: "generate_session_key", required: &[], optional: &["queue_id"], searches: false },
 ];
 
 /// A script file: its name and its text.
-pub(super) fn generate(
-    options: &Options,
-    parameters: &Parameters,
-) -> Result<(String, String), Refusal> {
+pub(super) fn generate(options: &Options, parameters: &Parameters) -> Result<(String, String), Refusal> {
     parameters.required("type")?;
     parameters.one_of("type", &["rep"])?;
     parameters.required("operation")?;
     parameters.one_of("operation", &["generate"])?;
     let name = parameters.required("action")?;
     if name == "login" {
-        return Err(Refusal::new(
-            "The login command is added automatically and must not be given.",
-        ));
+        return Err(Refusal::new("The login command is added automatically and must not be given."));
     }
     let action = ACTIONS.iter().find(|action| action.name == name);
     let action = action.ok_or_else(|| Refusal::new(format!("Unknown action '{name}'.")))?;
@@ -118,9 +72,7 @@ pub(super) fn generate(
 }
 
 fn check(action: &Action, options: &Options, parameters: &Parameters) -> Result<(), Refusal> {
-    let search = action
-        .searches
-        .then_some(CLIENT_FIELDS.iter().chain(&["search_string"]));
+    let search = action.searches.then_some(CLIENT_FIELDS.iter().chain(&["search_string"]));
     let search: Vec<&str> = search.into_iter().flatten().copied().collect();
     let own = action.required.iter().chain(action.optional);
     let allowed: Vec<&str> = COMMON.iter().chain(own).chain(&search).copied().collect();
@@ -133,9 +85,7 @@ fn check(action: &Action, options: &Options, parameters: &Parameters) -> Result<
         parameters.at_most(name, FIELD_LIMIT)?;
     }
     if action.searches {
-        let given = search
-            .iter()
-            .any(|name| parameters.get(name).is_some_and(|v| !v.is_empty()));
+        let given = search.iter().any(|name| parameters.get(name).is_some_and(|v| !v.is_empty()));
         if !given {
             return Err(Refusal::new("A search field is required."));
         }
@@ -147,10 +97,7 @@ fn check(action: &Action, options: &Options, parameters: &Parameters) -> Result<
     if by_address && !matches!(method, None | Some("pinned")) {
         return Err(Refusal::new("Only Jump Clients can be found by address."));
     }
-    parameters.one_of(
-        "quality",
-        &["low", "performance", "performance_quality", "quality"],
-    )?;
+    parameters.one_of("quality", &["low", "performance", "performance_quality", "quality"])?;
     parameters.one_of("console", &["no", "yes"])?;
     parameters.one_of("protocol", &["ssh", "telnet"])?;
     parameters.one_of("terminal", &["xterm", "vt100"])?;
@@ -166,8 +113,7 @@ fn check(action: &Action, options: &Options, parameters: &Parameters) -> Result<
 
 fn is_size(text: &str) -> bool {
     let number = |text: &str| text.parse::<u16>().is_ok_and(|pixels| pixels > 0);
-    text.split_once('x')
-        .is_some_and(|(width, height)| number(width) && number(height))
+    text.split_once('x').is_some_and(|(width, height)| number(width) && number(height))
 }
 
 /// Percent-encoding of RFC 3986 2.1: everything but unreserved characters.
@@ -201,9 +147,7 @@ impl ScriptCommand {
 
     /// The custom fields, the external key among them.
     pub fn custom_fields(&self) -> Vec<(String, String)> {
-        let field = |(name, value): &(String, String)| {
-            Some((name.strip_prefix(CUSTOM)?.to_owned(), value.clone()))
-        };
+        let field = |(name, value): &(String, String)| Some((name.strip_prefix(CUSTOM)?.to_owned(), value.clone()));
         self.parameters.iter().filter_map(field).collect()
     }
 }
@@ -212,24 +156,15 @@ impl ScriptCommand {
 /// (beyondtrust.md A.1). Answers the commands after `login`.
 pub fn read_script(text: &str) -> anyhow::Result<Vec<ScriptCommand>> {
     let mut lines = text.lines();
-    ensure!(
-        lines.next() == Some("BRCS1.0"),
-        "the script has no BRCS header"
-    );
+    ensure!(lines.next() == Some("BRCS1.0"), "the script has no BRCS header");
     let mut commands = Vec::new();
     for line in lines {
         let mut pairs = Parameters::parse(line.as_bytes());
         let action = pairs.take("action");
         let action = action.with_context(|| format!("a command without action: {line}"))?;
-        commands.push(ScriptCommand {
-            action,
-            parameters: pairs.pairs().to_vec(),
-        });
+        commands.push(ScriptCommand { action, parameters: pairs.pairs().to_vec() });
     }
-    ensure!(
-        commands.len() <= COMMAND_LIMIT,
-        "a script has at most {COMMAND_LIMIT} commands"
-    );
+    ensure!(commands.len() <= COMMAND_LIMIT, "a script has at most {COMMAND_LIMIT} commands");
     if commands.first().is_none_or(|first| first.action != "login") {
         bail!("the first command of a generated script is login");
     }

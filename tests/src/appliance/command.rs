@@ -12,6 +12,8 @@ use super::state::{SessionKey, State, random_digits, random_hex};
 
 /// How long a key lives without `ttl`; the real default is not known.
 const DEFAULT_KEY_SECONDS: i64 = 86_400;
+/// Keys remembered; the oldest are forgotten first.
+const KEY_LIMIT: usize = 10_000;
 const LONGEST_KEY_SECONDS: i64 = 365 * 86_400;
 
 /// Action names the real appliance knows and this one does not imitate (beyondtrust.md B.3).
@@ -63,9 +65,9 @@ impl Call<'_> {
             "join_session" => self.join_session(parameters),
             "transfer_session" => self.transfer_session(parameters),
             "terminate_session" => self.terminate_session(parameters),
-            known if NOT_SIMULATED.contains(&known) => Err(Refusal::new(format!(
-                "The action '{known}' is not available on this simulated appliance."
-            ))),
+            known if NOT_SIMULATED.contains(&known) => {
+                Err(Refusal::new(format!("The action '{known}' is not available on this simulated appliance.")))
+            }
             unknown => Err(Refusal::new(format!("Unknown action '{unknown}'."))),
         }
     }
@@ -76,18 +78,14 @@ impl Call<'_> {
 
     fn success(&self, sentence: &str) -> String {
         let namespace = self.state.options.namespaces.command();
-        format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<success xmlns=\"{namespace}\">{sentence}</success>\n"
-        )
+        format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<success xmlns=\"{namespace}\">{sentence}</success>\n")
     }
 
     fn require(&self, needed: CommandPermission) -> Result<(), Refusal> {
         if self.state.options.permissions.command >= needed {
             return Ok(());
         }
-        Err(Refusal::new(
-            "You do not have permission to perform this action.",
-        ))
+        Err(Refusal::new("You do not have permission to perform this action."))
     }
 
     fn get_api_info(&self, parameters: &Parameters) -> Result<String, Refusal> {
@@ -103,11 +101,7 @@ impl Call<'_> {
         xml.element("company_name", &[], &options.company_name);
         xml.element("timestamp", &[], &self.now.to_string());
         xml.open("permissions", &[]);
-        let reporting = if options.permissions.reporting_support {
-            "1"
-        } else {
-            "0"
-        };
+        let reporting = if options.permissions.reporting_support { "1" } else { "0" };
         for (name, value) in [
             ("perm_command", options.permissions.command.as_str()),
             ("perm_backup", "0"),
@@ -173,26 +167,10 @@ impl Call<'_> {
             xml.open("rep", &[("id", &representative.id.to_string())]);
             xml.element("display_name", &[], &representative.display_name);
             xml.element("public_display_name", &[], &representative.display_name);
-            xml.element(
-                "private_display_name",
-                &[],
-                &representative.private_display_name,
-            );
-            xml.element(
-                "type",
-                &[],
-                if representative.invited {
-                    "Invited"
-                } else {
-                    "Normal"
-                },
-            );
+            xml.element("private_display_name", &[], &representative.private_display_name);
+            xml.element("type", &[], if representative.invited { "Invited" } else { "Normal" });
             xml.element("direct_link", &[], &link);
-            xml.element(
-                "logged_in_since",
-                &[("ts", &since.to_string())],
-                &iso(since),
-            );
+            xml.element("logged_in_since", &[("ts", &since.to_string())], &iso(since));
             xml.element("presentation_count", &[], "0");
             xml.element("support_session_count", &[], &active.count().to_string());
             xml.element("showing_on_rep_list", &[], "1");
@@ -236,15 +214,7 @@ impl Call<'_> {
 
     fn generate_session_key(&mut self, parameters: &Parameters) -> Result<String, Refusal> {
         self.require(CommandPermission::FullAccess)?;
-        let mut allowed = vec![
-            "action",
-            "type",
-            "queue_id",
-            "ttl",
-            "session.priority",
-            "session.skills",
-            "url_hostname",
-        ];
+        let mut allowed = vec!["action", "type", "queue_id", "ttl", "session.priority", "session.skills", "url_hostname"];
         let legacy = self.state.options.authentication.allows_password();
         if legacy {
             // Its name up to about 13.x (beyondtrust.md B.4).
@@ -297,32 +267,21 @@ impl Call<'_> {
             Some(_) => return Err(Refusal::new("The URL hostname is not valid.")),
         };
         let mut short_key = random_digits();
-        while self
-            .state
-            .keys
-            .iter()
-            .any(|known| known.short_key == short_key)
-        {
+        while self.state.keys.iter().any(|known| known.short_key == short_key) {
             short_key = random_digits();
         }
-        let key = SessionKey {
-            short_key,
-            long_key: random_hex(),
-            custom_fields,
-            queue,
-            expires_at: self.now + ttl,
-            used: false,
-        };
+        let key = SessionKey { short_key, long_key: random_hex(), custom_fields, queue, expires_at: self.now + ttl, used: false };
         let key_url = format!("{base}/?ak={}", key.long_key);
         let made = MadeKey {
             short_key: key.short_key.clone(),
             mail_subject: "Remote support invitation".into(),
-            mail_body: format!(
-                "Your representative would like to start a support session with you.\nOpen this link: {key_url}"
-            ),
+            mail_body: format!("Your representative would like to start a support session with you.\nOpen this link: {key_url}"),
             key_url,
             expires_at: key.expires_at,
         };
+        if self.state.keys.len() >= KEY_LIMIT {
+            self.state.keys.remove(0);
+        }
         self.state.keys.push(key);
         Ok(made)
     }
@@ -335,10 +294,7 @@ impl Call<'_> {
         let session = session.filter(|session| session.ended_at.is_none());
         let session = session.ok_or_else(not_active)?;
         let mut xml = self.document("custom_attributes");
-        let names = [
-            ("display_name", "External Key"),
-            ("code_name", "external_key"),
-        ];
+        let names = [("display_name", "External Key"), ("code_name", "external_key")];
         xml.element("custom_attribute", &names, &session.external_key);
         for (code_name, value) in &session.custom_attributes {
             let mut fields = self.state.options.custom_fields.iter();
@@ -370,20 +326,13 @@ impl Call<'_> {
         let id: Option<u32> = parameters.number("rep_id")?;
         let username = parameters.get("rep_username");
         if id.is_some() == username.is_some() {
-            return Err(Refusal::new(
-                "Exactly one of rep_id, rep_username is required.",
-            ));
+            return Err(Refusal::new("Exactly one of rep_id, rep_username is required."));
         }
         let mut users = self.state.options.representatives.iter();
-        let user =
-            users.find(|user| Some(user.id) == id || Some(user.username.as_str()) == username);
+        let user = users.find(|user| Some(user.id) == id || Some(user.username.as_str()) == username);
         let user = user.filter(|user| user.logged_in).cloned();
-        let user =
-            user.ok_or_else(|| Refusal::new("The specified representative could not be found."))?;
-        self.state
-            .sessions
-            .active_mut(lsid)
-            .ok_or_else(not_active)?;
+        let user = user.ok_or_else(|| Refusal::new("The specified representative could not be found."))?;
+        self.state.sessions.active_mut(lsid).ok_or_else(not_active)?;
         self.apply(lsid, Step::RepresentativeJoins(user))?;
         Ok(self.success("Representative successfully added"))
     }
@@ -398,10 +347,7 @@ impl Call<'_> {
             return Err(no_such_queue());
         }
         let queue = find_queue(&self.state.options, queue_id)?;
-        self.state
-            .sessions
-            .active_mut(lsid)
-            .ok_or_else(not_active)?;
+        self.state.sessions.active_mut(lsid).ok_or_else(not_active)?;
         self.state.transfer(lsid, queue, self.now);
         Ok(self.success("Successfully transferred"))
     }
@@ -410,10 +356,7 @@ impl Call<'_> {
         self.require(CommandPermission::FullAccess)?;
         parameters.allow_only(&["action", "lsid"], false)?;
         let lsid = valid_lsid(parameters)?;
-        self.state
-            .sessions
-            .active_mut(lsid)
-            .ok_or_else(not_active)?;
+        self.state.sessions.active_mut(lsid).ok_or_else(not_active)?;
         self.apply(lsid, Step::Ends)?;
         Ok(self.success("Successfully terminated"))
     }
@@ -484,9 +427,5 @@ fn not_active() -> Refusal {
 
 fn valid_lsid(parameters: &Parameters) -> Result<&str, Refusal> {
     let lsid = parameters.required("lsid")?;
-    if is_hex_id(lsid) {
-        Ok(lsid)
-    } else {
-        Err(Refusal::new(format!("'{lsid}' is not a valid lsid.")))
-    }
+    if is_hex_id(lsid) { Ok(lsid) } else { Err(Refusal::new(format!("'{lsid}' is not a valid lsid."))) }
 }

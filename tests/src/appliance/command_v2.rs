@@ -20,14 +20,7 @@ const FIELD_LIMIT: usize = 30;
 type Answer = Result<Response, (StatusCode, String)>;
 
 /// Answers `/api/command/v2/{path}`.
-pub(super) fn answer(
-    call: &mut Call<'_>,
-    method: &Method,
-    path: &str,
-    query: &Parameters,
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> Response {
+pub(super) fn answer(call: &mut Call<'_>, method: &Method, path: &str, query: &Parameters, headers: &HeaderMap, body: &Bytes) -> Response {
     let answered = check_request(method, query, headers, body).and_then(|()| {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match (method.as_str(), parts.as_slice()) {
@@ -37,46 +30,28 @@ pub(super) fn answer(
             ("GET", ["session", lsid]) => get_session(call, lsid),
             ("PATCH", ["session", lsid]) => patch_session(call, lsid, body),
             ("DELETE", ["session", lsid]) => delete_session(call, lsid),
-            (_, ["info" | "health" | "session-key"] | ["session", _]) => Err((
-                StatusCode::METHOD_NOT_ALLOWED,
-                "The method is not allowed.".into(),
-            )),
+            (_, ["info" | "health" | "session-key"] | ["session", _]) => {
+                Err((StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed.".into()))
+            }
             _ => Err(not_found()),
         }
     });
-    answered
-        .unwrap_or_else(|(status, message)| answer::json(status, &json!({ "message": message })))
+    answered.unwrap_or_else(|(status, message)| answer::json(status, &json!({ "message": message })))
 }
 
-fn check_request(
-    method: &Method,
-    query: &Parameters,
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> Result<(), (StatusCode, String)> {
+fn check_request(method: &Method, query: &Parameters, headers: &HeaderMap, body: &Bytes) -> Result<(), (StatusCode, String)> {
     if let Some((name, _)) = query.pairs().first() {
         let message = format!("Unknown query parameter '{name}'.");
         return Err((StatusCode::BAD_REQUEST, message));
     }
     let reads = method == Method::GET || method == Method::DELETE;
-    let wanted = if reads {
-        header::ACCEPT
-    } else {
-        header::CONTENT_TYPE
-    };
+    let wanted = if reads { header::ACCEPT } else { header::CONTENT_TYPE };
     let value = headers.get(&wanted).and_then(|value| value.to_str().ok());
     let mut types = value.unwrap_or("").split(',');
     let is_json = |one: &str| one.split(';').next().unwrap_or("").trim() == "application/json";
     if !types.any(is_json) {
-        let status = if reads {
-            StatusCode::NOT_ACCEPTABLE
-        } else {
-            StatusCode::UNSUPPORTED_MEDIA_TYPE
-        };
-        return Err((
-            status,
-            format!("The header {wanted} must be application/json."),
-        ));
+        let status = if reads { StatusCode::NOT_ACCEPTABLE } else { StatusCode::UNSUPPORTED_MEDIA_TYPE };
+        return Err((status, format!("The header {wanted} must be application/json.")));
     }
     if reads && !body.is_empty() {
         return Err((StatusCode::BAD_REQUEST, "A body is not allowed.".into()));
@@ -105,11 +80,7 @@ fn info(call: &Call<'_>) -> Answer {
 fn health(call: &Call<'_>) -> Answer {
     require(call, CommandPermission::ReadOnly)?;
     let healthy = call.state.healthy;
-    let status = if healthy {
-        StatusCode::OK
-    } else {
-        StatusCode::INTERNAL_SERVER_ERROR
-    };
+    let status = if healthy { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
     Ok(answer::json(status, &json!({ "success": healthy })))
 }
 
@@ -134,9 +105,7 @@ fn session_key(call: &mut Call<'_>, body: &Bytes) -> Answer {
         (None, None, Some(code_name), None) => format!("issue:{code_name}"),
         (None, None, None, Some(username)) => format!("rep_username:{username}"),
         _ => {
-            return Err(bad_request(
-                "Give queue_type with queue_id, or issue_code_name, or rep_username.",
-            ));
+            return Err(bad_request("Give queue_type with queue_id, or issue_code_name, or rep_username."));
         }
     };
     let unprocessable = |refusal: Refusal| (StatusCode::UNPROCESSABLE_ENTITY, refusal.0);
@@ -169,10 +138,7 @@ fn get_session(call: &mut Call<'_>, lsid: &str) -> Answer {
         let display_name = field.map_or("External Key", |field| &field.display_name);
         json!({ "code_name": code_name, "display_name": display_name, "value": value })
     });
-    Ok(answer::json(
-        StatusCode::OK,
-        &Value::Array(fields.collect()),
-    ))
+    Ok(answer::json(StatusCode::OK, &Value::Array(fields.collect())))
 }
 
 fn patch_session(call: &mut Call<'_>, lsid: &str, body: &Bytes) -> Answer {
@@ -222,11 +188,7 @@ fn require(call: &Call<'_>, needed: CommandPermission) -> Result<(), (StatusCode
 }
 
 fn check_lsid(lsid: &str) -> Result<(), (StatusCode, String)> {
-    if is_hex_id(lsid) {
-        Ok(())
-    } else {
-        Err(bad_request("The lsid is not valid."))
-    }
+    if is_hex_id(lsid) { Ok(()) } else { Err(bad_request("The lsid is not valid.")) }
 }
 
 fn object(body: &Bytes) -> Result<Map<String, Value>, (StatusCode, String)> {
@@ -236,32 +198,22 @@ fn object(body: &Bytes) -> Result<Map<String, Value>, (StatusCode, String)> {
     }
 }
 
-fn take_text(
-    fields: &mut Map<String, Value>,
-    name: &str,
-) -> Result<Option<String>, (StatusCode, String)> {
+fn take_text(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>, (StatusCode, String)> {
     match fields.remove(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(bad_request(&format!(
-            "The field '{name}' must be a string."
-        ))),
+        Some(_) => Err(bad_request(&format!("The field '{name}' must be a string."))),
     }
 }
 
-fn take_number(
-    fields: &mut Map<String, Value>,
-    name: &str,
-) -> Result<Option<i64>, (StatusCode, String)> {
+fn take_number(fields: &mut Map<String, Value>, name: &str) -> Result<Option<i64>, (StatusCode, String)> {
     let Some(value) = fields.remove(name) else {
         return Ok(None);
     };
     // Integers must be JSON numbers (beyondtrust.md B.6).
     match value.as_i64() {
         Some(number) => Ok(Some(number)),
-        None => Err(bad_request(&format!(
-            "The field '{name}' must be an integer."
-        ))),
+        None => Err(bad_request(&format!("The field '{name}' must be an integer."))),
     }
 }
 

@@ -48,30 +48,16 @@ impl SimulatedAppliance {
         ensure!(faults.is_empty(), "{faults}");
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let host = listener.local_addr()?.to_string();
-        let (scheme, identity) = if options.plain_http {
-            ("http", None)
-        } else {
-            ("https", Some(Identity::self_signed()?))
-        };
-        let certificate_pem = identity
-            .as_ref()
-            .map(|one| one.certificate_pem().to_owned());
+        let (scheme, identity) = if options.plain_http { ("http", None) } else { ("https", Some(Identity::self_signed()?)) };
+        let certificate_pem = identity.as_ref().map(|one| one.certificate_pem().to_owned());
         let base_url = format!("{scheme}://{host}");
         let http = outbound::http_client()?;
         let shared = Arc::new(Shared::new(host, base_url, options, http));
-        let running = Running {
-            stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-            runtime: Handle::current(),
-            certificate_pem,
-        };
+        let running = Running { stop: CancellationToken::new(), tasks: TaskTracker::new(), runtime: Handle::current(), certificate_pem };
         let router = doors::router(Arc::clone(&shared));
         let served = tls::serve(listener, identity, router, running.stop.clone());
         running.tasks.spawn(served);
-        Ok(Self {
-            shared,
-            running: Arc::new(running),
-        })
+        Ok(Self { shared, running: Arc::new(running) })
     }
 
     /// Stops it: connections and outbound posts under way are cut off. Returns when all is gone.
@@ -150,15 +136,12 @@ impl SimulatedAppliance {
 
     /// Begins the session of a generated key, given its short or long form; the key can be used once, until it expires.
     pub fn begin_session_with_key(&self, key: &str) -> anyhow::Result<String> {
-        self.act(|state, now| state.begin_with_key(key, &[], now))
-            .map_err(refused)
+        self.act(|state, now| state.begin_with_key(key, &[], now)).map_err(refused)
     }
 
     /// Runs a downloaded customer client: begins its session, the customer joins. Each download runs once.
     pub fn run_customer_client(&self, downloaded: &str) -> anyhow::Result<String> {
-        let id = downloaded
-            .lines()
-            .find_map(|line| line.strip_prefix("start="));
+        let id = downloaded.lines().find_map(|line| line.strip_prefix("start="));
         let id = id.context("this is no customer client of a simulated appliance")?;
         self.act(|state, now| {
             let position = state.clients.iter().position(|client| client.id == id);
@@ -171,8 +154,7 @@ impl SimulatedAppliance {
 
     /// Runs a client script as a representative's console would; answers the lsid of the session it begins.
     pub fn run_client_script(&self, script: &str) -> anyhow::Result<String> {
-        self.act(|state, now| state.run_script(script, now))
-            .map_err(refused)
+        self.act(|state, now| state.run_script(script, now)).map_err(refused)
     }
 
     /// A customer joins.
@@ -181,11 +163,7 @@ impl SimulatedAppliance {
     }
 
     /// A representative joins; the first becomes the owner.
-    pub fn representative_joins(
-        &self,
-        lsid: &str,
-        representative: Representative,
-    ) -> anyhow::Result<()> {
+    pub fn representative_joins(&self, lsid: &str, representative: Representative) -> anyhow::Result<()> {
         self.step(lsid, Step::RepresentativeJoins(representative))
     }
 
@@ -210,20 +188,12 @@ impl SimulatedAppliance {
     }
 
     /// The customer completes the exit survey, once per session; it may come late.
-    pub fn complete_customer_survey(
-        &self,
-        lsid: &str,
-        answers: Vec<SurveyAnswer>,
-    ) -> anyhow::Result<()> {
+    pub fn complete_customer_survey(&self, lsid: &str, answers: Vec<SurveyAnswer>) -> anyhow::Result<()> {
         self.step(lsid, Step::CustomerSurvey(answers))
     }
 
     /// The representative completes the exit survey, once per session; it may come before the end.
-    pub fn complete_representative_survey(
-        &self,
-        lsid: &str,
-        answers: Vec<SurveyAnswer>,
-    ) -> anyhow::Result<()> {
+    pub fn complete_representative_survey(&self, lsid: &str, answers: Vec<SurveyAnswer>) -> anyhow::Result<()> {
         self.step(lsid, Step::RepresentativeSurvey(answers))
     }
 
@@ -248,18 +218,13 @@ impl SimulatedAppliance {
     }
 
     /// Waits until a session looks as wanted; answers it.
-    pub async fn wait_for_session(
-        &self,
-        mut wanted: impl FnMut(&Session) -> bool,
-    ) -> anyhow::Result<Session> {
+    pub async fn wait_for_session(&self, mut wanted: impl FnMut(&Session) -> bool) -> anyhow::Result<Session> {
         let mut found = None;
         let look = |state: &State| {
             found = state.sessions.all().iter().find(|one| wanted(one)).cloned();
             found.is_some()
         };
-        self.shared
-            .wait_until("a session looks as wanted", look)
-            .await?;
+        self.shared.wait_until("a session looks as wanted", look).await?;
         found.context("the session is gone")
     }
 
@@ -284,9 +249,7 @@ impl SimulatedAppliance {
     /// Adds a recipient, or changes the one of that name; what is queued for it stays and is tried again at once.
     pub fn set_recipient(&self, recipient: Recipient) {
         let name = recipient.name.clone();
-        let new = self
-            .shared
-            .with(|state| state.outbound.set_recipient(recipient));
+        let new = self.shared.with(|state| state.outbound.set_recipient(recipient));
         if let Some(wake) = new {
             let worker = outbound::work(Arc::clone(&self.shared), name, wake);
             let worker = self.running.stop.clone().run_until_cancelled_owned(worker);
@@ -296,8 +259,7 @@ impl SimulatedAppliance {
 
     /// Removes a recipient with everything queued for it.
     pub fn remove_recipient(&self, name: &str) {
-        self.shared
-            .with(|state| state.outbound.remove_recipient(name));
+        self.shared.with(|state| state.outbound.remove_recipient(name));
     }
 
     /// While on, the 200 of every event is lost once: each event is delivered twice in a row.
@@ -307,8 +269,7 @@ impl SimulatedAppliance {
 
     /// While on, events are queued in swapped pairs: second, first, fourth, third. Switching off queues what is held.
     pub fn set_swap_neighbours(&self, on: bool) {
-        self.shared
-            .with(|state| state.outbound.set_swap_neighbours(on));
+        self.shared.with(|state| state.outbound.set_swap_neighbours(on));
     }
 
     /// Tries every blocked event again without waiting for the retry interval.
@@ -320,8 +281,7 @@ impl SimulatedAppliance {
     pub fn send_raw_event(&self, kind: EventKind, fields: Vec<(String, String)>) {
         let lsid = fields.iter().find(|(name, _)| name == "lsid");
         let lsid = lsid.map(|(_, value)| value.clone()).unwrap_or_default();
-        self.shared
-            .with(|state| state.outbound.push(kind, &lsid, fields, Vec::new()));
+        self.shared.with(|state| state.outbound.push(kind, &lsid, fields, Vec::new()));
     }
 
     /// How the first recipient is doing; none without recipients.
@@ -336,8 +296,7 @@ impl SimulatedAppliance {
 
     /// Every post so far, oldest first.
     pub fn attempts(&self) -> Vec<Attempt> {
-        self.shared
-            .read(|state| state.outbound.attempts().iter().cloned().collect())
+        self.shared.read(|state| state.outbound.attempts().iter().cloned().collect())
     }
 
     /// Waits until so many events were passed with 200 since the start, over all recipients.
@@ -354,14 +313,9 @@ impl SimulatedAppliance {
     }
 
     /// Waits until the first recipient's status is as wanted.
-    pub async fn wait_for_recipient(
-        &self,
-        mut wanted: impl FnMut(&RecipientStatus) -> bool,
-    ) -> anyhow::Result<()> {
+    pub async fn wait_for_recipient(&self, mut wanted: impl FnMut(&RecipientStatus) -> bool) -> anyhow::Result<()> {
         let reached = |state: &State| state.outbound.statuses().first().is_some_and(&mut wanted);
-        self.shared
-            .wait_until("the recipient is as wanted", reached)
-            .await
+        self.shared.wait_until("the recipient is as wanted", reached).await
     }
 
     /// Waits for that many posts, successful or not, since the start.
@@ -376,8 +330,7 @@ impl SimulatedAppliance {
 impl SimulatedAppliance {
     /// Every request so far, oldest first; the last 100,000.
     pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.shared
-            .read(|state| state.recording.all().cloned().collect())
+        self.shared.read(|state| state.recording.all().cloned().collect())
     }
 
     /// How many requests fit.
@@ -387,10 +340,7 @@ impl SimulatedAppliance {
     }
 
     /// Waits for a request that fits, past ones included; answers it.
-    pub async fn wait_for_request(
-        &self,
-        fits: impl Fn(&RecordedRequest) -> bool,
-    ) -> anyhow::Result<RecordedRequest> {
+    pub async fn wait_for_request(&self, fits: impl Fn(&RecordedRequest) -> bool) -> anyhow::Result<RecordedRequest> {
         let mut found = None;
         let look = |state: &State| {
             found = state.recording.all().find(|one| fits(one)).cloned();
@@ -401,14 +351,9 @@ impl SimulatedAppliance {
     }
 
     /// Waits until at least so many requests fit.
-    pub async fn wait_for_count(
-        &self,
-        at_least: usize,
-        fits: impl Fn(&RecordedRequest) -> bool,
-    ) -> anyhow::Result<()> {
+    pub async fn wait_for_count(&self, at_least: usize, fits: impl Fn(&RecordedRequest) -> bool) -> anyhow::Result<()> {
         let what = format!("{at_least} requests fit");
-        let reached =
-            |state: &State| state.recording.all().filter(|one| fits(one)).count() >= at_least;
+        let reached = |state: &State| state.recording.all().filter(|one| fits(one)).count() >= at_least;
         self.shared.wait_until(&what, reached).await
     }
 

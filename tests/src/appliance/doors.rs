@@ -81,9 +81,7 @@ impl Received {
         let parameters = self.parameters.as_ref().unwrap_or(&self.query);
         let operation = match endpoint {
             Endpoint::Token => parameters.get("grant_type").map(str::to_owned),
-            Endpoint::Command | Endpoint::ClientScript => {
-                parameters.get("action").map(str::to_owned)
-            }
+            Endpoint::Command | Endpoint::ClientScript => parameters.get("action").map(str::to_owned),
             Endpoint::Reporting => parameters.get("generate_report").map(str::to_owned),
             Endpoint::CommandV2 => Some(format!("{} {}", self.method, self.path_v2())),
             _ => None,
@@ -98,17 +96,14 @@ impl Received {
             operation: operation.unwrap_or_default(),
             parameters: parameters.pairs().to_vec(),
             authorization: access::authorization_kind(&self.headers, parameters),
-            connection_close: text(header::CONNECTION)
-                .is_some_and(|value| value.eq_ignore_ascii_case("close")),
+            connection_close: text(header::CONNECTION).is_some_and(|value| value.eq_ignore_ascii_case("close")),
             content_type: text(header::CONTENT_TYPE).map(str::to_owned),
             status: None,
         }
     }
 
     fn path_v2(&self) -> &str {
-        self.path
-            .strip_prefix("/api/command/v2")
-            .unwrap_or_default()
+        self.path.strip_prefix("/api/command/v2").unwrap_or_default()
     }
 }
 
@@ -119,13 +114,7 @@ fn answer(shared: &Shared, state: &mut State, endpoint: Endpoint, received: Rece
             if received.method != Method::POST {
                 return answer::text(StatusCode::METHOD_NOT_ALLOWED, Body::empty());
             }
-            access::token_endpoint(
-                &state.options,
-                &mut state.tokens,
-                &received.headers,
-                received.parameters,
-                now,
-            )
+            access::token_endpoint(&state.options, &mut state.tokens, &received.headers, received.parameters, now)
         }
         Endpoint::Command | Endpoint::Reporting => xml_api(shared, state, endpoint, received),
         Endpoint::CommandV2 => json_api(shared, state, &received),
@@ -154,11 +143,7 @@ fn answer(shared: &Shared, state: &mut State, endpoint: Endpoint, received: Rece
             }
         }
         Endpoint::Health => {
-            let status = if state.healthy {
-                StatusCode::OK
-            } else {
-                StatusCode::INTERNAL_SERVER_ERROR
-            };
+            let status = if state.healthy { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
             answer::text(status, if state.healthy { "1" } else { "0" })
         }
         Endpoint::Page => match &received.parameters {
@@ -173,13 +158,9 @@ fn xml_api(shared: &Shared, state: &mut State, endpoint: Endpoint, received: Rec
     let reporting = endpoint == Endpoint::Reporting;
     let now = shared.clock.now();
     let allowed = state.options.authentication;
-    let has_username = received
-        .parameters
-        .as_ref()
-        .is_ok_and(|p| p.get("username").is_some());
+    let has_username = received.parameters.as_ref().is_ok_and(|p| p.get("username").is_some());
     let has_header = received.headers.contains_key(header::AUTHORIZATION);
-    let by_password =
-        allowed.allows_password() && (!allowed.allows_oauth() || (has_username && !has_header));
+    let by_password = allowed.allows_password() && (!allowed.allows_oauth() || (has_username && !has_header));
     if !by_password && !access::has_valid_token(&state.tokens, &received.headers, now) {
         return answer::access_denied();
     }
@@ -190,9 +171,7 @@ fn xml_api(shared: &Shared, state: &mut State, endpoint: Endpoint, received: Rec
             access::check_password(&state.options, &mut parameters)?;
         }
         normal_root = if reporting {
-            parameters
-                .get("generate_report")
-                .and_then(reporting::normal_root)
+            parameters.get("generate_report").and_then(reporting::normal_root)
         } else {
             let action = parameters.get("action");
             action.and_then(|action| command::normal_root(&state.options, action))
@@ -205,11 +184,7 @@ fn xml_api(shared: &Shared, state: &mut State, endpoint: Endpoint, received: Rec
         if reporting {
             reporting::answer(state, &shared.base_url, &parameters, now).map(Some)
         } else {
-            let mut call = Call {
-                state,
-                base_url: &shared.base_url,
-                now,
-            };
+            let mut call = Call { state, base_url: &shared.base_url, now };
             call.answer(&parameters).map(Some)
         }
     });
@@ -217,11 +192,7 @@ fn xml_api(shared: &Shared, state: &mut State, endpoint: Endpoint, received: Rec
         Ok(Some(text)) => answer::xml(text),
         Ok(None) => return too_many_requests(state),
         Err(refusal) => {
-            let namespace = if reporting {
-                state.options.namespaces.reporting()
-            } else {
-                state.options.namespaces.command()
-            };
+            let namespace = if reporting { state.options.namespaces.reporting() } else { state.options.namespaces.command() };
             answer::error_document(&state.options, namespace, normal_root, &refusal)
         }
     };
@@ -239,19 +210,9 @@ fn json_api(shared: &Shared, state: &mut State, received: &Received) -> Response
         Admission::Left(left) => Some(left),
         Admission::Refused => return too_many_requests(state),
     };
-    let mut call = Call {
-        state,
-        base_url: &shared.base_url,
-        now,
-    };
-    let mut response = command_v2::answer(
-        &mut call,
-        &received.method,
-        received.path_v2(),
-        &received.query,
-        &received.headers,
-        &received.body,
-    );
+    let mut call = Call { state, base_url: &shared.base_url, now };
+    let mut response =
+        command_v2::answer(&mut call, &received.method, received.path_v2(), &received.query, &received.headers, &received.body);
     add_rate_headers(&mut response, state, remaining);
     response
 }
@@ -279,10 +240,7 @@ fn too_many_requests(state: &State) -> Response {
         "message": "Too many requests.",
     });
     let mut response = answer::json(StatusCode::TOO_MANY_REQUESTS, &body);
-    let remaining = state
-        .options
-        .rate_limits
-        .map(|limits| state.rate.remaining(limits));
+    let remaining = state.options.rate_limits.map(|limits| state.rate.remaining(limits));
     add_rate_headers(&mut response, state, remaining);
     response
 }

@@ -8,9 +8,7 @@ use super::answer::Refusal;
 use super::options::Representative;
 use super::outbound::EventKind;
 use super::script::{SessionScript, Step};
-use super::session::{
-    Customer, Member, NewSession, Party, Queue, Session, SessionEvent, StampedEvent, Survey,
-};
+use super::session::{Customer, Member, NewSession, Party, Queue, Session, SessionEvent, StampedEvent, Survey};
 use super::state::{SessionKey, State, random_hex};
 
 /// `version` of outbound events; the real number is not known (beyondtrust.md E.4).
@@ -46,10 +44,7 @@ impl State {
         };
         // The first two events of every real record have no performer (beyondtrust.md D.5).
         for event in [
-            SessionEvent {
-                event_type: "Session Start".into(),
-                ..SessionEvent::default()
-            },
+            SessionEvent { event_type: "Session Start".into(), ..SessionEvent::default() },
             SessionEvent {
                 event_type: "Conference Owner Changed".into(),
                 destination: Some(Party::PreStart),
@@ -65,17 +60,9 @@ impl State {
     }
 
     /// Begins the session of a generated key, found by its short or long form. The key's custom fields win over `given`.
-    pub(super) fn begin_with_key(
-        &mut self,
-        key: &str,
-        given: &[(String, String)],
-        at: i64,
-    ) -> Result<String, Refusal> {
+    pub(super) fn begin_with_key(&mut self, key: &str, given: &[(String, String)], at: i64) -> Result<String, Refusal> {
         let key = self.redeem_key(key, at)?;
-        let mut new = NewSession {
-            queue: key.queue,
-            ..NewSession::default()
-        };
+        let mut new = NewSession { queue: key.queue, ..NewSession::default() };
         new.set_attributes(given);
         new.set_attributes(&key.custom_fields);
         Ok(self.begin(new, at))
@@ -88,9 +75,7 @@ impl State {
         match found {
             None => Err(Refusal::new("The session key is not valid.")),
             Some(known) if known.used => Err(Refusal::new("The session key was already used.")),
-            Some(known) if known.expires_at <= now => {
-                Err(Refusal::new("The session key has expired."))
-            }
+            Some(known) if known.expires_at <= now => Err(Refusal::new("The session key has expired.")),
             Some(known) => Ok(known),
         }
     }
@@ -105,11 +90,7 @@ impl State {
 
     /// Plays a whole script that finishes now. Stops at a step that does not fit.
     pub(super) fn play(&mut self, script: SessionScript, now: i64) -> anyhow::Result<String> {
-        let length: i64 = script
-            .steps
-            .iter()
-            .map(|(seconds, _)| i64::from(*seconds))
-            .sum();
+        let length: i64 = script.steps.iter().map(|(seconds, _)| i64::from(*seconds)).sum();
         let mut at = now - length;
         let lsid = self.begin(script.session, at);
         for (number, (seconds, step)) in script.steps.into_iter().enumerate() {
@@ -123,22 +104,10 @@ impl State {
     /// Lets one thing happen in a session.
     pub(super) fn apply(&mut self, lsid: &str, step: Step, at: i64) -> anyhow::Result<()> {
         let lag = self.options.report_lag;
-        let session = self
-            .sessions
-            .get_mut(lsid)
-            .context("there is no such session")?;
-        let survey = matches!(
-            step,
-            Step::CustomerSurvey(_) | Step::RepresentativeSurvey(_)
-        );
-        ensure!(
-            survey || session.ended_at.is_none(),
-            "the session has ended"
-        );
-        ensure!(
-            session.events.len() < EVENT_LIMIT,
-            "the session has too many events"
-        );
+        let session = self.sessions.get_mut(lsid).context("there is no such session")?;
+        let survey = matches!(step, Step::CustomerSurvey(_) | Step::RepresentativeSurvey(_));
+        ensure!(survey || session.ended_at.is_none(), "the session has ended");
+        ensure!(session.events.len() < EVENT_LIMIT, "the session has too many events");
         match step {
             Step::CustomerJoins(customer) => self.customer_joins(lsid, customer, at),
             Step::RepresentativeJoins(representative) => {
@@ -146,10 +115,7 @@ impl State {
             }
             Step::Leaves(party) => {
                 session.leave(party, at)?;
-                let event = SessionEvent {
-                    performed_by: Some(party),
-                    ..SessionEvent::of_type("Conference Member Departed")
-                };
+                let event = SessionEvent { performed_by: Some(party), ..SessionEvent::of_type("Conference Member Departed") };
                 let fields = member_fields(session, party);
                 session.events.push(StampedEvent { at, event });
                 self.send(EventKind::MemberDeparted, lsid, at, &fields);
@@ -173,22 +139,14 @@ impl State {
                 if session.customer_survey.is_some() {
                     bail!("the customer completed the survey before");
                 }
-                session.customer_survey = Some(Survey {
-                    submitted_at: at,
-                    answers,
-                    lagging_requests: lag.survey_requests,
-                });
+                session.customer_survey = Some(Survey { submitted_at: at, answers, lagging_requests: lag.survey_requests });
                 self.send(EventKind::CustomerSurvey, lsid, at, &[]);
             }
             Step::RepresentativeSurvey(answers) => {
                 if session.representative_survey.is_some() {
                     bail!("the representative completed the survey before");
                 }
-                session.representative_survey = Some(Survey {
-                    submitted_at: at,
-                    answers,
-                    lagging_requests: lag.survey_requests,
-                });
+                session.representative_survey = Some(Survey { submitted_at: at, answers, lagging_requests: lag.survey_requests });
                 self.send(EventKind::RepresentativeSurvey, lsid, at, &[]);
             }
         }
@@ -216,19 +174,14 @@ impl State {
 
     fn representative_joins(&mut self, lsid: &str, representative: Representative, at: i64) {
         let teams: Vec<_> = self.options.teams.iter().collect();
-        let teams = teams
-            .iter()
-            .filter(|team| team.members.contains(&representative.id));
+        let teams = teams.iter().filter(|team| team.members.contains(&representative.id));
         let teams: Vec<&str> = teams.map(|team| team.name.as_str()).collect();
         let teams = teams.join(", ");
         let Some(session) = self.sessions.get_mut(lsid) else {
             return;
         };
         let data = vec![
-            (
-                "private_name".into(),
-                representative.private_display_name.clone(),
-            ),
+            ("private_name".into(), representative.private_display_name.clone()),
             ("public_name".into(), representative.display_name.clone()),
             ("username".into(), representative.username.clone()),
             ("private_ip".into(), representative.private_ip.clone()),
@@ -264,17 +217,11 @@ impl State {
             Queue::Representative(id) => {
                 let mut users = self.options.representatives.iter();
                 let user = users.find(|user| user.id == *id);
-                (
-                    user.map_or_else(String::new, |user| user.display_name.clone()),
-                    id.to_string(),
-                )
+                (user.map_or_else(String::new, |user| user.display_name.clone()), id.to_string())
             }
             Queue::Team(id) => {
                 let team = self.options.teams.iter().find(|team| team.id == *id);
-                (
-                    team.map_or_else(String::new, |team| team.name.clone()),
-                    id.to_string(),
-                )
+                (team.map_or_else(String::new, |team| team.name.clone()), id.to_string())
             }
             Queue::Issue(code_name) => (code_name.clone(), String::new()),
         };
@@ -301,8 +248,7 @@ impl State {
         let fields = common.iter().chain(more);
         let fields = fields.map(|(name, value)| ((*name).to_owned(), value.clone()));
         let custom_fields = session.custom_attributes.clone();
-        self.outbound
-            .push(kind, lsid, fields.collect(), custom_fields);
+        self.outbound.push(kind, lsid, fields.collect(), custom_fields);
     }
 }
 
@@ -321,29 +267,17 @@ impl Session {
 
     fn member<Person>(&self, person: Person, at: i64) -> Member<Person> {
         let members = self.customers.len() + self.representatives.len();
-        Member {
-            person,
-            gsnumber: FIRST_GSNUMBER + u32::try_from(members).unwrap_or(0),
-            joined_at: at,
-            left_at: None,
-        }
+        Member { person, gsnumber: FIRST_GSNUMBER + u32::try_from(members).unwrap_or(0), joined_at: at, left_at: None }
     }
 
     fn member_added(&mut self, party: Party, data: Vec<(String, String)>, at: i64) {
-        let event = SessionEvent {
-            performed_by: Some(party),
-            data,
-            ..SessionEvent::of_type("Conference Member Added")
-        };
+        let event = SessionEvent { performed_by: Some(party), data, ..SessionEvent::of_type("Conference Member Added") };
         self.events.push(StampedEvent { at, event });
     }
 
     fn owner_changed(&mut self, destination: Option<Party>, owner: &str, at: i64) {
-        let event = SessionEvent {
-            destination,
-            data: vec![("owner".into(), owner.into())],
-            ..SessionEvent::of_type("Conference Owner Changed")
-        };
+        let event =
+            SessionEvent { destination, data: vec![("owner".into(), owner.into())], ..SessionEvent::of_type("Conference Owner Changed") };
         self.events.push(StampedEvent { at, event });
     }
 
@@ -376,10 +310,7 @@ impl Session {
         for representative in &mut self.representatives {
             representative.left_at.get_or_insert(at);
         }
-        let event = SessionEvent {
-            event_type: "Session End".into(),
-            ..SessionEvent::default()
-        };
+        let event = SessionEvent { event_type: "Session End".into(), ..SessionEvent::default() };
         self.events.push(StampedEvent { at, event });
         self.ended_at = Some(at);
     }
@@ -406,11 +337,7 @@ fn member_fields(session: &Session, party: Party) -> Vec<(&'static str, String)>
     }
 }
 
-fn set_attributes(
-    external_key: &mut String,
-    attributes: &mut Vec<(String, String)>,
-    fields: &[(String, String)],
-) {
+fn set_attributes(external_key: &mut String, attributes: &mut Vec<(String, String)>, fields: &[(String, String)]) {
     for (code_name, value) in fields {
         if code_name == "external_key" {
             external_key.clone_from(value);

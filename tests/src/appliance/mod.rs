@@ -41,14 +41,13 @@ pub use client_script::{ScriptCommand, read_script};
 pub use clock::SimulatedClock;
 pub use control::SimulatedAppliance;
 pub use options::{
-    ApiInfoStyle, Authentication, CommandPermission, CustomField, ErrorStyle, ExpiresFormat, Issue,
-    LagShape, NamespaceSpelling, Options, PermissionEncoding, Permissions, RateLimits, ReportLag,
-    Representative, SurveyTimestamp, Team,
+    ApiInfoStyle, Authentication, CommandPermission, CustomField, ErrorStyle, ExpiresFormat, Issue, LagShape, NamespaceSpelling, Options,
+    PermissionEncoding, Permissions, RateLimits, ReportLag, Representative, SurveyTimestamp, Team,
 };
 pub use outbound::{Attempt, CustomFieldNames, EventKind, Recipient, RecipientStatus};
 pub use recording::{Endpoint, Fault, FaultRule, RecordedRequest};
 pub use script::{SessionScript, Step};
 pub use session::{
-    Body, Customer, File, FileDirection, FileShape, JumpGroup, Member, NewSession, Party, Queue,
-    Session, SessionEvent, StampedEvent, Survey, SurveyAnswer, SystemInformation,
+    Body, Customer, File, FileDirection, FileShape, JumpGroup, Member, NewSession, Party, Queue, Session, SessionEvent, StampedEvent,
+    Survey, SurveyAnswer, SystemInformation,
 };

@@ -75,10 +75,7 @@ impl Default for Options {
             product_name: "Remote Support".into(),
             appliance_id: "9d2c0b7e5a1f4c3e8b6a7d5c4b3a2f10".into(),
             api_version: "1.22.2".into(),
-            custom_fields: vec![
-                CustomField::new("asset_tag", "Asset Tag"),
-                CustomField::new("cost_center", "Cost Center"),
-            ],
+            custom_fields: vec![CustomField::new("asset_tag", "Asset Tag"), CustomField::new("cost_center", "Cost Center")],
             teams: vec![
                 Team {
                     id: 3,
@@ -89,12 +86,7 @@ impl Default for Options {
                         Issue::new(11, "E-mail and calendar", "email"),
                     ],
                 },
-                Team {
-                    id: 4,
-                    name: "Netzwerk & VPN".into(),
-                    members: vec![152],
-                    issues: vec![Issue::new(12, "VPN-Zugang", "vpn")],
-                },
+                Team { id: 4, name: "Netzwerk & VPN".into(), members: vec![152], issues: vec![Issue::new(12, "VPN-Zugang", "vpn")] },
             ],
             representatives: vec![
                 Representative::example(),
@@ -121,14 +113,9 @@ impl Options {
         if !is_hex_id(&self.appliance_id) {
             let _ = write!(faults, "appliance_id must be 32 hex characters. ");
         }
-        let plain = |name: &str| {
-            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-        };
+        let plain = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         if !plain(&self.company_name) {
-            let _ = write!(
-                faults,
-                "company_name must consist of letters, digits and '-'. "
-            );
+            let _ = write!(faults, "company_name must consist of letters, digits and '-'. ");
         }
         faults
     }
@@ -171,10 +158,7 @@ pub struct Permissions {
 
 impl Default for Permissions {
     fn default() -> Self {
-        Self {
-            command: CommandPermission::FullAccess,
-            reporting_support: true,
-        }
+        Self { command: CommandPermission::FullAccess, reporting_support: true }
     }
 }
 
@@ -219,9 +203,7 @@ impl NamespaceSpelling {
     pub(super) fn command(self) -> &'static str {
         match self {
             Self::Bomgar => "http://www.bomgar.com/namespaces/API/command",
-            Self::BeyondTrust | Self::SraReports => {
-                "https://www.beyondtrust.com/namespaces/API/command"
-            }
+            Self::BeyondTrust | Self::SraReports => "https://www.beyondtrust.com/namespaces/API/command",
             Self::Sra => "http://www.beyondtrust.com/sra/namespaces/API/command",
         }
     }
@@ -230,9 +212,7 @@ impl NamespaceSpelling {
         match self {
             Self::Bomgar => "http://www.bomgar.com/namespaces/API/reporting",
             Self::BeyondTrust => "https://www.beyondtrust.com/namespaces/API/reporting",
-            Self::SraReports | Self::Sra => {
-                "http://www.beyondtrust.com/sra/namespaces/API/reporting"
-            }
+            Self::SraReports | Self::Sra => "http://www.beyondtrust.com/sra/namespaces/API/reporting",
         }
     }
 }
@@ -272,19 +252,13 @@ pub struct ApiInfoStyle {
 
 impl Default for ApiInfoStyle {
     fn default() -> Self {
-        Self {
-            root: "get_api_info",
-            permissions: PermissionEncoding::NameAttribute,
-        }
+        Self { root: "get_api_info", permissions: PermissionEncoding::NameAttribute }
     }
 }
 
 impl ApiInfoStyle {
     /// The root that third-party code expects, with permissions as child elements.
-    pub const LEGACY: Self = Self {
-        root: "api_information",
-        permissions: PermissionEncoding::ChildElements,
-    };
+    pub const LEGACY: Self = Self { root: "api_information", permissions: PermissionEncoding::ChildElements };
 }
 
 /// How one permission is written in `get_api_info`.
@@ -337,10 +311,7 @@ pub struct RateLimits {
 
 impl Default for RateLimits {
     fn default() -> Self {
-        Self {
-            per_second: 20,
-            per_hour: 15_000,
-        }
+        Self { per_second: 20, per_hour: 15_000 }
     }
 }
 
@@ -356,10 +327,7 @@ pub struct CustomField {
 impl CustomField {
     /// A field from its two names.
     pub fn new(code_name: &str, display_name: &str) -> Self {
-        Self {
-            code_name: code_name.into(),
-            display_name: display_name.into(),
-        }
+        Self { code_name: code_name.into(), display_name: display_name.into() }
     }
 }
 
@@ -390,11 +358,7 @@ pub struct Issue {
 impl Issue {
     /// An issue from its id and names.
     pub fn new(id: u32, title: &str, code_name: &str) -> Self {
-        Self {
-            id,
-            title: title.into(),
-            code_name: code_name.into(),
-        }
+        Self { id, title: title.into(), code_name: code_name.into() }
     }
 }
 

@@ -73,7 +73,7 @@ pub struct Recipient {
     pub events: Vec<EventKind>,
     /// Time between two attempts.
     pub retry_interval: Duration,
-    /// An event that failed for so long is dropped.
+    /// An event that fails again so long after its first failure is dropped.
     pub retry_duration: Duration,
     /// Custom fields in the events.
     pub send_custom_fields: CustomFieldNames,
@@ -146,7 +146,7 @@ pub(super) struct OutboundEvent {
 #[derive(Debug)]
 struct Queued {
     event: Arc<OutboundEvent>,
-    first_attempt: Option<Instant>,
+    first_failure: Option<Instant>,
     answer_lost_once: bool,
 }
 
@@ -181,20 +181,8 @@ pub(super) enum Next {
 }
 
 impl Outbound {
-    pub(super) fn push(
-        &mut self,
-        kind: EventKind,
-        lsid: &str,
-        fields: Vec<(String, String)>,
-        custom_fields: Vec<(String, String)>,
-    ) {
-        let event = OutboundEvent {
-            number: self.next_number,
-            kind,
-            lsid: lsid.into(),
-            fields,
-            custom_fields,
-        };
+    pub(super) fn push(&mut self, kind: EventKind, lsid: &str, fields: Vec<(String, String)>, custom_fields: Vec<(String, String)>) {
+        let event = OutboundEvent { number: self.next_number, kind, lsid: lsid.into(), fields, custom_fields };
         self.next_number += 1;
         if self.swap_neighbours && self.held.is_none() {
             self.held = Some(event);
@@ -222,11 +210,7 @@ impl Outbound {
         let event = Arc::new(event);
         for queue in self.queues.values_mut() {
             if queue.recipient.wants(&event.kind) {
-                queue.events.push_back(Queued {
-                    event: Arc::clone(&event),
-                    first_attempt: None,
-                    answer_lost_once: false,
-                });
+                queue.events.push_back(Queued { event: Arc::clone(&event), first_failure: None, answer_lost_once: false });
             }
         }
     }
@@ -296,19 +280,16 @@ impl Outbound {
         &self.attempts
     }
 
-    fn next(&mut self, name: &str, now: Instant) -> Next {
-        let Some(queue) = self.queues.get_mut(name) else {
+    fn next(&self, name: &str, now: Instant) -> Next {
+        let Some(queue) = self.queues.get(name) else {
             return Next::Removed;
         };
-        let Some(head) = queue.events.front_mut() else {
+        let Some(head) = queue.events.front() else {
             return Next::Idle;
         };
         match queue.not_before {
             Some(at) if at > now => Next::Wait(at),
-            _ => {
-                head.first_attempt.get_or_insert(now);
-                Next::Post(queue.recipient.clone(), Arc::clone(&head.event))
-            }
+            _ => Next::Post(queue.recipient.clone(), Arc::clone(&head.event)),
         }
     }
 
@@ -347,8 +328,8 @@ impl Queue {
             Ok(status) => format!("HTTP status {status}"),
             Err(error) => error.clone(),
         };
-        let first_attempt = head.first_attempt.unwrap_or(now);
-        if now.duration_since(first_attempt) >= self.recipient.retry_duration {
+        let first_failure = *head.first_failure.get_or_insert(now);
+        if now.duration_since(first_failure) >= self.recipient.retry_duration {
             self.events.pop_front();
             self.dropped += 1;
             self.not_before = None;
@@ -361,7 +342,7 @@ impl Queue {
 /// Posts one recipient's events in order until the recipient is removed.
 pub(super) async fn work(shared: Arc<Shared>, name: String, wake: Arc<Notify>) {
     loop {
-        match shared.with(|state| state.outbound.next(&name, Instant::now())) {
+        match shared.read(|state| state.outbound.next(&name, Instant::now())) {
             Next::Removed => return,
             Next::Idle => wake.notified().await,
             Next::Wait(until) => {
@@ -398,11 +379,7 @@ pub(super) fn http_client() -> anyhow::Result<reqwest::Client> {
         .build()?)
 }
 
-async fn post(
-    http: &reqwest::Client,
-    recipient: &Recipient,
-    event: &OutboundEvent,
-) -> Result<u16, String> {
+async fn post(http: &reqwest::Client, recipient: &Recipient, event: &OutboundEvent) -> Result<u16, String> {
     let mut form = event.fields.clone();
     for (code_name, value) in &event.custom_fields {
         match recipient.send_custom_fields {
@@ -417,7 +394,6 @@ async fn post(
     let sent = request.timeout(recipient.answer_limit).send().await;
     match sent {
         Ok(response) => Ok(response.status().as_u16()),
-        Err(error) => Err(anyhow::Error::from(error.without_url()))
-            .map_err(|error: anyhow::Error| format!("{error:#}")),
+        Err(error) => Err(anyhow::Error::from(error.without_url())).map_err(|error: anyhow::Error| format!("{error:#}")),
     }
 }

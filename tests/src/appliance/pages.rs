@@ -23,13 +23,7 @@ color-scheme:light dark}form{margin:.5rem 0}input,textarea,button{font:inherit;p
 article{border:1px solid #8888;border-radius:.5rem;padding:.5rem 1rem;margin:1rem 0}";
 
 /// Answers a page or a form of one.
-pub(super) fn answer(
-    state: &mut State,
-    method: &Method,
-    path: &str,
-    parameters: &Parameters,
-    now: i64,
-) -> Response {
+pub(super) fn answer(state: &mut State, method: &Method, path: &str, parameters: &Parameters, now: i64) -> Response {
     let answered = match (method.as_str(), path) {
         ("GET", "/") => portal(state, parameters, now),
         ("GET", "/chat") => chat(state, parameters),
@@ -55,11 +49,7 @@ pub(super) fn chat_page(session: &Session, state: &State) -> Response {
     body.push_str(&conversation(session, state));
     body.push_str("</ul>");
     if session.ended_at.is_none() {
-        let _ = write!(
-            body,
-            "{}<p><a href=\"/chat?lsid={lsid}\">Show new messages</a></p>",
-            form("/chat", lsid, "say", "Send", true)
-        );
+        let _ = write!(body, "{}<p><a href=\"/chat?lsid={lsid}\">Show new messages</a></p>", form("/chat", lsid, "say", "Send", true));
     } else if session.customer_survey.is_none() {
         body.push_str("<p>The session has ended. How do you rate the support?</p>");
         body.push_str(&form("/chat", lsid, "survey", "Rate (1 to 5)", true));
@@ -101,11 +91,7 @@ fn chat(state: &State, parameters: &Parameters) -> Result<Response, Refusal> {
     Ok(chat_page(session, state))
 }
 
-fn customer_acts(
-    state: &mut State,
-    parameters: &Parameters,
-    now: i64,
-) -> Result<Response, Refusal> {
+fn customer_acts(state: &mut State, parameters: &Parameters, now: i64) -> Result<Response, Refusal> {
     parameters.allow_only(&["lsid", "do", "text"], false)?;
     parameters.at_most("text", TEXT_LIMIT)?;
     let lsid = parameters.required("lsid")?;
@@ -144,13 +130,7 @@ fn console(state: &State) -> Response {
             }
             body.push_str(&form("/console", lsid, "end", "End session", false));
         } else if session.representative_survey.is_none() {
-            body.push_str(&form(
-                "/console",
-                lsid,
-                "survey",
-                "Result of the session",
-                true,
-            ));
+            body.push_str(&form("/console", lsid, "survey", "Result of the session", true));
         }
         body.push_str("</article>");
     }
@@ -163,11 +143,7 @@ fn console(state: &State) -> Response {
     answer::html(StatusCode::OK, page("Representative console", &body))
 }
 
-fn representative_acts(
-    state: &mut State,
-    parameters: &Parameters,
-    now: i64,
-) -> Result<Response, Refusal> {
+fn representative_acts(state: &mut State, parameters: &Parameters, now: i64) -> Result<Response, Refusal> {
     parameters.allow_only(&["lsid", "do", "text"], false)?;
     parameters.at_most("text", TEXT_LIMIT)?;
     let text = parameters.get("text").unwrap_or_default();
@@ -210,14 +186,10 @@ impl State {
         let refused = |error: anyhow::Error| Refusal::new(format!("{error:#}"));
         let commands = read_script(script).map_err(refused)?;
         let [command] = commands.as_slice() else {
-            return Err(Refusal::new(
-                "The script does not have exactly one command.",
-            ));
+            return Err(Refusal::new("The script does not have exactly one command."));
         };
         if command.action == "generate_session_key" {
-            return Err(Refusal::new(
-                "This script opens the dialog for session keys.",
-            ));
+            return Err(Refusal::new("This script opens the dialog for session keys."));
         }
         let representative = self.some_representative()?;
         let mut new = NewSession::default();
@@ -229,10 +201,7 @@ impl State {
         let mut customer = super::session::Customer::named(target);
         customer.hostname = target.into();
         let lsid = self.begin(new, now);
-        let joins = [
-            Step::CustomerJoins(customer),
-            Step::RepresentativeJoins(representative),
-        ];
+        let joins = [Step::CustomerJoins(customer), Step::RepresentativeJoins(representative)];
         for step in joins {
             self.apply(&lsid, step, now).map_err(refused)?;
         }
@@ -268,12 +237,7 @@ fn messages(session: &Session, state: &State) -> Vec<(String, String)> {
 fn conversation(session: &Session, state: &State) -> String {
     let mut items = String::new();
     for (who, text) in messages(session, state) {
-        let _ = write!(
-            items,
-            "<li><b>{}</b>: {}</li>",
-            escaped(&who),
-            escaped(&text)
-        );
+        let _ = write!(items, "<li><b>{}</b>: {}</li>", escaped(&who), escaped(&text));
     }
     items
 }

@@ -26,24 +26,15 @@ pub(super) struct Parameters {
 impl Parameters {
     /// Reads `application/x-www-form-urlencoded` text.
     pub(super) fn parse(text: &[u8]) -> Self {
-        Self {
-            pairs: url::form_urlencoded::parse(text).into_owned().collect(),
-        }
+        Self { pairs: url::form_urlencoded::parse(text).into_owned().collect() }
     }
 
     /// Query and form of a GET or a POST (beyondtrust.md B.1: multipart is not supported).
-    pub(super) fn of_call(
-        method: &Method,
-        headers: &HeaderMap,
-        query: &Self,
-        body: &Bytes,
-    ) -> Result<Self, Refusal> {
+    pub(super) fn of_call(method: &Method, headers: &HeaderMap, query: &Self, body: &Bytes) -> Result<Self, Refusal> {
         let mut parameters = query.clone();
         if method == Method::POST {
             if !is_form(headers) {
-                return Err(Refusal::new(
-                    "The request must be of type application/x-www-form-urlencoded.",
-                ));
+                return Err(Refusal::new("The request must be of type application/x-www-form-urlencoded."));
             }
             parameters.pairs.extend(Self::parse(body).pairs);
         } else if method != Method::GET {
@@ -74,19 +65,16 @@ impl Parameters {
         };
         match value.parse() {
             Ok(number) => Ok(Some(number)),
-            Err(_) => Err(Refusal::new(format!(
-                "The parameter '{name}' must be an integer."
-            ))),
+            Err(_) => Err(Refusal::new(format!("The parameter '{name}' must be an integer."))),
         }
     }
 
     /// One of a few words, when given.
     pub(super) fn one_of(&self, name: &str, allowed: &[&str]) -> Result<Option<&str>, Refusal> {
         match self.get(name) {
-            Some(value) if !allowed.contains(&value) => Err(Refusal::new(format!(
-                "The parameter '{name}' must be one of: {}.",
-                allowed.join(", ")
-            ))),
+            Some(value) if !allowed.contains(&value) => {
+                Err(Refusal::new(format!("The parameter '{name}' must be one of: {}.", allowed.join(", "))))
+            }
             value => Ok(value),
         }
     }
@@ -94,9 +82,7 @@ impl Parameters {
     /// Refuses a value of more than `limit` characters.
     pub(super) fn at_most(&self, name: &str, limit: usize) -> Result<(), Refusal> {
         match self.get(name) {
-            Some(value) if value.chars().count() > limit => {
-                Err(too_long(name, limit, "characters"))
-            }
+            Some(value) if value.chars().count() > limit => Err(too_long(name, limit, "characters")),
             _ => Ok(()),
         }
     }
@@ -128,10 +114,7 @@ impl Parameters {
 
     /// Custom fields as code name and value, the external key among them. Unknown fields and overlong values are
     /// refused (beyondtrust.md A.2: 1024 characters each, 10 KB together).
-    pub(super) fn custom_fields(
-        &self,
-        options: &Options,
-    ) -> Result<Vec<(String, String)>, Refusal> {
+    pub(super) fn custom_fields(&self, options: &Options) -> Result<Vec<(String, String)>, Refusal> {
         let mut fields = Vec::new();
         for (name, value) in &self.pairs {
             if let Some(code_name) = name.strip_prefix(CUSTOM) {
@@ -148,13 +131,8 @@ impl Parameters {
 
     fn refuse_repetition(&self) -> Result<(), Refusal> {
         for (position, (name, _)) in self.pairs.iter().enumerate() {
-            if self.pairs[..position]
-                .iter()
-                .any(|(other, _)| other == name)
-            {
-                return Err(Refusal::new(format!(
-                    "The parameter '{name}' was given more than once."
-                )));
+            if self.pairs[..position].iter().any(|(other, _)| other == name) {
+                return Err(Refusal::new(format!("The parameter '{name}' was given more than once.")));
             }
         }
         Ok(())
@@ -162,17 +140,12 @@ impl Parameters {
 }
 
 /// The rules for custom fields, shared by the XML and the JSON API.
-pub(super) fn check_custom_fields(
-    fields: &[(String, String)],
-    options: &Options,
-) -> Result<(), Refusal> {
+pub(super) fn check_custom_fields(fields: &[(String, String)], options: &Options) -> Result<(), Refusal> {
     let mut total = 0;
     for (code_name, value) in fields {
         let known = options.custom_fields.iter();
         if code_name != "external_key" && !known.into_iter().any(|f| f.code_name == *code_name) {
-            return Err(Refusal::new(format!(
-                "The custom field '{code_name}' does not exist."
-            )));
+            return Err(Refusal::new(format!("The custom field '{code_name}' does not exist.")));
         }
         if value.chars().count() > CUSTOM_VALUE_LIMIT {
             return Err(too_long(code_name, CUSTOM_VALUE_LIMIT, "characters"));
@@ -186,9 +159,7 @@ pub(super) fn check_custom_fields(
 }
 
 fn too_long(name: &str, limit: usize, unit: impl Display) -> Refusal {
-    Refusal::new(format!(
-        "The parameter '{name}' must not exceed {limit} {unit}."
-    ))
+    Refusal::new(format!("The parameter '{name}' must not exceed {limit} {unit}."))
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

@@ -125,9 +125,7 @@ impl Recording {
 
     pub(super) fn answered(&mut self, number: u64, status: StatusCode) {
         let first = self.requests.front().map_or(0, |request| request.number);
-        let position = number
-            .checked_sub(first)
-            .and_then(|at| usize::try_from(at).ok());
+        let position = number.checked_sub(first).and_then(|at| usize::try_from(at).ok());
         if let Some(request) = position.and_then(|position| self.requests.get_mut(position)) {
             request.status = Some(status.as_u16());
         }
@@ -175,20 +173,12 @@ pub struct FaultRule {
 impl FaultRule {
     /// A fault that strikes every request until it is cleared.
     pub fn always(fault: Fault) -> Self {
-        Self {
-            endpoint: None,
-            operation: None,
-            times: None,
-            fault,
-        }
+        Self { endpoint: None, operation: None, times: None, fault }
     }
 
     /// A fault that strikes so many requests.
     pub fn next(times: u32, fault: Fault) -> Self {
-        Self {
-            times: Some(times),
-            ..Self::always(fault)
-        }
+        Self { times: Some(times), ..Self::always(fault) }
     }
 
     /// The same, only at this door.
@@ -207,18 +197,11 @@ impl FaultRule {
 }
 
 /// Takes the first fault that fits out of the rules, or lowers its count.
-pub(super) fn take_fault(
-    rules: &mut Vec<FaultRule>,
-    endpoint: Endpoint,
-    operation: &str,
-) -> Option<Fault> {
+pub(super) fn take_fault(rules: &mut Vec<FaultRule>, endpoint: Endpoint, operation: &str) -> Option<Fault> {
     let fits = |rule: &FaultRule| {
         rule.times != Some(0)
             && rule.endpoint.is_none_or(|only| only == endpoint)
-            && rule
-                .operation
-                .as_deref()
-                .is_none_or(|only| only == operation)
+            && rule.operation.as_deref().is_none_or(|only| only == operation)
     };
     let rule = rules.iter_mut().find(|rule| fits(rule))?;
     if let Some(times) = &mut rule.times {

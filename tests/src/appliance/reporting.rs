@@ -6,9 +6,7 @@ use super::answer::{NO_REPORT, Refusal, Xml};
 use super::clock::iso;
 use super::options::{LagShape, Options, Representative, SurveyTimestamp, is_hex_id};
 use super::parameters::Parameters;
-use super::session::{
-    Customer, Member, Party, Session, SessionEvent, StampedEvent, Survey, SystemInformation,
-};
+use super::session::{Customer, Member, Party, Session, SessionEvent, StampedEvent, Survey, SystemInformation};
 use super::state::State;
 
 const TIMES: [&str; 4] = ["start_date", "start_time", "end_date", "end_time"];
@@ -43,25 +41,18 @@ pub(super) fn normal_root(report: &str) -> Option<&'static str> {
 }
 
 /// Answers one report.
-pub(super) fn answer(
-    state: &mut State,
-    base_url: &str,
-    parameters: &Parameters,
-    now: i64,
-) -> Result<String, Refusal> {
+pub(super) fn answer(state: &mut State, base_url: &str, parameters: &Parameters, now: i64) -> Result<String, Refusal> {
     if !state.options.permissions.reporting_support {
-        return Err(Refusal::new(
-            "You do not have permission to view support session reports.",
-        ));
+        return Err(Refusal::new("You do not have permission to view support session reports."));
     }
     match parameters.required("generate_report")? {
         "SupportSession" => sessions(state, base_url, parameters, now),
         "SupportSessionListing" => listing(state, parameters, now),
         "SupportCustExitSurvey" => surveys(state, parameters, now, Side::Customer),
         "SupportRepExitSurvey" => surveys(state, parameters, now, Side::Representative),
-        known if NOT_SIMULATED.contains(&known) => Err(Refusal::new(format!(
-            "The report '{known}' is not available on this simulated appliance."
-        ))),
+        known if NOT_SIMULATED.contains(&known) => {
+            Err(Refusal::new(format!("The report '{known}' is not available on this simulated appliance.")))
+        }
         unknown => Err(Refusal::new(format!("Unknown report '{unknown}'."))),
     }
 }
@@ -100,19 +91,13 @@ impl Selection {
         let named = ["lsid", "lsids"].map(|name| parameters.get(name).is_some());
         let named = named.iter().filter(|given| **given).count();
         if times.len() + named != 1 {
-            return Err(Refusal::new(
-                "Exactly one of lsid, lsids, start_date, start_time, end_date, end_time is required.",
-            ));
+            return Err(Refusal::new("Exactly one of lsid, lsids, start_date, start_time, end_date, end_time is required."));
         }
         let Some(time) = times.first() else {
             return Self::read_ids(parameters);
         };
         let value = parameters.required(time)?;
-        let (from, unit) = if time.ends_with("_date") {
-            (date(time, value)?, 86_400)
-        } else {
-            (unix_time(time, value)?, 1)
-        };
+        let (from, unit) = if time.ends_with("_date") { (date(time, value)?, 86_400) } else { (unix_time(time, value)?, 1) };
         parameters.required("duration")?;
         let duration: i64 = parameters.number("duration")?.unwrap_or(-1);
         if !(0..=1_000_000_000).contains(&duration) {
@@ -123,26 +108,16 @@ impl Selection {
             duration => from + duration * unit,
         };
         let window = Window { from, until };
-        if time.starts_with("start") {
-            Ok(Self::BeganWithin(window))
-        } else {
-            Ok(Self::EndedWithin(window))
-        }
+        if time.starts_with("start") { Ok(Self::BeganWithin(window)) } else { Ok(Self::EndedWithin(window)) }
     }
 
     fn read_ids(parameters: &Parameters) -> Result<Self, Refusal> {
         if parameters.get("duration").is_some() {
-            return Err(Refusal::new(
-                "The parameter 'duration' needs a start or end.",
-            ));
+            return Err(Refusal::new("The parameter 'duration' needs a start or end."));
         }
         let ids = match parameters.get("lsid") {
             Some(_) => vec![parameters.required("lsid")?.to_owned()],
-            None => parameters
-                .required("lsids")?
-                .split(',')
-                .map(str::to_owned)
-                .collect(),
+            None => parameters.required("lsids")?.split(',').map(str::to_owned).collect(),
         };
         match ids.iter().find(|id| !is_hex_id(id)) {
             Some(wrong) => Err(Refusal::new(format!("'{wrong}' is not a valid lsid."))),
@@ -162,20 +137,14 @@ impl Selection {
 
 fn unix_time(name: &str, value: &str) -> Result<i64, Refusal> {
     // An RFC 3339 time is refused here: `*_time` is a Unix number (beyondtrust.md D.2).
-    value.parse().map_err(|_| {
-        Refusal::new(format!(
-            "The parameter '{name}' must be a UNIX timestamp, not '{value}'."
-        ))
-    })
+    value.parse().map_err(|_| Refusal::new(format!("The parameter '{name}' must be a UNIX timestamp, not '{value}'.")))
 }
 
 fn date(name: &str, value: &str) -> Result<i64, Refusal> {
     let format = time::macros::format_description!("[year]-[month]-[day]");
     match time::Date::parse(value, format) {
         Ok(date) => Ok(date.midnight().assume_utc().unix_timestamp()),
-        Err(_) => Err(Refusal::new(format!(
-            "The parameter '{name}' must be a date like 2024-12-03, not '{value}'."
-        ))),
+        Err(_) => Err(Refusal::new(format!("The parameter '{name}' must be a date like 2024-12-03, not '{value}'."))),
     }
 }
 
@@ -200,15 +169,7 @@ fn select<'a>(state: &'a mut State, selection: &Selection) -> Vec<(&'a Session, 
 }
 
 fn check_common(parameters: &Parameters, more: &[&str]) -> Result<(), Refusal> {
-    let common = [
-        "generate_report",
-        "lsid",
-        "lsids",
-        "duration",
-        "locale",
-        "lang",
-        "limit",
-    ];
+    let common = ["generate_report", "lsid", "lsids", "duration", "locale", "lang", "limit"];
     let allowed: Vec<&str> = common.iter().chain(&TIMES).chain(more).copied().collect();
     parameters.allow_only(&allowed, false)?;
     if parameters.get("limit").is_some() {
@@ -218,12 +179,7 @@ fn check_common(parameters: &Parameters, more: &[&str]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn sessions(
-    state: &mut State,
-    base_url: &str,
-    parameters: &Parameters,
-    now: i64,
-) -> Result<String, Refusal> {
+fn sessions(state: &mut State, base_url: &str, parameters: &Parameters, now: i64) -> Result<String, Refusal> {
     check_common(parameters, &[])?;
     let selection = Selection::read(parameters, now)?;
     let options = state.options.clone();
@@ -248,26 +204,14 @@ fn listing(state: &mut State, parameters: &Parameters, now: i64) -> Result<Strin
     }
     let mut xml = Xml::document("session_summary_list", namespace);
     for (session, ended_at) in selected {
-        let has_recording = if session.recorded && ended_at.is_some() {
-            "1"
-        } else {
-            "0"
-        };
-        let attributes = [
-            ("lsid", session.lsid.as_str()),
-            ("has_recording", has_recording),
-        ];
+        let has_recording = if session.recorded && ended_at.is_some() { "1" } else { "0" };
+        let attributes = [("lsid", session.lsid.as_str()), ("has_recording", has_recording)];
         xml.element("session_summary", &attributes, "");
     }
     Ok(xml.finish("session_summary_list"))
 }
 
-fn surveys(
-    state: &mut State,
-    parameters: &Parameters,
-    now: i64,
-    side: Side,
-) -> Result<String, Refusal> {
+fn surveys(state: &mut State, parameters: &Parameters, now: i64, side: Side) -> Result<String, Refusal> {
     check_common(parameters, &["report_type", "id"])?;
     parameters.required("report_type")?;
     parameters.one_of("report_type", &["rep"])?;
@@ -299,20 +243,13 @@ fn surveys(
         let lags = held || survey.lagging_requests > 0;
         survey.lagging_requests = survey.lagging_requests.saturating_sub(1);
         let survey = survey.clone();
-        let primary = session
-            .representatives
-            .first()
-            .map(|member| member.person.id);
+        let primary = session.representatives.first().map(|member| member.person.id);
         if !lags && representative.is_none_or(|id| primary == Some(id)) {
             write_survey(&mut xml, &options, session, &survey, side);
             found = true;
         }
     }
-    if found {
-        Ok(xml.finish("exit_survey_list"))
-    } else {
-        Err(Refusal::new(NO_REPORT))
-    }
+    if found { Ok(xml.finish("exit_survey_list")) } else { Err(Refusal::new(NO_REPORT)) }
 }
 
 fn write_survey(xml: &mut Xml, options: &Options, session: &Session, survey: &Survey, side: Side) {
@@ -321,10 +258,7 @@ fn write_survey(xml: &mut Xml, options: &Options, session: &Session, survey: &Su
         SurveyTimestamp::Timestamp => "timestamp",
         SurveyTimestamp::Ts => "ts",
     };
-    let attributes = [
-        ("lsid", session.lsid.as_str()),
-        (attribute, submitted_at.as_str()),
-    ];
+    let attributes = [("lsid", session.lsid.as_str()), (attribute, submitted_at.as_str())];
     xml.open("exit_survey", &attributes);
     xml.line();
     let (kind, name) = match side {
@@ -360,14 +294,7 @@ fn write_survey(xml: &mut Xml, options: &Options, session: &Session, survey: &Su
     xml.close("exit_survey");
 }
 
-fn write_session(
-    xml: &mut Xml,
-    options: &Options,
-    base_url: &str,
-    session: &Session,
-    ended_at: Option<i64>,
-    now: i64,
-) {
+fn write_session(xml: &mut Xml, options: &Options, base_url: &str, session: &Session, ended_at: Option<i64>, now: i64) {
     xml.open("session", &[("lsid", &session.lsid)]);
     xml.line();
     xml.element("session_type", &[], "support");
@@ -410,11 +337,7 @@ fn write_session(
     }
     if let Some(group) = &session.jump_group {
         let id = group.id.to_string();
-        xml.element(
-            "jump_group",
-            &[("id", &id), ("type", group.kind)],
-            &group.name,
-        );
+        xml.element("jump_group", &[("id", &id), ("type", group.kind)], &group.name);
     }
     write_primaries(xml, session);
     xml.open("customer_list", &[]);
@@ -429,16 +352,8 @@ fn write_session(
     xml.close("rep_list");
     // Pointers only; the answers come with the survey reports (beyondtrust.md D.3).
     let pointers = [
-        (
-            "cust_survey_list",
-            "cust_exit_survey",
-            &session.customer_survey,
-        ),
-        (
-            "rep_survey_list",
-            "rep_exit_survey",
-            &session.representative_survey,
-        ),
+        ("cust_survey_list", "cust_exit_survey", &session.customer_survey),
+        ("rep_survey_list", "rep_exit_survey", &session.representative_survey),
     ];
     for (list, pointer, survey) in pointers {
         if survey.is_some() {
@@ -450,8 +365,7 @@ fn write_session(
     xml.open("session_details", &[]);
     xml.line();
     // While the end cannot be seen its event is not there either.
-    let visible =
-        |stamped: &&StampedEvent| ended_at.is_some() || stamped.event.event_type != "Session End";
+    let visible = |stamped: &&StampedEvent| ended_at.is_some() || stamped.event.event_type != "Session End";
     for stamped in session.events.iter().filter(visible) {
         write_event(xml, options, session, stamped);
     }
@@ -466,11 +380,7 @@ fn write_time(xml: &mut Xml, name: &str, at: i64) {
 /// Signed links of an ended session (beyondtrust.md D.3).
 fn write_urls(xml: &mut Xml, base_url: &str, session: &Session) {
     let (lsid, signature) = (&session.lsid, &session.signature);
-    let url = |what: &str, rest: &str| {
-        format!(
-            "{base_url}/session_download?lsid=l%3D{lsid}%3Bh%3D{signature}%3Bt%3Dsd%3Bm%3D{what}{rest}"
-        )
-    };
+    let url = |what: &str, rest: &str| format!("{base_url}/session_download?lsid=l%3D{lsid}%3Bh%3D{signature}%3Bt%3Dsd%3Bm%3D{what}{rest}");
     let chat = url("chat", "&dl_action=chat");
     xml.element("session_chat_view_url", &[], &format!("{chat}&view=1"));
     xml.element("session_chat_download_url", &[], &chat);
@@ -521,11 +431,7 @@ fn write_representative(xml: &mut Xml, member: &Member<Representative>, owner: b
     xml.element("username", &[], &representative.username);
     xml.element("display_name", &[], &representative.display_name);
     xml.element("public_display_name", &[], &representative.display_name);
-    xml.element(
-        "private_display_name",
-        &[],
-        &representative.private_display_name,
-    );
+    xml.element("private_display_name", &[], &representative.private_display_name);
     xml.element("public_ip", &[], &representative.public_ip);
     xml.element("private_ip", &[], &representative.private_ip);
     if !representative.hostname.is_empty() {
@@ -542,16 +448,7 @@ fn write_representative(xml: &mut Xml, member: &Member<Representative>, owner: b
 }
 
 fn write_event(xml: &mut Xml, options: &Options, session: &Session, stamped: &StampedEvent) {
-    let SessionEvent {
-        event_type,
-        performed_by,
-        destination,
-        body,
-        data,
-        file,
-        files,
-        system_information,
-    } = &stamped.event;
+    let SessionEvent { event_type, performed_by, destination, body, data, file, files, system_information } = &stamped.event;
     let at = stamped.at.to_string();
     xml.open("event", &[("timestamp", &at), ("event_type", event_type)]);
     xml.line();
@@ -615,11 +512,7 @@ fn write_category(xml: &mut Xml, category: &SystemInformation) {
         for (position, value) in row.iter().enumerate() {
             let column = category.columns.get(position);
             let code = column.map_or("", |(code, _)| code.as_str());
-            xml.element(
-                "field",
-                &[(attribute, code)],
-                &format!("\n      {value} \n"),
-            );
+            xml.element("field", &[(attribute, code)], &format!("\n      {value} \n"));
         }
         xml.close("row");
     }
@@ -647,10 +540,7 @@ impl Session {
         let (kind, gsnumber) = match party {
             Party::System | Party::PreStart => ("system", None),
             Party::Everyone => ("everyone", None),
-            Party::Customer(number) => (
-                "customer",
-                self.customers.get(number).map(|member| member.gsnumber),
-            ),
+            Party::Customer(number) => ("customer", self.customers.get(number).map(|member| member.gsnumber)),
             Party::Representative(number) => {
                 let member = self.representatives.get(number);
                 ("representative", member.map(|member| member.gsnumber))

@@ -4,8 +4,7 @@
 
 use super::options::Representative;
 use super::session::{
-    Customer, File, FileDirection, FileShape, JumpGroup, NewSession, Party, SessionEvent,
-    SurveyAnswer, SystemInformation,
+    Customer, File, FileDirection, FileShape, JumpGroup, NewSession, Party, SessionEvent, SurveyAnswer, SystemInformation,
 };
 
 /// One thing that happens in a session.
@@ -43,10 +42,7 @@ pub struct SessionScript {
 impl SessionScript {
     /// A session of this external key in which nothing has happened yet.
     pub fn new(external_key: impl Into<String>) -> Self {
-        Self {
-            session: NewSession::with_external_key(external_key),
-            steps: Vec::new(),
-        }
+        Self { session: NewSession::with_external_key(external_key), steps: Vec::new() }
     }
 
     /// Adds a step so many seconds after the one before.
@@ -109,53 +105,24 @@ impl SessionScript {
         let mut script = Self::new(external_key)
             .customer(customer)
             .representative(Representative::example())
-            .chat(
-                representative,
-                "Guten Tag, ich sehe mir das an <sofort> & melde mich.",
-            )
-            .chat(
-                Party::CUSTOMER,
-                "Danke! Seit heute früh öffnet sich Outlook nicht – „Profil beschädigt“.",
-            )
+            .chat(representative, "Guten Tag, ich sehe mir das an <sofort> & melde mich.")
+            .chat(Party::CUSTOMER, "Danke! Seit heute früh öffnet sich Outlook nicht – „Profil beschädigt“.")
             .event(SessionEvent::system_information(system_information()))
             .event(SessionEvent::file(
                 FileDirection::Download,
                 File::new(r"C:\Users\jgross\AppData\Local\outlook.log", 3_229_469),
                 FileShape::Data,
             ))
-            .chat(
-                Party::CUSTOMER,
-                "Коллега из Варны видит то же самое: «профиль не найден».",
-            )
+            .chat(Party::CUSTOMER, "Коллега из Варны видит то же самое: «профиль не найден».")
             .chat(representative, "了解しました。プロファイルを作り直します。")
-            .event(SessionEvent::special_action(
-                "Run as administrator: mlcfg32.cpl",
-            ))
-            .event(SessionEvent::file(
-                FileDirection::Upload,
-                File::new("profile-repair.zip", 18_244),
-                FileShape::Direct,
-            ))
-            .chat(
-                representative,
-                "Bitte einmal neu anmelden.\nDanach sollte alles da sein.",
-            )
+            .event(SessionEvent::special_action("Run as administrator: mlcfg32.cpl"))
+            .event(SessionEvent::file(FileDirection::Upload, File::new("profile-repair.zip", 18_244), FileShape::Direct))
+            .chat(representative, "Bitte einmal neu anmelden.\nDanach sollte alles da sein.")
             .chat(Party::CUSTOMER, "Läuft wieder, vielen Dank 👍")
-            .event(SessionEvent::session_note(
-                "Rebuilt the mail profile.\nAsked the customer to reboot.",
-            ))
+            .event(SessionEvent::session_note("Rebuilt the mail profile.\nAsked the customer to reboot."))
             .end()
-            .after(
-                5,
-                Step::RepresentativeSurvey(vec![SurveyAnswer::close_state("Resolved")]),
-            )
-            .after(
-                120,
-                Step::CustomerSurvey(vec![
-                    SurveyAnswer::rating("5"),
-                    SurveyAnswer::comments("Sehr schnell, danke!"),
-                ]),
-            );
+            .after(5, Step::RepresentativeSurvey(vec![SurveyAnswer::close_state("Resolved")]))
+            .after(120, Step::CustomerSurvey(vec![SurveyAnswer::rating("5"), SurveyAnswer::comments("Sehr schnell, danke!")]));
         script.session.custom_attributes = vec![("asset_tag".into(), "A-0042".into())];
         script.session.recorded = true;
         script
@@ -171,11 +138,8 @@ impl SessionScript {
             details: "{{ticket.title}} <b>\"quoted\"</b> & 'more'".into(),
             ..Customer::named("Ωmega <customer> & {{ticket.requester.name}}")
         };
-        let second_customer = Customer {
-            public_ip: "Unknown".into(),
-            private_ip: "Unknown".into(),
-            ..Customer::named("Наталья Ёлкина")
-        };
+        let second_customer =
+            Customer { public_ip: "Unknown".into(), private_ip: "Unknown".into(), ..Customer::named("Наталья Ёлкина") };
         let second_representative = Representative {
             id: 152,
             username: "kmori".into(),
@@ -193,11 +157,7 @@ impl SessionScript {
             .representative(second_representative);
         script.session.recorded = true;
         script.session.jumpoint = Some((7, "HQ-Net".into()));
-        script.session.jump_group = Some(JumpGroup {
-            id: -1,
-            kind: "shared",
-            name: String::new(),
-        });
+        script.session.jump_group = Some(JumpGroup { id: -1, kind: "shared", name: String::new() });
         for number in 0..EVENTS_AT_THE_LIMITS {
             script = script.after(1, Step::Happens(event_at_the_limits(number)));
         }
@@ -211,12 +171,7 @@ const EVENTS_AT_THE_LIMITS: usize = 300;
 const CHAT_BYTES: usize = 1_130;
 
 fn event_at_the_limits(number: usize) -> SessionEvent {
-    let speaker = [
-        Party::REPRESENTATIVE,
-        Party::CUSTOMER,
-        Party::Customer(1),
-        Party::Representative(1),
-    ][number % 4];
+    let speaker = [Party::REPRESENTATIVE, Party::CUSTOMER, Party::Customer(1), Party::Representative(1)][number % 4];
     match number {
         7 => {
             return SessionEvent::chat(
@@ -231,10 +186,7 @@ fn event_at_the_limits(number: usize) -> SessionEvent {
         47 => return SessionEvent::chat(speaker, "]]> --> <!-- <![CDATA[ &amp; &#0; ' \""),
         57 => return SessionEvent::chat(speaker, ""),
         67 => {
-            return SessionEvent::chat(
-                speaker,
-                "\u{202e}right to left\u{202c} \u{200b}zero width\r\nsecond line\ttab",
-            );
+            return SessionEvent::chat(speaker, "\u{202e}right to left\u{202c} \u{200b}zero width\r\nsecond line\ttab");
         }
         _ => {}
     }
@@ -252,32 +204,18 @@ fn event_at_the_limits(number: usize) -> SessionEvent {
             SessionEvent::system_information(categories.into_iter().map(category).collect())
         }
         4 => SessionEvent {
-            data: vec![
-                ("widget".into(), "<unknown> & \"new\"".into()),
-                ("empty".into(), String::new()),
-            ],
+            data: vec![("widget".into(), "<unknown> & \"new\"".into()), ("empty".into(), String::new())],
             ..SessionEvent::of_type(format!("Quantum Clipboard Synchronized {}", number % 3))
         },
         6 if number % 20 == 6 => SessionEvent::special_action("Ausführen als… <Administrator>"),
-        6 => SessionEvent::session_note(format!(
-            "Notiz {number}: {{{{ticket.status}}}}\n• läuft\n• проверено"
-        )),
+        6 => SessionEvent::session_note(format!("Notiz {number}: {{{{ticket.status}}}}\n• läuft\n• проверено")),
         _ => SessionEvent::chat(speaker, long_text(number)),
     }
 }
 
 /// One chat message; every fourth is a single line without a space.
 fn long_text(number: usize) -> String {
-    const WORDS: [&str; 8] = [
-        "Grüße",
-        "привет",
-        "こんにちは",
-        "مرحبا",
-        "שלום",
-        "γειά",
-        "नमस्ते",
-        "👩🏽‍💻",
-    ];
+    const WORDS: [&str; 8] = ["Grüße", "привет", "こんにちは", "مرحبا", "שלום", "γειά", "नमस्ते", "👩🏽‍💻"];
     let separator = if number % 4 == 3 { "" } else { " " };
     let mut text = format!("#{number}{separator}");
     let mut word = number;
@@ -293,23 +231,11 @@ fn system_information() -> Vec<SystemInformation> {
     vec![
         SystemInformation::new(
             "General",
-            &[
-                ("os", "Operating System"),
-                ("cpu", "Processor"),
-                ("name", "Computer Name"),
-            ],
+            &[("os", "Operating System"), ("cpu", "Processor"), ("name", "Computer Name")],
             &[&["Windows 11 Pro", "8 x 2.4 GHz", "LAPTOP-0042"]],
         ),
-        SystemInformation::new(
-            "Disk",
-            &[("drive", "Drive"), ("free", "Free")],
-            &[&["C:", "81 GB"], &["D:", "410 GB"]],
-        ),
-        SystemInformation::new(
-            "Memory",
-            &[("total", "Total"), ("free", "Free")],
-            &[&["32 GB", ""]],
-        ),
+        SystemInformation::new("Disk", &[("drive", "Drive"), ("free", "Free")], &[&["C:", "81 GB"], &["D:", "410 GB"]]),
+        SystemInformation::new("Memory", &[("total", "Total"), ("free", "Free")], &[&["32 GB", ""]]),
         SystemInformation::new(
             "Network",
             &[("adapter", "Adapter"), ("address", "Address")],

@@ -64,10 +64,7 @@ pub struct NewSession {
 impl NewSession {
     /// A session in the general queue with this external key.
     pub fn with_external_key(external_key: impl Into<String>) -> Self {
-        Self {
-            external_key: external_key.into(),
-            ..Self::default()
-        }
+        Self { external_key: external_key.into(), ..Self::default() }
     }
 }
 
@@ -236,10 +233,7 @@ pub struct File {
 impl File {
     /// A file from name and size in bytes.
     pub fn new(filename: &str, filesize: u64) -> Self {
-        Self {
-            filename: filename.into(),
-            filesize,
-        }
+        Self { filename: filename.into(), filesize }
     }
 }
 
@@ -300,11 +294,7 @@ impl SystemInformation {
 impl SessionEvent {
     /// An event of any type, known or not, by the system.
     pub fn of_type(event_type: impl Into<String>) -> Self {
-        Self {
-            event_type: event_type.into(),
-            performed_by: Some(Party::System),
-            ..Self::default()
-        }
+        Self { event_type: event_type.into(), performed_by: Some(Party::System), ..Self::default() }
     }
 
     /// A chat message to everyone.
@@ -319,19 +309,12 @@ impl SessionEvent {
 
     /// A chat message that arrives as `encoded_body`.
     pub fn chat_bytes(from: Party, bytes: impl Into<Vec<u8>>) -> Self {
-        Self {
-            body: Some(Body::Bytes(bytes.into())),
-            ..Self::chat(from, "")
-        }
+        Self { body: Some(Body::Bytes(bytes.into())), ..Self::chat(from, "") }
     }
 
     /// A note of the first representative on the session.
     pub fn session_note(text: impl Into<String>) -> Self {
-        Self {
-            performed_by: Some(Party::REPRESENTATIVE),
-            body: Some(Body::Text(text.into())),
-            ..Self::of_type("Session Note Added")
-        }
+        Self { performed_by: Some(Party::REPRESENTATIVE), body: Some(Body::Text(text.into())), ..Self::of_type("Session Note Added") }
     }
 
     /// A file going one way or the other.
@@ -340,17 +323,10 @@ impl SessionEvent {
             FileDirection::Upload => ("File Upload", Party::REPRESENTATIVE, Party::CUSTOMER),
             FileDirection::Download => ("File Download", Party::CUSTOMER, Party::REPRESENTATIVE),
         };
-        let mut event = Self {
-            performed_by: Some(from),
-            destination: Some(to),
-            ..Self::of_type(event_type)
-        };
+        let mut event = Self { performed_by: Some(from), destination: Some(to), ..Self::of_type(event_type) };
         match shape {
             FileShape::Data => {
-                event.data = vec![
-                    ("filename".into(), file.filename),
-                    ("filesize".into(), file.filesize.to_string()),
-                ];
+                event.data = vec![("filename".into(), file.filename), ("filesize".into(), file.filesize.to_string())];
             }
             FileShape::Direct => event.file = Some(file),
             FileShape::List => event.files = vec![file],
@@ -369,11 +345,7 @@ impl SessionEvent {
 
     /// System information of the primary customer's device.
     pub fn system_information(categories: Vec<SystemInformation>) -> Self {
-        Self {
-            performed_by: Some(Party::CUSTOMER),
-            system_information: categories,
-            ..Self::of_type("System Information Retrieved")
-        }
+        Self { performed_by: Some(Party::CUSTOMER), system_information: categories, ..Self::of_type("System Information Retrieved") }
     }
 }
 

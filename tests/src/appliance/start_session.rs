@@ -62,11 +62,7 @@ pub(super) enum Started {
 
 impl State {
     /// Handles `/api/start_session`.
-    pub(super) fn start_session(
-        &mut self,
-        parameters: &Parameters,
-        now: i64,
-    ) -> Result<Started, Refusal> {
+    pub(super) fn start_session(&mut self, parameters: &Parameters, now: i64) -> Result<Started, Refusal> {
         let start = read(self, parameters, now)?;
         if parameters.get("c2cjs") == Some("1") {
             let lsid = self.start(start, now)?;
@@ -76,10 +72,7 @@ impl State {
         if self.clients.len() >= CLIENT_LIMIT {
             self.clients.remove(0);
         }
-        self.clients.push(CustomerClient {
-            id: client_id.clone(),
-            start,
-        });
+        self.clients.push(CustomerClient { id: client_id.clone(), start });
         Ok(Started::Download { client_id })
     }
 
@@ -88,10 +81,7 @@ impl State {
         let lsid = match start.from {
             From::Key(key) => self.begin_with_key(&key, &start.custom_fields, now)?,
             From::Queue(queue) => {
-                let mut new = NewSession {
-                    queue,
-                    ..NewSession::default()
-                };
+                let mut new = NewSession { queue, ..NewSession::default() };
                 new.set_attributes(&start.custom_fields);
                 self.begin(new, now)
             }
@@ -107,32 +97,15 @@ fn read(state: &State, parameters: &Parameters, now: i64) -> Result<Start, Refus
     let legacy = options.authentication.allows_password();
     let names: &[&str] = if legacy { &LEGACY } else { &[] };
     let platform = ["platform"];
-    let allowed: Vec<&str> = KNOWN
-        .iter()
-        .chain(&platform)
-        .chain(names)
-        .copied()
-        .collect();
+    let allowed: Vec<&str> = KNOWN.iter().chain(&platform).chain(names).copied().collect();
     parameters.allow_only(&allowed, true)?;
-    for name in [
-        "customer.name",
-        "customer.company",
-        "customer.company_code",
-        "customer_name",
-    ] {
+    for name in ["customer.name", "customer.company", "customer.company_code", "customer_name"] {
         parameters.at_most(name, NAME_LIMIT)?;
     }
     for name in ["customer.details", "customer_desc"] {
         parameters.at_most_bytes(name, DETAILS_BYTES)?;
     }
-    for name in [
-        "c2cjs",
-        "popup",
-        "download",
-        "cobrowse",
-        "skipconfirm",
-        "issue_menu",
-    ] {
+    for name in ["c2cjs", "popup", "download", "cobrowse", "skipconfirm", "issue_menu"] {
         parameters.one_of(name, &["0", "1"])?;
     }
     parameters.one_of("platform", &["ios"])?;
@@ -156,11 +129,7 @@ fn read(state: &State, parameters: &Parameters, now: i64) -> Result<Start, Refus
         details: text("customer.details", "customer_desc"),
         ..Customer::named(name)
     };
-    Ok(Start {
-        from,
-        customer,
-        custom_fields,
-    })
+    Ok(Start { from, customer, custom_fields })
 }
 
 /// Exactly one of a representative, a session key and an issue; the issue's title with the last.
@@ -182,8 +151,7 @@ fn origin(state: &State, parameters: &Parameters, now: i64) -> Result<(From, Str
         return Err(Refusal::new("The parameter 'codeName' needs issue_menu=1."));
     }
     let id: Option<u32> = parameters.number("id")?;
-    let id =
-        id.ok_or_else(|| Refusal::new("A representative, an issue or a session key is required."))?;
+    let id = id.ok_or_else(|| Refusal::new("A representative, an issue or a session key is required."))?;
     let name = parameters.required("name")?;
     let mut users = state.options.representatives.iter();
     let user = users.find(|user| user.id == id && user.display_name == name && user.logged_in);
@@ -200,8 +168,7 @@ fn find_issue(options: &Options, parameters: &Parameters) -> Result<(From, Strin
         return Err(Refusal::new("Give codeName or id of an issue, never both."));
     }
     let mut issues = options.teams.iter().flat_map(|team| &team.issues);
-    let issue =
-        issues.find(|issue| Some(issue.id) == id || Some(issue.code_name.as_str()) == code_name);
+    let issue = issues.find(|issue| Some(issue.id) == id || Some(issue.code_name.as_str()) == code_name);
     match issue {
         Some(issue) => {
             let queue = Queue::Issue(issue.code_name.clone());

@@ -32,12 +32,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(
-        host: String,
-        base_url: String,
-        options: Options,
-        http: reqwest::Client,
-    ) -> Self {
+    pub(super) fn new(host: String, base_url: String, options: Options, http: reqwest::Client) -> Self {
         Self {
             host,
             base_url,
@@ -64,11 +59,7 @@ impl Shared {
     }
 
     /// Waits until `reached` holds; `what` names it in the error after 30 seconds.
-    pub(super) async fn wait_until(
-        &self,
-        what: &str,
-        mut reached: impl FnMut(&State) -> bool,
-    ) -> anyhow::Result<()> {
+    pub(super) async fn wait_until(&self, what: &str, mut reached: impl FnMut(&State) -> bool) -> anyhow::Result<()> {
         // Subscribed before the first look: no change can slip in between.
         let mut changes = self.changes.subscribe();
         let wait = async {
@@ -145,8 +136,7 @@ impl Sessions {
 
     /// A session that has not ended.
     pub(super) fn active_mut(&mut self, lsid: &str) -> Option<&mut Session> {
-        self.get_mut(lsid)
-            .filter(|session| session.ended_at.is_none())
+        self.get_mut(lsid).filter(|session| session.ended_at.is_none())
     }
 
     pub(super) fn all(&self) -> &[Session] {
@@ -185,10 +175,7 @@ pub(super) struct CustomerClient {
 }
 
 /// 32 random hex characters.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "ids of the appliance are really random, and come from here alone"
-)]
+#[expect(clippy::disallowed_methods, reason = "ids of the appliance are really random, and come from here alone")]
 pub(super) fn random_hex() -> String {
     format!("{:032x}", rand::random::<u128>())
 }

@@ -36,18 +36,9 @@ async fn main() -> Result<()> {
         _ => bail!("usage: demo [--check]"),
     };
     forget_last_time(Path::new(DIRECTORY))?;
-    let scene = Scene::start(Plan {
-        server: Deskbridge::builder()
-            .directory(DIRECTORY)
-            .public_host("localhost"),
-        ..Plan::default()
-    })
-    .await?;
-    if check {
-        play_the_whole_story(scene).await
-    } else {
-        show(scene).await
-    }
+    let scene =
+        Scene::start(Plan { server: Deskbridge::builder().directory(DIRECTORY).public_host("localhost"), ..Plan::default() }).await?;
+    if check { play_the_whole_story(scene).await } else { show(scene).await }
 }
 
 /// Removes what the last demo left, and nothing that is not a demo's.
@@ -55,13 +46,8 @@ fn forget_last_time(directory: &Path) -> Result<()> {
     if !directory.exists() {
         return Ok(());
     }
-    ensure!(
-        directory.join("deskbridge.toml").is_file(),
-        "{} is there and is not the demo's: move it away",
-        directory.display()
-    );
-    std::fs::remove_dir_all(directory)
-        .with_context(|| format!("cannot remove {}", directory.display()))
+    ensure!(directory.join("deskbridge.toml").is_file(), "{} is there and is not the demo's: move it away", directory.display());
+    std::fs::remove_dir_all(directory).with_context(|| format!("cannot remove {}", directory.display()))
 }
 
 /// Without a person: a key from the sidebar, its session, its report on the ticket, once.
@@ -78,24 +64,12 @@ async fn play_the_whole_story(mut scene: Scene) -> Result<()> {
     println!("Session {lsid} was played");
 
     let is_report = |body: &str| body.contains(LAST_WORDS);
-    let note = scene
-        .zendesk
-        .wait_for_comment(ticket, |comment| is_report(&comment.plain_body))
-        .await?;
+    let note = scene.zendesk.wait_for_comment(ticket, |comment| is_report(&comment.plain_body)).await?;
     scene.appliance.outbound_idle().await?;
     let reports = scene.zendesk.comments(ticket);
-    let reports = reports
-        .iter()
-        .filter(|comment| is_report(&comment.plain_body))
-        .count();
-    ensure!(
-        reports == 1,
-        "the report stands on the ticket {reports} times"
-    );
-    println!(
-        "Ticket {ticket}: the report is there ({} characters)",
-        note.plain_body.chars().count()
-    );
+    let reports = reports.iter().filter(|comment| is_report(&comment.plain_body)).count();
+    ensure!(reports == 1, "the report stands on the ticket {reports} times");
+    println!("Ticket {ticket}: the report is there ({} characters)", note.plain_body.chars().count());
     let ended = scene.server.terminate().await?;
     ensure!(ended.success(), "the server ended with {ended}");
     Ok(())
@@ -103,17 +77,8 @@ async fn play_the_whole_story(mut scene: Scene) -> Result<()> {
 
 /// With a person, until Ctrl-C.
 async fn show(scene: Scene) -> Result<()> {
-    let Scene {
-        appliance,
-        zendesk,
-        people: _,
-        mut server,
-    } = scene;
-    let stage = Arc::new(Stage {
-        appliance,
-        ticket_list: format!("{}/agent", zendesk.url()),
-        playing: Mutex::new(()),
-    });
+    let Scene { appliance, zendesk, people: _, mut server } = scene;
+    let stage = Arc::new(Stage { appliance, ticket_list: format!("{}/agent", zendesk.url()), playing: Mutex::new(()) });
     let page = serve_page(Arc::clone(&stage)).await?;
     println!("{}", instructions(&stage, &page));
     let mut console = read_console();
@@ -199,9 +164,7 @@ impl Stage {
 fn told(step: &Step) -> Option<&'static str> {
     match step {
         Step::CustomerJoins(_) => Some("The customer joins."),
-        Step::RepresentativeJoins(_) => {
-            Some("The representative joins; they talk, look around, move files.")
-        }
+        Step::RepresentativeJoins(_) => Some("The representative joins; they talk, look around, move files."),
         Step::Ends => Some("The session ends."),
         Step::RepresentativeSurvey(_) => Some("The representative fills in the exit survey."),
         Step::CustomerSurvey(_) => Some("The customer fills in the exit survey."),
@@ -237,24 +200,16 @@ of the simulated appliance; the browser will warn of its certificate.</p></html>
 
 /// Serves the demo's own page on a free port; answers its address.
 async fn serve_page(stage: Arc<Stage>) -> Result<String> {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .context("no free port")?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
     let url = format!("http://{}/", listener.local_addr()?);
-    let router = Router::new()
-        .route("/", get(page))
-        .route("/play", post(play))
-        .with_state(stage);
+    let router = Router::new().route("/", get(page)).route("/play", post(play)).with_state(stage);
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(url)
 }
 
 async fn page(State(stage): State<Arc<Stage>>) -> Html<String> {
     let console = format!("{}/console", stage.appliance.base_url());
-    Html(
-        PAGE.replace("TICKETS", &stage.ticket_list)
-            .replace("CONSOLE", &console),
-    )
+    Html(PAGE.replace("TICKETS", &stage.ticket_list).replace("CONSOLE", &console))
 }
 
 async fn play(State(stage): State<Arc<Stage>>) -> Redirect {

@@ -120,6 +120,21 @@ impl User {
         self.role != Role::EndUser
     }
 
+    /// The account's own rule for what an agent sees.
+    pub fn may_see(&self, ticket: &Ticket) -> bool {
+        match (self.role, self.ticket_restriction) {
+            _ if self.suspended => false,
+            (Role::EndUser, _) => false,
+            (Role::Admin, _) | (Role::Agent, None) => true,
+            (Role::Agent, Some(restriction)) => match restriction {
+                TicketRestriction::Organization => ticket.organization_id.is_some_and(|id| self.organization_ids.contains(&id)),
+                TicketRestriction::Groups => ticket.group_id.is_some_and(|id| self.group_ids.contains(&id)),
+                TicketRestriction::Assigned => ticket.assignee_id == Some(self.id),
+                TicketRestriction::Requested => ticket.requester_id == self.id,
+            },
+        }
+    }
+
     pub(super) fn json(&self, url: &str) -> Value {
         json!({
             "id": self.id,
@@ -232,21 +247,13 @@ impl Ticket {
         .map(|(name, value)| (name.to_owned(), value))
         .into();
         // The real account names a custom field by its id alone.
-        fields.extend(
-            self.custom_fields
-                .iter()
-                .map(|(id, value)| (id.to_string(), value.clone())),
-        );
+        fields.extend(self.custom_fields.iter().map(|(id, value)| (id.to_string(), value.clone())));
         fields.extend(self.other.clone());
         fields
     }
 
     pub(super) fn json(&self, url: &str) -> Value {
-        let fields: Vec<Value> = self
-            .custom_fields
-            .iter()
-            .map(|(id, value)| json!({"id": id, "value": value}))
-            .collect();
+        let fields: Vec<Value> = self.custom_fields.iter().map(|(id, value)| json!({"id": id, "value": value})).collect();
         let mut ticket = json!({
             "id": self.id,
             "url": format!("{url}/api/v2/tickets/{}.json", self.id),
@@ -341,8 +348,7 @@ pub struct Attachment {
 
 impl Attachment {
     pub(super) fn json(&self, url: &str) -> Value {
-        let name: String =
-            url::form_urlencoded::byte_serialize(self.file_name.as_bytes()).collect();
+        let name: String = url::form_urlencoded::byte_serialize(self.file_name.as_bytes()).collect();
         let content_url = format!("{url}/attachments/token/{}/?name={name}", self.secret);
         json!({
             "id": self.id,
@@ -541,13 +547,7 @@ impl Account {
         };
         let group = account.add_group("Support");
         let email = account.options.api_email.clone();
-        account.add_user(User {
-            name: "Deskbridge".to_owned(),
-            email,
-            role: Role::Admin,
-            group_ids: vec![group],
-            ..User::default()
-        });
+        account.add_user(User { name: "Deskbridge".to_owned(), email, role: Role::Admin, group_ids: vec![group], ..User::default() });
         account
     }
 
@@ -585,41 +585,11 @@ impl Account {
     }
 
     pub(super) fn user_by_email(&self, email: &str) -> Option<&User> {
-        self.users
-            .values()
-            .find(|user| user.email.eq_ignore_ascii_case(email))
-    }
-
-    /// Zendesk's own rule for what a restricted agent sees.
-    pub(super) fn may_see(&self, user: &User, ticket: &Ticket) -> bool {
-        match (user.role, user.ticket_restriction) {
-            _ if user.suspended => false,
-            (Role::EndUser, _) => false,
-            (Role::Admin, _) | (Role::Agent, None) => true,
-            (Role::Agent, Some(restriction)) => match restriction {
-                TicketRestriction::Organization => ticket
-                    .organization_id
-                    .is_some_and(|id| user.organization_ids.contains(&id)),
-                TicketRestriction::Groups => {
-                    ticket.assignee_id == Some(user.id)
-                        || ticket
-                            .group_id
-                            .is_some_and(|id| user.group_ids.contains(&id))
-                }
-                TicketRestriction::Assigned => ticket.assignee_id == Some(user.id),
-                TicketRestriction::Requested => ticket.requester_id == user.id,
-            },
-        }
+        self.users.values().find(|user| user.email.eq_ignore_ascii_case(email))
     }
 
     /// Adds a ticket whose first comment is `opening`, done by `actor`.
-    pub(super) fn add_ticket(
-        &mut self,
-        mut ticket: Ticket,
-        opening: NewComment,
-        actor: u64,
-        custom_metadata: Value,
-    ) -> u64 {
+    pub(super) fn add_ticket(&mut self, mut ticket: Ticket, opening: NewComment, actor: u64, custom_metadata: Value) -> u64 {
         let now = self.now();
         if ticket.id == 0 {
             self.last_ticket += 1;
@@ -631,45 +601,21 @@ impl Account {
         ticket.tags.sort();
         ticket.tags.dedup();
         if ticket.organization_id.is_none() {
-            ticket.organization_id = self
-                .users
-                .get(&ticket.requester_id)
-                .and_then(|user| user.organization_ids.first().copied());
+            ticket.organization_id = self.users.get(&ticket.requester_id).and_then(|user| user.organization_ids.first().copied());
         }
         let id = ticket.id;
-        self.tickets.insert(
-            id,
-            TicketRecord {
-                ticket,
-                comments: Vec::new(),
-                audits: Vec::new(),
-                revision: 0,
-            },
-        );
+        self.tickets.insert(id, TicketRecord { ticket, comments: Vec::new(), audits: Vec::new(), revision: 0 });
         let audit_id = self.next_id();
         let comment = self.comment(id, audit_id, opening);
         let mut events = vec![comment.json(&self.url)];
-        let created: Vec<(String, Value)> = self.tickets[&id]
-            .ticket
-            .tracked()
-            .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .collect();
+        let created: Vec<(String, Value)> = self.tickets[&id].ticket.tracked().into_iter().filter(|(_, value)| !value.is_null()).collect();
         for (name, value) in created {
-            events.push(
-                json!({"id": self.next_id(), "type": "Create", "field_name": name, "value": value}),
-            );
+            events.push(json!({"id": self.next_id(), "type": "Create", "field_name": name, "value": value}));
         }
         if let Some(record) = self.tickets.get_mut(&id) {
             record.ticket.description.clone_from(&comment.plain_body);
             record.comments.push(comment);
-            record.audits.push(Audit {
-                id: audit_id,
-                author_id: actor,
-                events,
-                custom_metadata,
-                created_at: now,
-            });
+            record.audits.push(Audit { id: audit_id, author_id: actor, events, custom_metadata, created_at: now });
             record.revision += 1;
         }
         id
@@ -685,13 +631,7 @@ impl Account {
         custom_metadata: Value,
     ) -> Option<Audit> {
         let id = changed.id;
-        let before: BTreeMap<String, Value> = self
-            .tickets
-            .get(&id)?
-            .ticket
-            .tracked()
-            .into_iter()
-            .collect();
+        let before: BTreeMap<String, Value> = self.tickets.get(&id)?.ticket.tracked().into_iter().collect();
         let changes: Vec<(String, Value, Value)> = changed
             .tracked()
             .into_iter()
@@ -713,13 +653,7 @@ impl Account {
                 "id": self.next_id(), "type": "Change", "field_name": name, "value": value, "previous_value": previous,
             }));
         }
-        let audit = Audit {
-            id: audit_id,
-            author_id: actor,
-            events,
-            custom_metadata,
-            created_at: now,
-        };
+        let audit = Audit { id: audit_id, author_id: actor, events, custom_metadata, created_at: now };
         let record = self.tickets.get_mut(&id)?;
         record.comments.extend(comment);
         record.audits.push(audit.clone());
@@ -737,11 +671,7 @@ impl Account {
             }
             placeholders::expand(text, is_html, |name| {
                 let value = self.placeholder(&record?.ticket, new.author_id, name)?;
-                Some(if is_html {
-                    html::escape_text(&value)
-                } else {
-                    value
-                })
+                Some(if is_html { html::escape_text(&value) } else { value })
             })
         };
         let (body, html_body) = match &new.draft {
@@ -753,10 +683,7 @@ impl Account {
             Draft::Html(raw) => (None, expand(&html::clean(cut(raw)), true)),
         };
         let plain_body = html::text(&html_body);
-        let public = new
-            .public
-            .or_else(|| Some(record?.comments.first()?.public))
-            .unwrap_or(true);
+        let public = new.public.or_else(|| Some(record?.comments.first()?.public)).unwrap_or(true);
         for file in &new.attachments {
             self.files.insert(file.secret.clone(), file.clone());
         }
@@ -777,11 +704,7 @@ impl Account {
     fn placeholder(&self, ticket: &Ticket, author: u64, name: &str) -> Option<String> {
         if let Some(field) = name.strip_prefix("ticket.ticket_field_") {
             let value = ticket.custom_fields.get(&field.parse().ok()?)?;
-            return Some(
-                value
-                    .as_str()
-                    .map_or_else(|| value.to_string(), str::to_owned),
-            );
+            return Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned));
         }
         let (object, property) = name.rsplit_once('.')?;
         let person = match object {
@@ -823,10 +746,7 @@ impl TicketRecord {
 }
 
 /// The machine's clock: peers outside this process live by it.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "an outside system has its own clock; tests move it by advance_clock"
-)]
+#[expect(clippy::disallowed_methods, reason = "an outside system has its own clock; tests move it by advance_clock")]
 pub(super) fn real_time() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }
@@ -846,14 +766,7 @@ fn cut(text: &str) -> &str {
 
 /// `body` collapses white space (zendesk.md d.3); line ends stay.
 fn collapse_blanks(text: &str) -> String {
-    let lines: Vec<String> = text
-        .lines()
-        .map(|line| {
-            line.split_ascii_whitespace()
-                .collect::<Vec<&str>>()
-                .join(" ")
-        })
-        .collect();
+    let lines: Vec<String> = text.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<&str>>().join(" ")).collect();
     lines.join("\n")
 }
 

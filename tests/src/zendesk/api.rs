@@ -71,24 +71,14 @@ impl<'a> Endpoint<'a> {
             ("GET", ["users", "search"]) => Self::SearchUsers,
             ("GET", ["users", user]) => Self::ShowUser(id(user)?),
             ("GET", ["users", user, "group_memberships"]) => Self::GroupMemberships(id(user)?),
-            ("GET", ["users", user, "organization_memberships"]) => {
-                Self::OrganizationMemberships(id(user)?)
-            }
+            ("GET", ["users", user, "organization_memberships"]) => Self::OrganizationMemberships(id(user)?),
             ("GET", ["groups"]) => Self::ListGroups,
             ("GET", ["requests", request]) => Self::ShowRequest(id(request)?),
             ("GET", ["search"]) => Self::Search,
             ("GET", ["apps", "installations"]) => Self::ListInstallations,
-            ("GET", ["apps", "installations", installation]) => {
-                Self::ShowInstallation(id(installation)?)
-            }
-            ("GET", ["apps", app, "public_key"]) => Self::PublicKey {
-                app: id(app)?,
-                pem: false,
-            },
-            ("GET", ["apps", app, "public_key.pem"]) => Self::PublicKey {
-                app: id(app)?,
-                pem: true,
-            },
+            ("GET", ["apps", "installations", installation]) => Self::ShowInstallation(id(installation)?),
+            ("GET", ["apps", app, "public_key"]) => Self::PublicKey { app: id(app)?, pem: false },
+            ("GET", ["apps", app, "public_key.pem"]) => Self::PublicKey { app: id(app)?, pem: true },
             ("POST", ["apps", "notify"]) => Self::NotifyApp,
             _ => return None,
         })
@@ -97,9 +87,7 @@ impl<'a> Endpoint<'a> {
     fn access(self, account: &Account) -> Access {
         match self {
             Self::ShowSelf => Access::Anyone,
-            Self::PublicKey { .. } if !account.options.key_endpoint.needs_credentials => {
-                Access::Anyone
-            }
+            Self::PublicKey { .. } if !account.options.key_endpoint.needs_credentials => Access::Anyone,
             Self::ShowRequest(_) | Self::Upload | Self::DeleteUpload(_) => Access::EndUser,
             Self::ListInstallations | Self::ShowInstallation(_) => Access::Admin,
             _ => Access::Agent,
@@ -112,14 +100,7 @@ impl<'a> Endpoint<'a> {
         let resource = match (self, method) {
             // Audits need the global scope.
             (Self::ListAudits(_), _) => None,
-            (
-                Self::ListTickets
-                | Self::ShowTicket(_)
-                | Self::ListComments(_)
-                | Self::ListTags(_)
-                | Self::Search,
-                _,
-            ) => Some("tickets:read"),
+            (Self::ListTickets | Self::ShowTicket(_) | Self::ListComments(_) | Self::ListTags(_) | Self::Search, _) => Some("tickets:read"),
             (
                 Self::CreateTicket
                 | Self::UpdateTicket(_)
@@ -141,10 +122,7 @@ impl<'a> Endpoint<'a> {
         let mut windows = vec![Counted::Account];
         match self {
             Self::UpdateTicket(ticket) => {
-                windows.extend([
-                    Counted::TicketUpdates,
-                    Counted::UpdatesOfTicket { user, ticket },
-                ]);
+                windows.extend([Counted::TicketUpdates, Counted::UpdatesOfTicket { user, ticket }]);
             }
             Self::ListAudits(_) => windows.push(Counted::AuditLists),
             Self::NotifyApp => windows.push(Counted::Notifications),
@@ -164,18 +142,14 @@ impl<'a> Endpoint<'a> {
             Self::ListTags(id) => tickets::tags(account, call, id),
             Self::AddTags(id) => tickets::change_tags(account, call, id, tickets::TagChange::Add),
             Self::SetTags(id) => tickets::change_tags(account, call, id, tickets::TagChange::Set),
-            Self::RemoveTags(id) => {
-                tickets::change_tags(account, call, id, tickets::TagChange::Remove)
-            }
+            Self::RemoveTags(id) => tickets::change_tags(account, call, id, tickets::TagChange::Remove),
             Self::Upload => uploads::create(account, call),
             Self::DeleteUpload(token) => uploads::delete(account, token),
             Self::ShowUser(id) => people::show(account, id),
             Self::ShowSelf => Ok(people::show_self(account, call)),
             Self::SearchUsers => people::search_users(account, call),
             Self::GroupMemberships(id) => people::group_memberships(account, call, id),
-            Self::OrganizationMemberships(id) => {
-                people::organization_memberships(account, call, id)
-            }
+            Self::OrganizationMemberships(id) => people::organization_memberships(account, call, id),
             Self::ListGroups => people::groups(account, call),
             Self::ShowRequest(id) => people::show_request(account, call, id),
             Self::Search => people::search(account, call),
@@ -190,11 +164,7 @@ impl<'a> Endpoint<'a> {
 /// Answers a REST call; also gives the e-mail address of the user it was done as.
 pub(super) fn answer(account: &mut Account, mut call: Call) -> (Reply, Option<String>) {
     let path = call.path.clone();
-    let segments: Vec<&str> = path
-        .strip_prefix("/api/v2/")
-        .unwrap_or_default()
-        .split('/')
-        .collect();
+    let segments: Vec<&str> = path.strip_prefix("/api/v2/").unwrap_or_default().split('/').collect();
     let Some(endpoint) = Endpoint::find(call.method.as_str(), &segments) else {
         return (Reply::no_endpoint(), None);
     };
@@ -202,19 +172,14 @@ pub(super) fn answer(account: &mut Account, mut call: Call) -> (Reply, Option<St
         Ok(caller) => caller,
         Err(refusal) => return (*refusal, None),
     };
-    let email = caller
-        .as_ref()
-        .and_then(|caller| account.users.get(&caller.user))
-        .map(|user| user.email.clone());
+    let email = caller.as_ref().and_then(|caller| account.users.get(&caller.user)).map(|user| user.email.clone());
     let answered = permit(account, endpoint, &call, caller.as_ref()).and_then(|()| {
         call.caller = caller.map_or(0, |caller| caller.user);
         let windows = endpoint.counted(call.caller);
         let now = account.now();
         match account.limiter.count(now, &windows) {
             Ok(allowances) => {
-                let reply = endpoint
-                    .run(account, &call)
-                    .unwrap_or_else(|refusal| *refusal);
+                let reply = endpoint.run(account, &call).unwrap_or_else(|refusal| *refusal);
                 Ok(with_allowances(reply, &allowances))
             }
             Err(exceeded) => Err(too_many(exceeded).into()),
@@ -229,12 +194,8 @@ fn authenticate(account: &Account, call: &Call) -> Result<Option<Caller>, Box<Re
         return Ok(None);
     };
     let caller = match authorization.split_once(' ') {
-        Some((scheme, given)) if scheme.eq_ignore_ascii_case("basic") => {
-            basic(account, given.trim())
-        }
-        Some((scheme, given)) if scheme.eq_ignore_ascii_case("bearer") => {
-            bearer(account, given.trim())
-        }
+        Some((scheme, given)) if scheme.eq_ignore_ascii_case("basic") => basic(account, given.trim()),
+        Some((scheme, given)) if scheme.eq_ignore_ascii_case("bearer") => bearer(account, given.trim()),
         _ => None,
     };
     caller.map(Some).ok_or_else(|| Reply::unauthorized().into())
@@ -245,27 +206,16 @@ fn basic(account: &Account, encoded: &str) -> Option<Caller> {
     let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
     let (user, token) = decoded.split_once(':')?;
     let user = account.user_by_email(user.strip_suffix("/token")?)?;
-    (token == account.options.api_token && !user.suspended).then(|| Caller {
-        user: user.id,
-        scopes: None,
-    })
+    (token == account.options.api_token && !user.suspended).then_some(Caller { user: user.id, scopes: None })
 }
 
 fn bearer(account: &Account, token: &str) -> Option<Caller> {
     let bearer = account.bearers.get(token)?;
     let user = account.user_by_email(&account.options.api_email)?;
-    (bearer.expires_at > account.now() && !user.suspended).then(|| Caller {
-        user: user.id,
-        scopes: Some(bearer.scopes.clone()),
-    })
+    (bearer.expires_at > account.now() && !user.suspended).then_some(Caller { user: user.id, scopes: Some(bearer.scopes.clone()) })
 }
 
-fn permit(
-    account: &Account,
-    endpoint: Endpoint<'_>,
-    call: &Call,
-    caller: Option<&Caller>,
-) -> Result<(), Box<Reply>> {
+fn permit(account: &Account, endpoint: Endpoint<'_>, call: &Call, caller: Option<&Caller>) -> Result<(), Box<Reply>> {
     let access = endpoint.access(account);
     let Some(caller) = caller else {
         return match access {
@@ -279,17 +229,11 @@ fn permit(
         Access::Agent => role.is_some_and(|role| role != Role::EndUser),
         Access::Admin => role == Some(Role::Admin),
     };
-    let in_scope = caller.scopes.as_ref().is_none_or(|granted| {
-        endpoint
-            .scopes(call.method.as_str())
-            .iter()
-            .any(|scope| granted.iter().any(|other| other == scope))
-    });
-    if high_enough && in_scope {
-        Ok(())
-    } else {
-        Err(Reply::forbidden().into())
-    }
+    let in_scope = caller
+        .scopes
+        .as_ref()
+        .is_none_or(|granted| endpoint.scopes(call.method.as_str()).iter().any(|scope| granted.iter().any(|other| other == scope)));
+    if high_enough && in_scope { Ok(()) } else { Err(Reply::forbidden().into()) }
 }
 
 fn with_allowances(mut reply: Reply, allowances: &[Allowance]) -> Reply {
@@ -303,10 +247,7 @@ fn with_allowances(mut reply: Reply, allowances: &[Allowance]) -> Reply {
                 .with("ratelimit-remaining", left.to_string())
                 .with("ratelimit-reset", resets.to_string());
         } else if let Some(header) = endpoint_header(allowance.counted) {
-            reply = reply.with(
-                header,
-                format!("total={total}; remaining={left}; resets={resets}"),
-            );
+            reply = reply.with(header, format!("total={total}; remaining={left}; resets={resets}"));
         }
     }
     reply
@@ -323,17 +264,11 @@ fn endpoint_header(counted: Counted) -> Option<&'static str> {
 /// 429 in both shapes the reference knows: plain text for the account, JSON for an endpoint (zendesk.md d.10).
 fn too_many(exceeded: Allowance) -> Reply {
     let reply = if exceeded.counted == Counted::Account {
-        let mut reply = Reply::bytes(
-            "text/plain; charset=utf-8",
-            "Number of allowed API requests per minute exceeded",
-        );
+        let mut reply = Reply::bytes("text/plain; charset=utf-8", "Number of allowed API requests per minute exceeded");
         reply.status = 429;
         reply
     } else {
-        Reply::json(
-            429,
-            json!({"errors": [{"code": "TooManyRequests", "title": "You have exceeded the limit of this endpoint"}]}),
-        )
+        Reply::json(429, json!({"errors": [{"code": "TooManyRequests", "title": "You have exceeded the limit of this endpoint"}]}))
     };
     with_allowances(reply, &[exceeded]).with("retry-after", exceeded.resets.to_string())
 }
@@ -341,14 +276,9 @@ fn too_many(exceeded: Allowance) -> Reply {
 /// `POST /oauth/tokens` for `client_credentials` (zendesk.md d.1), as JSON or as a form.
 pub(super) fn oauth_token(account: &mut Account, call: &Call) -> Outcome {
     let refusal = |status: u16, error: &str, description: &str| {
-        Box::new(Reply::json(
-            status,
-            json!({"error": error, "error_description": description}),
-        ))
+        Box::new(Reply::json(status, json!({"error": error, "error_description": description})))
     };
-    let is_form = call
-        .header(header::CONTENT_TYPE)
-        .is_some_and(|media_type| media_type.starts_with("application/x-www-form-urlencoded"));
+    let is_form = call.header(header::CONTENT_TYPE).is_some_and(|media_type| media_type.starts_with("application/x-www-form-urlencoded"));
     let fields: Value = if is_form {
         url::form_urlencoded::parse(&call.body)
             .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
@@ -359,19 +289,11 @@ pub(super) fn oauth_token(account: &mut Account, call: &Call) -> Outcome {
     };
     let field = |name: &str| fields[name].as_str().unwrap_or_default().to_owned();
     if field("grant_type") != "client_credentials" {
-        return Err(refusal(
-            400,
-            "unsupported_grant_type",
-            "Only client_credentials is simulated.",
-        ));
+        return Err(refusal(400, "unsupported_grant_type", "Only client_credentials is simulated."));
     }
     let (client, secret) = (field("client_id"), field("client_secret"));
     if account.options.oauth_client.as_ref() != Some(&(client, secret)) {
-        return Err(refusal(
-            401,
-            "invalid_client",
-            "Client authentication failed.",
-        ));
+        return Err(refusal(401, "invalid_client", "Client authentication failed."));
     }
     let scope = field("scope");
     let scopes: Vec<String> = scope.split_whitespace().map(str::to_owned).collect();
@@ -384,26 +306,11 @@ pub(super) fn oauth_token(account: &mut Account, call: &Call) -> Outcome {
             .as_i64()
             .or_else(|| value.as_str()?.parse().ok())
             .filter(|seconds| (300..=172_800).contains(seconds))
-            .ok_or_else(|| {
-                refusal(
-                    400,
-                    "invalid_request",
-                    "expires_in must be 300 to 172800 seconds.",
-                )
-            })?,
+            .ok_or_else(|| refusal(400, "invalid_request", "expires_in must be 300 to 172800 seconds."))?,
     };
     let token = super::random_token();
     let now = account.now();
     account.bearers.retain(|_, bearer| bearer.expires_at > now);
-    account.bearers.insert(
-        token.clone(),
-        Bearer {
-            scopes,
-            expires_at: now + Duration::seconds(life),
-        },
-    );
-    Ok(Reply::json(
-        200,
-        json!({"access_token": token, "token_type": "bearer", "scope": scope, "expires_in": life}),
-    ))
+    account.bearers.insert(token.clone(), Bearer { scopes, expires_at: now + Duration::seconds(life) });
+    Ok(Reply::json(200, json!({"access_token": token, "token_type": "bearer", "scope": scope, "expires_in": life})))
 }

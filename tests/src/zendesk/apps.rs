@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::KeyAnswer;
-use super::account::{Account, Notification};
+use super::account::{Account, Notification, User};
 use super::call::{Call, Outcome, PAGING, Reply, only_keys, paged};
 
 /// One message may be this big.
@@ -13,11 +13,7 @@ const NOTIFICATIONS_KEPT: usize = 10_000;
 
 pub(super) fn public_key(account: &Account, app: u64, pem: bool) -> Outcome {
     let endpoint = &account.options.key_endpoint;
-    let answer = if pem {
-        endpoint.with_extension
-    } else {
-        endpoint.without_extension
-    };
+    let answer = if pem { endpoint.with_extension } else { endpoint.without_extension };
     if app != account.options.app_id {
         return Err(Reply::no_record().into());
     }
@@ -31,20 +27,11 @@ pub(super) fn public_key(account: &Account, app: u64, pem: bool) -> Outcome {
 
 pub(super) fn installations(account: &Account, call: &Call) -> Outcome {
     call.only_query(PAGING)?;
-    paged(
-        call,
-        &account.url,
-        "installations",
-        vec![installation_json(account)],
-    )
+    paged(call, &account.url, "installations", vec![installation_json(account)])
 }
 
 pub(super) fn installation(account: &Account, id: u64) -> Outcome {
-    if id == account.options.installation_id {
-        Ok(Reply::json(200, installation_json(account)))
-    } else {
-        Err(Reply::no_record().into())
-    }
+    if id == account.options.installation_id { Ok(Reply::json(200, installation_json(account))) } else { Err(Reply::no_record().into()) }
 }
 
 fn installation_json(account: &Account) -> Value {
@@ -80,17 +67,13 @@ pub(super) fn notify(account: &mut Account, call: &Call) -> Outcome {
         Some(agent) => Some(
             agent
                 .as_u64()
-                .filter(|id| account.users.get(id).is_some_and(|user| user.is_agent()))
+                .filter(|id| account.users.get(id).is_some_and(User::is_agent))
                 .ok_or_else(|| Reply::invalid("agent_id", "invalid", "is not an agent"))?,
         ),
     };
     if account.notifications.len() >= NOTIFICATIONS_KEPT {
         return Err(Reply::error(503, "ServiceUnavailable", "too many messages").into());
     }
-    account.notifications.push(Notification {
-        event: event.to_owned(),
-        body: body.get("body").cloned().unwrap_or(Value::Null),
-        agent_id,
-    });
+    account.notifications.push(Notification { event: event.to_owned(), body: body.get("body").cloned().unwrap_or(Value::Null), agent_id });
     Ok(Reply::json(200, json!("Message sent")))
 }

@@ -36,10 +36,7 @@ impl Call {
     }
 
     pub(super) fn query(&self, name: &str) -> Option<&str> {
-        self.query
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// The body, which must say it is JSON, be JSON and be an object.
@@ -47,12 +44,9 @@ impl Call {
         let media_type = self.header(header::CONTENT_TYPE).unwrap_or_default();
         let media_type = media_type.split(';').next().unwrap_or_default().trim();
         if !media_type.eq_ignore_ascii_case("application/json") {
-            return Err(Reply::error(
-                415,
-                "UnsupportedMediaType",
-                &format!("Content-Type must be application/json, not \"{media_type}\""),
-            )
-            .into());
+            return Err(
+                Reply::error(415, "UnsupportedMediaType", &format!("Content-Type must be application/json, not \"{media_type}\"")).into()
+            );
         }
         match serde_json::from_slice(&self.body) {
             Ok(Value::Object(object)) => Ok(object),
@@ -63,25 +57,15 @@ impl Call {
 
     /// Refuses query parameters the endpoint does not have: the real account overlooks them, and so would we.
     pub(super) fn only_query(&self, known: &[&str]) -> Result<(), Box<Reply>> {
-        match self
-            .query
-            .iter()
-            .find(|(key, _)| !known.contains(&key.as_str()))
-        {
-            Some((key, _)) => {
-                Err(Reply::bad_request(&format!("unknown query parameter \"{key}\"")).into())
-            }
+        match self.query.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+            Some((key, _)) => Err(Reply::bad_request(&format!("unknown query parameter \"{key}\"")).into()),
             None => Ok(()),
         }
     }
 }
 
 /// The only keys `object` may have; a misspelt one would be overlooked by the real account.
-pub(super) fn only_keys(
-    object: &Map<String, Value>,
-    known: &[&str],
-    what: &str,
-) -> Result<(), Box<Reply>> {
+pub(super) fn only_keys(object: &Map<String, Value>, known: &[&str], what: &str) -> Result<(), Box<Reply>> {
     match object.keys().find(|key| !known.contains(&key.as_str())) {
         Some(key) => Err(Reply::bad_request(&format!("unknown key \"{key}\" in {what}")).into()),
         None => Ok(()),
@@ -93,10 +77,7 @@ pub(super) fn only_keys(
 pub(super) enum Content {
     Empty,
     Json(Value),
-    Bytes {
-        media_type: &'static str,
-        bytes: Vec<u8>,
-    },
+    Bytes { media_type: &'static str, bytes: Vec<u8> },
 }
 
 /// An answer; the error type of the endpoints too.
@@ -111,30 +92,15 @@ pub(super) type Outcome = Result<Reply, Box<Reply>>;
 
 impl Reply {
     pub(super) fn json(status: u16, body: Value) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            content: Content::Json(body),
-        }
+        Self { status, headers: Vec::new(), content: Content::Json(body) }
     }
 
     pub(super) fn bytes(media_type: &'static str, bytes: impl Into<Vec<u8>>) -> Self {
-        Self {
-            status: 200,
-            headers: Vec::new(),
-            content: Content::Bytes {
-                media_type,
-                bytes: bytes.into(),
-            },
-        }
+        Self { status: 200, headers: Vec::new(), content: Content::Bytes { media_type, bytes: bytes.into() } }
     }
 
     pub(super) fn empty(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            content: Content::Empty,
-        }
+        Self { status, headers: Vec::new(), content: Content::Empty }
     }
 
     pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -186,15 +152,11 @@ impl Reply {
     pub(super) fn into_response(self) -> Response {
         let (media_type, body) = match self.content {
             Content::Empty => (None, Body::empty()),
-            Content::Json(value) => (
-                Some("application/json; charset=utf-8"),
-                Body::from(value.to_string()),
-            ),
+            Content::Json(value) => (Some("application/json; charset=utf-8"), Body::from(value.to_string())),
             Content::Bytes { media_type, bytes } => (Some(media_type), Body::from(bytes)),
         };
         let mut response = Response::new(body);
-        *response.status_mut() =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         if let Some(media_type) = media_type {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -209,15 +171,7 @@ impl Reply {
 }
 
 /// Query parameters of paged lists.
-pub(super) const PAGING: &[&str] = &[
-    "page[size]",
-    "page[after]",
-    "page[before]",
-    "page",
-    "per_page",
-    "sort",
-    "sort_order",
-];
+pub(super) const PAGING: &[&str] = &["page[size]", "page[after]", "page[before]", "page", "per_page", "sort", "sort_order"];
 
 /// Offset lists end here (zendesk.md d.12).
 const OFFSET_END: usize = 10_000;
@@ -228,52 +182,33 @@ const PAGE_MAX: usize = 100;
 pub(super) fn paged(call: &Call, url: &str, key: &str, mut items: Vec<Value>) -> Outcome {
     match (call.query("sort"), call.query("sort_order")) {
         (Some("-created_at"), None) | (None, Some("desc")) => items.reverse(),
-        (None, None) | (Some("created_at"), None) | (None, Some("asc")) => {}
+        (None | Some("created_at"), None) | (None, Some("asc")) => {}
         _ => return Err(Reply::bad_request("unknown order").into()),
     }
     let by_cursor = call.query.iter().any(|(name, _)| name.starts_with("page["));
-    if by_cursor {
-        by_cursor_page(call, url, key, &items)
-    } else {
-        by_offset_page(call, url, key, items)
-    }
+    if by_cursor { by_cursor_page(call, url, key, &items) } else { by_offset_page(call, url, key, items) }
 }
 
 fn by_cursor_page(call: &Call, url: &str, key: &str, items: &[Value]) -> Outcome {
-    let pagination_error = |title: &str| {
-        Box::new(Reply::json(
-            400,
-            json!({"errors": [{"code": "InvalidPaginationParameter", "title": title}]}),
-        ))
-    };
+    let pagination_error =
+        |title: &str| Box::new(Reply::json(400, json!({"errors": [{"code": "InvalidPaginationParameter", "title": title}]})));
     let size: usize = match call.query("page[size]").map(str::parse) {
         None => PAGE_MAX,
         Some(Ok(size)) if (1..=PAGE_MAX).contains(&size) => size,
         Some(_) => {
-            return Err(pagination_error(
-                "page[size] must be an integer between 1 and 100",
-            ));
+            return Err(pagination_error("page[size] must be an integer between 1 and 100"));
         }
     };
     let position = |name: &str| -> Result<Option<usize>, Box<Reply>> {
         let Some(cursor) = call.query(name) else {
             return Ok(None);
         };
-        let id = URL_SAFE_NO_PAD
-            .decode(cursor)
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok());
-        items
-            .iter()
-            .position(|item| id == Some(cursor_text(item)))
-            .map(Some)
-            .ok_or_else(|| pagination_error("the cursor is not valid"))
+        let id = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        items.iter().position(|item| id == Some(cursor_text(item))).map(Some).ok_or_else(|| pagination_error("the cursor is not valid"))
     };
     let range = match (position("page[after]")?, position("page[before]")?) {
         (Some(_), Some(_)) => {
-            return Err(pagination_error(
-                "page[after] and page[before] exclude each other",
-            ));
+            return Err(pagination_error("page[after] and page[before] exclude each other"));
         }
         (None, Some(before)) => before.saturating_sub(size)..before,
         (after, None) => {
@@ -316,9 +251,7 @@ fn by_offset_page(call: &Call, url: &str, key: &str, items: Vec<Value>) -> Outco
     let number = |name: &str, default: usize| match call.query(name).map(str::parse::<usize>) {
         None => Ok(default),
         Some(Ok(number)) if number > 0 => Ok(number),
-        Some(_) => Err(Box::new(Reply::bad_request(&format!(
-            "{name} must be a positive integer"
-        )))),
+        Some(_) => Err(Box::new(Reply::bad_request(&format!("{name} must be a positive integer")))),
     };
     // More than the maximum is cut down, not refused.
     let per_page = number("per_page", PAGE_MAX)?.min(PAGE_MAX);

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::account::{
-    Account, Draft, NewComment, Role, TARGET_FIELD, Ticket, TicketRestriction, User,
-};
+use super::account::{Account, Draft, NewComment, Role, TARGET_FIELD, Ticket, TicketRestriction, User};
 
 /// Ids of what the demo has.
 #[derive(Clone, Debug)]
@@ -26,11 +24,7 @@ pub struct DemoData {
 }
 
 pub(super) fn fill(account: &mut Account) -> DemoData {
-    let support = account
-        .groups
-        .iter()
-        .find(|(_, name)| *name == "Support")
-        .map(|(id, _)| *id);
+    let support = account.groups.iter().find(|(_, name)| *name == "Support").map(|(id, _)| *id);
     let support = support.unwrap_or_else(|| account.add_group("Support"));
     let field_service = account.add_group("Field Service");
     let harbour = account.add_organization("Harbour Foods Ltd");
@@ -44,27 +38,12 @@ pub(super) fn fill(account: &mut Account) -> DemoData {
         group_ids: vec![group],
         ..User::default()
     };
-    let anna = account.add_user(agent(
-        "Anna Lindqvist",
-        "anna.lindqvist@example.com",
-        "en-US",
-        support,
-    ));
-    let jonas = account.add_user(agent(
-        "Jonas Weber",
-        "jonas.weber@example.com",
-        "de",
-        support,
-    ));
+    let anna = account.add_user(agent("Anna Lindqvist", "anna.lindqvist@example.com", "en-US", support));
+    let jonas = account.add_user(agent("Jonas Weber", "jonas.weber@example.com", "de", support));
     let priya = account.add_user(User {
         light_agent: true,
         ticket_restriction: Some(TicketRestriction::Groups),
-        ..agent(
-            "Priya Nair",
-            "priya.nair@example.com",
-            "en-GB",
-            field_service,
-        )
+        ..agent("Priya Nair", "priya.nair@example.com", "en-GB", field_service)
     });
 
     let customer = |name: &str, email: &str, locale: &str, organization: u64| User {
@@ -74,24 +53,9 @@ pub(super) fn fill(account: &mut Account) -> DemoData {
         organization_ids: vec![organization],
         ..User::default()
     };
-    let tom = account.add_user(customer(
-        "Tom Okafor",
-        "tom.okafor@harbour.example",
-        "en-GB",
-        harbour,
-    ));
-    let sabine = account.add_user(customer(
-        "Sabine Krüger",
-        "s.krueger@mueller.example",
-        "de",
-        mueller,
-    ));
-    let maria = account.add_user(customer(
-        "Maria Santos",
-        "maria.santos@harbour.example",
-        "en-GB",
-        harbour,
-    ));
+    let tom = account.add_user(customer("Tom Okafor", "tom.okafor@harbour.example", "en-GB", harbour));
+    let sabine = account.add_user(customer("Sabine Krüger", "s.krueger@mueller.example", "de", mueller));
+    let maria = account.add_user(customer("Maria Santos", "maria.santos@harbour.example", "en-GB", harbour));
 
     let vpn_ticket = open(
         account,
@@ -119,20 +83,8 @@ pub(super) fn fill(account: &mut Account) -> DemoData {
         "Hello Tom,\n\nthank you for the details. I would like to look at the client's log on your laptop. When would \
          be a good time for a remote session?",
     );
-    say(
-        account,
-        vpn_ticket,
-        tom,
-        true,
-        "Right now would be fine, I am at the laptop.",
-    );
-    say(
-        account,
-        vpn_ticket,
-        anna,
-        false,
-        "Same client version as in last week's case. Check the DTLS timeout first.",
-    );
+    say(account, vpn_ticket, tom, true, "Right now would be fine, I am at the laptop.");
+    say(account, vpn_ticket, anna, false, "Same client version as in last week's case. Check the DTLS timeout first.");
 
     let printer_ticket = open(
         account,
@@ -177,14 +129,7 @@ pub(super) fn fill(account: &mut Account) -> DemoData {
         },
     );
 
-    DemoData {
-        agent: anna,
-        german_agent: jonas,
-        light_agent: priya,
-        vpn_ticket,
-        printer_ticket,
-        scanner_ticket,
-    }
+    DemoData { agent: anna, german_agent: jonas, light_agent: priya, vpn_ticket, printer_ticket, scanner_ticket }
 }
 
 fn open(account: &mut Account, ticket: Ticket) -> u64 {
@@ -198,19 +143,9 @@ fn say(account: &mut Account, ticket: u64, author: u64, public: bool, text: &str
         return;
     };
     let changed = record.ticket.clone();
-    account.update_ticket(
-        changed,
-        Some(comment(author, public, text)),
-        author,
-        json!({}),
-    );
+    account.update_ticket(changed, Some(comment(author, public, text)), author, json!({}));
 }
 
 fn comment(author_id: u64, public: bool, text: &str) -> NewComment {
-    NewComment {
-        author_id,
-        public: Some(public),
-        draft: Draft::Text(text.to_owned()),
-        attachments: Vec::new(),
-    }
+    NewComment { author_id, public: Some(public), draft: Draft::Text(text.to_owned()), attachments: Vec::new() }
 }

@@ -20,23 +20,16 @@ pub struct Matching {
 impl Matching {
     /// Requests of this method whose path begins with `path_prefix`.
     pub fn new(method: Method, path_prefix: impl Into<String>) -> Self {
-        Self {
-            method: Some(method),
-            path_prefix: path_prefix.into(),
-        }
+        Self { method: Some(method), path_prefix: path_prefix.into() }
     }
 
     /// Every REST call.
     pub fn any_api_call() -> Self {
-        Self {
-            method: None,
-            path_prefix: "/api/".to_owned(),
-        }
+        Self { method: None, path_prefix: "/api/".to_owned() }
     }
 
     fn hits(&self, method: &Method, path: &str) -> bool {
-        self.method.as_ref().is_none_or(|only| only == method)
-            && path.starts_with(&self.path_prefix)
+        self.method.as_ref().is_none_or(|only| only == method) && path.starts_with(&self.path_prefix)
     }
 }
 
@@ -78,11 +71,7 @@ pub(super) struct Faults(Vec<Ordered>);
 
 impl Faults {
     pub(super) fn order(&mut self, times: Option<u32>, matching: Matching, fault: Fault) {
-        self.0.push(Ordered {
-            matching,
-            fault,
-            left: times,
-        });
+        self.0.push(Ordered { matching, fault, left: times });
     }
 
     pub(super) fn clear(&mut self) {
@@ -91,10 +80,7 @@ impl Faults {
 
     /// The oldest fault that hits this request, used up by one.
     pub(super) fn take(&mut self, method: &Method, path: &str) -> Option<Fault> {
-        let at = self
-            .0
-            .iter()
-            .position(|ordered| ordered.matching.hits(method, path))?;
+        let at = self.0.iter().position(|ordered| ordered.matching.hits(method, path))?;
         let fault = self.0[at].fault.clone();
         if let Some(left) = &mut self.0[at].left {
             *left = left.saturating_sub(1);
@@ -166,10 +152,7 @@ impl Recorder {
     }
 
     pub(super) fn count(&self, method: &Method, path_prefix: &str) -> usize {
-        self.requests
-            .iter()
-            .filter(|request| request.method == *method && request.path.starts_with(path_prefix))
-            .count()
+        self.requests.iter().filter(|request| request.method == *method && request.path.starts_with(path_prefix)).count()
     }
 
     pub(super) fn clear(&mut self) {

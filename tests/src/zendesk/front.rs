@@ -63,19 +63,13 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| answer(Arc::clone(&shared), request));
     // An error here is a peer that went away or a fault that was ordered.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ = hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response, Dropped> {
     let (parts, body) = request.into_parts();
     let sent_path = parts.uri.path().to_owned();
-    let query: Vec<(String, String)> =
-        url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
-            .into_owned()
-            .collect();
+    let query: Vec<(String, String)> = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
     let body = match Limited::new(body, BODY_MAX).collect().await {
         Ok(collected) => collected.to_bytes().to_vec(),
         Err(_) => {
@@ -106,11 +100,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     match &fault {
         Some(Fault::Hang) => return hang().await,
         Some(Fault::CloseConnection) => return Err(Dropped),
-        Some(Fault::Status {
-            code,
-            body,
-            retry_after,
-        }) => {
+        Some(Fault::Status { code, body, retry_after }) => {
             return Ok(finish(&shared, number, ordered(*code, body, *retry_after)));
         }
         _ => {}
@@ -120,14 +110,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         Some(path) if path.starts_with("/api/") => path.to_owned(),
         _ => sent_path,
     };
-    let call = Call {
-        method: parts.method,
-        path,
-        query,
-        headers: parts.headers,
-        body,
-        caller: 0,
-    };
+    let call = Call { method: parts.method, path, query, headers: parts.headers, body, caller: 0 };
     if call.path.starts_with("/agent/events/") {
         shared.recorder().answered(number, 200);
         return Ok(workspace::events(shared, &call));
@@ -138,11 +121,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     match fault {
         Some(Fault::ApplyThenClose) => Err(Dropped),
         Some(Fault::ApplyThenHang) => hang().await,
-        Some(Fault::ApplyThenStatus(code)) => Ok(finish(
-            &shared,
-            number,
-            ordered(code, "Internal Server Error", None),
-        )),
+        Some(Fault::ApplyThenStatus(code)) => Ok(finish(&shared, number, ordered(code, "Internal Server Error", None))),
         _ => Ok(finish(&shared, number, reply)),
     }
 }
@@ -204,9 +183,7 @@ fn own_name(url: &str, call: &Call) -> Option<Reply> {
     if call.method != "GET" || url.trim_start_matches("http://") == host {
         return None;
     }
-    let query = url::form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(&call.query)
-        .finish();
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&call.query).finish();
     let separator = if query.is_empty() { "" } else { "?" };
     let mut reply = Reply::empty(307);
     reply.content = Content::Empty;

@@ -48,31 +48,9 @@ const KEPT: &[&str] = &[
 ];
 const VOID: &[&str] = &["br", "hr", "img"];
 /// These go with everything inside them.
-const REMOVED: &[&str] = &[
-    "iframe", "math", "noscript", "object", "script", "style", "svg", "template", "textarea",
-    "title",
-];
-const BLOCKS: &[&str] = &[
-    "blockquote",
-    "br",
-    "div",
-    "dl",
-    "dt",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "h5",
-    "h6",
-    "hr",
-    "li",
-    "ol",
-    "p",
-    "pre",
-    "table",
-    "tr",
-    "ul",
-];
+const REMOVED: &[&str] = &["iframe", "math", "noscript", "object", "script", "style", "svg", "template", "textarea", "title"];
+const BLOCKS: &[&str] =
+    &["blockquote", "br", "div", "dl", "dt", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "table", "tr", "ul"];
 
 /// A piece of HTML as the loop below sees it.
 enum Piece<'a> {
@@ -95,7 +73,6 @@ pub(super) fn clean(html: &str) -> String {
         rest = tail;
         match piece {
             Piece::Text(text) => out.push_str(&escape_text(&decode_entities(text))),
-            Piece::Nothing => {}
             Piece::Open { name, .. } if REMOVED.contains(&name.as_str()) => {
                 rest = after_element(rest, &name);
             }
@@ -116,7 +93,7 @@ pub(super) fn clean(html: &str) -> String {
                     open.push(name);
                 }
             }
-            Piece::Open { .. } => {}
+            Piece::Open { .. } | Piece::Nothing => {}
             Piece::Close(name) => {
                 if let Some(at) = open.iter().rposition(|other| *other == name) {
                     for inner in open.drain(at..).rev() {
@@ -159,23 +136,14 @@ pub(super) fn text(html: &str) -> String {
 
 /// Text as HTML: escaped, with its line ends.
 pub(super) fn from_text(text: &str) -> String {
-    let paragraphs: Vec<String> = text
-        .split("\n\n")
-        .map(|paragraph| {
-            format!(
-                "<p>{}</p>",
-                escape_text(paragraph.trim()).replace('\n', "<br>")
-            )
-        })
-        .collect();
+    let paragraphs: Vec<String> =
+        text.split("\n\n").map(|paragraph| format!("<p>{}</p>", escape_text(paragraph.trim()).replace('\n', "<br>"))).collect();
     paragraphs.concat()
 }
 
 /// Safe in HTML text; not in attributes.
 pub(super) fn escape_text(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 fn close(out: &mut String, name: &str) {
@@ -185,14 +153,10 @@ fn close(out: &mut String, name: &str) {
 }
 
 fn keeps(tag: &str, attribute: &str, value: &str) -> bool {
-    let safe_link = ["https://", "http://", "mailto:"]
-        .iter()
-        .any(|scheme| value.trim_start().to_ascii_lowercase().starts_with(scheme));
+    let safe_link = ["https://", "http://", "mailto:"].iter().any(|scheme| value.trim_start().to_ascii_lowercase().starts_with(scheme));
     match (tag, attribute) {
         ("a", "href") | ("img", "src") => safe_link,
-        ("a" | "img", "title")
-        | ("img", "alt" | "width" | "height")
-        | ("td" | "th", "colspan" | "rowspan") => true,
+        ("a" | "img", "title") | ("img", "alt" | "width" | "height") | ("td" | "th", "colspan" | "rowspan") => true,
         _ => false,
     }
 }
@@ -200,9 +164,7 @@ fn keeps(tag: &str, attribute: &str, value: &str) -> bool {
 fn after_element<'a>(rest: &'a str, name: &str) -> &'a str {
     let closing = format!("</{name}");
     match rest.to_ascii_lowercase().find(&closing) {
-        Some(at) => rest[at..]
-            .split_once('>')
-            .map_or("", |(_, outside)| outside),
+        Some(at) => rest[at..].split_once('>').map_or("", |(_, outside)| outside),
         None => "",
     }
 }
@@ -212,15 +174,10 @@ fn next_piece(rest: &str) -> Option<(Piece<'_>, &str)> {
         return None;
     }
     if let Some(comment) = rest.strip_prefix("<!--") {
-        return Some((
-            Piece::Nothing,
-            comment.split_once("-->").map_or("", |(_, tail)| tail),
-        ));
+        return Some((Piece::Nothing, comment.split_once("-->").map_or("", |(_, tail)| tail)));
     }
-    if let Some(tail) = rest
-        .strip_prefix("<!")
-        .or_else(|| rest.strip_prefix("<?"))
-        .map(|other| other.split_once('>').map_or("", |(_, tail)| tail))
+    if let Some(tail) =
+        rest.strip_prefix("<!").or_else(|| rest.strip_prefix("<?")).map(|other| other.split_once('>').map_or("", |(_, tail)| tail))
     {
         return Some((Piece::Nothing, tail));
     }
@@ -229,10 +186,7 @@ fn next_piece(rest: &str) -> Option<(Piece<'_>, &str)> {
     {
         let (inside, tail) = tag.split_once('>').unwrap_or((tag, ""));
         let name = inside.split(|c: char| !c.is_ascii_alphanumeric()).next();
-        return Some((
-            Piece::Close(name.unwrap_or_default().to_ascii_lowercase()),
-            tail,
-        ));
+        return Some((Piece::Close(name.unwrap_or_default().to_ascii_lowercase()), tail));
     }
     if let Some(tag) = rest.strip_prefix('<')
         && tag.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -240,18 +194,12 @@ fn next_piece(rest: &str) -> Option<(Piece<'_>, &str)> {
         return Some(opening(tag));
     }
     // A `<` that opens nothing is text.
-    let end = rest
-        .char_indices()
-        .skip(1)
-        .find(|(_, c)| *c == '<')
-        .map_or(rest.len(), |(at, _)| at);
+    let end = rest.char_indices().skip(1).find(|(_, c)| *c == '<').map_or(rest.len(), |(at, _)| at);
     Some((Piece::Text(&rest[..end]), &rest[end..]))
 }
 
 fn opening(tag: &str) -> (Piece<'_>, &str) {
-    let name_end = tag
-        .find(|c: char| !c.is_ascii_alphanumeric())
-        .unwrap_or(tag.len());
+    let name_end = tag.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(tag.len());
     let name = tag[..name_end].to_ascii_lowercase();
     let mut rest = &tag[name_end..];
     let mut attributes = Vec::new();
@@ -275,11 +223,7 @@ fn opening(tag: &str) -> (Piece<'_>, &str) {
             let given = given.trim_start();
             (value, rest) = match given.chars().next() {
                 Some(quote @ ('"' | '\'')) => given[1..].split_once(quote).unwrap_or((given, "")),
-                _ => given.split_at(
-                    given
-                        .find(|c: char| c.is_ascii_whitespace() || c == '>')
-                        .unwrap_or(given.len()),
-                ),
+                _ => given.split_at(given.find(|c: char| c.is_ascii_whitespace() || c == '>').unwrap_or(given.len())),
             };
         }
         attributes.push((attribute, decode_entities(value)));
@@ -292,11 +236,7 @@ fn decode_entities(text: &str) -> String {
     while let Some(at) = rest.find('&') {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
-        let decoded = rest
-            .char_indices()
-            .take(12)
-            .find(|(_, c)| *c == ';')
-            .and_then(|(end, _)| entity(&rest[1..end]).map(|c| (c, end)));
+        let decoded = rest.char_indices().take(12).find(|(_, c)| *c == ';').and_then(|(end, _)| entity(&rest[1..end]).map(|c| (c, end)));
         if let Some((character, end)) = decoded {
             out.push(character);
             rest = &rest[end + 1..];
@@ -342,10 +282,7 @@ mod tests {
             ("<p class='x' data-m=1 onclick=\"go()\">t</p>", "<p>t</p>"),
             ("x<script>alert('<p>')</script>y", "xy"),
             ("<a href=\"javascript:x\">j</a>", "<a>j</a>"),
-            (
-                "<a href='https://example.com/?a=1&amp;b=2'>l</a>",
-                "<a href=\"https://example.com/?a=1&amp;b=2\">l</a>",
-            ),
+            ("<a href='https://example.com/?a=1&amp;b=2'>l</a>", "<a href=\"https://example.com/?a=1&amp;b=2\">l</a>"),
             ("€<b>€</b>", "€<b>€</b>"),
             ("1 < 2 & 3 &gt; 2", "1 &lt; 2 &amp; 3 &gt; 2"),
             ("&#123;&lbrace;x}}", "{{x}}"),
@@ -365,9 +302,6 @@ mod tests {
 
     #[test]
     fn text_has_a_line_per_block() {
-        assert_eq!(
-            text("<h3>Chat</h3><table><tr><td>a</td><td>b &amp; c</td></tr></table><p>x<br>y</p>"),
-            "Chat\na b & c\nx\ny"
-        );
+        assert_eq!(text("<h3>Chat</h3><table><tr><td>a</td><td>b &amp; c</td></tr></table><p>x<br>y</p>"), "Chat\na b & c\nx\ny");
     }
 }

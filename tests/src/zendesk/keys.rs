@@ -33,15 +33,8 @@ impl AppKey {
     pub fn generate() -> anyhow::Result<Self> {
         let pair = KeyPair::generate(KeySize::Rsa2048).context("making an RSA key")?;
         let private: Pkcs8V1Der<'_> = pair.as_der().context("encoding the private key")?;
-        let public: PublicKeyX509Der<'_> = pair
-            .public_key()
-            .as_der()
-            .context("encoding the public key")?;
-        Ok(Self {
-            private_der: private.as_ref().to_vec(),
-            public_der: public.as_ref().to_vec(),
-            pair,
-        })
+        let public: PublicKeyX509Der<'_> = pair.public_key().as_der().context("encoding the public key")?;
+        Ok(Self { private_der: private.as_ref().to_vec(), public_der: public.as_ref().to_vec(), pair })
     }
 
     /// One key for the whole process: making a key for each of a hundred tests would take longer than the tests.
@@ -56,20 +49,9 @@ impl AppKey {
 
     /// Base64url header and claims with an RS256 signature, whatever the header says.
     pub fn sign(&self, header: &Value, claims: &Value) -> anyhow::Result<String> {
-        let message = format!(
-            "{}.{}",
-            URL_SAFE_NO_PAD.encode(header.to_string()),
-            URL_SAFE_NO_PAD.encode(claims.to_string())
-        );
+        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
         let mut signature = vec![0; self.pair.public_modulus_len()];
-        self.pair
-            .sign(
-                &RSA_PKCS1_SHA256,
-                &SystemRandom::new(),
-                message.as_bytes(),
-                &mut signature,
-            )
-            .context("signing a token")?;
+        self.pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message.as_bytes(), &mut signature).context("signing a token")?;
         Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 

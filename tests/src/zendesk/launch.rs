@@ -2,6 +2,8 @@
 //!
 //! Real clock, not the account's: the side under test checks these times by its own.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -42,12 +44,7 @@ pub struct SidebarLaunch {
     pub app_guid: Uuid,
 }
 
-pub(super) fn launch(
-    account: &Account,
-    agent: u64,
-    location: Location,
-    color_scheme: &str,
-) -> anyhow::Result<SidebarLaunch> {
+pub(super) fn launch(account: &Account, agent: u64, location: Location, color_scheme: &str) -> anyhow::Result<SidebarLaunch> {
     let app_guid = Uuid::now_v7();
     let query = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("origin", &account.url)
@@ -55,11 +52,7 @@ pub(super) fn launch(
         .append_pair("colorScheme", color_scheme)
         .finish();
     let claims = claims(account, agent, location, &query);
-    Ok(SidebarLaunch {
-        token: account.key.sign(&header(), &claims)?,
-        query,
-        app_guid,
-    })
+    Ok(SidebarLaunch { token: account.key.sign(&header(), &claims)?, query, app_guid })
 }
 
 /// Header of a genuine token.
@@ -72,10 +65,7 @@ pub(super) fn header() -> Value {
 pub(super) fn claims(account: &Account, agent: u64, location: Location, query: &str) -> Value {
     let now = real_time().unix_timestamp();
     let url = &account.url;
-    let qsh: String = Sha256::digest(query)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let qsh = URL_SAFE_NO_PAD.encode(Sha256::digest(query));
     json!({
         "iss": url.trim_start_matches("http://"),
         "aud": format!("{url}/api/v2/apps/installations/{}.json", account.options.installation_id),

@@ -61,18 +61,11 @@ pub(super) struct Limiter {
 
 impl Limiter {
     pub(super) fn new(limits: Option<RateLimits>) -> Self {
-        Self {
-            limits,
-            windows: HashMap::new(),
-        }
+        Self { limits, windows: HashMap::new() }
     }
 
     /// Counts the request in all of `windows`, or in none: then the first full one is the error.
-    pub(super) fn count(
-        &mut self,
-        now: OffsetDateTime,
-        windows: &[Counted],
-    ) -> Result<Vec<Allowance>, Allowance> {
+    pub(super) fn count(&mut self, now: OffsetDateTime, windows: &[Counted]) -> Result<Vec<Allowance>, Allowance> {
         let Some(limits) = self.limits.clone() else {
             return Ok(Vec::new());
         };
@@ -88,9 +81,7 @@ impl Limiter {
                 counted,
                 total,
                 remaining: total.saturating_sub(stamps.len() + 1),
-                resets: (resets + Duration::milliseconds(999))
-                    .whole_seconds()
-                    .max(1),
+                resets: (resets + Duration::milliseconds(999)).whole_seconds().max(1),
             };
             if stamps.len() >= total {
                 return Err(allowance);
@@ -102,8 +93,7 @@ impl Limiter {
         }
         // One window per ticket: forget those whose time is over.
         if self.windows.len() > 10_000 {
-            self.windows
-                .retain(|_, stamps| stamps.back().is_some_and(|l| *l + TEN_MINUTES > now));
+            self.windows.retain(|_, stamps| stamps.back().is_some_and(|l| *l + TEN_MINUTES > now));
         }
         Ok(allowances)
     }
@@ -115,9 +105,7 @@ fn size(limits: &RateLimits, counted: Counted) -> (usize, Duration) {
     match counted {
         Counted::Account => (limits.requests_per_minute, Duration::MINUTE),
         Counted::TicketUpdates => (limits.ticket_updates_per_minute, Duration::MINUTE),
-        Counted::UpdatesOfTicket { .. } => {
-            (limits.updates_of_one_ticket_per_ten_minutes, TEN_MINUTES)
-        }
+        Counted::UpdatesOfTicket { .. } => (limits.updates_of_one_ticket_per_ten_minutes, TEN_MINUTES),
         Counted::AuditLists => (limits.audit_lists_per_minute, Duration::MINUTE),
         Counted::Notifications => (limits.notifications_per_minute, Duration::MINUTE),
     }

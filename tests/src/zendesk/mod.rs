@@ -35,8 +35,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use account::{
-    Attachment, Audit, BODY_LIMIT, COMMENT_LIMIT, Comment, Notification, Role, TARGET_FIELD,
-    Ticket, TicketRestriction, UPLOAD_LIFE, User,
+    Attachment, Audit, BODY_LIMIT, COMMENT_LIMIT, Comment, Notification, Role, TARGET_FIELD, Ticket, TicketRestriction, UPLOAD_LIFE, User,
 };
 pub use demo::DemoData;
 pub use faults::{Fault, Matching, RecordedRequest};
@@ -108,10 +107,7 @@ impl Default for Options {
             subdomain: "example".to_owned(),
             api_email: "api@example.com".to_owned(),
             api_token: "simulated-api-token".to_owned(),
-            oauth_client: Some((
-                "deskbridge".to_owned(),
-                "simulated-client-secret".to_owned(),
-            )),
+            oauth_client: Some(("deskbridge".to_owned(), "simulated-client-secret".to_owned())),
             app_id: 1001,
             installation_id: 360_001_234_567,
             installation_settings: json!({
@@ -179,10 +175,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// 128 random bits in hexadecimal.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "an outside system makes its own tokens"
-)]
+#[expect(clippy::disallowed_methods, reason = "an outside system makes its own tokens")]
 fn random_token() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
@@ -199,9 +192,7 @@ impl SimulatedZendesk {
     /// Starts an account with one administrator and one group. Fails when the port is taken.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         install_crypto_provider();
-        let key = tokio::task::spawn_blocking(AppKey::of_this_process)
-            .await
-            .context("making the app's key")??;
+        let key = tokio::task::spawn_blocking(AppKey::of_this_process).await.context("making the app's key")??;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))
             .await
             .with_context(|| format!("listening on 127.0.0.1:{}", options.port))?;
@@ -216,14 +207,8 @@ impl SimulatedZendesk {
             stop: stop.clone(),
             tasks: TaskTracker::new(),
         });
-        shared
-            .tasks
-            .spawn(front::serve(listener, Arc::clone(&shared)));
-        Ok(Self {
-            shared,
-            url: url.into(),
-            _guard: Arc::new(stop.drop_guard()),
-        })
+        shared.tasks.spawn(front::serve(listener, Arc::clone(&shared)));
+        Ok(Self { shared, url: url.into(), _guard: Arc::new(stop.drop_guard()) })
     }
 
     /// Closes the listener and every connection, and waits until they are.
@@ -296,7 +281,7 @@ impl SimulatedZendesk {
     pub fn agent_may_see(&self, agent: u64, ticket: u64) -> bool {
         let account = self.shared.account();
         match (account.users.get(&agent), account.tickets.get(&ticket)) {
-            (Some(user), Some(record)) => account.may_see(user, &record.ticket),
+            (Some(user), Some(record)) => user.may_see(&record.ticket),
             _ => false,
         }
     }
@@ -332,12 +317,8 @@ impl SimulatedZendesk {
     pub fn add_comment(&self, ticket: u64, author: u64, public: bool, text: &str) -> Option<u64> {
         self.write(|account| {
             let changed = account.tickets.get(&ticket)?.ticket.clone();
-            let comment = NewComment {
-                author_id: author,
-                public: Some(public),
-                draft: Draft::Text(text.to_owned()),
-                attachments: Vec::new(),
-            };
+            let comment =
+                NewComment { author_id: author, public: Some(public), draft: Draft::Text(text.to_owned()), attachments: Vec::new() };
             account.update_ticket(changed, Some(comment), author, json!({}))?;
             Some(account.tickets[&ticket].comments.last()?.id)
         })
@@ -402,20 +383,13 @@ impl SimulatedZendesk {
 
     /// Gives the app a new key; the old one is returned.
     pub async fn rotate_app_key(&self) -> anyhow::Result<Arc<AppKey>> {
-        let key = tokio::task::spawn_blocking(AppKey::generate)
-            .await
-            .context("making the app's new key")??;
+        let key = tokio::task::spawn_blocking(AppKey::generate).await.context("making the app's new key")??;
         Ok(self.write(|account| std::mem::replace(&mut account.key, Arc::new(key))))
     }
 
     /// What the workspace would post to open the app beside a saved ticket.
     pub fn launch(&self, agent: u64) -> anyhow::Result<SidebarLaunch> {
-        launch::launch(
-            &self.shared.account(),
-            agent,
-            Location::TicketSidebar,
-            "light",
-        )
+        launch::launch(&self.shared.account(), agent, Location::TicketSidebar, "light")
     }
 
     /// A genuine token for this agent; every call gives another.
@@ -425,12 +399,7 @@ impl SimulatedZendesk {
 
     /// Claims of a genuine token, to be spoilt and signed by [`SimulatedZendesk::sign_claims`].
     pub fn sidebar_claims(&self, agent: u64) -> Value {
-        launch::claims(
-            &self.shared.account(),
-            agent,
-            Location::TicketSidebar,
-            &random_token(),
-        )
+        launch::claims(&self.shared.account(), agent, Location::TicketSidebar, &random_token())
     }
 
     /// Header of a genuine token.
@@ -452,9 +421,7 @@ impl SimulatedZendesk {
 
     /// The next `times` matching requests fail so. Faults ordered earlier are used up first.
     pub fn fail_next(&self, times: u32, matching: Matching, fault: Fault) {
-        self.shared
-            .faults()
-            .order(Some(times.max(1)), matching, fault);
+        self.shared.faults().order(Some(times.max(1)), matching, fault);
     }
 
     /// All matching requests fail so until [`SimulatedZendesk::clear_faults`].
@@ -504,30 +471,15 @@ impl SimulatedZendesk {
     // Waiting
 
     /// The first comment of the ticket that `wanted` accepts, waiting for it up to 20 s.
-    pub async fn wait_for_comment(
-        &self,
-        ticket: u64,
-        wanted: impl Fn(&Comment) -> bool,
-    ) -> anyhow::Result<Comment> {
-        self.wait_until(|zendesk| zendesk.comments(ticket).into_iter().find(&wanted))
-            .await
-            .with_context(|| {
-                let seen: Vec<String> = self
-                    .comments(ticket)
-                    .iter()
-                    .map(|comment| comment.plain_body.chars().take(80).collect())
-                    .collect();
-                format!("no such comment on ticket {ticket}, which has {seen:?}")
-            })
+    pub async fn wait_for_comment(&self, ticket: u64, wanted: impl Fn(&Comment) -> bool) -> anyhow::Result<Comment> {
+        self.wait_until(|zendesk| zendesk.comments(ticket).into_iter().find(&wanted)).await.with_context(|| {
+            let seen: Vec<String> = self.comments(ticket).iter().map(|comment| comment.plain_body.chars().take(80).collect()).collect();
+            format!("no such comment on ticket {ticket}, which has {seen:?}")
+        })
     }
 
     /// Waits up to 20 s until so many requests had this method and a path that begins so.
-    pub async fn wait_for_requests(
-        &self,
-        method: &Method,
-        path_prefix: &str,
-        at_least: usize,
-    ) -> anyhow::Result<()> {
+    pub async fn wait_for_requests(&self, method: &Method, path_prefix: &str, at_least: usize) -> anyhow::Result<()> {
         self.wait_until(|zendesk| (zendesk.count(method, path_prefix) >= at_least).then_some(()))
             .await
             .with_context(|| format!("fewer than {at_least} times {method} {path_prefix}"))
@@ -544,9 +496,7 @@ impl SimulatedZendesk {
                 changes.changed().await.context("the account is gone")?;
             }
         };
-        tokio::time::timeout(PATIENCE, found)
-            .await
-            .with_context(|| format!("nothing within {} s", PATIENCE.as_secs()))?
+        tokio::time::timeout(PATIENCE, found).await.with_context(|| format!("nothing within {} s", PATIENCE.as_secs()))?
     }
 
     fn write<T>(&self, change: impl FnOnce(&mut Account) -> T) -> T {

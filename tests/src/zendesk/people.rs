@@ -16,10 +16,7 @@ pub(super) fn show(account: &Account, id: u64) -> Outcome {
 /// The caller; an anonymous one gets an anonymous user.
 pub(super) fn show_self(account: &Account, call: &Call) -> Reply {
     let user = match account.users.get(&call.caller) {
-        Some(user) => merged(
-            user.json(&account.url),
-            json!({"authenticity_token": super::random_token()}),
-        ),
+        Some(user) => merged(user.json(&account.url), json!({"authenticity_token": super::random_token()})),
         None => json!({
             "id": null, "name": "Anonymous user", "email": "invalid@example.com", "role": "end-user",
             "locale": "en-US", "verified": false, "suspended": false,
@@ -30,17 +27,10 @@ pub(super) fn show_self(account: &Account, call: &Call) -> Reply {
 
 pub(super) fn search_users(account: &Account, call: &Call) -> Outcome {
     call.only_query(&["query", "external_id", "page", "per_page"])?;
-    let matches: Box<dyn Fn(&User) -> bool> = match (call.query("query"), call.query("external_id"))
-    {
+    let matches: Box<dyn Fn(&User) -> bool> = match (call.query("query"), call.query("external_id")) {
         (Some(query), None) => {
-            let wanted = query
-                .trim_start_matches("email:")
-                .trim_matches('"')
-                .to_lowercase();
-            Box::new(move |user| {
-                user.email.to_lowercase().contains(&wanted)
-                    || user.name.to_lowercase().contains(&wanted)
-            })
+            let wanted = query.trim_start_matches("email:").trim_matches('"').to_lowercase();
+            Box::new(move |user| user.email.to_lowercase().contains(&wanted) || user.name.to_lowercase().contains(&wanted))
         }
         (None, Some(external_id)) => {
             let wanted = external_id.to_owned();
@@ -48,12 +38,7 @@ pub(super) fn search_users(account: &Account, call: &Call) -> Outcome {
         }
         _ => return Err(Reply::bad_request("query or external_id is needed").into()),
     };
-    let found = account
-        .users
-        .values()
-        .filter(|user| matches(user))
-        .map(|user| user.json(&account.url))
-        .collect();
+    let found = account.users.values().filter(|user| matches(user)).map(|user| user.json(&account.url)).collect();
     paged(call, &account.url, "users", found)
 }
 
@@ -100,45 +85,24 @@ pub(super) fn show_request(account: &Account, call: &Call, id: u64) -> Outcome {
         .tickets
         .get(&id)
         .map(|record| &record.ticket)
-        .filter(|ticket| {
-            ticket.requester_id == call.caller || ticket.collaborator_ids.contains(&call.caller)
-        })
+        .filter(|ticket| ticket.requester_id == call.caller || ticket.collaborator_ids.contains(&call.caller))
         .ok_or_else(Reply::no_record)?;
-    Ok(Reply::json(
-        200,
-        json!({"request": ticket.request_json(&account.url)}),
-    ))
+    Ok(Reply::json(200, json!({"request": ticket.request_json(&account.url)})))
 }
 
 /// Tickets and users by `type:`, `external_id:`, `status:`, `tags:`, `requester:`, `custom_field_N:` and free words.
 pub(super) fn search(account: &Account, call: &Call) -> Outcome {
     call.only_query(&["query", "page", "per_page", "sort_order"])?;
-    let query = call
-        .query("query")
-        .filter(|query| !query.trim().is_empty())
-        .ok_or_else(|| Reply::error(422, "invalid", "query is missing"))?;
-    let page: usize = call
-        .query("page")
-        .and_then(|page| page.parse().ok())
-        .unwrap_or(1);
-    let per_page: usize = call
-        .query("per_page")
-        .and_then(|size| size.parse().ok())
-        .unwrap_or(100);
+    let query =
+        call.query("query").filter(|query| !query.trim().is_empty()).ok_or_else(|| Reply::error(422, "invalid", "query is missing"))?;
+    let page: usize = call.query("page").and_then(|page| page.parse().ok()).unwrap_or(1);
+    let per_page: usize = call.query("per_page").and_then(|size| size.parse().ok()).unwrap_or(100);
     if page.saturating_mul(per_page) > SEARCH_END {
-        return Err(Reply::error(
-            422,
-            "invalid",
-            "Invalid search: requested response size was greater than Search Response Limits",
-        )
-        .into());
+        return Err(Reply::error(422, "invalid", "Invalid search: requested response size was greater than Search Response Limits").into());
     }
     let terms = terms(query);
     let kind = terms.iter().find(|term| term.0 == "type").map(|t| &t.1);
-    let caller = account
-        .users
-        .get(&call.caller)
-        .ok_or_else(Reply::unauthorized)?;
+    let caller = account.users.get(&call.caller).ok_or_else(Reply::unauthorized)?;
     let mut results = Vec::new();
     if kind.is_none_or(|kind| kind == "ticket") {
         let indexed_until = account.now() - account.options.search_lag;
@@ -148,12 +112,8 @@ pub(super) fn search(account: &Account, call: &Call) -> Outcome {
                 .values()
                 .map(|record| &record.ticket)
                 .filter(|ticket| ticket.updated_at <= indexed_until)
-                .filter(|ticket| account.may_see(caller, ticket))
-                .filter(|ticket| {
-                    terms
-                        .iter()
-                        .all(|term| ticket_matches(account, ticket, term))
-                })
+                .filter(|ticket| caller.may_see(ticket))
+                .filter(|ticket| terms.iter().all(|term| ticket_matches(account, ticket, term)))
                 .map(|ticket| merged(ticket.json(&account.url), json!({"result_type": "ticket"}))),
         );
     }
@@ -199,25 +159,16 @@ fn ticket_matches(account: &Account, ticket: &Ticket, (name, value): &(String, S
                 || ticket.description.to_lowercase().contains(value)
                 || ticket.id.to_string() == *value
         }
-        "external_id" => ticket
-            .external_id
-            .as_ref()
-            .is_some_and(|id| id.to_lowercase() == *value),
+        "external_id" => ticket.external_id.as_ref().is_some_and(|id| id.to_lowercase() == *value),
         "status" => ticket.status == *value,
         "tags" => ticket.tags.iter().any(|tag| tag == value),
         "requester" => requester().is_some_and(|user| {
-            user.email.to_lowercase() == *value
-                || user.name.to_lowercase().contains(value)
-                || user.id.to_string() == *value
+            user.email.to_lowercase() == *value || user.name.to_lowercase().contains(value) || user.id.to_string() == *value
         }),
         field => field
             .strip_prefix("custom_field_")
             .and_then(|id| ticket.custom_fields.get(&id.parse().ok()?))
-            .is_some_and(|held| {
-                held.as_str()
-                    .map_or_else(|| held.to_string(), str::to_lowercase)
-                    == *value
-            }),
+            .is_some_and(|held| held.as_str().map_or_else(|| held.to_string(), str::to_lowercase) == *value),
     }
 }
 
@@ -226,10 +177,7 @@ fn user_matches(user: &User, (name, value): &(String, String)) -> bool {
         "type" => true,
         "" => user.name.to_lowercase().contains(value) || user.email.to_lowercase() == *value,
         "email" => user.email.to_lowercase() == *value,
-        "external_id" => user
-            .external_id
-            .as_ref()
-            .is_some_and(|id| id.to_lowercase() == *value),
+        "external_id" => user.external_id.as_ref().is_some_and(|id| id.to_lowercase() == *value),
         _ => false,
     }
 }

@@ -17,8 +17,7 @@ pub(super) fn expand(text: &str, html: bool, lookup: impl Fn(&str) -> Option<Str
             let end = rest.find("</code>").unwrap_or(rest.len());
             out.push_str(&rest[..end]);
             rest = &rest[end..];
-        } else if let Some((name, tail)) = rest.strip_prefix("{{").and_then(|r| r.split_once("}}"))
-        {
+        } else if let Some((name, tail)) = rest.strip_prefix("{{").and_then(|r| r.split_once("}}")) {
             out.push_str(&lookup(name.trim()).unwrap_or_default());
             rest = tail;
         } else {
@@ -47,11 +46,7 @@ mod tests {
             (false, r"C:\temp {one} <tag>", r"C:\temp {one} <tag>"),
             (false, "<code>{{ticket.id}}</code>", "<code>35436</code>"),
             (true, "<p>{{ticket.id}}</p>", "<p>35436</p>"),
-            (
-                true,
-                "<code>{{ticket.id}}</code>{{ticket.id}}",
-                "<code>{{ticket.id}}</code>35436",
-            ),
+            (true, "<code>{{ticket.id}}</code>{{ticket.id}}", "<code>{{ticket.id}}</code>35436"),
         ] {
             assert_eq!(expand(input, html, lookup), expected, "{input}");
         }

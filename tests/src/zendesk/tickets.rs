@@ -8,9 +8,7 @@ use serde_json::{Map, Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use super::account::{
-    Account, COMMENT_LIMIT, Draft, NewComment, Remembered, Ticket, TicketRecord, User, merged,
-};
+use super::account::{Account, COMMENT_LIMIT, Draft, NewComment, Remembered, Ticket, TicketRecord, User, merged};
 use super::call::{Call, Outcome, PAGING, Reply, only_keys, paged};
 
 /// Kept but not understood here; given back as they were sent.
@@ -81,7 +79,7 @@ pub(super) fn list(account: &Account, call: &Call) -> Outcome {
         .tickets
         .values()
         .map(|record| &record.ticket)
-        .filter(|ticket| account.may_see(caller, ticket))
+        .filter(|ticket| caller.may_see(ticket))
         .filter(|ticket| match call.query("external_id") {
             Some(wanted) => ticket.external_id.as_deref() == Some(wanted),
             None => true,
@@ -94,19 +92,14 @@ pub(super) fn list(account: &Account, call: &Call) -> Outcome {
 pub(super) fn show(account: &Account, call: &Call, id: u64) -> Outcome {
     call.only_query(&[])?;
     let record = visible(account, call, id)?;
-    Ok(Reply::json(
-        200,
-        json!({"ticket": record.ticket.json(&account.url)}),
-    ))
+    Ok(Reply::json(200, json!({"ticket": record.ticket.json(&account.url)})))
 }
 
 pub(super) fn create(account: &mut Account, call: &Call) -> Outcome {
     call.only_query(&[])?;
     let key = idempotency_key(call)?;
     let now = account.now();
-    account
-        .remembered
-        .retain(|_, remembered| remembered.at + IDEMPOTENCY_LIFE > now);
+    account.remembered.retain(|_, remembered| remembered.at + IDEMPOTENCY_LIFE > now);
     if let Some(key) = &key
         && let Some(remembered) = account.remembered.get(key)
     {
@@ -120,34 +113,17 @@ pub(super) fn create(account: &mut Account, call: &Call) -> Outcome {
             )
             .into());
         }
-        return Ok(
-            created(account, remembered.answer.clone(), remembered.ticket)
-                .with("x-idempotency-lookup", "hit"),
-        );
+        return Ok(created(account, remembered.answer.clone(), remembered.ticket).with("x-idempotency-lookup", "hit"));
     }
 
     let fields = ticket_object(call, SET_BY_CREATE)?;
-    let mut ticket = Ticket {
-        status: "new".to_owned(),
-        requester_id: call.caller,
-        ..Ticket::default()
-    };
+    let mut ticket = Ticket { status: "new".to_owned(), requester_id: call.caller, ..Ticket::default() };
     if let Some(source) = fields.get("via_followup_source_id") {
-        let closed = source
-            .as_u64()
-            .and_then(|id| account.tickets.get(&id))
-            .is_some_and(|record| record.ticket.status == "closed");
+        let closed = source.as_u64().and_then(|id| account.tickets.get(&id)).is_some_and(|record| record.ticket.status == "closed");
         if !closed {
-            return Err(Reply::invalid(
-                "via_followup_source_id",
-                "invalid",
-                "is not a closed ticket",
-            )
-            .into());
+            return Err(Reply::invalid("via_followup_source_id", "invalid", "is not a closed ticket").into());
         }
-        ticket
-            .other
-            .insert("followup_source_id".to_owned(), source.clone());
+        ticket.other.insert("followup_source_id".to_owned(), source.clone());
     }
     let new_requester = match fields.get("requester") {
         Some(requester) => Some(requester_of(requester)?),
@@ -157,21 +133,13 @@ pub(super) fn create(account: &mut Account, call: &Call) -> Outcome {
     if ticket.assignee_id.is_some() && ticket.status == "new" {
         "open".clone_into(&mut ticket.status);
     }
-    let comment = fields
-        .get("comment")
-        .ok_or_else(|| Reply::invalid("base", "blank", "Description: cannot be blank"))?;
+    let comment = fields.get("comment").ok_or_else(|| Reply::invalid("base", "blank", "Description: cannot be blank"))?;
     let mut opening = comment_of(account, call, comment)?;
     let metadata = metadata_of(&fields)?;
     // From here on nothing is refused.
     if let Some((name, email)) = new_requester {
         let known = account.user_by_email(&email).map(|user| user.id);
-        ticket.requester_id = known.unwrap_or_else(|| {
-            account.add_user(User {
-                name,
-                email,
-                ..User::default()
-            })
-        });
+        ticket.requester_id = known.unwrap_or_else(|| account.add_user(User { name, email, ..User::default() }));
     }
     if comment.get("author_id").is_none() {
         opening.author_id = ticket.requester_id;
@@ -187,15 +155,7 @@ pub(super) fn create(account: &mut Account, call: &Call) -> Outcome {
     let Some(key) = key else {
         return Ok(reply);
     };
-    account.remembered.insert(
-        key,
-        Remembered {
-            body: call.body.clone(),
-            answer,
-            ticket: id,
-            at: now,
-        },
-    );
+    account.remembered.insert(key, Remembered { body: call.body.clone(), answer, ticket: id, at: now });
     Ok(reply.with("x-idempotency-lookup", "miss"))
 }
 
@@ -208,17 +168,9 @@ pub(super) fn update(account: &mut Account, call: &Call, id: u64) -> Outcome {
     let full = record.comments.len() >= COMMENT_LIMIT;
     let mut ticket = record.ticket.clone();
     apply(account, &mut ticket, &fields)?;
-    let comment = fields
-        .get("comment")
-        .map(|comment| comment_of(account, call, comment))
-        .transpose()?;
+    let comment = fields.get("comment").map(|comment| comment_of(account, call, comment)).transpose()?;
     if comment.is_some() && full {
-        return Err(Reply::invalid(
-            "base",
-            "too_many_comments",
-            "The ticket has reached its limit of 5000 comments",
-        )
-        .into());
+        return Err(Reply::invalid("base", "too_many_comments", "The ticket has reached its limit of 5000 comments").into());
     }
     let metadata = metadata_of(&fields)?;
     // From here on nothing is refused.
@@ -239,11 +191,7 @@ pub(super) fn update(account: &mut Account, call: &Call, id: u64) -> Outcome {
 pub(super) fn comments(account: &Account, call: &Call, id: u64) -> Outcome {
     call.only_query(&[PAGING, &["include_inline_images"]].concat())?;
     let record = visible(account, call, id)?;
-    let comments = record
-        .comments
-        .iter()
-        .map(|c| c.json(&account.url))
-        .collect();
+    let comments = record.comments.iter().map(|c| c.json(&account.url)).collect();
     paged(call, &account.url, "comments", comments)
 }
 
@@ -268,12 +216,7 @@ pub(super) enum TagChange {
     Remove,
 }
 
-pub(super) fn change_tags(
-    account: &mut Account,
-    call: &Call,
-    id: u64,
-    change: TagChange,
-) -> Outcome {
+pub(super) fn change_tags(account: &mut Account, call: &Call, id: u64, change: TagChange) -> Outcome {
     call.only_query(&[])?;
     let record = visible(account, call, id)?;
     let body = call.json()?;
@@ -291,43 +234,27 @@ pub(super) fn change_tags(
     ticket.tags.dedup();
     let tags = ticket.tags.clone();
     account.update_ticket(ticket, None, call.caller, json!({}));
-    let status = if matches!(change, TagChange::Set) {
-        201
-    } else {
-        200
-    };
+    let status = if matches!(change, TagChange::Set) { 201 } else { 200 };
     Ok(Reply::json(status, json!({"tags": tags})))
 }
 
 fn caller<'a>(account: &'a Account, call: &Call) -> Checked<&'a User> {
-    account
-        .users
-        .get(&call.caller)
-        .ok_or_else(|| Reply::unauthorized().into())
+    account.users.get(&call.caller).ok_or_else(|| Reply::unauthorized().into())
 }
 
 fn visible<'a>(account: &'a Account, call: &Call, id: u64) -> Checked<&'a TicketRecord> {
     let record = account.tickets.get(&id).ok_or_else(Reply::no_record)?;
-    if account.may_see(caller(account, call)?, &record.ticket) {
-        Ok(record)
-    } else {
-        Err(Reply::forbidden().into())
-    }
+    if caller(account, call)?.may_see(&record.ticket) { Ok(record) } else { Err(Reply::forbidden().into()) }
 }
 
 fn created(account: &Account, answer: Value, id: u64) -> Reply {
-    Reply::json(201, answer).with(
-        "location",
-        format!("{}/api/v2/tickets/{id}.json", account.url),
-    )
+    Reply::json(201, answer).with("location", format!("{}/api/v2/tickets/{id}.json", account.url))
 }
 
 fn idempotency_key(call: &Call) -> Checked<Option<(u64, String)>> {
     match call.header("idempotency-key") {
         None => Ok(None),
-        Some(key) if (1..=IDEMPOTENCY_KEY_MAX).contains(&key.len()) => {
-            Ok(Some((call.caller, key.to_owned())))
-        }
+        Some(key) if (1..=IDEMPOTENCY_KEY_MAX).contains(&key.len()) => Ok(Some((call.caller, key.to_owned()))),
         Some(_) => Err(Reply::bad_request("Idempotency-Key must have 1 to 255 characters").into()),
     }
 }
@@ -344,9 +271,7 @@ fn ticket_object(call: &Call, known: &[&str]) -> Checked<Map<String, Value>> {
 
 fn refuse_closed(ticket: &Ticket) -> Checked<()> {
     if ticket.status == "closed" {
-        return Err(
-            Reply::invalid("status", "invalid", "Status: closed prevents ticket update").into(),
-        );
+        return Err(Reply::invalid("status", "invalid", "Status: closed prevents ticket update").into());
     }
     Ok(())
 }
@@ -387,28 +312,17 @@ fn apply(account: &Account, ticket: &mut Ticket, fields: &Map<String, Value>) ->
             "assignee_id" => {
                 ticket.assignee_id = optional(value, |v| {
                     let id = person(account, name, v)?;
-                    if account.users[&id].is_agent() {
-                        Ok(id)
-                    } else {
-                        Err(Reply::invalid(name, "invalid", "is not an agent").into())
-                    }
+                    if account.users[&id].is_agent() { Ok(id) } else { Err(Reply::invalid(name, "invalid", "is not an agent").into()) }
                 })?;
             }
             "group_id" => {
-                ticket.group_id = optional(value, |v| {
-                    known_id(name, v, |id| account.groups.contains_key(&id))
-                })?;
+                ticket.group_id = optional(value, |v| known_id(name, v, |id| account.groups.contains_key(&id)))?;
             }
             "organization_id" => {
-                ticket.organization_id = optional(value, |v| {
-                    known_id(name, v, |id| account.organizations.contains_key(&id))
-                })?;
+                ticket.organization_id = optional(value, |v| known_id(name, v, |id| account.organizations.contains_key(&id)))?;
             }
             "collaborator_ids" => {
-                ticket.collaborator_ids = list_of(name, value)?
-                    .iter()
-                    .map(|v| person(account, name, v))
-                    .collect::<Checked<_>>()?;
+                ticket.collaborator_ids = list_of(name, value)?.iter().map(|v| person(account, name, v)).collect::<Checked<_>>()?;
             }
             // Replaces all tags (zendesk.md d.3).
             "tags" => {
@@ -431,11 +345,7 @@ fn comment_of(account: &Account, call: &Call, comment: &Value) -> Checked<NewCom
     let Value::Object(comment) = comment else {
         return Err(Reply::bad_request("\"comment\" must be an object").into());
     };
-    only_keys(
-        comment,
-        &["author_id", "body", "html_body", "public", "uploads"],
-        "comment",
-    )?;
+    only_keys(comment, &["author_id", "body", "html_body", "public", "uploads"], "comment")?;
     let draft = match (comment.get("body"), comment.get("html_body")) {
         (Some(_), Some(_)) => {
             return Err(Reply::bad_request("a comment has body or html_body, not both").into());
@@ -462,12 +372,7 @@ fn comment_of(account: &Account, call: &Call, comment: &Value) -> Checked<NewCom
             .ok_or_else(|| Reply::invalid("uploads", "invalid", "the token is not valid"))?;
         attachments.extend(upload.files.iter().cloned());
     }
-    Ok(NewComment {
-        author_id,
-        public,
-        draft,
-        attachments,
-    })
+    Ok(NewComment { author_id, public, draft, attachments })
 }
 
 /// A token works once.
@@ -482,9 +387,7 @@ fn uploads_of(comment: &Map<String, Value>) -> Checked<Vec<&str>> {
     let Some(uploads) = comment.get("uploads") else {
         return Ok(Vec::new());
     };
-    let tokens: Option<Vec<&str>> = uploads
-        .as_array()
-        .and_then(|tokens| tokens.iter().map(Value::as_str).collect());
+    let tokens: Option<Vec<&str>> = uploads.as_array().and_then(|tokens| tokens.iter().map(Value::as_str).collect());
     tokens.ok_or_else(|| Reply::bad_request("uploads must be a list of tokens").into())
 }
 
@@ -501,28 +404,16 @@ fn requester_of(requester: &Value) -> Checked<(String, String)> {
         return Err(Reply::bad_request("\"requester\" must be an object").into());
     };
     only_keys(requester, &["name", "email", "locale_id"], "requester")?;
-    let field = |name: &str| {
-        requester
-            .get(name)
-            .and_then(Value::as_str)
-            .filter(|value| !value.trim().is_empty())
-            .map(str::to_owned)
-    };
+    let field = |name: &str| requester.get(name).and_then(Value::as_str).filter(|value| !value.trim().is_empty()).map(str::to_owned);
     let email = field("email")
         .filter(|email| email.contains('@'))
-        .ok_or_else(|| {
-            Reply::invalid("requester", "invalid", "Email: is not properly formatted")
-        })?;
-    let name = field("name")
-        .ok_or_else(|| Reply::invalid("requester", "blank", "Requester: Name: is too short"))?;
+        .ok_or_else(|| Reply::invalid("requester", "invalid", "Email: is not properly formatted"))?;
+    let name = field("name").ok_or_else(|| Reply::invalid("requester", "blank", "Requester: Name: is too short"))?;
     Ok((name, email))
 }
 
 fn tag_list(value: &Value) -> Checked<Vec<String>> {
-    list_of("tags", value)?
-        .iter()
-        .map(|tag| text("tags", tag))
-        .collect()
+    list_of("tags", value)?.iter().map(|tag| text("tags", tag)).collect()
 }
 
 fn custom_fields(value: &Value) -> Checked<BTreeMap<u64, Value>> {
@@ -532,11 +423,7 @@ fn custom_fields(value: &Value) -> Checked<BTreeMap<u64, Value>> {
             return Err(Reply::bad_request("custom_fields holds objects").into());
         };
         only_keys(field, &["id", "value"], "custom_fields")?;
-        let id = known_id(
-            "custom_fields",
-            field.get("id").unwrap_or(&Value::Null),
-            |_| true,
-        )?;
+        let id = known_id("custom_fields", field.get("id").unwrap_or(&Value::Null), |_| true)?;
         fields.insert(id, field.get("value").cloned().unwrap_or(Value::Null));
     }
     Ok(fields)
@@ -565,11 +452,7 @@ fn one_of(name: &str, value: &Value, known: &[&str]) -> Checked<String> {
 }
 
 fn optional<T>(value: &Value, read: impl FnOnce(&Value) -> Checked<T>) -> Checked<Option<T>> {
-    if value.is_null() {
-        Ok(None)
-    } else {
-        read(value).map(Some)
-    }
+    if value.is_null() { Ok(None) } else { read(value).map(Some) }
 }
 
 fn person(account: &Account, name: &str, value: &Value) -> Checked<u64> {
@@ -577,8 +460,5 @@ fn person(account: &Account, name: &str, value: &Value) -> Checked<u64> {
 }
 
 fn known_id(name: &str, value: &Value, known: impl Fn(u64) -> bool) -> Checked<u64> {
-    value
-        .as_u64()
-        .filter(|id| known(*id))
-        .ok_or_else(|| Reply::invalid(name, "invalid", "is invalid").into())
+    value.as_u64().filter(|id| known(*id)).ok_or_else(|| Reply::invalid(name, "invalid", "is invalid").into())
 }

@@ -36,12 +36,9 @@ pub(super) fn create(account: &mut Account, call: &Call) -> Outcome {
     let given = call.header(header::CONTENT_TYPE).unwrap_or_default();
     let media_type = given.split(';').next().unwrap_or_default().trim();
     if !matches_extension(file_name, media_type) {
-        return Err(Reply::invalid(
-            "attachment",
-            "invalid",
-            &format!("Content-Type \"{media_type}\" does not match \"{file_name}\""),
-        )
-        .into());
+        return Err(
+            Reply::invalid("attachment", "invalid", &format!("Content-Type \"{media_type}\" does not match \"{file_name}\"")).into()
+        );
     }
     if call.body.is_empty() {
         return Err(Reply::invalid("attachment", "blank", "can't be blank").into());
@@ -62,19 +59,10 @@ pub(super) fn create(account: &mut Account, call: &Call) -> Outcome {
     };
     // Whoever knows the content_url can read it from now on, attached or not.
     account.files.insert(file.secret.clone(), file.clone());
-    let upload = account
-        .uploads
-        .entry(token.clone())
-        .or_insert_with(|| Upload {
-            files: Vec::new(),
-            expires_at: now + UPLOAD_LIFE,
-        });
+    let upload = account.uploads.entry(token.clone()).or_insert_with(|| Upload { files: Vec::new(), expires_at: now + UPLOAD_LIFE });
     upload.files.push(file.clone());
     let all: Vec<Value> = upload.files.iter().map(|f| f.json(&account.url)).collect();
-    Ok(Reply::json(
-        201,
-        json!({"upload": {"token": token, "attachment": file.json(&account.url), "attachments": all}}),
-    ))
+    Ok(Reply::json(201, json!({"upload": {"token": token, "attachment": file.json(&account.url), "attachments": all}})))
 }
 
 pub(super) fn delete(account: &mut Account, token: &str) -> Outcome {
@@ -93,14 +81,9 @@ pub(super) fn delete(account: &mut Account, token: &str) -> Outcome {
 pub(super) fn download(account: &Account, secret: &str) -> Outcome {
     let file = account.files.get(secret).ok_or_else(Reply::no_record)?;
     let name: String = url::form_urlencoded::byte_serialize(file.file_name.as_bytes()).collect();
-    Ok(
-        Reply::bytes("application/octet-stream", file.content.to_vec())
-            .with("x-content-type-options", "nosniff")
-            .with(
-                "content-disposition",
-                format!("attachment; filename*=UTF-8''{}", name.replace('+', "%20")),
-            ),
-    )
+    Ok(Reply::bytes("application/octet-stream", file.content.to_vec())
+        .with("x-content-type-options", "nosniff")
+        .with("content-disposition", format!("attachment; filename*=UTF-8''{}", name.replace('+', "%20"))))
 }
 
 fn matches_extension(file_name: &str, media_type: &str) -> bool {

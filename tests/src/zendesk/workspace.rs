@@ -18,26 +18,10 @@ use super::launch::{Location, launch};
 const START: &str = include_str!("workspace/start.html");
 const TICKET: &str = include_str!("workspace/ticket.html");
 const FILES: &[(&str, &str, &str)] = &[
-    (
-        "workspace.css",
-        "text/css; charset=utf-8",
-        include_str!("workspace/workspace.css"),
-    ),
-    (
-        "start.js",
-        "text/javascript; charset=utf-8",
-        include_str!("workspace/start.js"),
-    ),
-    (
-        "ticket.js",
-        "text/javascript; charset=utf-8",
-        include_str!("workspace/ticket.js"),
-    ),
-    (
-        "app-host.js",
-        "text/javascript; charset=utf-8",
-        include_str!("workspace/app-host.js"),
-    ),
+    ("workspace.css", "text/css; charset=utf-8", include_str!("workspace/workspace.css")),
+    ("start.js", "text/javascript; charset=utf-8", include_str!("workspace/start.js")),
+    ("ticket.js", "text/javascript; charset=utf-8", include_str!("workspace/ticket.js")),
+    ("app-host.js", "text/javascript; charset=utf-8", include_str!("workspace/app-host.js")),
 ];
 /// Frames and form targets may be anywhere: the app's server is another origin.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -47,10 +31,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 fn ticket_in(segment: &str) -> Result<Option<u64>, Box<Reply>> {
     match segment {
         "new" => Ok(None),
-        id => id
-            .parse()
-            .map(Some)
-            .map_err(|_| Reply::no_endpoint().into()),
+        id => id.parse().map(Some).map_err(|_| Reply::no_endpoint().into()),
     }
 }
 
@@ -58,7 +39,7 @@ fn ticket_in(segment: &str) -> Result<Option<u64>, Box<Reply>> {
 pub(super) fn answer(account: &mut Account, call: &Call) -> Option<Outcome> {
     let segments: Vec<&str> = call.path.trim_matches('/').split('/').collect();
     Some(match (call.method.as_str(), segments.as_slice()) {
-        ("GET", [""] | ["agent"]) => Ok(page(START)),
+        ("GET", ["" | "agent"]) => Ok(page(START)),
         ("GET", ["favicon.ico"]) => Ok(Reply::empty(204)),
         ("GET", ["agent", "tickets", _]) => Ok(page(TICKET)),
         ("GET", ["agent", "files", name]) => file(name),
@@ -86,14 +67,7 @@ pub(super) fn events(shared: Arc<Shared>, call: &Call) -> Response {
             Err(refusal) => return refusal.into_response(),
         }
     };
-    let watch = Watch {
-        changes: shared.changes.subscribe(),
-        shared,
-        ticket,
-        agent,
-        told,
-        revision: None,
-    };
+    let watch = Watch { changes: shared.changes.subscribe(), shared, ticket, agent, told, revision: None };
     let events = stream::unfold(watch, |mut watch| async move {
         loop {
             if let Some(event) = watch.next_event() {
@@ -102,9 +76,7 @@ pub(super) fn events(shared: Arc<Shared>, call: &Call) -> Response {
             watch.changes.changed().await.ok()?;
         }
     });
-    Sse::new(events)
-        .keep_alive(KeepAlive::default())
-        .into_response()
+    Sse::new(events).keep_alive(KeepAlive::default()).into_response()
 }
 
 struct Watch {
@@ -121,10 +93,7 @@ impl Watch {
     fn next_event(&mut self) -> Option<Event> {
         self.changes.mark_unchanged();
         let account = self.shared.account();
-        let revision = self
-            .ticket
-            .and_then(|id| account.tickets.get(&id))
-            .map(|record| record.revision);
+        let revision = self.ticket.and_then(|id| account.tickets.get(&id)).map(|record| record.revision);
         if revision.is_some() && revision != self.revision {
             self.revision = revision;
             return Some(Event::default().event("ticket").data("changed"));
@@ -133,11 +102,7 @@ impl Watch {
             self.told += 1;
             if notification.agent_id.is_none_or(|only| only == self.agent) {
                 let message = json!({"event": notification.event, "body": notification.body});
-                return Some(
-                    Event::default()
-                        .event("notification")
-                        .data(message.to_string()),
-                );
+                return Some(Event::default().event("notification").data(message.to_string()));
             }
         }
         None
@@ -181,11 +146,7 @@ fn visible(account: &Account, agent: &User, ticket: Option<u64>) -> Result<(), B
         return Ok(());
     };
     let record = account.tickets.get(&id).ok_or_else(Reply::no_record)?;
-    if account.may_see(agent, &record.ticket) {
-        Ok(())
-    } else {
-        Err(Reply::forbidden().into())
-    }
+    if agent.may_see(&record.ticket) { Ok(()) } else { Err(Reply::forbidden().into()) }
 }
 
 fn person_json(user: &User) -> Value {
@@ -207,24 +168,13 @@ fn agents_json(account: &Account) -> Vec<Value> {
 }
 
 fn overview(account: &Account) -> Reply {
-    let tickets: Vec<Value> = account
-        .tickets
-        .values()
-        .map(|record| ticket_json(account, &record.ticket))
-        .collect();
-    Reply::json(
-        200,
-        json!({"subdomain": account.options.subdomain, "agents": agents_json(account), "tickets": tickets}),
-    )
+    let tickets: Vec<Value> = account.tickets.values().map(|record| ticket_json(account, &record.ticket)).collect();
+    Reply::json(200, json!({"subdomain": account.options.subdomain, "agents": agents_json(account), "tickets": tickets}))
 }
 
 fn ticket_json(account: &Account, ticket: &Ticket) -> Value {
     let person = |id: u64| account.users.get(&id).map(person_json);
-    let fields: serde_json::Map<String, Value> = ticket
-        .custom_fields
-        .iter()
-        .map(|(id, value)| (id.to_string(), value.clone()))
-        .collect();
+    let fields: serde_json::Map<String, Value> = ticket.custom_fields.iter().map(|(id, value)| (id.to_string(), value.clone())).collect();
     json!({
         "id": ticket.id,
         "subject": ticket.subject,
@@ -253,11 +203,7 @@ fn data(account: &Account, call: &Call, ticket: &str) -> Outcome {
         .into_iter()
         .flat_map(|record| &record.comments)
         .map(|comment| {
-            let files: Vec<Value> = comment
-                .attachments
-                .iter()
-                .map(|file| file.json(&account.url))
-                .collect();
+            let files: Vec<Value> = comment.attachments.iter().map(|file| file.json(&account.url)).collect();
             json!({
                 "id": comment.id,
                 "public": comment.public,
@@ -295,8 +241,7 @@ fn launch_app(account: &Account, call: &Call, ticket: &str) -> Outcome {
         Some("dark") => "dark",
         _ => "light",
     };
-    let launch = launch(account, agent.id, location, scheme)
-        .map_err(|error| Reply::error(500, "InternalError", &error.to_string()))?;
+    let launch = launch(account, agent.id, location, scheme).map_err(|error| Reply::error(500, "InternalError", &error.to_string()))?;
     let mut context = json!({
         "instanceGuid": launch.app_guid.to_string(),
         "product": "support",
@@ -330,9 +275,7 @@ fn reply(account: &mut Account, call: &Call, ticket: &str) -> Outcome {
     let ticket = ticket_in(ticket)?;
     let agent = agent(account, call)?.clone();
     visible(account, &agent, ticket)?;
-    let record = ticket
-        .and_then(|id| account.tickets.get(&id))
-        .ok_or_else(Reply::no_record)?;
+    let record = ticket.and_then(|id| account.tickets.get(&id)).ok_or_else(Reply::no_record)?;
     let comment = comment(call, &agent)?;
     let mut changed = record.ticket.clone();
     if comment.public == Some(true) && changed.status == "new" {
@@ -357,30 +300,17 @@ fn create(account: &mut Account, call: &Call) -> Outcome {
     let known = account.user_by_email(&email).map(|user| user.id);
     let requester_id = known.unwrap_or_else(|| {
         let name = email.split('@').next().unwrap_or_default().to_owned();
-        account.add_user(User {
-            name,
-            email,
-            ..User::default()
-        })
+        account.add_user(User { name, email, ..User::default() })
     });
-    let ticket = Ticket {
-        subject,
-        requester_id,
-        assignee_id: Some(agent.id),
-        group_id: agent.group_ids.first().copied(),
-        ..Ticket::default()
-    };
+    let ticket =
+        Ticket { subject, requester_id, assignee_id: Some(agent.id), group_id: agent.group_ids.first().copied(), ..Ticket::default() };
     let id = account.add_ticket(ticket, opening, agent.id, json!({}));
     Ok(Reply::json(201, json!({"id": id})))
 }
 
 fn comment(call: &Call, agent: &User) -> Result<NewComment, Box<Reply>> {
     let body = call.json()?;
-    only_keys(
-        &body,
-        &["text", "public", "subject", "requester_email"],
-        "the body",
-    )?;
+    only_keys(&body, &["text", "public", "subject", "requester_email"], "the body")?;
     let text = body.get("text").and_then(Value::as_str).unwrap_or_default();
     if text.trim().is_empty() {
         return Err(Reply::invalid("text", "blank", "can't be blank").into());

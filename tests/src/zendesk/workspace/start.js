@@ -3,6 +3,9 @@
 const agents = document.querySelector("#agent");
 const rows = document.querySelector("#tickets");
 
+document.documentElement.dataset.scheme = localStorage.getItem("scheme")
+  ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+
 const overview = await (await fetch("/agent/overview")).json();
 document.title = `Tickets – ${overview.subdomain}`;
 agents.replaceChildren(...overview.agents.map((agent) => new Option(

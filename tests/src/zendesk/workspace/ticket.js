@@ -24,6 +24,7 @@ async function load() {
       className: "refused",
       textContent: answer.error?.message ?? answer.description ?? "This ticket cannot be shown.",
     }));
+    element("app-card").hidden = true;
     return false;
   }
   data = answer;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::config::ServerSection;
 use crate::connections::Connections;
 use crate::doors::assets::Assets;
 use crate::doors::pages::Pages;
 use crate::doors::texts::Translations;
-use crate::config::ServerSection;
 use crate::reports::ReportTemplates;
 use crate::security::seal::MasterKey;
 use crate::store::{AgentSessionStore, GroupCommit, Lifetimes, NewAgentSession, NewEvent, Store};
@@ -47,7 +47,10 @@ pub struct App {
 impl App {
     /// Puts a server together on an open store.
     pub fn new(clock: Clock, settings: ServerSection, master_key: MasterKey, store: Arc<dyn Store>) -> anyhow::Result<Arc<Self>> {
-        let lifetimes = Lifetimes { idle_ms: i64::from(settings.session_idle_minutes) * 60_000, absolute_ms: i64::from(settings.session_max_hours) * 3_600_000 };
+        let lifetimes = Lifetimes {
+            idle_ms: i64::from(settings.session_idle_minutes) * 60_000,
+            absolute_ms: i64::from(settings.session_max_hours) * 3_600_000,
+        };
         let opening = store.clone();
         let receiving = store.clone();
         Ok(Arc::new(Self {

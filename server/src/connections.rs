@@ -23,7 +23,7 @@ use crate::tickets::zendesk::{Client, InstallationSettings, Zendesk};
 /// How long an answer about an agent and a ticket is believed.
 const ACCESS_CACHE: Duration = Duration::from_secs(30);
 /// How long the installation's settings are believed.
-const INSTALLATION_CACHE: Duration = Duration::from_secs(60);
+const INSTALLATION_CACHE: Duration = Duration::from_mins(1);
 
 /// A connection, ready to act.
 pub struct Connection {
@@ -71,8 +71,12 @@ fn resolved(key: &str, secret: &Secret) -> Result<SecretString, BuildFault> {
 
 fn credentials(section: &ApplianceSection) -> Result<Credentials, BuildFault> {
     match (&section.client_id, &section.client_secret, &section.username, &section.password) {
-        (Some(client_id), Some(secret), _, _) => Ok(Credentials::OAuth { client_id: client_id.clone(), client_secret: resolved("appliance.client_secret", secret)? }),
-        (_, _, Some(username), Some(password)) => Ok(Credentials::Legacy { username: username.clone(), password: resolved("appliance.password", password)? }),
+        (Some(client_id), Some(secret), _, _) => {
+            Ok(Credentials::OAuth { client_id: client_id.clone(), client_secret: resolved("appliance.client_secret", secret)? })
+        }
+        (_, _, Some(username), Some(password)) => {
+            Ok(Credentials::Legacy { username: username.clone(), password: resolved("appliance.password", password)? })
+        }
         _ => Err(BuildFault("appliance: client_id and client_secret, or username and password".into())),
     }
 }

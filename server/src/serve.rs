@@ -33,7 +33,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(8);
 /// How often saved changes of connections are looked for.
 const REFRESH_EVERY: Duration = Duration::from_secs(2);
 /// How often ended sessions are removed.
-const SWEEP_EVERY: Duration = Duration::from_secs(600);
+const SWEEP_EVERY: Duration = Duration::from_mins(10);
 
 /// Serves until `stop`, then finishes what runs, within ten seconds.
 pub async fn run(app: Arc<App>, stop: CancellationToken) -> anyhow::Result<()> {
@@ -98,7 +98,10 @@ pub async fn listen(listener: TcpListener, router: Router, open: Arc<Semaphore>,
     }
 }
 
-async fn accept(listener: &TcpListener, open: &Arc<Semaphore>) -> Option<(tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+async fn accept(
+    listener: &TcpListener,
+    open: &Arc<Semaphore>,
+) -> Option<(tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
     let permit = open.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, peer)) => {

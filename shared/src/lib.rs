@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod client_script;
+#[cfg(any(feature = "panel", test))]
 pub mod panel;
 pub mod percent;
 pub mod routes;

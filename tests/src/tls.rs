@@ -39,16 +39,12 @@ impl Identity {
         let made = rcgen::generate_simple_self_signed(["localhost".into(), "127.0.0.1".into()])?;
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
         // The provider is named here: a process-wide one may not be installed yet.
-        let mut server_config =
-            ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-                .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
-                .with_no_client_auth()
-                .with_single_cert(vec![made.cert.der().clone()], key.into())?;
+        let mut server_config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.into())?;
         server_config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self {
-            server_config: Arc::new(server_config),
-            certificate_pem: made.cert.pem(),
-        })
+        Ok(Self { server_config: Arc::new(server_config), certificate_pem: made.cert.pem() })
     }
 
     /// The certificate in PEM, for a client that shall trust it.
@@ -74,12 +70,7 @@ impl std::error::Error for ClosedWithoutAnswer {}
 
 /// Serves `router` over HTTP/1.1, with TLS when an identity is given, until `stop` is cancelled.
 /// Returns when every connection is gone; requests under way are cut off.
-pub async fn serve(
-    listener: TcpListener,
-    identity: Option<Identity>,
-    router: Router,
-    stop: CancellationToken,
-) {
+pub async fn serve(listener: TcpListener, identity: Option<Identity>, router: Router, stop: CancellationToken) {
     let acceptor = identity.map(|identity| TlsAcceptor::from(identity.server_config));
     let connections = TaskTracker::new();
     loop {
@@ -121,8 +112,7 @@ async fn serve_stream(stream: impl AsyncRead + AsyncWrite + Unpin, router: Route
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let router = router.clone();
         async move {
-            let answered: Result<Response, Infallible> =
-                router.oneshot(request.map(Body::new)).await;
+            let answered: Result<Response, Infallible> = router.oneshot(request.map(Body::new)).await;
             let Ok(response) = answered;
             if response.extensions().get::<CloseWithoutAnswer>().is_some() {
                 return Err(ClosedWithoutAnswer);

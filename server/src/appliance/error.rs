@@ -9,6 +9,8 @@ use std::time::Duration;
 const EXCERPT_CHARACTERS: usize = 300;
 /// A run of this many token-like characters with a digit in it is taken for a key, a hash or a signed link.
 const TOKEN_LIKE_CHARACTERS: usize = 20;
+/// A number this long is taken for a session key: those have seven digits (beyondtrust.md B.4).
+const KEY_LIKE_DIGITS: usize = 6;
 
 /// Why a call to the appliance failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -114,7 +116,9 @@ pub(super) fn redact(text: &str, secrets: &[&str]) -> String {
             run.push(character);
             continue;
         }
-        if run.len() >= TOKEN_LIKE_CHARACTERS && run.bytes().any(|byte| byte.is_ascii_digit()) {
+        let token_like = run.len() >= TOKEN_LIKE_CHARACTERS && run.bytes().any(|byte| byte.is_ascii_digit());
+        let key_like = run.len() >= KEY_LIKE_DIGITS && run.bytes().all(|byte| byte.is_ascii_digit());
+        if token_like || key_like {
             redacted.push_str("[removed]");
         } else {
             redacted.push_str(&run);
@@ -135,8 +139,11 @@ mod tests {
 
     #[test]
     fn redaction_removes_secrets_and_token_like_runs() {
-        let text = "password=pw1 is wrong,\n token 5f0c9d2c0b7e5a1f4c3e8b6a of http://www.beyondtrust.com/namespaces";
-        assert_eq!(redact(text, &["pw1"]), "password=[removed] is wrong, token [removed] of http://www.beyondtrust.com/namespaces");
+        let text = "password=pw1 is wrong,\n key 4831907, token 5f0c9d2c0b7e5a1f4c3e8b6a of http://www.beyondtrust.com/namespaces";
+        assert_eq!(
+            redact(text, &["pw1"]),
+            "password=[removed] is wrong, key [removed], token [removed] of http://www.beyondtrust.com/namespaces"
+        );
     }
 
     #[test]

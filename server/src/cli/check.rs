@@ -60,7 +60,9 @@ pub(crate) async fn run(file: &ConfigFile, only: Option<&str>) -> anyhow::Result
         let lines = if connection.disabled {
             vec![note("disabled", "nothing is tried; set disabled = false to use it")]
         } else {
-            tokio::time::timeout(PATIENCE, check(connection, &opened.clock)).await.unwrap_or_else(|_| vec![bad("time", "the checks took too long; look at the network")])
+            tokio::time::timeout(PATIENCE, check(connection, &opened.clock))
+                .await
+                .unwrap_or_else(|_| vec![bad("time", "the checks took too long; look at the network")])
         };
         for line in lines {
             let mark = match line.mark {
@@ -103,13 +105,21 @@ async fn check_appliance(connection: &Connection, clock: &Clock) -> Vec<Line> {
         Err(error @ appliance::Error::Denied { .. }) => return vec![bad("appliance login", error.to_string())],
         Err(error) => return vec![bad("appliance", error.to_string())],
     };
-    let mut lines = vec![good("appliance login", format!("API {} of {}", info.api_version, info.company_name.as_deref().unwrap_or("the appliance")))];
+    let mut lines =
+        vec![good("appliance login", format!("API {} of {}", info.api_version, info.company_name.as_deref().unwrap_or("the appliance")))];
     if let Some(theirs) = info.timestamp {
         let apart = clock.now_seconds() - theirs;
         lines.push(if apart.abs() <= CLOCK_TOLERANCE_SECONDS {
             good("clock", format!("{} s apart", apart.abs()))
         } else {
-            bad("clock", format!("this machine is {} s {} the appliance; set both clocks by NTP", apart.abs(), if apart > 0 { "ahead of" } else { "behind" }))
+            bad(
+                "clock",
+                format!(
+                    "this machine is {} s {} the appliance; set both clocks by NTP",
+                    apart.abs(),
+                    if apart > 0 { "ahead of" } else { "behind" }
+                ),
+            )
         });
     }
     let permission = |what, allowed: Option<bool>, missing: &str| match allowed {
@@ -117,7 +127,11 @@ async fn check_appliance(connection: &Connection, clock: &Clock) -> Vec<Line> {
         Some(false) => bad(what, missing),
         None => note(what, "the appliance does not tell; old versions do not"),
     };
-    lines.push(permission("permission for session keys", info.may_command(), "give the API account Full Access to the Command API (Management > API Configuration)"));
+    lines.push(permission(
+        "permission for session keys",
+        info.may_command(),
+        "give the API account Full Access to the Command API (Management > API Configuration)",
+    ));
     let missing = "give the API account access to Support Session Reports and Recordings (Management > API Configuration)";
     lines.push(permission("permission for session reports", info.may_report_sessions(), missing));
     lines
@@ -144,7 +158,10 @@ async fn check_zendesk(connection: &Connection) -> Vec<Line> {
             let named = installation.hostname.as_deref().filter(|name| !connection.settings.appliance.host.starts_with(name));
             if let Some(name) = named {
                 let host = &connection.settings.appliance.host;
-                lines.push(note("host name", format!("the app's settings in Zendesk name {name}, this connection {host}; sessions go to {host}")));
+                lines.push(note(
+                    "host name",
+                    format!("the app's settings in Zendesk name {name}, this connection {host}; sessions go to {host}"),
+                ));
             }
             for line in &installation.unreadable_issues {
                 lines.push(note("issues", format!("“{line}” in the app's settings is no code=Name and is left out")));

@@ -78,13 +78,18 @@ pub(crate) async fn apply(opened: &Opened, settings: &Settings, prune: bool) -> 
 }
 
 /// An exported file says "as stored" where a literal secret was.
-fn keep_stored_secrets(wanted: &mut crate::config::ConnectionSettings, before: Option<&mut crate::config::ConnectionSettings>) -> anyhow::Result<()> {
+fn keep_stored_secrets(
+    wanted: &mut crate::config::ConnectionSettings,
+    before: Option<&mut crate::config::ConnectionSettings>,
+) -> anyhow::Result<()> {
     let name = wanted.name.clone();
     let mut kept = before.map(crate::config::ConnectionSettings::secrets_by_key).unwrap_or_default();
     for (key, secret) in wanted.secrets_by_key() {
         if secret.is_stored_mark() {
             let index = kept.iter().position(|(stored_key, _)| *stored_key == key);
-            let index = index.with_context(|| format!("{name}: {key} is to be kept as stored, but nothing is stored; write the secret, env:NAME or file:PATH"))?;
+            let index = index.with_context(|| {
+                format!("{name}: {key} is to be kept as stored, but nothing is stored; write the secret, env:NAME or file:PATH")
+            })?;
             *secret = kept.swap_remove(index).1.clone();
         }
     }
@@ -94,7 +99,8 @@ fn keep_stored_secrets(wanted: &mut crate::config::ConnectionSettings, before: O
 async fn export(file: &ConfigFile) -> anyhow::Result<()> {
     let mut settings = file.load()?;
     let opened = open(&settings.server).await?;
-    settings.connection = opened.store.connections().await?.iter().map(|row| open_settings(&opened.master_key, row)).collect::<Result<_, _>>()?;
+    settings.connection =
+        opened.store.connections().await?.iter().map(|row| open_settings(&opened.master_key, row)).collect::<Result<_, _>>()?;
     for connection in &mut settings.connection {
         for (_, secret) in connection.secrets_by_key() {
             secret.hide_literal();

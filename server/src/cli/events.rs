@@ -44,7 +44,15 @@ pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
             let opened = open(&file.load()?.server).await?;
             for row in opened.store.list_events(state.as_deref(), *limit).await? {
                 let outcome = row.outcome.as_deref().unwrap_or_default();
-                println!("{} {} {:7} {:22} {} {}: {outcome}", row.id, rfc3339(row.received_at), row.state, row.kind, row.lsid, row.connection);
+                println!(
+                    "{} {} {:7} {:22} {} {}: {outcome}",
+                    row.id,
+                    rfc3339(row.received_at),
+                    row.state,
+                    row.kind,
+                    row.lsid,
+                    row.connection
+                );
             }
         }
         Command::Show { id, file } => {

@@ -83,15 +83,12 @@ pub fn main() -> ExitCode {
     };
     match runtime.block_on(run(arguments.command)) {
         Ok(code) => code,
-        Err(error) => match error.downcast_ref::<Faults>() {
-            Some(faults) => {
-                eprintln!("{faults}");
-                ExitCode::from(2)
-            }
-            None => {
-                eprintln!("deskbridge: {error:#}");
-                ExitCode::FAILURE
-            }
+        Err(error) => if let Some(faults) = error.downcast_ref::<Faults>() {
+            eprintln!("{faults}");
+            ExitCode::from(2)
+        } else {
+            eprintln!("deskbridge: {error:#}");
+            ExitCode::FAILURE
         },
     }
 }
@@ -129,7 +126,11 @@ pub(crate) struct Opened {
 }
 
 pub(crate) async fn open(server: &ServerSection) -> anyhow::Result<Opened> {
-    Ok(Opened { master_key: MasterKey::load_or_create(&server.master_key_file)?, store: store::open(&server.database).await?, clock: Clock::System })
+    Ok(Opened {
+        master_key: MasterKey::load_or_create(&server.master_key_file)?,
+        store: store::open(&server.database).await?,
+        clock: Clock::System,
+    })
 }
 
 async fn serve(file: &ConfigFile) -> anyhow::Result<()> {

@@ -37,7 +37,10 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
             let settings = file.load()?;
             let bytes = zendesk(settings.server.public_origin())?;
             write(out, &bytes)?;
-            println!("{} written. Upload it in Admin Center under Apps and integrations > Zendesk Support apps > Upload private app.", out.display());
+            println!(
+                "{} written. Upload it in Admin Center under Apps and integrations > Zendesk Support apps > Upload private app.",
+                out.display()
+            );
             Ok(())
         }
     }

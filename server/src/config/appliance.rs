@@ -126,12 +126,16 @@ impl ApplianceSection {
         let legacy = (self.username.is_some(), self.password.is_some());
         match (oauth, legacy) {
             ((true, true), (false, false)) | ((false, false), (true, true)) => {}
-            ((false, false), (false, false)) => faults.add("client_id", "", "client_id and client_secret (or username and password for 16.1 and earlier)"),
+            ((false, false), (false, false)) => {
+                faults.add("client_id", "", "client_id and client_secret (or username and password for 16.1 and earlier)");
+            }
             ((true, false), _) => faults.add("client_secret", "", "the secret that belongs to client_id"),
             ((false, true), _) => faults.add("client_id", "", "the client that belongs to client_secret"),
             (_, (true, false)) => faults.add("password", "", "the password that belongs to username"),
             (_, (false, true)) => faults.add("username", "", "the user that belongs to password"),
-            ((true, true), (true, true)) => faults.add("username", "set", "either client_id and client_secret or username and password, not both"),
+            ((true, true), (true, true)) => {
+                faults.add("username", "set", "either client_id and client_secret or username and password, not both");
+            }
         }
         if self.use_plain_http && self.client_id.is_some() {
             faults.add("use_plain_http", "true", "false: OAuth always uses TLS");

@@ -1,6 +1,6 @@
 //! Faults in settings, all of them at once: the key, the value (never a secret's) and what is expected.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::path::Path;
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
@@ -99,7 +99,11 @@ pub(super) fn check_schema(schema: &Value, value: &Value, faults: &mut Faults) {
     let validator = match jsonschema::validator_for(schema) {
         Ok(validator) => validator,
         Err(error) => {
-            faults.list.push(Fault { key: String::new(), value: String::new(), expected: format!("internal: the settings schema is invalid: {error}") });
+            faults.list.push(Fault {
+                key: String::new(),
+                value: String::new(),
+                expected: format!("internal: the settings schema is invalid: {error}"),
+            });
             return;
         }
     };
@@ -111,7 +115,8 @@ pub(super) fn check_schema(schema: &Value, value: &Value, faults: &mut Faults) {
 fn add_schema_fault(error: &jsonschema::ValidationError<'_>, document: &Value, faults: &mut Faults) {
     let path = error.instance_path().as_str().to_owned();
     let key = shown_path(&path, document);
-    let found = document.pointer(&path).map_or_else(String::new, |value| if is_secret(&key) { "(hidden)".to_owned() } else { shown_value(value) });
+    let found =
+        document.pointer(&path).map_or_else(String::new, |value| if is_secret(&key) { "(hidden)".to_owned() } else { shown_value(value) });
     let mut add = |key: String, value: String, expected: String| faults.list.push(Fault { key, value, expected });
     let join = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
     match error.kind() {
@@ -123,7 +128,12 @@ fn add_schema_fault(error: &jsonschema::ValidationError<'_>, document: &Value, f
                     add_schema_fault(inner, document, faults);
                 }
             } else {
-                let expected = alternatives.iter().flat_map(|branch| branch.iter()).map(|inner| expectation(inner.kind())).collect::<Vec<_>>().join(", or ");
+                let expected = alternatives
+                    .iter()
+                    .flat_map(|branch| branch.iter())
+                    .map(|inner| expectation(inner.kind()))
+                    .collect::<Vec<_>>()
+                    .join(", or ");
                 add(key, found, expected);
             }
         }
@@ -146,9 +156,13 @@ fn is_null_branch(error: &jsonschema::ValidationError<'static>) -> bool {
 fn expectation(kind: &ValidationErrorKind) -> String {
     match kind {
         ValidationErrorKind::Type { kind: TypeKind::Single(kind) } => article(&kind.to_string()),
-        ValidationErrorKind::Type { kind: TypeKind::Multiple(kinds) } => {
-            kinds.iter().map(|kind| kind.to_string()).filter(|kind| kind != "null").map(|kind| article(&kind)).collect::<Vec<_>>().join(" or ")
-        }
+        ValidationErrorKind::Type { kind: TypeKind::Multiple(kinds) } => kinds
+            .iter()
+            .map(|kind| kind.to_string())
+            .filter(|kind| kind != "null")
+            .map(|kind| article(&kind))
+            .collect::<Vec<_>>()
+            .join(" or "),
         ValidationErrorKind::Enum { options } => format!("one of {options}"),
         ValidationErrorKind::Constant { expected_value } => expected_value.to_string(),
         ValidationErrorKind::Minimum { limit } => format!("at least {limit}"),
@@ -173,14 +187,9 @@ fn known_keys(error: &jsonschema::ValidationError<'_>) -> String {
     let schema = super::schema();
     let pointer = error.schema_path().as_str();
     let section = pointer.strip_suffix("/additionalProperties").unwrap_or(pointer);
-    let properties = schema
-        .pointer(section)
-        .and_then(|section| section.get("properties"))
-        .and_then(Value::as_object);
-    properties.map_or_else(
-        || "see `deskbridge config schema`".to_owned(),
-        |properties| properties.keys().cloned().collect::<Vec<_>>().join(", "),
-    )
+    let properties = schema.pointer(section).and_then(|section| section.get("properties")).and_then(Value::as_object);
+    properties
+        .map_or_else(|| "see `deskbridge config schema`".to_owned(), |properties| properties.keys().cloned().collect::<Vec<_>>().join(", "))
 }
 
 /// `/connection/0/appliance/host` as `connection[0] “Name”.appliance.host`.
@@ -191,9 +200,9 @@ fn shown_path(pointer: &str, document: &Value) -> String {
         let part = part.replace("~1", "/").replace("~0", "~");
         if let Ok(index) = part.parse::<usize>() {
             here = here.and_then(|value| value.get(index));
-            shown.push_str(&format!("[{index}]"));
+            let _ = write!(shown, "[{index}]");
             if let Some(name) = here.and_then(|value| value.get("name")).and_then(Value::as_str) {
-                shown.push_str(&format!(" “{name}”"));
+                let _ = write!(shown, " “{name}”");
             }
         } else {
             here = here.and_then(|value| value.get(&part));

@@ -159,7 +159,11 @@ fn overlay_environment(value: &mut Value, environment: impl Iterator<Item = (Str
 pub fn outside_origin(text: &str) -> Result<url::Url, &'static str> {
     const EXPECTED: &str = "an address like https://example.com: https (http only for a loopback host), no path, no user";
     let url = url::Url::parse(text).map_err(|_| EXPECTED)?;
-    let bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    let bare = matches!(url.path(), "" | "/")
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
     let scheme = match url.scheme() {
         "https" => true,
         "http" => is_loopback(&url),

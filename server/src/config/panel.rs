@@ -58,7 +58,10 @@ pub enum SessionKeyQueue {
 impl SessionKeyQueue {
     /// Reads the settings' and the API's form.
     pub fn parse(text: &str) -> Option<Self> {
-        let plain = |value: &str| (!value.is_empty() && value.len() <= 64 && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))).then(|| value.to_owned());
+        let plain = |value: &str| {
+            (!value.is_empty() && value.len() <= 64 && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)))
+                .then(|| value.to_owned())
+        };
         match text {
             "general" => Some(Self::General),
             "agent" => Some(Self::Agent),
@@ -125,6 +128,7 @@ impl PanelSection {
 pub fn parse_issue(line: &str) -> Option<Issue> {
     let (code, title) = line.split_once('=')?;
     let (code, title) = (code.trim(), title.trim());
-    let valid_code = (1..=64).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    let valid_code =
+        (1..=64).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
     (valid_code && !title.is_empty()).then(|| Issue { code_name: code.to_owned(), title: title.to_owned() })
 }

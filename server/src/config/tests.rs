@@ -62,7 +62,11 @@ fn a_fault_names_key_value_and_what_is_expected() {
         }
         assert!(!said.contains("secret\""), "{said}");
     };
-    check("host = \"support.example.com\"", "host = \"https://support.example.com\"", &["connection[0] “Zendesk production”.appliance.host", "“https://support.example.com”", "without https://"]);
+    check(
+        "host = \"support.example.com\"",
+        "host = \"https://support.example.com\"",
+        &["connection[0] “Zendesk production”.appliance.host", "“https://support.example.com”", "without https://"],
+    );
     check("host = \"support.example.com\"", "", &["appliance.host", "required"]);
     check("host = \"support.example.com\"", "host = 5", &["appliance.host", "= 5", "a text in quotes"]);
     check("allow_rdp = true", "allow_rdp = \"yes\"", &["panel.allow_rdp", "“yes”", "true or false"]);
@@ -72,7 +76,11 @@ fn a_fault_names_key_value_and_what_is_expected() {
     check("client_id = \"id\"", "client_id = \"id\"\nusername = \"u\"\npassword = \"p\"", &["not both"]);
     check("app_id = 1001", "app_id = 0", &["zendesk.app_id", "= 0", "at least 1"]);
     check("url = \"https://example.zendesk.com\"", "url = \"http://example.zendesk.com\"", &["zendesk.url", "only for a loopback host"]);
-    check("token = \"zendesk-secret\"", "token = \"env:DESKBRIDGE_TEST_NOT_SET\"", &["zendesk.token", "DESKBRIDGE_TEST_NOT_SET is not set"]);
+    check(
+        "token = \"zendesk-secret\"",
+        "token = \"env:DESKBRIDGE_TEST_NOT_SET\"",
+        &["zendesk.token", "DESKBRIDGE_TEST_NOT_SET is not set"],
+    );
     check("token = \"zendesk-secret\"", "token = 12345", &["zendesk.token", "(hidden)"]);
     check("general_tech=General", "general tech=General", &["panel.issues", "code=Name"]);
     check("event_sources = [\"203.0.113.0/24\"", "event_sources = [\"203.0.113.0/99\"", &["event_sources", "203.0.113.0/99"]);
@@ -84,7 +92,8 @@ fn a_fault_names_key_value_and_what_is_expected() {
 
 #[test]
 fn all_faults_are_told_at_once() {
-    let text = GOOD.replace("host = \"support.example.com\"", "host = \"a b\"").replace("api@example.com", "nobody").replace("general_tech=", "");
+    let text =
+        GOOD.replace("host = \"support.example.com\"", "host = \"a b\"").replace("api@example.com", "nobody").replace("general_tech=", "");
     let said = parse(&text).unwrap_err();
     assert_eq!(said.list().len(), 3, "{said}");
     let text = GOOD.replace("allow_rdp = true", "allow_rdp = 1\nnonsense = 1").replace("app_id = 1001", "app_id = \"x\"");
@@ -108,7 +117,8 @@ fn broken_toml_names_the_line_and_quotes_nothing() {
 
 #[test]
 fn the_environment_overrides_the_server_section() {
-    let environment = [("DESKBRIDGE_LISTEN", "127.0.0.1:9"), ("DESKBRIDGE_SESSION_MAX_HOURS", "3"), ("OTHER", "x")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let environment = [("DESKBRIDGE_LISTEN", "127.0.0.1:9"), ("DESKBRIDGE_SESSION_MAX_HOURS", "3"), ("OTHER", "x")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let settings = Settings::parse("t", GOOD, environment.into_iter()).unwrap();
     assert_eq!((settings.server.listen.as_str(), settings.server.session_max_hours), ("127.0.0.1:9", 3));
 }

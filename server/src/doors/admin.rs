@@ -12,7 +12,13 @@ pub async fn front(State(app): State<Arc<App>>) -> String {
     let connections = app.connections.all();
     let mut text = format!("Deskbridge {}\n{} connections run\n", env!("CARGO_PKG_VERSION"), connections.len());
     for connection in connections.iter() {
-        let _ = writeln!(text, "{}: appliance {} ({})", connection.name(), connection.settings.appliance.id, connection.settings.appliance.host);
+        let _ = writeln!(
+            text,
+            "{}: appliance {} ({})",
+            connection.name(),
+            connection.settings.appliance.id,
+            connection.settings.appliance.host
+        );
     }
     text
 }

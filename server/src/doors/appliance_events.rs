@@ -39,7 +39,8 @@ pub async fn receive(
         return Err(Problem::unknown_appliance());
     }
     let admissions: Vec<_> = named.iter().map(|connection| connection.admits_event(peer.ip(), token.as_deref())).collect();
-    let admitted: Vec<&Arc<Connection>> = named.iter().zip(&admissions).filter(|(_, admission)| admission.is_ok()).map(|(connection, _)| *connection).collect();
+    let admitted: Vec<&Arc<Connection>> =
+        named.iter().zip(&admissions).filter(|(_, admission)| admission.is_ok()).map(|(connection, _)| *connection).collect();
     if admitted.is_empty() {
         let reason = admissions.into_iter().find_map(Result::err).unwrap_or(EventRefusal::Source);
         tracing::warn!(appliance, %peer, ?reason, "outbound event refused");
@@ -76,9 +77,11 @@ fn read_query(query: &str) -> Result<(String, Option<String>), Problem> {
 
 /// The rows of one posted event; `None` for an event nobody needs.
 fn read_events(app: &App, connections: &[&Arc<Connection>], body: &[u8]) -> Result<Option<Vec<NewEvent>>, Problem> {
-    let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(body).map_err(|_| Problem::bad_request("The body is not form data."))?;
+    let pairs: Vec<(String, String)> =
+        serde_urlencoded::from_bytes(body).map_err(|_| Problem::bad_request("The body is not form data."))?;
     let field = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-    let posted = field("event").ok_or_else(|| Problem::bad_request("There is no event variable; set the appliance's outbound event to HTTP POST."))?;
+    let posted = field("event")
+        .ok_or_else(|| Problem::bad_request("There is no event variable; set the appliance's outbound event to HTTP POST."))?;
     let Some(kind) = of_posted_name(posted) else {
         tracing::info!(event = posted.chars().take(60).collect::<String>(), "an event of an unknown kind is acknowledged and ignored");
         return Ok(None);

@@ -46,8 +46,8 @@ impl Assets {
                 "png" => "image/png",
                 _ => continue,
             };
-            let hash: String = sha256(&file.data).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-            let hashed = format!("{stem}-{hash}.{extension}");
+            let hash = u64::from_be_bytes(sha256(&file.data)[..8].try_into().unwrap_or_default());
+            let hashed = format!("{stem}-{hash:016x}.{extension}");
             assets.urls.insert(name.to_string(), format!("{}/{hashed}", routes::ASSETS));
             assets.files.insert(hashed, Asset { content_type, bytes: Bytes::from(file.data.into_owned()) });
         }

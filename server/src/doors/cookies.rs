@@ -19,7 +19,12 @@ pub const NAME: &str = "__Host-deskbridge";
 
 /// tower-sessions on our store.
 pub fn session_layer(store: AgentSessionStore) -> SessionManagerLayer<AgentSessionStore> {
-    SessionManagerLayer::new(store).with_name(NAME).with_secure(true).with_http_only(true).with_same_site(SessionSameSite::None).with_path("/")
+    SessionManagerLayer::new(store)
+        .with_name(NAME)
+        .with_secure(true)
+        .with_http_only(true)
+        .with_same_site(SessionSameSite::None)
+        .with_path("/")
 }
 
 /// The cookie that carries `id`; gone with the browser's session, and by our store's lifetimes.

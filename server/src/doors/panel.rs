@@ -16,7 +16,7 @@ use deskbridge_shared::api::{JumpRequest, LiveSession, PanelModel, SessionKey};
 use futures_util::stream::{self, Stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_sessions::Session;
 
@@ -32,6 +32,10 @@ const STREAM_EVERY: Duration = Duration::from_secs(2);
 const STREAM_LOOKS: usize = 150;
 /// Streams one server holds at a time; beyond, panels poll.
 static STREAMS: std::sync::LazyLock<Arc<Semaphore>> = std::sync::LazyLock::new(|| Arc::new(Semaphore::new(1_000)));
+
+/// Fields of a jump, besides the ticket reference.
+const JUMP_FIELDS: [&str; 10] =
+    ["method", "target", "jumpoint", "username", "port", "protocol", "terminal", "quality", "display_size", "console"];
 
 /// Who a session belongs to. This, and nothing mutable, is what a session stores.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,14 +104,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         if !content_type.split(';').next().is_some_and(|mime| mime.trim().eq_ignore_ascii_case("application/json")) {
             return Err(Problem::bad_request("Send JSON with Content-Type: application/json."));
         }
-        let body = Bytes::from_request(request, state).await.map_err(|_| Problem::bad_request("The body could not be read, or is too large."))?;
+        let body =
+            Bytes::from_request(request, state).await.map_err(|_| Problem::bad_request("The body could not be read, or is too large."))?;
         serde_json::from_slice(&body).map(JsonBody).map_err(|error| Problem::bad_request(error.to_string()))
     }
 }
 
 /// The query's parameters, each once.
 fn read_query(query: Option<&str>) -> Result<HashMap<String, String>, Problem> {
-    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query.unwrap_or_default()).map_err(|error| Problem::bad_request(error.to_string()))?;
+    let pairs: Vec<(String, String)> =
+        serde_urlencoded::from_str(query.unwrap_or_default()).map_err(|error| Problem::bad_request(error.to_string()))?;
     let mut values = HashMap::new();
     for (name, value) in pairs {
         if values.insert(name.clone(), value).is_some() {
@@ -156,7 +162,11 @@ pub struct KeyBody {
 }
 
 /// `POST /api/v1/sessions/key`
-pub async fn session_key(State(app): State<Arc<App>>, caller: Caller, JsonBody(body): JsonBody<KeyBody>) -> Result<Json<SessionKey>, Problem> {
+pub async fn session_key(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    JsonBody(body): JsonBody<KeyBody>,
+) -> Result<Json<SessionKey>, Problem> {
     let reference = TicketReference { connection: body.connection, ticket: body.ticket };
     let ticket = caller.ticket(&reference)?;
     let wanted = session_key::Wanted { queue: body.queue, ttl_seconds: body.ttl_seconds };
@@ -164,8 +174,7 @@ pub async fn session_key(State(app): State<Arc<App>>, caller: Caller, JsonBody(b
 }
 
 /// `POST /api/v1/sessions/jump`
-pub async fn jump(caller: Caller, JsonBody(body): JsonBody<HashMap<String, Value>>) -> Result<Json<Value>, Problem> {
-    let mut body = body;
+pub async fn jump(caller: Caller, JsonBody(mut body): JsonBody<Map<String, Value>>) -> Result<Json<Value>, Problem> {
     let mut take = |name: &str| match body.remove(name) {
         Some(Value::String(text)) => Ok(text),
         Some(_) => Err(Problem::bad_request(format!("{name} must be a text"))),
@@ -173,11 +182,10 @@ pub async fn jump(caller: Caller, JsonBody(body): JsonBody<HashMap<String, Value
     };
     let reference = TicketReference { connection: take("connection")?, ticket: take("ticket")? };
     let ticket = caller.ticket(&reference)?;
-    const KNOWN: [&str; 10] = ["method", "target", "jumpoint", "username", "port", "protocol", "terminal", "quality", "display_size", "console"];
-    if let Some(unknown) = body.keys().find(|name| !KNOWN.contains(&name.as_str())) {
+    if let Some(unknown) = body.keys().find(|name| !JUMP_FIELDS.contains(&name.as_str())) {
         return Err(Problem::bad_request(format!("{} is no field of a jump", unknown.chars().take(60).collect::<String>())));
     }
-    let request: JumpRequest = serde_json::from_value(json!(body)).map_err(|error| Problem::bad_request(error.to_string()))?;
+    let request: JumpRequest = serde_json::from_value(Value::Object(body)).map_err(|error| Problem::bad_request(error.to_string()))?;
     let launch_url = jump::launch_url(&caller.connection, caller.agent_id, ticket, &request).await?;
     Ok(Json(json!({ "launch_url": launch_url })))
 }
@@ -192,7 +200,11 @@ pub struct ChatLinkBody {
 }
 
 /// `POST /api/v1/sessions/chat-link`
-pub async fn chat_link(State(app): State<Arc<App>>, caller: Caller, JsonBody(body): JsonBody<ChatLinkBody>) -> Result<Json<Value>, Problem> {
+pub async fn chat_link(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    JsonBody(body): JsonBody<ChatLinkBody>,
+) -> Result<Json<Value>, Problem> {
     let reference = TicketReference { connection: body.connection, ticket: body.ticket };
     let ticket = caller.ticket(&reference)?;
     let (url, expires_ms) = chat_link::make(&app, &caller.connection, caller.agent_id, ticket, body.issue.as_deref()).await?;
@@ -200,12 +212,18 @@ pub async fn chat_link(State(app): State<Arc<App>>, caller: Caller, JsonBody(bod
 }
 
 /// `GET /api/v1/sessions`, once or as a stream.
-pub async fn sessions(State(app): State<Arc<App>>, caller: Caller, headers: HeaderMap, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+pub async fn sessions(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
     let mut values = read_query(query.as_deref())?;
     let reference = reference(&mut values)?;
     let ticket = caller.ticket(&reference)?;
     let access = ticket_access::check(&caller.connection, caller.agent_id, ticket).await?;
-    let streams = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("text/event-stream"));
+    let streams =
+        headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("text/event-stream"));
     if streams && let Ok(permit) = STREAMS.clone().try_acquire_owned() {
         let stream = changes(app, caller.connection, access.ticket.id.clone(), permit);
         return Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response());
@@ -215,7 +233,12 @@ pub async fn sessions(State(app): State<Arc<App>>, caller: Caller, headers: Head
 }
 
 /// The ticket's sessions now, and again whenever they change.
-fn changes(app: Arc<App>, connection: Arc<Connection>, ticket: String, permit: OwnedSemaphorePermit) -> impl Stream<Item = Result<Event, Infallible>> {
+fn changes(
+    app: Arc<App>,
+    connection: Arc<Connection>,
+    ticket: String,
+    permit: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<Event, Infallible>> {
     struct Looking {
         app: Arc<App>,
         connection: Arc<Connection>,

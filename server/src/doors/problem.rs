@@ -48,7 +48,12 @@ impl Problem {
 
     /// A session of one connection used for another.
     pub fn foreign_connection() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "foreign-connection", "This session belongs to another connection", "Open the panel from a ticket of that connection.")
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "foreign-connection",
+            "This session belongs to another connection",
+            "Open the panel from a ticket of that connection.",
+        )
     }
 
     /// A request that does not read.
@@ -86,12 +91,20 @@ impl Problem {
 
     /// Something in this server failed.
     pub fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Deskbridge failed", "Try again. If it stays, ask the administrator to look at the log.")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Deskbridge failed",
+            "Try again. If it stays, ask the administrator to look at the log.",
+        )
     }
 
     /// The server cannot do its work now.
     pub fn unavailable(detail: impl Into<String>) -> Self {
-        Self { retry_after: Some(Duration::from_secs(5)), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available at the moment", detail) }
+        Self {
+            retry_after: Some(Duration::from_secs(5)),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available at the moment", detail)
+        }
     }
 }
 
@@ -103,7 +116,9 @@ impl IntoResponse for Problem {
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
-        let mut response = (self.status, [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")], body.to_string()).into_response();
+        let mut response =
+            (self.status, [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")], body.to_string())
+                .into_response();
         if let Some(wait) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }
@@ -122,10 +137,17 @@ impl From<TicketError> for Problem {
     fn from(error: TicketError) -> Self {
         match error {
             TicketError::NoTicket(detail) => Self::new(StatusCode::NOT_FOUND, "ticket-not-found", "The ticket was not found", detail),
-            TicketError::NotAllowed(detail) => Self::new(StatusCode::FORBIDDEN, "ticket-not-allowed", "You cannot do this on this ticket", detail),
+            TicketError::NotAllowed(detail) => {
+                Self::new(StatusCode::FORBIDDEN, "ticket-not-allowed", "You cannot do this on this ticket", detail)
+            }
             TicketError::Passing { what, retry_after, .. } => {
                 tracing::warn!(what, "the ticket system did not answer");
-                let problem = Self::new(StatusCode::BAD_GATEWAY, "ticket-system-unavailable", "The ticket system does not answer", "Try again in a moment.");
+                let problem = Self::new(
+                    StatusCode::BAD_GATEWAY,
+                    "ticket-system-unavailable",
+                    "The ticket system does not answer",
+                    "Try again in a moment.",
+                );
                 Self { retry_after: Some(retry_after.unwrap_or(Duration::from_secs(2))), ..problem }
             }
             TicketError::Denied(what) | TicketError::Refused(what) => {
@@ -142,14 +164,21 @@ impl From<appliance::Error> for Problem {
         tracing::warn!(%error, "the appliance failed");
         match error {
             appliance::Error::RateLimited { retry_after } | appliance::Error::Busy { retry_after } => {
-                let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "appliance-busy", "The appliance is busy", "Too many requests. Try again in a moment.");
+                let problem = Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "appliance-busy",
+                    "The appliance is busy",
+                    "Too many requests. Try again in a moment.",
+                );
                 Self { retry_after: Some(retry_after), ..problem }
             }
             appliance::Error::Denied { .. } | appliance::Error::Settings(_) => {
                 let detail = "The appliance refused Deskbridge's API account. Ask the administrator to run `deskbridge check`.";
                 Self::new(StatusCode::BAD_GATEWAY, "appliance-denied", "The appliance refused", detail)
             }
-            appliance::Error::Refused { message } => Self::new(StatusCode::BAD_GATEWAY, "appliance-refused", "The appliance refused", format!("It said: {message}")),
+            appliance::Error::Refused { message } => {
+                Self::new(StatusCode::BAD_GATEWAY, "appliance-refused", "The appliance refused", format!("It said: {message}"))
+            }
             _ => Self::new(StatusCode::BAD_GATEWAY, "appliance-unavailable", "The appliance does not answer", "Try again in a moment."),
         }
     }

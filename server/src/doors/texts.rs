@@ -60,7 +60,9 @@ mod tests {
         for (wanted, expected) in [("de", "de"), ("de-AT", "de"), ("en-US", "en"), ("xx", "en"), ("", "en"), ("DE_de", "de")] {
             assert_eq!(translations.choose(wanted).0, expected, "{wanted}");
         }
-        for (header, expected) in [("de-CH,de;q=0.9,en;q=0.8", "de"), ("xx,yy", "en"), ("fr;q=0.9, de;q=0.5", "de"), ("", "en"), ("*", "en")] {
+        for (header, expected) in
+            [("de-CH,de;q=0.9,en;q=0.8", "de"), ("xx,yy", "en"), ("fr;q=0.9, de;q=0.5", "de"), ("", "en"), ("*", "en")]
+        {
             assert_eq!(translations.choose_accepted(header), expected, "{header}");
         }
     }

@@ -178,7 +178,10 @@ fn page(app: &App, connection: &Connection, door: &ZendeskDoor, place: &Place, h
     );
     let mut response = Html(page).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("frame-ancestors 'none'")));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("frame-ancestors 'none'")),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::SET_COOKIE, cookies::session_cookie(id));
     Ok(response)

@@ -15,7 +15,7 @@ const REPORT_PATIENCE_MS: i64 = 15 * 60_000;
 /// While a connection's credentials are refused.
 const DENIED_WAIT: Duration = Duration::from_secs(30);
 /// Longest wait a system may ask for.
-const LONGEST_WISH: Duration = Duration::from_secs(3_600);
+const LONGEST_WISH: Duration = Duration::from_hours(1);
 
 /// What the policy looks at.
 #[derive(Clone, Copy, Debug)]
@@ -46,10 +46,13 @@ pub fn decide(attempt: &Attempt<'_>) -> Outcome {
         ImportError::NotReady => {
             let age = attempt.now.saturating_sub(attempt.received_at).max(0);
             if age >= REPORT_PATIENCE_MS {
-                return Outcome::Dead(format!("{reason}; waited {} minutes. If the session exists on the appliance, retry this event", age / 60_000));
+                return Outcome::Dead(format!(
+                    "{reason}; waited {} minutes. If the session exists on the appliance, retry this event",
+                    age / 60_000
+                ));
             }
             // Asked densely at first, then ever more rarely.
-            let wait = Duration::from_millis(u64::try_from(age / 2).unwrap_or(0)).clamp(Duration::from_secs(1), Duration::from_secs(60));
+            let wait = Duration::from_millis(u64::try_from(age / 2).unwrap_or(0)).clamp(Duration::from_secs(1), Duration::from_mins(1));
             Outcome::Retry { not_before: at(jittered(wait, attempt.chance)), reason, counts: false }
         }
         ImportError::Passing { retry_after: Some(wish), .. } => {
@@ -60,7 +63,11 @@ pub fn decide(attempt: &Attempt<'_>) -> Outcome {
         ImportError::Passing { .. } | ImportError::Store(_) => {
             let tried_again = u32::try_from(attempt.attempts.saturating_sub(1)).unwrap_or(0);
             if !attempt.retried || tried_again >= attempt.limit {
-                let tries = if attempt.retried { format!("gave up after {} attempts", attempt.attempts) } else { "the settings do not retry this kind of event".to_owned() };
+                let tries = if attempt.retried {
+                    format!("gave up after {} attempts", attempt.attempts)
+                } else {
+                    "the settings do not retry this kind of event".to_owned()
+                };
                 return Outcome::Dead(format!("{reason}; {tries}"));
             }
             let step = STEPS[usize::try_from(tried_again).unwrap_or(usize::MAX).min(STEPS.len() - 1)];
@@ -120,7 +127,9 @@ mod tests {
     #[test]
     fn a_kind_that_is_not_retried_is_dead_at_once() {
         let error = passing(None);
-        assert!(matches!(decide(&Attempt { retried: false, ..attempt(&error, 1) }), Outcome::Dead(reason) if reason.contains("do not retry")));
+        assert!(
+            matches!(decide(&Attempt { retried: false, ..attempt(&error, 1) }), Outcome::Dead(reason) if reason.contains("do not retry"))
+        );
         assert!(matches!(decide(&Attempt { limit: 0, ..attempt(&error, 1) }), Outcome::Dead(_)));
     }
 
@@ -135,13 +144,17 @@ mod tests {
     fn a_missing_report_is_waited_for_a_quarter_of_an_hour() {
         let error = ImportError::NotReady;
         assert!(matches!(decide(&attempt(&error, 1)), Outcome::Retry { not_before, counts: false, .. } if not_before <= NOW + 1_200));
-        assert!(matches!(decide(&Attempt { received_at: NOW - 60_000, ..attempt(&error, 9) }), Outcome::Retry { not_before, .. } if not_before == NOW + 30_000));
+        assert!(
+            matches!(decide(&Attempt { received_at: NOW - 60_000, ..attempt(&error, 9) }), Outcome::Retry { not_before, .. } if not_before == NOW + 30_000)
+        );
         assert!(matches!(decide(&Attempt { received_at: NOW - REPORT_PATIENCE_MS, ..attempt(&error, 9) }), Outcome::Dead(_)));
     }
 
     #[test]
     fn what_cannot_succeed_is_not_tried_again_and_refused_credentials_do_not_count() {
-        assert!(matches!(decide(&attempt(&ImportError::Permanent("no such ticket".into()), 1)), Outcome::Dead(reason) if reason == "no such ticket"));
+        assert!(
+            matches!(decide(&attempt(&ImportError::Permanent("no such ticket".into()), 1)), Outcome::Dead(reason) if reason == "no such ticket")
+        );
         assert!(matches!(decide(&attempt(&ImportError::Denied("401".into()), 50)), Outcome::Retry { counts: false, .. }));
     }
 }

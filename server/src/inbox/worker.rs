@@ -116,7 +116,10 @@ fn settle(finished: Result<Finished, tokio::task::JoinError>, places: &mut HashM
                 *taken = taken.saturating_sub(1);
             }
             if denied && held.insert(connection.clone(), Instant::now() + HOLD).is_none() {
-                tracing::error!(connection, "credentials are refused; the connection's events wait until `deskbridge check` is happy again");
+                tracing::error!(
+                    connection,
+                    "credentials are refused; the connection's events wait until `deskbridge check` is happy again"
+                );
             }
         }
         // A panic's event comes back when its lease ends, and counts as an attempt.
@@ -156,7 +159,9 @@ async fn work(app: &Arc<App>, connection: &Arc<Connection>, event: &LeasedEvent)
     };
     match &outcome {
         Outcome::Done(done) => tracing::info!(done, "event done"),
-        Outcome::Retry { reason, not_before, .. } => tracing::info!(reason, wait_ms = not_before - now, attempts = event.attempts, "event will be tried again"),
+        Outcome::Retry { reason, not_before, .. } => {
+            tracing::info!(reason, wait_ms = not_before - now, attempts = event.attempts, "event will be tried again");
+        }
         Outcome::Dead(reason) => tracing::warn!(reason, attempts = event.attempts, "event is a dead letter"),
     }
     match app.store.finish_event(event, &outcome, now).await {

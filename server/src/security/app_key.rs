@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Duration, Instant};
 
 /// Least time between two fetches that a bad signature can cause.
-pub const REFETCH_AFTER: Duration = Duration::from_secs(300);
+pub const REFETCH_AFTER: Duration = Duration::from_mins(5);
 /// Least time between two fetches while there is no key at all.
 pub const RETRY_AFTER: Duration = Duration::from_secs(10);
 
@@ -81,13 +81,10 @@ impl AppKey {
             return None;
         }
         let before = state.key.clone();
-        match state.refresh(fetch).await {
-            Ok(key) => Some(key),
-            Err(_) => {
-                // The account is away: the old key goes on serving.
-                state.key = before;
-                None
-            }
+        if let Ok(key) = state.refresh(fetch).await { Some(key) } else {
+            // The account is away: the old key goes on serving.
+            state.key = before;
+            None
         }
     }
 }

@@ -78,7 +78,8 @@ mod tests {
     #[test]
     fn only_an_unchanged_unexpired_token_of_this_server_opens() {
         let key = MasterKey::ephemeral();
-        let invitation = ChatInvitation { connection: "Zendesk".into(), ticket: "88121".into(), issue: Some("general_tech".into()), expires_at: 1_000 };
+        let invitation =
+            ChatInvitation { connection: "Zendesk".into(), ticket: "88121".into(), issue: Some("general_tech".into()), expires_at: 1_000 };
         let token = issue(&key, &invitation);
         assert_eq!(verify(&key, &token, 999), Ok(invitation));
         assert_eq!(verify(&key, &token, 1_000), Err(ChatTokenError::Expired));

@@ -52,7 +52,9 @@ impl MasterKey {
                 #[cfg(unix)]
                 std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
                 let mut file = options.open(path).map_err(|error| fault(error.to_string()))?;
-                file.write_all(STANDARD.encode(*key).as_bytes()).and_then(|()| file.sync_all()).map_err(|error| fault(error.to_string()))?;
+                file.write_all(STANDARD.encode(*key).as_bytes())
+                    .and_then(|()| file.sync_all())
+                    .map_err(|error| fault(error.to_string()))?;
                 Ok(Self(key))
             }
             Err(error) => Err(fault(error.to_string())),

@@ -42,7 +42,9 @@ impl<Row: Send + 'static, Answer: Send + 'static> GroupCommit<Row, Answer> {
                     Ok(answers) => callers.into_iter().zip(answers).for_each(|(caller, answer)| drop(caller.send(Ok(answer)))),
                     Err(error) => {
                         let error = Arc::new(error);
-                        callers.into_iter().for_each(|caller| drop(caller.send(Err(StoreError::Group(error.clone())))));
+                        for caller in callers {
+                            drop(caller.send(Err(StoreError::Group(error.clone()))));
+                        }
                     }
                 }
             }

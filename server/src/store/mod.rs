@@ -52,7 +52,9 @@ pub enum StoreError {
     #[error("the database could not be brought up to date: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
     /// A newer server has changed the schema.
-    #[error("the database was changed by a newer Deskbridge (schema {found}, this one knows {known}); start that version or restore a backup")]
+    #[error(
+        "the database was changed by a newer Deskbridge (schema {found}, this one knows {known}); start that version or restore a backup"
+    )]
     Newer {
         /// Schema found.
         found: i64,

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::{CLAIM, Db};
 use crate::store::{
-    Delivery, DeliveryKey, DeliveryState, EventName, EventRow, KnownSession, LeasedEvent, NewAgentSession, NewEvent, Origin, Outcome, Result, Store,
-    StoreError, StoredAgentSession, StoredConnection,
+    Delivery, DeliveryKey, DeliveryState, EventName, EventRow, KnownSession, LeasedEvent, NewAgentSession, NewEvent, Origin, Outcome,
+    Result, Store, StoreError, StoredAgentSession, StoredConnection,
 };
 
 /// Rows one INSERT takes: well below both databases' limits on parameters (32,766 and 65,535).
@@ -82,7 +82,13 @@ impl Store for SqlStore {
     async fn connections(&self) -> Result<Vec<StoredConnection>> {
         let rows = sqlx::query("SELECT name, settings, updated_at FROM connection ORDER BY name").fetch_all(&self.read).await?;
         rows.iter()
-            .map(|row| Ok(StoredConnection { name: row.try_get("name")?, settings: row.try_get("settings")?, updated_at: row.try_get("updated_at")? }))
+            .map(|row| {
+                Ok(StoredConnection {
+                    name: row.try_get("name")?,
+                    settings: row.try_get("settings")?,
+                    updated_at: row.try_get("updated_at")?,
+                })
+            })
             .collect()
     }
 
@@ -107,7 +113,9 @@ impl Store for SqlStore {
     async fn open_agent_sessions(&self, sessions: &[NewAgentSession]) -> Result<Vec<bool>> {
         let mut opened = std::collections::HashSet::new();
         for chunk in sessions.chunks(INSERT_CHUNK) {
-            let mut insert = QueryBuilder::<Db>::new("INSERT INTO agent_session (id_hash, token_hash, connection, record, created_at, used_at, keep_until) ");
+            let mut insert = QueryBuilder::<Db>::new(
+                "INSERT INTO agent_session (id_hash, token_hash, connection, record, created_at, used_at, keep_until) ",
+            );
             insert.push_values(chunk, |mut values, session| {
                 values
                     .push_bind(session.id_hash.to_vec())
@@ -131,17 +139,31 @@ impl Store for SqlStore {
             .bind(&id_hash[..])
             .fetch_optional(&self.read)
             .await?;
-        row.map(|row| Ok(StoredAgentSession { record: row.try_get("record")?, created_at: row.try_get("created_at")?, used_at: row.try_get("used_at")? }))
-            .transpose()
+        row.map(|row| {
+            Ok(StoredAgentSession {
+                record: row.try_get("record")?,
+                created_at: row.try_get("created_at")?,
+                used_at: row.try_get("used_at")?,
+            })
+        })
+        .transpose()
     }
 
     async fn save_agent_session(&self, id_hash: &[u8; 32], record: &str) -> Result<()> {
-        sqlx::query("UPDATE agent_session SET record = $2 WHERE id_hash = $1 AND record <> ''").bind(&id_hash[..]).bind(record).execute(&self.write).await?;
+        sqlx::query("UPDATE agent_session SET record = $2 WHERE id_hash = $1 AND record <> ''")
+            .bind(&id_hash[..])
+            .bind(record)
+            .execute(&self.write)
+            .await?;
         Ok(())
     }
 
     async fn touch_agent_session(&self, id_hash: &[u8; 32], used_at: i64) -> Result<()> {
-        sqlx::query("UPDATE agent_session SET used_at = $2 WHERE id_hash = $1").bind(&id_hash[..]).bind(used_at).execute(&self.write).await?;
+        sqlx::query("UPDATE agent_session SET used_at = $2 WHERE id_hash = $1")
+            .bind(&id_hash[..])
+            .bind(used_at)
+            .execute(&self.write)
+            .await?;
         Ok(())
     }
 
@@ -158,7 +180,9 @@ impl Store for SqlStore {
         let mut added = 0;
         let mut transaction = self.write.begin().await?;
         for chunk in events.chunks(INSERT_CHUNK) {
-            let mut insert = QueryBuilder::<Db>::new("INSERT INTO inbox_event (id, connection, fingerprint, kind, rank, lsid, origin, received_at, state, not_before) ");
+            let mut insert = QueryBuilder::<Db>::new(
+                "INSERT INTO inbox_event (id, connection, fingerprint, kind, rank, lsid, origin, received_at, state, not_before) ",
+            );
             insert.push_values(chunk, |mut values, event| {
                 values
                     .push_bind(event.id.as_bytes().to_vec())
@@ -355,11 +379,12 @@ impl Store for SqlStore {
     }
 
     async fn sessions_of_ticket(&self, connection: &str, ticket: &str) -> Result<Vec<KnownSession>> {
-        let rows = sqlx::query("SELECT * FROM support_session WHERE connection = $1 AND ticket = $2 ORDER BY started_at DESC, lsid LIMIT 50")
-            .bind(connection)
-            .bind(ticket)
-            .fetch_all(&self.read)
-            .await?;
+        let rows =
+            sqlx::query("SELECT * FROM support_session WHERE connection = $1 AND ticket = $2 ORDER BY started_at DESC, lsid LIMIT 50")
+                .bind(connection)
+                .bind(ticket)
+                .fetch_all(&self.read)
+                .await?;
         rows.iter().map(known_session).collect()
     }
 

@@ -52,7 +52,13 @@ impl AgentSessionStore {
     }
 
     /// The row of a new session, to be opened together with the token that admits it.
-    pub fn new_session(&self, id: &Id, connection: &str, data: &HashMap<String, serde_json::Value>, token: Option<([u8; 32], i64)>) -> NewAgentSession {
+    pub fn new_session(
+        &self,
+        id: &Id,
+        connection: &str,
+        data: &HashMap<String, serde_json::Value>,
+        token: Option<([u8; 32], i64)>,
+    ) -> NewAgentSession {
         let now = self.clock.now_ms();
         let remember_until_ms = token.map_or(0, |(_, until)| until.saturating_mul(1_000));
         NewAgentSession {

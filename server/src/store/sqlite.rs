@@ -27,11 +27,18 @@ pub(super) async fn connect(url: &str) -> Result<queries::SqlStore> {
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(true);
     let memory = url.contains(":memory:");
-    let write = SqlitePoolOptions::new().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None).connect_with(options.clone()).await?;
+    let write = SqlitePoolOptions::new()
+        .max_connections(1)
+        .min_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options.clone())
+        .await?;
     check_not_newer(applied(&write).await, &MIGRATOR)?;
     MIGRATOR.run(&write).await?;
     // A memory database lives in its one connection.
-    let read = if memory { write.clone() } else { SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(true)).await? };
+    let read =
+        if memory { write.clone() } else { SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(true)).await? };
     Ok(queries::SqlStore { read, write })
 }
 

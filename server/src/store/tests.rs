@@ -27,7 +27,15 @@ async fn on_both<Told: Future<Output = ()>>(story: impl Fn(Arc<dyn Store>) -> To
 fn event(connection: &str, lsid: &str, kind: EventName, second: i64) -> NewEvent {
     let at = NOW + second * 1_000;
     let id = uuid::Builder::from_unix_timestamp_millis(u64::try_from(at).unwrap(), &random_bytes()).into_uuid();
-    NewEvent { id, connection: connection.into(), fingerprint: random_bytes(), kind, lsid: lsid.into(), origin: Origin::Outbound, received_at: at }
+    NewEvent {
+        id,
+        connection: connection.into(),
+        fingerprint: random_bytes(),
+        kind,
+        lsid: lsid.into(),
+        origin: Origin::Outbound,
+        received_at: at,
+    }
 }
 
 async fn claim(store: &Arc<dyn Store>, now: i64) -> Vec<LeasedEvent> {
@@ -45,7 +53,10 @@ async fn a_token_opens_one_session() {
             created_at: NOW,
             keep_until: NOW + 1_000,
         };
-        let opened = store.open_agent_sessions(&[session(1, Some(9)), session(2, Some(9)), session(3, Some(8)), session(4, None), session(5, None)]).await.unwrap();
+        let opened = store
+            .open_agent_sessions(&[session(1, Some(9)), session(2, Some(9)), session(3, Some(8)), session(4, None), session(5, None)])
+            .await
+            .unwrap();
         assert_eq!(opened, [true, false, true, true, true], "one of two with the same token; any number without");
         assert_eq!(store.open_agent_sessions(&[session(6, Some(9))]).await.unwrap(), [false]);
         assert!(store.agent_session(&[2; 32]).await.unwrap().is_none());
@@ -176,7 +187,11 @@ async fn sessions_keys_and_connections_are_remembered() {
         store.mark_recorded("a", "s1", NOW + 2).await.unwrap();
         store.save_session(&session, NOW).await.unwrap();
         let known = store.sessions_of_ticket("a", "1").await.unwrap();
-        assert_eq!(known, [KnownSession { recorded_at: Some(NOW + 2), ended_at: Some(NOW + 1), ..session }], "an end and a record are not taken back");
+        assert_eq!(
+            known,
+            [KnownSession { recorded_at: Some(NOW + 2), ended_at: Some(NOW + 1), ..session }],
+            "an end and a record are not taken back"
+        );
         assert!(store.sessions_of_ticket("b", "1").await.unwrap().is_empty());
 
         store.key_issued("a", "1", NOW, NOW + 100).await.unwrap();
@@ -201,7 +216,12 @@ async fn a_newer_schema_is_left_alone() {
     let url = format!("sqlite://{}", folder.path().join("newer.db").display());
     drop(open(&url).await.unwrap());
     let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
-    sqlx::query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', true, x'00', 0)").execute(&pool).await.unwrap();
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', true, x'00', 0)",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
     pool.close().await;
     match open(&url).await {
         Err(StoreError::Newer { found: 9999, .. }) => {}

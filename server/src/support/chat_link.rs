@@ -12,10 +12,18 @@ use crate::security::chat_token::{self, ChatInvitation, ChatTokenError};
 const DEFAULT_HOURS: u32 = 72;
 
 /// A chat link for `ticket`: its URL and when it ends (Unix ms).
-pub async fn make(app: &App, connection: &Connection, agent_id: u64, ticket: &str, issue: Option<&str>) -> Result<(String, i64), SupportError> {
+pub async fn make(
+    app: &App,
+    connection: &Connection,
+    agent_id: u64,
+    ticket: &str,
+    issue: Option<&str>,
+) -> Result<(String, i64), SupportError> {
     let issues = offer::current(connection).await?.issues;
     if issues.is_empty() {
-        return Err(SupportError::NotOffered("no issues are configured, so a chat has no queue to go to; add issues in the app's settings".into()));
+        return Err(SupportError::NotOffered(
+            "no issues are configured, so a chat has no queue to go to; add issues in the app's settings".into(),
+        ));
     }
     if let Some(code) = issue
         && !issues.iter().any(|known| known.code_name == code)
@@ -25,7 +33,12 @@ pub async fn make(app: &App, connection: &Connection, agent_id: u64, ticket: &st
     let access = ticket_access::check_open(connection, agent_id, ticket).await?;
     let hours = connection.settings.panel.chat_link_hours.unwrap_or(DEFAULT_HOURS);
     let expires_at = app.clock.now_seconds() + i64::from(hours) * 3_600;
-    let invitation = ChatInvitation { connection: connection.name().to_owned(), ticket: access.ticket.id.clone(), issue: issue.map(str::to_owned), expires_at };
+    let invitation = ChatInvitation {
+        connection: connection.name().to_owned(),
+        ticket: access.ticket.id.clone(),
+        issue: issue.map(str::to_owned),
+        expires_at,
+    };
     let token = chat_token::issue(&app.master_key, &invitation);
     let url = format!("{}{}/{token}", app.settings.public_origin(), deskbridge_shared::routes::CHAT_LINK);
     tracing::info!(connection = connection.name(), ticket = access.ticket.id, agent = agent_id, "chat link made");

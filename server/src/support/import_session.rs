@@ -46,7 +46,9 @@ impl From<appliance::Error> for ImportError {
         match error {
             appliance::Error::NoReport => Self::NotReady,
             appliance::Error::Denied { .. } | appliance::Error::Settings(_) => Self::Denied(what),
-            appliance::Error::RateLimited { retry_after } | appliance::Error::Busy { retry_after } => Self::Passing { what, retry_after: Some(retry_after) },
+            appliance::Error::RateLimited { retry_after } | appliance::Error::Busy { retry_after } => {
+                Self::Passing { what, retry_after: Some(retry_after) }
+            }
             // A refusal in words may pass (a site that restarts says many things); the retry limit ends it.
             _ => Self::Passing { what, retry_after: None },
         }
@@ -100,7 +102,9 @@ pub(super) fn ticket_of(connection: &Connection, report: &SupportSession) -> Res
         Some(key) if connection.tickets.is_ticket_id(key) => Ok(Some(key.to_owned())),
         Some(key) => {
             let shown: String = key.chars().filter(|character| !character.is_control()).take(60).collect();
-            Err(ImportError::Permanent(format!("the session's external key “{shown}” is no ticket id; set it to a ticket's id in the representative console, then retry this event")))
+            Err(ImportError::Permanent(format!(
+                "the session's external key “{shown}” is no ticket id; set it to a ticket's id in the representative console, then retry this event"
+            )))
         }
     }
 }

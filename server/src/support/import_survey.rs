@@ -26,7 +26,11 @@ pub async fn run(app: &App, connection: &Connection, event: &LeasedEvent) -> Res
         // Several people may answer; each answer is a delivery of its own.
         let kind = if index == 0 { kind.to_owned() } else { format!("{kind}-{index}") };
         let render = |options: &RenderOptions, limit| {
-            if customer { app.reports.fit_customer_survey(survey, options, limit) } else { app.reports.fit_representative_survey(survey, options, limit) }
+            if customer {
+                app.reports.fit_customer_survey(survey, options, limit)
+            } else {
+                app.reports.fit_representative_survey(survey, options, limit)
+            }
         };
         done.push(deliver(app, connection, &event.lsid, &kind, &ticket, render).await?);
     }

@@ -11,7 +11,10 @@ use crate::connections::Connection;
 pub async fn launch_url(connection: &Connection, agent_id: u64, ticket: &str, request: &JumpRequest) -> Result<String, SupportError> {
     let offer = offer::current(connection).await?;
     if !offer.methods.contains(&request.method) {
-        return Err(SupportError::NotOffered(format!("{} is not allowed here; the administrator can allow it in the app's settings", request.method.name())));
+        return Err(SupportError::NotOffered(format!(
+            "{} is not allowed here; the administrator can allow it in the app's settings",
+            request.method.name()
+        )));
     }
     if let Some(jumpoint) = &request.jumpoint
         && !offer.jumpoints.contains(jumpoint)
@@ -25,6 +28,12 @@ pub async fn launch_url(connection: &Connection, agent_id: u64, ticket: &str, re
     };
     let url = client_script_url(&connection.appliance_host(), request, &access.ticket.id, action, &[])
         .map_err(|fault| SupportError::invalid(fault.field(), fault.to_string()))?;
-    tracing::info!(connection = connection.name(), ticket = access.ticket.id, agent = agent_id, method = request.method.name(), "jump made");
+    tracing::info!(
+        connection = connection.name(),
+        ticket = access.ticket.id,
+        agent = agent_id,
+        method = request.method.name(),
+        "jump made"
+    );
     Ok(url)
 }

@@ -26,7 +26,8 @@ pub async fn of_ticket(app: &Arc<App>, connection: &Arc<Connection>, ticket: &st
     let known = app.store.sessions_of_ticket(connection.name(), ticket).await?;
     let now = app.clock.now_ms();
     let open_key = app.store.open_key(connection.name(), ticket, now).await?;
-    let open_since = known.iter().filter(|session| session.ended_at.is_none()).filter_map(|session| session.started_at).chain(open_key).min();
+    let open_since =
+        known.iter().filter(|session| session.ended_at.is_none()).filter_map(|session| session.started_at).chain(open_key).min();
     if let Some(since) = open_since.filter(|since| now - since < LONGEST_SESSION_MS)
         && turn_to_ask(connection)
     {

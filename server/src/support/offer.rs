@@ -25,7 +25,8 @@ pub struct Offer {
 impl Offer {
     /// Combines the two sources.
     pub fn combine(panel: &PanelSection, installation: &InstallationSettings) -> Self {
-        let jumpoints = if installation.jumpoints.is_empty() { panel.jumpoints.clone().unwrap_or_default() } else { installation.jumpoints.clone() };
+        let jumpoints =
+            if installation.jumpoints.is_empty() { panel.jumpoints.clone().unwrap_or_default() } else { installation.jumpoints.clone() };
         let own_issues = || panel.issues.iter().flatten().filter_map(|line| parse_issue(line)).collect();
         let issues = if installation.issues.is_empty() { own_issues() } else { installation.issues.clone() };
         let allowed = |method: JumpMethod| {
@@ -76,12 +77,24 @@ mod tests {
         let jumpoint = || Some(vec!["HQ-Net".to_owned()]);
         check(PanelSection::default(), json!({}), &[JumpMethod::JumpClient]);
         check(PanelSection::default(), json!({"allow_jump_client": false, "allow_local_push": true}), &[JumpMethod::LocalPush]);
-        check(PanelSection { allow_rdp: Some(true), jumpoints: jumpoint(), ..PanelSection::default() }, json!({}), &[JumpMethod::JumpClient, JumpMethod::Rdp]);
-        check(PanelSection { allow_rdp: Some(true), jumpoints: jumpoint(), ..PanelSection::default() }, json!({"allow_rdp": false}), &[JumpMethod::JumpClient]);
+        check(
+            PanelSection { allow_rdp: Some(true), jumpoints: jumpoint(), ..PanelSection::default() },
+            json!({}),
+            &[JumpMethod::JumpClient, JumpMethod::Rdp],
+        );
+        check(
+            PanelSection { allow_rdp: Some(true), jumpoints: jumpoint(), ..PanelSection::default() },
+            json!({"allow_rdp": false}),
+            &[JumpMethod::JumpClient],
+        );
         check(PanelSection { allow_jump_client: Some(false), ..PanelSection::default() }, json!({"allow_jump_client": true}), &[]);
         // Without a Jumpoint there is nothing to go through.
         check(PanelSection { allow_rdp: Some(true), ..PanelSection::default() }, json!({"allow_rdp": true}), &[JumpMethod::JumpClient]);
-        check(PanelSection { allow_rdp: Some(true), ..PanelSection::default() }, json!({"jumpoints": "A\nB"}), &[JumpMethod::JumpClient, JumpMethod::Rdp]);
+        check(
+            PanelSection { allow_rdp: Some(true), ..PanelSection::default() },
+            json!({"jumpoints": "A\nB"}),
+            &[JumpMethod::JumpClient, JumpMethod::Rdp],
+        );
     }
 
     #[test]

@@ -24,10 +24,18 @@ pub struct Wanted {
 }
 
 /// Makes a key for `ticket` on behalf of the agent.
-pub async fn generate(app: &App, connection: &Connection, agent_id: u64, ticket: &str, wanted: &Wanted) -> Result<SessionKey, SupportError> {
+pub async fn generate(
+    app: &App,
+    connection: &Connection,
+    agent_id: u64,
+    ticket: &str,
+    wanted: &Wanted,
+) -> Result<SessionKey, SupportError> {
     let panel = &connection.settings.panel;
     let queue = match &wanted.queue {
-        Some(text) => SessionKeyQueue::parse(text).ok_or_else(|| SupportError::invalid("queue", "general, agent, team:ID or issue:CODE"))?,
+        Some(text) => {
+            SessionKeyQueue::parse(text).ok_or_else(|| SupportError::invalid("queue", "general, agent, team:ID or issue:CODE"))?
+        }
         None => panel.session_key_queue.clone(),
     };
     if let Some(ttl) = wanted.ttl_seconds
@@ -39,7 +47,12 @@ pub async fn generate(app: &App, connection: &Connection, agent_id: u64, ticket:
     let queue = match queue {
         SessionKeyQueue::Agent => {
             let name = access.agent.email.as_deref().and_then(|email| email.split('@').next()).filter(|name| !name.is_empty());
-            format!("rep_username:{}", name.ok_or_else(|| SupportError::NotOffered("your Zendesk user has no e-mail address to find your representative by".into()))?)
+            format!(
+                "rep_username:{}",
+                name.ok_or_else(|| SupportError::NotOffered(
+                    "your Zendesk user has no e-mail address to find your representative by".into()
+                ))?
+            )
         }
         other => String::from(other),
     };

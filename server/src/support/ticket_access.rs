@@ -32,7 +32,10 @@ pub async fn check(connection: &Connection, agent_id: u64, ticket: &str) -> Resu
 pub async fn check_open(connection: &Connection, agent_id: u64, ticket: &str) -> Result<Arc<TicketAccess>, SupportError> {
     let access = check(connection, agent_id, ticket).await?;
     if access.ticket.closed {
-        return Err(TicketError::NotAllowed("this ticket is closed and takes no session record; create a follow-up ticket and start from there".into()).into());
+        return Err(TicketError::NotAllowed(
+            "this ticket is closed and takes no session record; create a follow-up ticket and start from there".into(),
+        )
+        .into());
     }
     Ok(access)
 }

@@ -6,48 +6,30 @@ use js_sys::{Array, JSON, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::Answer;
-use super::model::{Answered, Problem};
+use super::model::{Event, Made, Problem, Thing, is_web};
 use super::requests::Call;
 use super::texts::Texts;
-use crate::api::{ChatLink, Issue, JumpMethod, LiveSession, PanelModel, SessionKey, SessionState};
+use super::time::unix_milliseconds;
+use crate::api::{Issue, JumpMethod, LiveSession, PanelModel, SessionState};
 
 /// No list is read further than this.
 const LIST_LIMIT: u32 = 200;
 
-/// What the answer to a call says.
-pub fn read(call: Call, answer: &Answer) -> Answered {
-    let json = JSON::parse(&answer.body).unwrap_or(JsValue::NULL);
-    let object = Members::of(json);
+/// The event which the answer to a call is.
+pub fn event(call: Call, answer: &Answer) -> Event {
+    let object = Members::of(JSON::parse(&answer.body).unwrap_or(JsValue::NULL));
     if (200..300).contains(&answer.status) {
-        let answered = match call {
-            Call::Load => Answered::Loaded(Box::new((
-                panel_model(&object),
-                texts(&object.get("texts")),
-            ))),
-            Call::SessionKey => Answered::Key(Box::new(session_key(&object))),
-            Call::Jump(_) => Answered::Jump(object.text("launch_url")),
-            Call::ChatLink { .. } => Answered::ChatLink(Box::new(ChatLink {
-                url: object.text("url"),
-                expires_at: object.optional("expires_at"),
-            })),
-            Call::Sessions => {
-                Answered::Sessions(object.list("sessions").iter().filter_map(session).collect())
-            }
+        let event = match call {
+            Call::Load => Event::Loaded(Box::new((panel_model(&object), texts(&object.get("texts"))))),
+            Call::Make(thing, _) => Event::Made(thing, Box::new(made(thing, &object))),
+            Call::Sessions => Event::Sessions(sessions(&object)),
         };
         if object.complete() {
-            return answered;
+            return event;
         }
     }
-    let title = object.optional("title").unwrap_or_default();
-    let detail = object.optional("detail").unwrap_or_default();
-    Answered::Refused(
-        call,
-        Problem {
-            status: answer.status,
-            title,
-            detail,
-        },
-    )
+    let problem = Problem { status: answer.status, title: object.optional("title"), detail: object.optional("detail") };
+    Event::Refused(call, problem)
 }
 
 /// Texts out of a map from name to text.
@@ -80,17 +62,29 @@ impl Members {
         member(&self.object, name)
     }
 
-    /// A text that may be missing.
-    pub fn optional(&self, name: &str) -> Option<String> {
-        self.get(name).as_string()
+    /// A text; empty if it is missing.
+    pub fn optional(&self, name: &str) -> String {
+        self.get(name).as_string().unwrap_or_default()
     }
 
-    /// A text that must be there; empty if it is not.
+    /// A text that must be there and not be empty.
     pub fn text(&self, name: &str) -> String {
-        self.optional(name).unwrap_or_else(|| {
+        let text = self.optional(name);
+        self.require(!text.is_empty());
+        text
+    }
+
+    /// A web address that must be there: whoever answers for the server cannot make the page run a script.
+    fn web_url(&self, name: &str) -> String {
+        let url = self.optional(name);
+        self.require(is_web(&url));
+        url
+    }
+
+    fn require(&self, condition: bool) {
+        if !condition {
             self.missing.set(true);
-            String::new()
-        })
+        }
     }
 
     /// Whether everything was there so far.
@@ -99,13 +93,10 @@ impl Members {
     }
 
     fn list(&self, name: &str) -> Vec<JsValue> {
-        if let Ok(array) = self.get(name).dyn_into::<Array>() {
-            return (0..array.length().min(LIST_LIMIT))
-                .map(|index| array.get(index))
-                .collect();
-        }
-        self.missing.set(true);
-        Vec::new()
+        let list = self.get(name);
+        self.require(Array::is_array(&list));
+        let list: &Array = list.unchecked_ref();
+        (0..list.length().min(LIST_LIMIT)).map(|index| list.get(index)).collect()
     }
 }
 
@@ -136,31 +127,44 @@ fn panel_model(object: &Members) -> PanelModel {
         methods,
         jumpoints,
         issues,
-        target: object.optional("target"),
+        target: object.get("target").as_string(),
         locale: object.text("locale"),
     }
 }
 
-fn session_key(object: &Members) -> SessionKey {
-    SessionKey {
-        short_key: object.text("short_key"),
-        key_url: object.text("key_url"),
-        mail_subject: object.optional("mail_subject").unwrap_or_default(),
-        mail_body: object.optional("mail_body").unwrap_or_default(),
-        expires_at: object.optional("expires_at"),
+fn made(thing: Thing, object: &Members) -> Made {
+    let mut made = Made::default();
+    let url = match thing {
+        Thing::Key => "key_url",
+        Thing::Jump => "launch_url",
+        Thing::ChatLink => "url",
+    };
+    made.url = object.web_url(url);
+    made.expires_at = unix_milliseconds(&object.optional("expires_at"));
+    if thing == Thing::Key {
+        made.short_key = object.text("short_key");
+        made.mail_subject = object.optional("mail_subject");
+        made.mail_body = object.optional("mail_body");
     }
+    made
 }
 
-/// `None` for a session of a later version's state.
-fn session(json: &JsValue) -> Option<LiveSession> {
-    let object = Members::of(json.clone());
-    let state = SessionState::from_name(&object.text("state"))?;
-    Some(LiveSession {
-        lsid: object.text("lsid"),
-        state,
-        representative: object.optional("representative"),
-        customer: object.optional("customer"),
-        started_at: object.optional("started_at"),
-        ended_at: object.optional("ended_at"),
-    })
+/// Without sessions in a state only a later version knows.
+fn sessions(object: &Members) -> Vec<LiveSession> {
+    let mut sessions = Vec::new();
+    for session in object.list("sessions") {
+        let session = Members::of(session);
+        let text = |name: &str| session.get(name).as_string();
+        if let Some(state) = SessionState::from_name(&session.optional("state")) {
+            sessions.push(LiveSession {
+                lsid: session.optional("lsid"),
+                state,
+                representative: text("representative"),
+                customer: text("customer"),
+                started_at: text("started_at"),
+                ended_at: text("ended_at"),
+            });
+        }
+    }
+    sessions
 }

@@ -3,11 +3,8 @@
 
 use super::NoticeKind;
 use super::requests::{Call, Place};
-use super::texts::{Text, Texts, decimal};
-use super::time::unix_milliseconds;
-use crate::api::{
-    ChatLink, JumpMethod, JumpRequest, LiveSession, PanelModel, SessionKey, SessionState,
-};
+use super::texts::{Text, Texts, decimal, fill};
+use crate::api::{JumpMethod, LiveSession, PanelModel, SessionState};
 
 /// The list of sessions is asked for this often while all goes well, in milliseconds.
 pub const SESSIONS_INTERVAL: i64 = 5_000;
@@ -62,51 +59,62 @@ pub enum Phase {
 pub struct Ready {
     /// What the server allows on this ticket.
     pub offer: PanelModel,
-    /// The session key.
-    pub key: Slot<Timed<Box<SessionKey>>>,
-    /// What is filled in to Jump; `None`: no method is allowed.
-    pub form: Option<JumpForm>,
-    /// The last Jump's launch URL.
-    pub jump: Slot<String>,
-    /// The chosen issue's code name.
-    pub issue: String,
-    /// The chat link.
-    pub chat: Slot<Timed<Box<ChatLink>>>,
+    /// What is filled in.
+    pub form: Form,
     /// This ticket's sessions.
     pub sessions: Sessions,
+    slots: [Slot; Thing::ALL.len()],
 }
 
 /// Something the server makes on request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thing {
+    /// A session key.
+    Key,
+    /// A Jump's launch URL.
+    Jump,
+    /// A chat link.
+    ChatLink,
+}
+
+impl Thing {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Key, Self::Jump, Self::ChatLink];
+
+    /// What its button says before, meanwhile and afterwards, what is said when it is there, and when it has expired.
+    pub const fn texts(self) -> [Text; 5] {
+        match self {
+            Self::Key => [Text::KeyMake, Text::KeyMaking, Text::KeyMakeAgain, Text::KeyMade, Text::KeyExpired],
+            Self::Jump => [Text::Jump, Text::Jumping, Text::Jump, Text::JumpMade, Text::JumpMade],
+            Self::ChatLink => [Text::ChatMake, Text::ChatMaking, Text::ChatMakeAgain, Text::ChatMade, Text::ChatExpired],
+        }
+    }
+}
+
+/// How far a [`Thing`] is.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Slot<T> {
+pub enum Slot {
     /// Not asked for.
     Empty,
     /// Asked for.
     Busy,
     /// There.
-    Made(T),
+    Made(Box<Made>),
     /// Refused, or lost.
     Failed(Problem),
 }
 
-/// How far a [`Slot`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Not asked for.
-    Empty,
-    /// Asked for.
-    Busy,
-    /// There.
-    Made,
-    /// Refused, or lost.
-    Failed,
-}
-
-/// Something that expires.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Timed<T> {
-    /// The thing.
-    pub value: T,
+/// What the server made. Only a session key has more than a URL.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Made {
+    /// Where it leads.
+    pub url: String,
+    /// A key's seven characters.
+    pub short_key: String,
+    /// Subject of a key's invitation.
+    pub mail_subject: String,
+    /// Text of a key's invitation.
+    pub mail_body: String,
     /// Unix milliseconds; `None`: not told.
     pub expires_at: Option<i64>,
     /// Whether that has passed.
@@ -168,16 +176,16 @@ pub struct Sessions {
     next: i64,
 }
 
-/// What the agent fills in to Jump.
+/// What the agent fills in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JumpForm {
-    /// The chosen method.
-    pub method: JumpMethod,
+pub struct Form {
+    /// The chosen method; `None`: none is allowed.
+    pub method: Option<JumpMethod>,
     /// Whether the options behind the button are shown.
     pub options_open: bool,
     /// What is wrong with which field.
     pub faults: Vec<(Field, Text)>,
-    values: [String; Field::COUNT],
+    values: [String; Field::ALL.len()],
 }
 
 /// Something to fill in. The names are the panel API's.
@@ -209,7 +217,7 @@ pub enum Field {
 
 impl Field {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; Self::COUNT] = [
+    pub const ALL: [Self; 11] = [
         Self::Method,
         Self::Target,
         Self::Jumpoint,
@@ -222,7 +230,6 @@ impl Field {
         Self::Terminal,
         Self::Issue,
     ];
-    const COUNT: usize = 11;
 
     /// The API's name.
     pub const fn name(self) -> &'static str {
@@ -272,66 +279,47 @@ impl Field {
 pub enum Action {
     /// Ask for the model again.
     Reload,
-    /// Make a session key.
-    MakeKey,
+    /// Have it made.
+    Make(Thing),
     /// Copy one of the texts.
     Copy(Part),
-    /// Insert the key's invitation into the reply.
-    InsertKey,
+    /// Insert the thing's text into the reply.
+    Insert(Part),
     /// Show or hide the method's options.
     ToggleOptions,
-    /// Jump.
-    Jump,
-    /// Make a chat link.
-    MakeChatLink,
-    /// Insert the chat link into the reply.
-    InsertChatLink,
     /// Ask for the sessions now.
     RefreshSessions,
 }
 
 impl Action {
-    /// All of them.
-    pub const ALL: [Self; 12] = [
-        Self::Reload,
-        Self::MakeKey,
-        Self::Copy(Part::Key),
-        Self::Copy(Part::KeyLink),
-        Self::Copy(Part::Mail),
-        Self::Copy(Part::ChatLink),
-        Self::InsertKey,
-        Self::ToggleOptions,
-        Self::Jump,
-        Self::MakeChatLink,
-        Self::InsertChatLink,
-        Self::RefreshSessions,
+    /// All of them, with the name on the page (`data-action`).
+    pub const NAMES: [(Self, &str); 12] = [
+        (Self::Reload, "reload"),
+        (Self::Make(Thing::Key), "make-key"),
+        (Self::Make(Thing::Jump), "jump"),
+        (Self::Make(Thing::ChatLink), "make-chat-link"),
+        (Self::Copy(Part::Key), "copy-key"),
+        (Self::Copy(Part::KeyLink), "copy-key-link"),
+        (Self::Copy(Part::Mail), "copy-mail"),
+        (Self::Copy(Part::ChatLink), "copy-chat-link"),
+        (Self::Insert(Part::Mail), "insert-key"),
+        (Self::Insert(Part::ChatLink), "insert-chat-link"),
+        (Self::ToggleOptions, "toggle-options"),
+        (Self::RefreshSessions, "refresh-sessions"),
     ];
 
-    /// The name on the page (`data-action`).
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Reload => "reload",
-            Self::MakeKey => "make-key",
-            Self::Copy(Part::Key) => "copy-key",
-            Self::Copy(Part::KeyLink) => "copy-key-link",
-            Self::Copy(Part::Mail) => "copy-mail",
-            Self::Copy(Part::ChatLink) => "copy-chat-link",
-            Self::InsertKey => "insert-key",
-            Self::ToggleOptions => "toggle-options",
-            Self::Jump => "jump",
-            Self::MakeChatLink => "make-chat-link",
-            Self::InsertChatLink => "insert-chat-link",
-            Self::RefreshSessions => "refresh-sessions",
-        }
+    /// The name on the page.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(action, _)| *action == self).map_or("", |(_, name)| name)
     }
 
     /// The button of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.name() == name)
+        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(action, _)| *action)
     }
 }
 
-/// A text worth copying.
+/// A text worth copying or inserting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The short key.
@@ -362,33 +350,22 @@ pub enum Event {
     Watched(bool),
     /// About a second has passed.
     Tick,
-    /// A field was changed. A tick box has `yes` or nothing.
+    /// A field was changed. A tick box has `true` or nothing.
     Filled(Field, String),
     /// A button was pressed.
     Pressed(Action),
-    /// The server answered.
-    Answered(Answered),
+    /// The model came.
+    Loaded(Box<(PanelModel, Texts)>),
+    /// What was asked for came.
+    Made(Thing, Box<Made>),
+    /// The sessions came.
+    Sessions(Vec<LiveSession>),
+    /// The server did not do what it was asked.
+    Refused(Call, Problem),
     /// Whether the clipboard took it.
     Copied(Part, bool),
     /// Whether the reply took it.
     Inserted(bool),
-}
-
-/// What the server answered.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Answered {
-    /// The model and the texts.
-    Loaded(Box<(PanelModel, Texts)>),
-    /// A session key.
-    Key(Box<SessionKey>),
-    /// A launch URL.
-    Jump(String),
-    /// A chat link.
-    ChatLink(Box<ChatLink>),
-    /// The sessions.
-    Sessions(Vec<LiveSession>),
-    /// Not what was asked for.
-    Refused(Call, Problem),
 }
 
 /// Something to do outside.
@@ -403,7 +380,7 @@ pub enum Command {
     /// Open a URL beside the page.
     Open(String),
     /// Show a passing message.
-    Notify(String, NoticeKind),
+    Notify(Text, NoticeKind),
     /// Put the keyboard on a field.
     Focus(Field),
 }
@@ -429,31 +406,50 @@ impl Panel {
                 if matches!(self.phase, Phase::Connecting) {
                     self.enter(Phase::NoHost);
                 }
-                None
             }
             Event::Unsaved => {
                 self.place = None;
                 self.enter(Phase::Unsaved);
-                None
             }
-            Event::Ticket { place, locale } => self.go_to(place, locale),
+            Event::Ticket { place, locale } => {
+                let at_work = matches!(self.phase, Phase::Loading | Phase::Ready(_));
+                if !at_work || self.place.as_ref() != Some(&place) {
+                    self.place = Some(place);
+                    self.locale = locale;
+                    return Some(self.load());
+                }
+            }
             Event::Watched(watched) => {
                 self.watched = watched;
-                self.pass_time(now)
+                return self.pass_time(now);
             }
-            Event::Tick => self.pass_time(now),
-            Event::Filled(field, value) => self.fill(field, value),
-            Event::Pressed(action) => self.press(action, now),
-            Event::Answered(answer) => self.hear(answer, now),
+            Event::Tick => return self.pass_time(now),
+            Event::Pressed(Action::Reload) if matches!(self.phase, Phase::Failed(_)) => return Some(self.load()),
+            Event::Loaded(loaded) => {
+                self.texts = loaded.1;
+                self.locale.clone_from(&loaded.0.locale);
+                self.phase = Phase::Ready(Box::new(Ready::new(loaded.0, now)));
+                return self.pass_time(now);
+            }
+            Event::Refused(_, Problem { status: 401, .. }) => self.enter(Phase::Ended),
+            Event::Refused(Call::Load, problem) => self.enter(Phase::Failed(problem)),
             Event::Copied(part, true) => {
                 self.copied = Some((part, now + COPIED_SHOWN));
                 self.announce(Text::Copied);
-                None
             }
-            Event::Copied(_, false) => Some(self.notify(Text::CopyFailed, NoticeKind::Fault)),
-            Event::Inserted(true) => Some(self.notify(Text::Inserted, NoticeKind::Done)),
-            Event::Inserted(false) => Some(self.notify(Text::InsertFailed, NoticeKind::Fault)),
+            Event::Copied(_, false) => return Some(self.notify(Text::CopyFailed, NoticeKind::Fault)),
+            Event::Inserted(true) => return Some(self.notify(Text::Inserted, NoticeKind::Done)),
+            Event::Inserted(false) => return Some(self.notify(Text::InsertFailed, NoticeKind::Fault)),
+            event => {
+                let Phase::Ready(ready) = &mut self.phase else { return None };
+                let (said, command) = ready.update(event, now, &self.texts);
+                if let Some(said) = said {
+                    self.announcement = said;
+                }
+                return command;
+            }
         }
+        None
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -462,148 +458,20 @@ impl Panel {
         self.copied = None;
     }
 
-    fn go_to(&mut self, place: Place, locale: String) -> Option<Command> {
-        let at_work = matches!(self.phase, Phase::Loading | Phase::Ready(_));
-        if at_work && self.place.as_ref() == Some(&place) {
-            return None;
-        }
-        self.place = Some(place);
-        self.locale = locale;
-        Some(self.load())
-    }
-
     fn load(&mut self) -> Command {
         self.enter(Phase::Loading);
         Command::Call(Call::Load)
     }
 
-    fn press(&mut self, action: Action, now: i64) -> Option<Command> {
-        let ready = match &mut self.phase {
-            Phase::Ready(ready) => ready,
-            Phase::Failed(_) if action == Action::Reload => return Some(self.load()),
-            _ => return None,
-        };
-        match action {
-            Action::Reload => None,
-            Action::MakeKey => ready.key.begin(Call::SessionKey),
-            Action::MakeChatLink => ready.chat.begin(Call::ChatLink {
-                issue: ready.issue.clone(),
-            }),
-            Action::Jump => ready.press_jump(),
-            Action::ToggleOptions => {
-                let form = ready.form.as_mut()?;
-                form.options_open = !form.options_open;
-                None
-            }
-            Action::RefreshSessions => ready.sessions.ask(now),
-            Action::Copy(part) => Some(Command::Copy(part, ready.text_of(part)?)),
-            Action::InsertKey => Some(Command::Insert(ready.text_of(Part::Mail)?)),
-            Action::InsertChatLink => Some(Command::Insert(ready.text_of(Part::ChatLink)?)),
-        }
-    }
-
-    fn fill(&mut self, field: Field, value: String) -> Option<Command> {
-        let Phase::Ready(ready) = &mut self.phase else {
-            return None;
-        };
-        if field == Field::Issue {
-            ready.issue = value;
-            return None;
-        }
-        let form = ready.form.as_mut()?;
-        if field == Field::Method {
-            form.method = JumpMethod::from_name(&value)?;
-            form.faults.clear();
-            ready.jump.reset();
-        } else {
-            form.set(field, value);
-        }
-        None
-    }
-
     fn pass_time(&mut self, now: i64) -> Option<Command> {
         self.copied = self.copied.filter(|&(_, until)| now < until);
-        let Phase::Ready(ready) = &mut self.phase else {
-            return None;
-        };
+        let Phase::Ready(ready) = &mut self.phase else { return None };
         let due = self.watched && now >= ready.sessions.next;
         let command = if due { ready.sessions.ask(now) } else { None };
-        let (key, chat) = (ready.key.expire(now), ready.chat.expire(now));
-        if key {
-            self.announce(Text::KeyExpired);
-        }
-        if chat {
-            self.announce(Text::ChatExpired);
+        if let Some(thing) = Thing::ALL.into_iter().find(|&thing| ready.expire(thing, now)) {
+            self.announce(thing.texts()[4]);
         }
         command
-    }
-
-    fn hear(&mut self, answer: Answered, now: i64) -> Option<Command> {
-        if let Answered::Refused(_, Problem { status: 401, .. }) = answer {
-            self.enter(Phase::Ended);
-            return None;
-        }
-        let ready = match (&mut self.phase, answer) {
-            (_, Answered::Loaded(loaded)) => {
-                let (offer, texts) = *loaded;
-                self.texts = texts;
-                self.locale.clone_from(&offer.locale);
-                self.phase = Phase::Ready(Box::new(Ready::new(offer, now)));
-                return self.pass_time(now);
-            }
-            (phase, Answered::Refused(Call::Load, problem)) => {
-                *phase = Phase::Failed(problem);
-                return None;
-            }
-            (Phase::Ready(ready), answer) => (ready, answer),
-            _ => return None,
-        };
-        match ready {
-            (ready, Answered::Key(key)) => {
-                let said = self
-                    .texts
-                    .fill(Text::KeyMade, "key", &spelled(&key.short_key));
-                let expires_at = key.expires_at.as_deref().and_then(unix_milliseconds);
-                ready.key = Slot::Made(Timed::new(key, expires_at, now));
-                self.announcement = said;
-                None
-            }
-            // Whoever answers for the server cannot make the page run a script.
-            (ready, Answered::Jump(url)) if !is_web(&url) => {
-                ready.jump = Slot::Failed(Problem::of_status(200));
-                None
-            }
-            (ready, Answered::Jump(url)) => {
-                ready.jump = Slot::Made(url.clone());
-                self.announce(Text::JumpMade);
-                Some(Command::Open(url))
-            }
-            (ready, Answered::ChatLink(link)) => {
-                let expires_at = link.expires_at.as_deref().and_then(unix_milliseconds);
-                ready.chat = Slot::Made(Timed::new(link, expires_at, now));
-                self.announce(Text::ChatMade);
-                None
-            }
-            (ready, Answered::Sessions(list)) => {
-                let news = ready.sessions.news(&list, &self.texts);
-                ready.sessions.heard(list, now);
-                if let Some(news) = news {
-                    self.announcement = news;
-                }
-                None
-            }
-            (ready, Answered::Refused(call, problem)) => {
-                match call {
-                    Call::Load => {}
-                    Call::SessionKey => ready.key = Slot::Failed(problem),
-                    Call::Jump(_) => ready.jump = Slot::Failed(problem),
-                    Call::ChatLink { .. } => ready.chat = Slot::Failed(problem),
-                    Call::Sessions => ready.sessions.failed(problem, now),
-                }
-                None
-            }
-            (_, Answered::Loaded(_)) => None,
-        }
     }
 
     fn announce(&mut self, text: Text) {
@@ -612,139 +480,129 @@ impl Panel {
 
     fn notify(&mut self, text: Text, kind: NoticeKind) -> Command {
         self.announce(text);
-        Command::Notify(self.announcement.clone(), kind)
+        Command::Notify(text, kind)
     }
 }
 
 impl Ready {
     fn new(offer: PanelModel, now: i64) -> Self {
         Self {
-            key: Slot::Empty,
-            form: offer
-                .methods
-                .first()
-                .map(|&method| JumpForm::new(method, &offer)),
-            jump: Slot::Empty,
-            issue: offer
-                .issues
-                .first()
-                .map(|issue| issue.code_name.clone())
-                .unwrap_or_default(),
-            chat: Slot::Empty,
-            sessions: Sessions {
-                list: Vec::new(),
-                known: false,
-                problem: None,
-                asking: false,
-                failures: 0,
-                next: now,
-            },
+            slots: [Slot::Empty, Slot::Empty, Slot::Empty],
+            form: Form::new(&offer),
+            sessions: Sessions { list: Vec::new(), known: false, problem: None, asking: false, failures: 0, next: now },
             offer,
         }
     }
 
-    fn press_jump(&mut self) -> Option<Command> {
-        let form = self.form.as_mut().filter(|_| self.jump != Slot::Busy)?;
-        match form.request() {
-            Ok(request) => self.jump.begin(Call::Jump(Box::new(request))),
-            Err(faults) => {
-                let first = faults.first()?.0;
-                let options = Field::options_of(form.method);
-                form.options_open |= faults.iter().any(|(field, _)| options.contains(field));
-                form.faults = faults;
-                Some(Command::Focus(first))
+    /// How far that thing is.
+    pub fn slot(&self, thing: Thing) -> &Slot {
+        &self.slots[thing as usize]
+    }
+
+    /// What to say, and what to do.
+    fn update(&mut self, event: Event, now: i64, texts: &Texts) -> (Option<String>, Option<Command>) {
+        match event {
+            Event::Filled(field, value) => self.fill(field, value),
+            Event::Pressed(action) => return (None, self.press(action, now)),
+            Event::Made(thing, made) => {
+                let said = texts.fill(thing.texts()[3], "key", &spelled(&made.short_key));
+                let opens = (thing == Thing::Jump).then(|| Command::Open(made.url.clone()));
+                self.slots[thing as usize] = Slot::Made(made);
+                self.expire(thing, now);
+                return (Some(said), opens);
             }
+            Event::Sessions(list) => {
+                let news = self.sessions.news(&list, texts);
+                self.sessions.heard(list, now);
+                return (news, None);
+            }
+            Event::Refused(Call::Make(thing, _), problem) => self.slots[thing as usize] = Slot::Failed(problem),
+            Event::Refused(Call::Sessions, problem) => self.sessions.failed(problem, now),
+            _ => {}
+        }
+        (None, None)
+    }
+
+    fn fill(&mut self, field: Field, value: String) {
+        if field == Field::Method {
+            let method = JumpMethod::from_name(&value);
+            self.form.method = method.filter(|method| self.offer.methods.contains(method)).or(self.form.method);
+            self.form.faults.clear();
+            let jump = &mut self.slots[Thing::Jump as usize];
+            if *jump != Slot::Busy {
+                *jump = Slot::Empty;
+            }
+        } else {
+            self.form.set(field, value);
+        }
+    }
+
+    fn press(&mut self, action: Action, now: i64) -> Option<Command> {
+        match action {
+            Action::Reload => None,
+            Action::Make(thing) => self.make(thing),
+            Action::ToggleOptions => {
+                self.form.options_open = !self.form.options_open;
+                None
+            }
+            Action::RefreshSessions => self.sessions.ask(now),
+            Action::Copy(part) => Some(Command::Copy(part, self.text_of(part)?)),
+            Action::Insert(part) => Some(Command::Insert(self.text_of(part)?)),
+        }
+    }
+
+    fn make(&mut self, thing: Thing) -> Option<Command> {
+        if *self.slot(thing) == Slot::Busy {
+            return None;
+        }
+        let fields = match thing {
+            Thing::Key => Vec::new(),
+            Thing::ChatLink => self.form.given(&[Field::Issue]),
+            Thing::Jump => {
+                let method = self.form.method?;
+                self.form.check(method);
+                if let Some(&(first, _)) = self.form.faults.first() {
+                    return Some(Command::Focus(first));
+                }
+                self.form.jump(method)
+            }
+        };
+        self.slots[thing as usize] = Slot::Busy;
+        Some(Command::Call(Call::Make(thing, fields)))
+    }
+
+    /// Whether it expired just now.
+    fn expire(&mut self, thing: Thing, now: i64) -> bool {
+        match &mut self.slots[thing as usize] {
+            Slot::Made(made) if !made.expired => {
+                made.expired = made.expires_at.is_some_and(|expires_at| expires_at <= now);
+                made.expired
+            }
+            _ => false,
         }
     }
 
     fn text_of(&self, part: Part) -> Option<String> {
+        let thing = if part == Part::ChatLink { Thing::ChatLink } else { Thing::Key };
+        let made = self.slot(thing).made()?;
         let text = match part {
-            Part::ChatLink => &self.chat.made()?.value.url,
-            Part::Key => &self.key.made()?.value.short_key,
-            Part::Mail if !self.key.made()?.value.mail_body.is_empty() => {
-                &self.key.made()?.value.mail_body
-            }
-            Part::Mail | Part::KeyLink => &self.key.made()?.value.key_url,
+            Part::Key => &made.short_key,
+            Part::Mail if !made.mail_body.is_empty() => &made.mail_body,
+            Part::Mail | Part::KeyLink | Part::ChatLink => &made.url,
         };
         Some(text.clone())
     }
 }
 
-impl<T> Slot<T> {
+impl Slot {
     /// What was made, if it was.
-    pub fn made(&self) -> Option<&T> {
-        if let Self::Made(made) = self {
-            Some(made)
-        } else {
-            None
-        }
+    pub fn made(&self) -> Option<&Made> {
+        if let Self::Made(made) = self { Some(made) } else { None }
     }
 
-    /// Why it was not made.
-    pub fn problem(&self) -> Option<&Problem> {
-        if let Self::Failed(problem) = self {
-            Some(problem)
-        } else {
-            None
-        }
-    }
-
-    /// How far it is.
-    pub fn step(&self) -> Step {
-        match self {
-            Self::Empty => Step::Empty,
-            Self::Busy => Step::Busy,
-            Self::Made(_) => Step::Made,
-            Self::Failed(_) => Step::Failed,
-        }
-    }
-
-    /// Asks, unless that is under way.
-    fn begin(&mut self, call: Call) -> Option<Command> {
-        if matches!(self, Self::Busy) {
-            return None;
-        }
-        *self = Self::Busy;
-        Some(Command::Call(call))
-    }
-
-    /// Forgets what was made or refused; what is under way stays.
-    fn reset(&mut self) {
-        if !matches!(self, Self::Busy) {
-            *self = Self::Empty;
-        }
-    }
-}
-
-impl<T> Timed<T> {
-    fn new(value: T, expires_at: Option<i64>, now: i64) -> Self {
-        Self {
-            value,
-            expires_at,
-            expired: expires_at.is_some_and(|expires_at| expires_at <= now),
-        }
-    }
-}
-
-impl<T> Slot<Timed<T>> {
     /// What was made, unless it has expired.
-    pub fn fresh(&self) -> Option<&T> {
-        self.made()
-            .filter(|made| !made.expired)
-            .map(|made| &made.value)
-    }
-
-    /// Whether it expired just now.
-    fn expire(&mut self, now: i64) -> bool {
-        match self {
-            Self::Made(made)
-                if !made.expired && made.expires_at.is_some_and(|expires_at| expires_at <= now) =>
-            {
-                made.expired = true;
-                true
-            }
-            _ => false,
-        }
+    pub fn fresh(&self) -> Option<&Made> {
+        self.made().filter(|made| !made.expired)
     }
 }
 
@@ -767,7 +625,7 @@ impl Sessions {
         };
         let changed = list.iter().find(|session| self.known && !is_old(session))?;
         let news = texts.fill(Text::SessionNews, "name", customer_name(changed, texts));
-        Some(super::texts::fill(
+        Some(fill(
             &news,
             "state",
             texts.get(state_text(changed.state)),
@@ -793,22 +651,15 @@ impl Sessions {
     }
 }
 
-impl JumpForm {
-    fn new(method: JumpMethod, offer: &PanelModel) -> Self {
-        let mut form = Self {
-            method,
-            options_open: false,
-            faults: Vec::new(),
-            values: Default::default(),
-        };
+impl Form {
+    fn new(offer: &PanelModel) -> Self {
+        let mut form =
+            Self { method: offer.methods.first().copied(), options_open: false, faults: Vec::new(), values: Default::default() };
         form.set(Field::Target, offer.target.clone().unwrap_or_default());
-        form.set(
-            Field::Jumpoint,
-            offer.jumpoints.first().cloned().unwrap_or_default(),
-        );
-        form.set(Field::Port, "22".into());
+        form.set(Field::Jumpoint, offer.jumpoints.first().cloned().unwrap_or_default());
+        form.set(Field::Issue, offer.issues.first().map(|issue| issue.code_name.clone()).unwrap_or_default());
         form.set(Field::Protocol, "ssh".into());
-        form.set(Field::Terminal, "xterm".into());
+        form.set(Field::Port, "22".into());
         form
     }
 
@@ -820,56 +671,52 @@ impl JumpForm {
     fn set(&mut self, field: Field, value: String) {
         // A port nobody touched follows the protocol.
         if field == Field::Protocol {
-            let (usual_before, usual_now) = if value == "telnet" {
-                ("22", "23")
-            } else {
-                ("23", "22")
-            };
-            if self.value(Field::Port) == usual_before {
-                self.set(Field::Port, usual_now.into());
+            let (before, after) = if value == "telnet" { ("22", "23") } else { ("23", "22") };
+            if self.value(Field::Port) == before {
+                self.set(Field::Port, after.into());
             }
         }
         self.values[field as usize] = value;
         self.faults.retain(|(faulty, _)| *faulty != field);
     }
 
-    /// The Jump as the API has it; options left at their default are left out.
-    fn request(&self) -> Result<JumpRequest, Vec<(Field, Text)>> {
-        let main = Field::main_of(self.method);
-        let options = Field::options_of(self.method);
-        let given = |field: Field, default: &str| {
+    /// Finds what is wrong with the method's fields; a fault among the options opens them.
+    fn check(&mut self, method: JumpMethod) {
+        self.faults.clear();
+        let options = Field::options_of(method);
+        for &field in Field::main_of(method).iter().chain(options) {
             let value = self.value(field).trim();
-            let taken = main.contains(&field) || options.contains(&field);
-            (taken && !value.is_empty() && value != default).then(|| value.to_owned())
-        };
-        let mut faults = Vec::new();
-        for &field in main {
-            let value = self.value(field).trim();
-            if field == Field::Target && value.is_empty() {
-                faults.push((field, Text::TargetMissing));
+            let fault = if field == Field::Target && value.is_empty() {
+                Text::TargetMissing
+            } else if field == Field::Port && !value.is_empty() && !matches!(value.parse::<u16>(), Ok(1..)) {
+                Text::PortRange
             } else if value.chars().nth(TEXT_LIMIT as usize).is_some() {
-                faults.push((field, Text::TooLong));
+                Text::TooLong
+            } else {
+                continue;
+            };
+            self.options_open |= options.contains(&field);
+            self.faults.push((field, fault));
+        }
+    }
+
+    fn jump(&self, method: JumpMethod) -> Vec<(Field, String)> {
+        let mut fields = vec![(Field::Method, method.name().into())];
+        fields.append(&mut self.given(Field::main_of(method)));
+        fields.append(&mut self.given(Field::options_of(method)));
+        fields
+    }
+
+    /// Those which are not left empty.
+    fn given(&self, fields: &[Field]) -> Vec<(Field, String)> {
+        let mut given = Vec::new();
+        for &field in fields {
+            let value = self.value(field).trim();
+            if !value.is_empty() {
+                given.push((field, value.into()));
             }
         }
-        let port = given(Field::Port, "").map(|port| port.parse::<u16>());
-        if port.as_ref().is_some_and(|port| !matches!(port, Ok(1..))) {
-            faults.push((Field::Port, Text::PortRange));
-        }
-        if !faults.is_empty() {
-            return Err(faults);
-        }
-        Ok(JumpRequest {
-            method: self.method,
-            target: self.value(Field::Target).trim().into(),
-            jumpoint: given(Field::Jumpoint, ""),
-            username: given(Field::Username, ""),
-            port: port.and_then(Result::ok),
-            protocol: given(Field::Protocol, ""),
-            terminal: given(Field::Terminal, "xterm"),
-            quality: given(Field::Quality, ""),
-            display_size: given(Field::DisplaySize, ""),
-            console: given(Field::Console, "").map(|_| true),
-        })
+        given
     }
 }
 

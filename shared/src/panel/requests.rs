@@ -1,7 +1,7 @@
 //! What the panel asks of the server (docs/panel-api.md), as text. Pure: sending is the [`Backend`](super::Backend)'s.
 
+use super::model::{Field, Thing};
 use super::texts::decimal;
-use crate::api::JumpRequest;
 use crate::{percent, routes};
 
 /// The ticket the panel stands beside.
@@ -18,15 +18,8 @@ pub struct Place {
 pub enum Call {
     /// The panel's model.
     Load,
-    /// A new session key.
-    SessionKey,
-    /// A Jump.
-    Jump(Box<JumpRequest>),
-    /// A chat link for an issue.
-    ChatLink {
-        /// The issue's code name.
-        issue: String,
-    },
+    /// A session key, a Jump or a chat link, with what was filled in for it.
+    Make(Thing, Vec<(Field, String)>),
     /// The ticket's sessions.
     Sessions,
 }
@@ -46,13 +39,16 @@ impl Request {
         match call {
             Call::Load => get(routes::PANEL, place, Some(locale)),
             Call::Sessions => get(routes::SESSIONS, place, None),
-            Call::SessionKey => post(routes::SESSION_KEY, Body::about(place)),
-            Call::Jump(request) => post(routes::JUMP, jump(Body::about(place), request)),
-            Call::ChatLink { issue } => post(
-                routes::SESSION_CHAT_LINK,
-                Body::about(place).text("issue", Some(issue)),
-            ),
+            Call::Make(thing, fields) => Self { path: path(*thing).into(), body: Some(body(place, fields)) },
         }
+    }
+}
+
+const fn path(thing: Thing) -> &'static str {
+    match thing {
+        Thing::Key => routes::SESSION_KEY,
+        Thing::Jump => routes::JUMP,
+        Thing::ChatLink => routes::SESSION_CHAT_LINK,
     }
 }
 
@@ -66,71 +62,24 @@ fn get(path: &str, place: &Place, locale: Option<&str>) -> Request {
     Request { path, body: None }
 }
 
-fn post(path: &str, body: Body) -> Request {
-    Request {
-        path: path.into(),
-        body: Some(body.end()),
-    }
-}
-
-fn jump(body: Body, request: &JumpRequest) -> Body {
-    let port = request.port.map(|port| decimal(port.into()));
-    body.text("method", Some(request.method.name()))
-        .text("target", Some(&request.target))
-        .text("jumpoint", request.jumpoint.as_deref())
-        .text("username", request.username.as_deref())
-        .bare("port", port.as_deref())
-        .text("protocol", request.protocol.as_deref())
-        .text("terminal", request.terminal.as_deref())
-        .text("quality", request.quality.as_deref())
-        .text("display_size", request.display_size.as_deref())
-        .bare(
-            "console",
-            request
-                .console
-                .map(|console| if console { "true" } else { "false" }),
-        )
-}
-
-/// A flat JSON object being written; what is not given is left out.
-struct Body(String);
-
-impl Body {
-    fn about(place: &Place) -> Self {
-        Self("{".into())
-            .text("connection", Some(&place.connection))
-            .text("ticket", Some(&place.ticket))
-    }
-
-    fn text(mut self, name: &str, value: Option<&str>) -> Self {
-        if let Some(value) = value {
-            self.name(name);
-            push_json_text(&mut self.0, value);
+/// A flat JSON object.
+fn body(place: &Place, fields: &[(Field, String)]) -> String {
+    let mut out = String::from("{\"connection\":");
+    push_json_text(&mut out, &place.connection);
+    out.push_str(",\"ticket\":");
+    push_json_text(&mut out, &place.ticket);
+    for (field, value) in fields {
+        out.push_str(",\"");
+        out.push_str(field.name());
+        out.push_str("\":");
+        match (field, value.parse::<u16>()) {
+            (Field::Port, Ok(port)) => out.push_str(&decimal(port.into())),
+            (Field::Console, _) => out.push_str("true"),
+            _ => push_json_text(&mut out, value),
         }
-        self
     }
-
-    /// A number or a truth value, already as JSON has it.
-    fn bare(mut self, name: &str, value: Option<&str>) -> Self {
-        if let Some(value) = value {
-            self.name(name);
-            self.0.push_str(value);
-        }
-        self
-    }
-
-    fn name(&mut self, name: &str) {
-        if self.0.len() > 1 {
-            self.0.push(',');
-        }
-        push_json_text(&mut self.0, name);
-        self.0.push(':');
-    }
-
-    fn end(mut self) -> String {
-        self.0.push('}');
-        self.0
-    }
+    out.push('}');
+    out
 }
 
 /// RFC 8259 7: only quotation mark, backslash and control characters must be escaped.
@@ -153,75 +102,46 @@ fn push_json_text(out: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::JumpMethod;
     use proptest::prelude::*;
 
     fn place() -> Place {
-        Place {
-            connection: "Zendesk production".into(),
-            ticket: "88121".into(),
-        }
+        Place { connection: "Zendesk production".into(), ticket: "88121".into() }
     }
 
     fn check(call: &Call, path: &str, body: Option<&str>) {
-        assert_eq!(
-            Request::new(call, &place(), "de-AT"),
-            Request {
-                path: path.into(),
-                body: body.map(Into::into)
-            }
-        );
+        assert_eq!(Request::new(call, &place(), "de-AT"), Request { path: path.into(), body: body.map(Into::into) });
     }
 
     #[test]
     fn calls_are_the_contracts() {
+        check(&Call::Load, "/api/v1/panel?connection=Zendesk%20production&ticket=88121&locale=de-AT", None);
+        check(&Call::Sessions, "/api/v1/sessions?connection=Zendesk%20production&ticket=88121", None);
         check(
-            &Call::Load,
-            "/api/v1/panel?connection=Zendesk%20production&ticket=88121&locale=de-AT",
-            None,
-        );
-        check(
-            &Call::Sessions,
-            "/api/v1/sessions?connection=Zendesk%20production&ticket=88121",
-            None,
-        );
-        check(
-            &Call::SessionKey,
+            &Call::Make(Thing::Key, Vec::new()),
             "/api/v1/sessions/key",
             Some(r#"{"connection":"Zendesk production","ticket":"88121"}"#),
         );
         check(
-            &Call::ChatLink {
-                issue: "general_tech".into(),
-            },
+            &Call::Make(Thing::ChatLink, vec![(Field::Issue, "general_tech".into())]),
             "/api/v1/sessions/chat-link",
             Some(r#"{"connection":"Zendesk production","ticket":"88121","issue":"general_tech"}"#),
         );
-        let request = JumpRequest {
-            port: Some(22),
-            protocol: Some("ssh".into()),
-            ..JumpRequest::new(JumpMethod::ShellJump, "core-sw-1")
-        };
+        let fields = [(Field::Method, "shell_jump"), (Field::Target, "core-sw-1"), (Field::Port, "022"), (Field::Console, "true")];
         check(
-            &Call::Jump(Box::new(request)),
+            &Call::Make(Thing::Jump, fields.map(|(field, value)| (field, value.to_owned())).into()),
             "/api/v1/sessions/jump",
-            Some(
-                r#"{"connection":"Zendesk production","ticket":"88121","method":"shell_jump","target":"core-sw-1","port":22,"protocol":"ssh"}"#,
-            ),
+            Some(r#"{"connection":"Zendesk production","ticket":"88121","method":"shell_jump","target":"core-sw-1","port":22,"console":true}"#),
         );
     }
 
     proptest! {
         #[test]
-        fn a_body_reads_back(ticket in any::<String>(), target in any::<String>(), console in any::<bool>()) {
-            let place = Place { ticket: ticket.clone(), ..place() };
-            let request = JumpRequest { console: Some(console), ..JumpRequest::new(JumpMethod::Rdp, target.clone()) };
-            let body = Request::new(&Call::Jump(Box::new(request)), &place, "en").body.expect("a POST");
+        fn a_body_reads_back(ticket in any::<String>(), connection in any::<String>(), target in any::<String>()) {
+            let place = Place { connection: connection.clone(), ticket: ticket.clone() };
+            let call = Call::Make(Thing::Jump, vec![(Field::Target, target.clone())]);
+            let body = Request::new(&call, &place, "en").body.expect("a POST");
             let read: serde_json::Value = serde_json::from_str(&body)?;
-            let expected = serde_json::json!({
-                "connection": "Zendesk production", "ticket": ticket, "method": "rdp", "target": target, "console": console,
-            });
-            prop_assert_eq!(read, expected);
+            prop_assert_eq!(read, serde_json::json!({"connection": connection, "ticket": ticket, "target": target}));
         }
 
         #[test]

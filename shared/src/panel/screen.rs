@@ -5,12 +5,11 @@
 
 use super::element::{Element, element};
 use super::model::{
-    Action, Field, JumpForm, Panel, Part, Phase, Problem, Ready, Sessions, Slot, Step, TEXT_LIMIT,
-    Timed, customer_name, is_web, spelled, state_text,
+    Action, Field, Form, Made, Panel, Part, Phase, Ready, Sessions, Slot, TEXT_LIMIT, Thing, customer_name, is_web, spelled, state_text,
 };
 use super::texts::{Text, Texts, decimal, fill};
 use super::time::{clock, unix_milliseconds};
-use crate::api::{JumpMethod, LiveSession, SessionKey, SessionState};
+use crate::api::{JumpMethod, LiveSession, SessionState};
 use crate::percent;
 
 /// What the screen needs beside the state.

@@ -53,7 +53,10 @@ async fn forged_signatures_cause_one_fetch_in_five_minutes() {
     tokio::time::advance(REFETCH_AFTER).await;
     let newer = key.after_bad_signature(&seen, || account.fetch()).await.unwrap();
     assert_eq!(account.fetches(), 2);
-    assert!(Arc::ptr_eq(&newer, &key.after_bad_signature(&seen, || account.fetch()).await.unwrap()), "others get the newer key without a fetch");
+    assert!(
+        Arc::ptr_eq(&newer, &key.after_bad_signature(&seen, || account.fetch()).await.unwrap()),
+        "others get the newer key without a fetch"
+    );
     assert!(key.after_bad_signature(&newer, || account.fetch()).await.is_none());
     assert_eq!(account.fetches(), 2);
 }

@@ -26,7 +26,7 @@ fn only_a_plain_rs256_header_is_read() {
         r#"{"alg":"ES256"}"#,
         r#"{"alg":["RS256"]}"#,
         r#"{"alg":"rs256"}"#,
-        r#"{}"#,
+        r"{}",
         r#"{"alg":"RS256","jku":"https://evil.example/keys"}"#,
         r#"{"alg":"RS256","jwk":{"kty":"RSA"}}"#,
         r#"{"alg":"RS256","x5u":"https://evil.example"}"#,

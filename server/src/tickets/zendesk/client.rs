@@ -51,7 +51,8 @@ impl Client {
         let response = request.send().await.map_err(|error| passing(outgoing::describe(&error), writes && !error.is_connect()))?;
         let status = response.status().as_u16();
         let retry_after = outgoing::retry_after(response.headers());
-        let request_id = response.headers().get("x-zendesk-request-id").and_then(|id| id.to_str().ok()).map(|id| id.chars().take(64).collect());
+        let request_id =
+            response.headers().get("x-zendesk-request-id").and_then(|id| id.to_str().ok()).map(|id| id.chars().take(64).collect());
         let body = outgoing::read_body(response, MAX_ANSWER).await.map_err(|error| passing(&error.to_string(), writes))?;
         let text = String::from_utf8_lossy(&body).into_owned();
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
@@ -93,7 +94,9 @@ impl Answer {
             }),
             200..=299 => Ok(self.body),
             401 => Err(TicketError::Denied(format!("Zendesk did not accept the API user; check username and token{reference}"))),
-            403 => Err(TicketError::Denied(format!("Zendesk does not let the API user use {what}; give its role access{reference}: {said}"))),
+            403 => {
+                Err(TicketError::Denied(format!("Zendesk does not let the API user use {what}; give its role access{reference}: {said}")))
+            }
             408 | 409 | 425 | 429 | 500..=599 => Err(TicketError::Passing {
                 what: format!("Zendesk answered HTTP {} for {what}{reference}: {said}", self.status),
                 retry_after: self.retry_after,
@@ -113,7 +116,10 @@ impl Answer {
             error["message"].as_str(),
             self.body["description"].as_str(),
             self.body["errors"][0]["title"].as_str(),
-            self.body["details"].as_object().and_then(|details| details.values().next()).and_then(|detail| detail[0]["description"].as_str()),
+            self.body["details"]
+                .as_object()
+                .and_then(|details| details.values().next())
+                .and_then(|detail| detail[0]["description"].as_str()),
         ];
         let words = parts.into_iter().flatten().collect::<Vec<_>>().join(": ");
         let words = if words.is_empty() && self.body.is_null() { self.text.clone() } else { words };

@@ -29,13 +29,17 @@ impl InstallationSettings {
             let text = settings[name].as_str().unwrap_or_default();
             text.lines().map(str::trim).filter(|line| !line.is_empty()).take(MAX_LINES).map(str::to_owned).collect()
         };
-        let (issues, unreadable): (Vec<_>, Vec<_>) = lines("issues").into_iter().map(|line| parse_issue(&line).ok_or(line)).partition(Result::is_ok);
+        let (issues, unreadable): (Vec<_>, Vec<_>) =
+            lines("issues").into_iter().map(|line| parse_issue(&line).ok_or(line)).partition(Result::is_ok);
         Self {
             hostname: settings["hostname"].as_str().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned),
             issues: issues.into_iter().filter_map(Result::ok).collect(),
             unreadable_issues: unreadable.into_iter().filter_map(Result::err).collect(),
             jumpoints: lines("jumpoints"),
-            switches: JumpMethod::ALL.into_iter().filter_map(|method| switch(&settings[format!("allow_{}", method.name()).as_str()]).map(|on| (method, on))).collect(),
+            switches: JumpMethod::ALL
+                .into_iter()
+                .filter_map(|method| switch(&settings[format!("allow_{}", method.name()).as_str()]).map(|on| (method, on)))
+                .collect(),
         }
     }
 

@@ -24,7 +24,7 @@ const MARKER_KEY: &str = "deskbridge_marker";
 /// A ticket takes 5,000 comments; with field changes it may have more audits.
 const MAX_AUDIT_PAGES: usize = 100;
 /// What an agent may do is asked again after this time.
-const AGENT_CACHE: Duration = Duration::from_secs(60);
+const AGENT_CACHE: Duration = Duration::from_mins(1);
 
 /// One account.
 pub struct Zendesk {
@@ -82,7 +82,9 @@ impl Zendesk {
         let role = answer["user"]["role"].as_str().unwrap_or("end-user").to_owned();
         let anonymous = answer["user"]["id"].is_null();
         if anonymous || role == "end-user" {
-            return Err(TicketError::Denied("the account treats the API user as an end user; check username and token, and give the user an agent role".into()));
+            return Err(TicketError::Denied(
+                "the account treats the API user as an end user; check username and token, and give the user an agent role".into(),
+            ));
         }
         Ok((answer["user"]["email"].as_str().unwrap_or_default().to_owned(), role))
     }
@@ -179,20 +181,23 @@ impl TicketSystem for Zendesk {
             None => true,
             Some("assigned") => ticket.assignee == Some(agent_id),
             Some("requested") => ticket.requester == Some(agent_id),
-            Some("groups") => {
-                ticket.assignee == Some(agent_id)
-                    || match ticket.group {
-                        Some(group) => self.memberships(agent_id, "group").await?.contains(&group),
-                        None => false,
-                    }
-            }
+            Some("groups") => match ticket.group {
+                Some(group) => self.memberships(agent_id, "group").await?.contains(&group),
+                None => false,
+            },
             Some("organization") => match ticket.organisation {
-                Some(organisation) => profile.organisation == Some(organisation) || self.memberships(agent_id, "organization").await?.contains(&organisation),
+                Some(organisation) => {
+                    profile.organisation == Some(organisation) || self.memberships(agent_id, "organization").await?.contains(&organisation)
+                }
                 None => false,
             },
             Some(_) => false,
         };
-        if allowed { Ok(profile.agent.clone()) } else { Err(TicketError::NotAllowed("your role in Zendesk does not let you work on this ticket".into())) }
+        if allowed {
+            Ok(profile.agent.clone())
+        } else {
+            Err(TicketError::NotAllowed("your role in Zendesk does not let you work on this ticket".into()))
+        }
     }
 
     /// Looks through the ticket's audits: our marker is in their metadata, which only the API can write, or in the comment itself.
@@ -257,7 +262,8 @@ fn audit_has(audit: &Value, marker: &str) -> bool {
     let in_metadata = audit["metadata"]["custom"][MARKER_KEY].as_str() == Some(marker);
     in_metadata
         || audit["events"].as_array().into_iter().flatten().any(|event| {
-            event["type"].as_str() == Some("Comment") && ["html_body", "body"].iter().any(|name| event[*name].as_str().is_some_and(|body| body.contains(marker)))
+            event["type"].as_str() == Some("Comment")
+                && ["html_body", "body"].iter().any(|name| event[*name].as_str().is_some_and(|body| body.contains(marker)))
         })
 }
 

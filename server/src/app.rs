@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, new_id};
 use crate::config::ServerSection;
 use crate::connections::Connections;
 use crate::doors::assets::Assets;
 use crate::doors::pages::Pages;
 use crate::doors::texts::Translations;
+use crate::metrics;
 use crate::reports::ReportTemplates;
 use crate::security::seal::MasterKey;
 use crate::store::{AgentSessionStore, GroupCommit, Lifetimes, NewAgentSession, NewEvent, Store};
@@ -32,8 +35,12 @@ pub struct App {
     pub admissions: GroupCommit<NewAgentSession, bool>,
     /// Stores outbound events, many in one commit.
     pub intake: GroupCommit<Vec<NewEvent>, ()>,
+    /// This process among the servers that share the database.
+    pub server_id: Uuid,
     /// There may be work.
     pub wake: Arc<Notify>,
+    /// Figures.
+    pub metrics: PrometheusHandle,
     /// Report templates.
     pub reports: ReportTemplates,
     /// Page templates.
@@ -67,7 +74,9 @@ impl App {
                     Ok(vec![(); callers])
                 }
             }),
+            server_id: new_id(&clock),
             wake: Arc::new(Notify::new()),
+            metrics: metrics::start(),
             reports: ReportTemplates::new(settings.report_templates.as_deref())?,
             pages: Pages::new()?,
             assets: Assets::load(),

@@ -2,6 +2,7 @@
 //!
 //! Connections are served by hyper-util with a header time-out; `axum::serve` would keep a half-sent request for ever (stack.md 1).
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -23,6 +24,7 @@ use crate::doors;
 use crate::doors::peer::Peer;
 use crate::inbox::worker;
 use crate::store::StoreError;
+use crate::support::reconcile;
 
 /// A request's head must be complete in this time.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,10 +32,16 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_CONNECTIONS: usize = 10_000;
 /// Running requests get this long after a stop was asked for.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
+/// How often a server says that it lives.
+const ALIVE_EVERY: Duration = Duration::from_secs(5);
+/// One not heard of for so long is gone.
+const ALIVE_MS: i64 = 20_000;
+/// How often due sweeps are looked for.
+const SWEEP_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often saved changes of connections are looked for.
 const REFRESH_EVERY: Duration = Duration::from_secs(2);
-/// How often ended sessions are removed.
-const SWEEP_EVERY: Duration = Duration::from_mins(10);
+/// How often ended sessions and old events are removed.
+const CLEAN_EVERY: Duration = Duration::from_mins(10);
 
 /// Serves until `stop`, then finishes what runs, within ten seconds.
 pub async fn run(app: Arc<App>, stop: CancellationToken) -> anyhow::Result<()> {
@@ -52,7 +60,10 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) -> anyhow::Result<()> {
     tasks.spawn(listen(admin, doors::admin(&app), open, stop.clone()));
     tasks.spawn(worker::run(app.clone(), stop.clone()));
     tasks.spawn(refresh(app.clone(), stop.clone()));
-    tasks.spawn(sweep(app.clone(), stop.clone()));
+    tasks.spawn(clean(app.clone(), stop.clone()));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(hear_other_servers(app.clone())));
+    tasks.spawn(share_limits(app.clone(), stop.clone()));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(reconcile(app.clone())));
     stop.cancelled().await;
     tracing::info!("stopping");
     tasks.close();
@@ -79,15 +90,21 @@ pub async fn listen(listener: TcpListener, router: Router, open: Arc<Semaphore>,
         };
         let Some((stream, peer, permit)) = accepted else { continue };
         let router = router.clone();
+        let begun = Arc::new(Notify::new());
+        let first = begun.clone();
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+            first.notify_one();
             let mut request: Request = request.map(axum::body::Body::new);
             request.extensions_mut().insert(Peer(peer));
             router.clone().oneshot(request)
         });
         let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%peer, %error, "a connection ended badly");
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%peer, %error, "a connection ended badly");
+                },
+                () = silence(&begun) => tracing::debug!(%peer, "a connection without a request is closed"),
             }
             drop(permit);
         });
@@ -95,6 +112,14 @@ pub async fn listen(listener: TcpListener, router: Router, open: Arc<Semaphore>,
     drop(listener);
     if tokio::time::timeout(STOP_PATIENCE, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not end in time");
+    }
+}
+
+/// Returns when no request has begun in time. hyper's own time-out starts only when it knows the HTTP version, which a
+/// peer that sends nothing, or half of HTTP/2's preface, never tells.
+async fn silence(begun: &Notify) {
+    if tokio::time::timeout(HEADER_TIMEOUT, begun.notified()).await.is_ok() {
+        std::future::pending().await
     }
 }
 
@@ -127,13 +152,58 @@ async fn refresh(app: Arc<App>, stop: CancellationToken) {
     .await;
 }
 
-async fn sweep(app: Arc<App>, stop: CancellationToken) {
-    every(SWEEP_EVERY, &stop, || async {
-        let removed = app.store.sweep_agent_sessions(app.clock.now_ms()).await?;
-        tracing::debug!(removed, "ended sessions removed");
+async fn clean(app: Arc<App>, stop: CancellationToken) {
+    every(CLEAN_EVERY, &stop, || async {
+        let now = app.clock.now_ms();
+        let sessions = app.store.sweep_agent_sessions(now).await?;
+        let events = app.store.sweep_events(now - i64::from(app.settings.keep_events_days) * 86_400_000).await?;
+        tracing::debug!(sessions, events, "ended sessions and old events removed");
         Ok(())
     })
     .await;
+}
+
+/// Events another server stored wake this one too.
+async fn hear_other_servers(app: Arc<App>) {
+    loop {
+        app.store.other_server_stored().await;
+        app.wake.notify_one();
+    }
+}
+
+/// Servers that share the database share each appliance's limits too: every one takes its part.
+async fn share_limits(app: Arc<App>, stop: CancellationToken) {
+    every(ALIVE_EVERY, &stop, || async {
+        let now = app.clock.now_ms();
+        let servers = app.store.server_alive(app.server_id, now, now - ALIVE_MS).await?;
+        for connection in app.connections.all().iter() {
+            connection.appliance.share_limits(servers);
+        }
+        Ok(())
+    })
+    .await;
+}
+
+/// Looks once a second whose sweep is due. Each connection sweeps by itself, so that a hung appliance holds up no other.
+async fn reconcile(app: Arc<App>) {
+    let mut sweeping: HashMap<String, tokio::task::JoinHandle<()>> = HashMap::new();
+    loop {
+        sweeping.retain(|_, task| !task.is_finished());
+        for connection in app.connections.all().iter() {
+            if sweeping.contains_key(connection.name()) {
+                continue;
+            }
+            let (app, connection) = (app.clone(), connection.clone());
+            let name = connection.name().to_owned();
+            let task = tokio::spawn(async move {
+                if let Err(error) = reconcile::sweep_if_due(&app, &connection).await {
+                    tracing::warn!(connection = connection.name(), %error, "the appliance could not be asked for ended sessions; asking again next time");
+                }
+            });
+            sweeping.insert(name, task);
+        }
+        tokio::time::sleep(SWEEP_LOOK_EVERY).await;
+    }
 }
 
 /// Does `work` at that interval until `stop`; a failure is told and tried again at the next turn.

@@ -5,11 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A way to Jump to a machine. The names are the API's; the settings' switches are `allow_` + the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(
-    feature = "serde",
-    derive(Serialize, Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum JumpMethod {
     /// Jump Client ("pinned client" in the seed guides).
     JumpClient,
@@ -25,13 +21,7 @@ pub enum JumpMethod {
 
 impl JumpMethod {
     /// In the order in which the panel offers them.
-    pub const ALL: [Self; 5] = [
-        Self::JumpClient,
-        Self::LocalPush,
-        Self::RemotePush,
-        Self::Rdp,
-        Self::ShellJump,
-    ];
+    pub const ALL: [Self; 5] = [Self::JumpClient, Self::LocalPush, Self::RemotePush, Self::Rdp, Self::ShellJump];
 
     /// The API's name.
     pub const fn name(self) -> &'static str {
@@ -181,11 +171,7 @@ pub struct SessionList {
 
 /// Where a support session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(Serialize, Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum SessionState {
     /// The customer is there, no representative yet.
     Waiting,

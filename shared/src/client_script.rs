@@ -46,9 +46,7 @@ impl JumpAction {
 
     /// The action of that setting.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::JumpItem, Self::PinnedClient]
-            .into_iter()
-            .find(|action| action.name() == name)
+        [Self::JumpItem, Self::PinnedClient].into_iter().find(|action| action.name() == name)
     }
 }
 
@@ -103,10 +101,7 @@ impl Fault {
     /// The field at fault.
     pub fn field(&self) -> &str {
         match self {
-            Self::Missing { field }
-            | Self::TooLong { field, .. }
-            | Self::Unknown { field, .. }
-            | Self::Twice { field } => field,
+            Self::Missing { field } | Self::TooLong { field, .. } | Self::Unknown { field, .. } | Self::Twice { field } => field,
             Self::NotTaken { field, .. } => field,
         }
     }
@@ -116,16 +111,8 @@ impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing { field } => write!(formatter, "{field} is missing"),
-            Self::TooLong {
-                field,
-                limit,
-                unit: Unit::Characters,
-            } => write!(formatter, "{field} is longer than {limit} characters"),
-            Self::TooLong {
-                field,
-                limit,
-                unit: Unit::Bytes,
-            } => write!(formatter, "{field} is longer than {limit} bytes"),
+            Self::TooLong { field, limit, unit: Unit::Characters } => write!(formatter, "{field} is longer than {limit} characters"),
+            Self::TooLong { field, limit, unit: Unit::Bytes } => write!(formatter, "{field} is longer than {limit} bytes"),
             Self::NotTaken { field, method } => {
                 write!(formatter, "{field} is not an option of {}", method.name())
             }
@@ -153,13 +140,8 @@ pub fn client_script_url(
 ) -> Result<String, Fault> {
     refuse_foreign_options(request)?;
     let (action, target_name) = match (request.method, jump_action) {
-        (JumpMethod::JumpClient, JumpAction::JumpItem) => (
-            "start_jump_item_session&jump.method=pinned",
-            "search_string",
-        ),
-        (JumpMethod::JumpClient, JumpAction::PinnedClient) => {
-            ("start_pinned_client_session", "search_string")
-        }
+        (JumpMethod::JumpClient, JumpAction::JumpItem) => ("start_jump_item_session&jump.method=pinned", "search_string"),
+        (JumpMethod::JumpClient, JumpAction::PinnedClient) => ("start_pinned_client_session", "search_string"),
         (JumpMethod::LocalPush, _) => ("push_and_start_local", "hostname"),
         (JumpMethod::RemotePush, _) => ("push_and_start_remote", "target"),
         (JumpMethod::Rdp, _) => ("start_rdp_session", "target"),
@@ -173,50 +155,25 @@ pub fn client_script_url(
         check_display_size(display_size)?;
         percent::append_pair(&mut url, "display_size", display_size);
     }
-    append_choice(
-        &mut url,
-        "quality",
-        request.quality.as_deref(),
-        QUALITIES,
-        "low, performance, performance_quality or quality",
-    )?;
+    append_choice(&mut url, "quality", request.quality.as_deref(), QUALITIES, "low, performance, performance_quality or quality")?;
     if let Some(console) = request.console {
         percent::append_pair(&mut url, "console", if console { "yes" } else { "no" });
     }
-    append_choice(
-        &mut url,
-        "protocol",
-        request.protocol.as_deref(),
-        PROTOCOLS,
-        "ssh or telnet",
-    )?;
+    append_choice(&mut url, "protocol", request.protocol.as_deref(), PROTOCOLS, "ssh or telnet")?;
     match request.port {
         Some(0) => {
-            return Err(Fault::Unknown {
-                field: "port".into(),
-                expected: "1 to 65535",
-            });
+            return Err(Fault::Unknown { field: "port".into(), expected: "1 to 65535" });
         }
         Some(port) => percent::append_pair(&mut url, "port", &port.to_string()),
         None => {}
     }
-    append_choice(
-        &mut url,
-        "terminal",
-        request.terminal.as_deref(),
-        TERMINALS,
-        "xterm or vt100",
-    )?;
+    append_choice(&mut url, "terminal", request.terminal.as_deref(), TERMINALS, "xterm or vt100")?;
     append_custom_fields(&mut url, Some(external_key), custom_fields)?;
     Ok(url)
 }
 
 /// The URL which opens the representative console's dialog to generate a session key. Parameters as for [`client_script_url`].
-pub fn session_key_script_url(
-    host: &str,
-    external_key: &str,
-    custom_fields: &[CustomField<'_>],
-) -> Result<String, Fault> {
+pub fn session_key_script_url(host: &str, external_key: &str, custom_fields: &[CustomField<'_>]) -> Result<String, Fault> {
     let mut url = script_url(host, "generate_session_key")?;
     append_custom_fields(&mut url, Some(external_key), custom_fields)?;
     Ok(url)
@@ -264,24 +221,9 @@ pub fn start_session_url(host: &str, start: &StartSession<'_>) -> Result<String,
         }
     }
     let limits = [
-        (
-            "customer.name",
-            start.customer_name,
-            CUSTOMER_NAME_CHARACTERS,
-            Unit::Characters,
-        ),
-        (
-            "customer.company",
-            start.customer_company,
-            CUSTOMER_NAME_CHARACTERS,
-            Unit::Characters,
-        ),
-        (
-            "customer.details",
-            start.customer_details,
-            CUSTOMER_DETAILS_BYTES,
-            Unit::Bytes,
-        ),
+        ("customer.name", start.customer_name, CUSTOMER_NAME_CHARACTERS, Unit::Characters),
+        ("customer.company", start.customer_company, CUSTOMER_NAME_CHARACTERS, Unit::Characters),
+        ("customer.details", start.customer_details, CUSTOMER_DETAILS_BYTES, Unit::Bytes),
     ];
     for (name, value, limit, unit) in limits {
         if let Some(value) = value {
@@ -309,14 +251,9 @@ fn origin(host: &str) -> Result<String, Fault> {
         Some(name) => ("http://", name),
         None => ("https://", host.strip_prefix("https://").unwrap_or(host)),
     };
-    let allowed = |byte: u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']')
-    };
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
     if name.is_empty() || name.len() > 262 || !name.bytes().all(allowed) {
-        return Err(Fault::Unknown {
-            field: "host".into(),
-            expected: "a host name, with a port if need be",
-        });
+        return Err(Fault::Unknown { field: "host".into(), expected: "a host name, with a port if need be" });
     }
     Ok([scheme, name].concat())
 }
@@ -326,11 +263,7 @@ fn refuse_foreign_options(request: &JumpRequest) -> Result<(), Fault> {
     let rdp = method == JumpMethod::Rdp;
     let shell = method == JumpMethod::ShellJump;
     let options = [
-        (
-            "jumpoint",
-            request.jumpoint.is_some(),
-            method.needs_jumpoint(),
-        ),
+        ("jumpoint", request.jumpoint.is_some(), method.needs_jumpoint()),
         ("username", request.username.is_some(), rdp || shell),
         ("display_size", request.display_size.is_some(), rdp),
         ("quality", request.quality.is_some(), rdp),
@@ -339,10 +272,7 @@ fn refuse_foreign_options(request: &JumpRequest) -> Result<(), Fault> {
         ("port", request.port.is_some(), shell),
         ("terminal", request.terminal.is_some(), shell),
     ];
-    match options
-        .into_iter()
-        .find(|&(_, given, taken)| given && !taken)
-    {
+    match options.into_iter().find(|&(_, given, taken)| given && !taken) {
         Some((field, ..)) => Err(Fault::NotTaken { field, method }),
         None => Ok(()),
     }
@@ -350,9 +280,7 @@ fn refuse_foreign_options(request: &JumpRequest) -> Result<(), Fault> {
 
 fn append_required(url: &mut String, field: &str, name: &str, value: &str) -> Result<(), Fault> {
     if value.trim().is_empty() {
-        return Err(Fault::Missing {
-            field: field.into(),
-        });
+        return Err(Fault::Missing { field: field.into() });
     }
     check_length(field, value, OPTION_CHARACTERS, Unit::Characters)?;
     percent::append_pair(url, name, value);
@@ -363,18 +291,9 @@ fn append_text(url: &mut String, name: &str, value: Option<&str>) -> Result<(), 
     value.map_or(Ok(()), |value| append_required(url, name, name, value))
 }
 
-fn append_choice(
-    url: &mut String,
-    name: &str,
-    value: Option<&str>,
-    choices: &[&str],
-    expected: &'static str,
-) -> Result<(), Fault> {
+fn append_choice(url: &mut String, name: &str, value: Option<&str>, choices: &[&str], expected: &'static str) -> Result<(), Fault> {
     match value {
-        Some(value) if !choices.contains(&value) => Err(Fault::Unknown {
-            field: name.into(),
-            expected,
-        }),
+        Some(value) if !choices.contains(&value) => Err(Fault::Unknown { field: name.into(), expected }),
         Some(value) => {
             percent::append_pair(url, name, value);
             Ok(())
@@ -384,66 +303,40 @@ fn append_choice(
 }
 
 fn check_display_size(display_size: &str) -> Result<(), Fault> {
-    let pixels = |text: &str| {
-        (1..=5).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_digit())
-            && !text.starts_with('0')
-    };
-    let is_size = display_size
-        .split_once('x')
-        .is_some_and(|(width, height)| pixels(width) && pixels(height));
+    let pixels = |text: &str| (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    let is_size = display_size.split_once('x').is_some_and(|(width, height)| pixels(width) && pixels(height));
     if is_size || matches!(display_size, "primary_display" | "all_displays") {
         return Ok(());
     }
-    Err(Fault::Unknown {
-        field: "display_size".into(),
-        expected: "primary_display, all_displays or <width>x<height>",
-    })
+    Err(Fault::Unknown { field: "display_size".into(), expected: "primary_display, all_displays or <width>x<height>" })
 }
 
-fn append_custom_fields(
-    url: &mut String,
-    external_key: Option<&str>,
-    custom_fields: &[CustomField<'_>],
-) -> Result<(), Fault> {
+fn append_custom_fields(url: &mut String, external_key: Option<&str>, custom_fields: &[CustomField<'_>]) -> Result<(), Fault> {
     let mut bytes = 0;
     let mut append = |code_name: &str, value: &str| {
         let name = ["session.custom.", code_name].concat();
         check_length(&name, value, CUSTOM_FIELD_CHARACTERS, Unit::Characters)?;
         bytes += code_name.len() + value.len();
         if bytes > CUSTOM_FIELDS_BYTES {
-            return Err(Fault::TooLong {
-                field: "session.custom".into(),
-                limit: CUSTOM_FIELDS_BYTES,
-                unit: Unit::Bytes,
-            });
+            return Err(Fault::TooLong { field: "session.custom".into(), limit: CUSTOM_FIELDS_BYTES, unit: Unit::Bytes });
         }
         percent::append_pair(url, &name, value);
         Ok(())
     };
     if let Some(external_key) = external_key {
         if external_key.trim().is_empty() {
-            return Err(Fault::Missing {
-                field: EXTERNAL_KEY.into(),
-            });
+            return Err(Fault::Missing { field: EXTERNAL_KEY.into() });
         }
         append(EXTERNAL_KEY, external_key)?;
     }
     for (index, (code_name, value)) in custom_fields.iter().enumerate() {
         let field = || ["session.custom.", code_name].concat();
-        let is_code_name = (1..=64).contains(&code_name.len())
-            && code_name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let is_code_name =
+            (1..=64).contains(&code_name.len()) && code_name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if !is_code_name {
-            return Err(Fault::Unknown {
-                field: field(),
-                expected: "a code name of letters, digits and underscores",
-            });
+            return Err(Fault::Unknown { field: field(), expected: "a code name of letters, digits and underscores" });
         }
-        let repeated = custom_fields[..index]
-            .iter()
-            .any(|(earlier, _)| earlier == code_name);
+        let repeated = custom_fields[..index].iter().any(|(earlier, _)| earlier == code_name);
         if repeated || *code_name == EXTERNAL_KEY {
             return Err(Fault::Twice { field: field() });
         }
@@ -457,15 +350,7 @@ fn check_length(field: &str, value: &str, limit: usize, unit: Unit) -> Result<()
         Unit::Characters => value.chars().count(),
         Unit::Bytes => value.len(),
     };
-    if length > limit {
-        Err(Fault::TooLong {
-            field: field.into(),
-            limit,
-            unit,
-        })
-    } else {
-        Ok(())
-    }
+    if length > limit { Err(Fault::TooLong { field: field.into(), limit, unit }) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -480,10 +365,7 @@ mod tests {
     }
 
     fn via_jumpoint(method: JumpMethod, target: &str) -> JumpRequest {
-        JumpRequest {
-            jumpoint: Some("HQ-Net".into()),
-            ..jump(method, target)
-        }
+        JumpRequest { jumpoint: Some("HQ-Net".into()), ..jump(method, target) }
     }
 
     fn check(request: &JumpRequest, external_key: &str, path: &str) {
@@ -500,19 +382,12 @@ mod tests {
             "/api/client_script?type=rep&operation=generate&action=start_jump_item_session&jump.method=pinned&search_string=LAPTOP-0042&session.custom.external_key=INC0012345",
         );
         check(
-            &JumpRequest {
-                username: Some("helpdesk".into()),
-                ..via_jumpoint(JumpMethod::Rdp, "10.20.0.15")
-            },
+            &JumpRequest { username: Some("helpdesk".into()), ..via_jumpoint(JumpMethod::Rdp, "10.20.0.15") },
             "88121",
             "/api/client_script?type=rep&operation=generate&action=start_rdp_session&target=10.20.0.15&jumpoint=HQ-Net&username=helpdesk&session.custom.external_key=88121",
         );
         check(
-            &JumpRequest {
-                protocol: Some("ssh".into()),
-                port: Some(22),
-                ..via_jumpoint(JumpMethod::ShellJump, "core-sw-1")
-            },
+            &JumpRequest { protocol: Some("ssh".into()), port: Some(22), ..via_jumpoint(JumpMethod::ShellJump, "core-sw-1") },
             "88121",
             "/api/client_script?type=rep&operation=generate&action=start_shell_jump_session&target=core-sw-1&jumpoint=HQ-Net&protocol=ssh&port=22&session.custom.external_key=88121",
         );
@@ -583,10 +458,7 @@ mod tests {
             "1",
             "/api/client_script?type=rep&operation=generate&action=start_shell_jump_session&target=fe80%3A%3A1&jumpoint=HQ-Net&username=root&protocol=telnet&port=2323&terminal=vt100&session.custom.external_key=1",
         );
-        let console = JumpRequest {
-            console: Some(false),
-            ..jump(JumpMethod::Rdp, "host")
-        };
+        let console = JumpRequest { console: Some(false), ..jump(JumpMethod::Rdp, "host") };
         check(
             &console,
             "1",
@@ -613,157 +485,58 @@ mod tests {
 
     #[test]
     fn limits_are_refused_by_name() {
-        let refused = |request: &JumpRequest| {
-            client_script_url(HOST, request, "1", JumpAction::JumpItem, &[])
-                .expect_err("refused")
-                .to_string()
-        };
+        let refused =
+            |request: &JumpRequest| client_script_url(HOST, request, "1", JumpAction::JumpItem, &[]).expect_err("refused").to_string();
         let long = "ü".repeat(256);
-        assert!(
-            client_script_url(
-                HOST,
-                &jump(JumpMethod::Rdp, &long[2..]),
-                "1",
-                JumpAction::JumpItem,
-                &[]
-            )
-            .is_ok()
-        );
-        assert_eq!(
-            refused(&jump(JumpMethod::Rdp, &long)),
-            "target is longer than 255 characters"
-        );
+        assert!(client_script_url(HOST, &jump(JumpMethod::Rdp, &long[2..]), "1", JumpAction::JumpItem, &[]).is_ok());
+        assert_eq!(refused(&jump(JumpMethod::Rdp, &long)), "target is longer than 255 characters");
         assert_eq!(refused(&jump(JumpMethod::Rdp, " \t")), "target is missing");
+        assert_eq!(refused(&JumpRequest { jumpoint: Some(long), ..jump(JumpMethod::Rdp, "a") }), "jumpoint is longer than 255 characters");
+        assert_eq!(refused(&JumpRequest { username: Some(String::new()), ..jump(JumpMethod::Rdp, "a") }), "username is missing");
+        assert_eq!(refused(&JumpRequest { port: Some(0), ..jump(JumpMethod::ShellJump, "a") }), "port must be 1 to 65535");
         assert_eq!(
-            refused(&JumpRequest {
-                jumpoint: Some(long),
-                ..jump(JumpMethod::Rdp, "a")
-            }),
-            "jumpoint is longer than 255 characters"
-        );
-        assert_eq!(
-            refused(&JumpRequest {
-                username: Some(String::new()),
-                ..jump(JumpMethod::Rdp, "a")
-            }),
-            "username is missing"
-        );
-        assert_eq!(
-            refused(&JumpRequest {
-                port: Some(0),
-                ..jump(JumpMethod::ShellJump, "a")
-            }),
-            "port must be 1 to 65535"
-        );
-        assert_eq!(
-            refused(&JumpRequest {
-                protocol: Some("SSH".into()),
-                ..jump(JumpMethod::ShellJump, "a")
-            }),
+            refused(&JumpRequest { protocol: Some("SSH".into()), ..jump(JumpMethod::ShellJump, "a") }),
             "protocol must be ssh or telnet"
         );
-        for wrong in [
-            "", "x", "10x", "x10", "010x20", "100000x1", "10X20", "1x2x3", "-1x2",
-        ] {
-            let request = JumpRequest {
-                display_size: Some(wrong.into()),
-                ..jump(JumpMethod::Rdp, "a")
-            };
-            assert_eq!(
-                refused(&request),
-                "display_size must be primary_display, all_displays or <width>x<height>",
-                "{wrong}"
-            );
+        for wrong in ["", "x", "10x", "x10", "010x20", "100000x1", "10X20", "1x2x3", "-1x2"] {
+            let request = JumpRequest { display_size: Some(wrong.into()), ..jump(JumpMethod::Rdp, "a") };
+            assert_eq!(refused(&request), "display_size must be primary_display, all_displays or <width>x<height>", "{wrong}");
         }
     }
 
     #[test]
     fn custom_fields_are_bounded() {
         let with = |external_key: &str, fields: &[CustomField<'_>]| {
-            session_key_script_url(HOST, external_key, fields)
-                .map(|_| ())
-                .map_err(|fault| fault.to_string())
+            session_key_script_url(HOST, external_key, fields).map(|_| ()).map_err(|fault| fault.to_string())
         };
         assert_eq!(with("", &[]), Err("external_key is missing".into()));
         assert_eq!(with(&"ü".repeat(1024), &[]), Ok(()));
-        assert_eq!(
-            with(&"ü".repeat(1025), &[]),
-            Err("session.custom.external_key is longer than 1024 characters".into())
-        );
-        assert_eq!(
-            with("1", &[("a", "1"), ("a", "2")]),
-            Err("session.custom.a is given twice".into())
-        );
-        assert_eq!(
-            with("1", &[("external_key", "2")]),
-            Err("session.custom.external_key is given twice".into())
-        );
-        assert_eq!(
-            with("1", &[("a&b", "2")]),
-            Err("session.custom.a&b must be a code name of letters, digits and underscores".into())
-        );
+        assert_eq!(with(&"ü".repeat(1025), &[]), Err("session.custom.external_key is longer than 1024 characters".into()));
+        assert_eq!(with("1", &[("a", "1"), ("a", "2")]), Err("session.custom.a is given twice".into()));
+        assert_eq!(with("1", &[("external_key", "2")]), Err("session.custom.external_key is given twice".into()));
+        assert_eq!(with("1", &[("a&b", "2")]), Err("session.custom.a&b must be a code name of letters, digits and underscores".into()));
         // external_key: 13 bytes with its value; ten fields of a one-letter name and 1021 bytes: 10220; together 10233, so 7 more fit.
         let value = "v".repeat(1021);
         let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
-        let mut fields: Vec<CustomField<'_>> =
-            names.iter().map(|name| (*name, value.as_str())).collect();
+        let mut fields: Vec<CustomField<'_>> = names.iter().map(|name| (*name, value.as_str())).collect();
         fields.push(("k", "123456"));
         assert_eq!(with("1", &fields), Ok(()));
         fields[10] = ("k", "1234567");
-        assert_eq!(
-            with("1", &fields),
-            Err("session.custom is longer than 10240 bytes".into())
-        );
+        assert_eq!(with("1", &fields), Err("session.custom is longer than 10240 bytes".into()));
     }
 
     #[test]
     fn a_method_takes_its_own_options_only() {
         type Set = fn(&mut JumpRequest);
         let options: [(&str, Set, &[JumpMethod]); 8] = [
-            (
-                "jumpoint",
-                |request| request.jumpoint = Some("j".into()),
-                &[
-                    JumpMethod::RemotePush,
-                    JumpMethod::Rdp,
-                    JumpMethod::ShellJump,
-                ],
-            ),
-            (
-                "username",
-                |request| request.username = Some("u".into()),
-                &[JumpMethod::Rdp, JumpMethod::ShellJump],
-            ),
-            (
-                "display_size",
-                |request| request.display_size = Some("all_displays".into()),
-                &[JumpMethod::Rdp],
-            ),
-            (
-                "quality",
-                |request| request.quality = Some("low".into()),
-                &[JumpMethod::Rdp],
-            ),
-            (
-                "console",
-                |request| request.console = Some(true),
-                &[JumpMethod::Rdp],
-            ),
-            (
-                "protocol",
-                |request| request.protocol = Some("ssh".into()),
-                &[JumpMethod::ShellJump],
-            ),
-            (
-                "port",
-                |request| request.port = Some(22),
-                &[JumpMethod::ShellJump],
-            ),
-            (
-                "terminal",
-                |request| request.terminal = Some("xterm".into()),
-                &[JumpMethod::ShellJump],
-            ),
+            ("jumpoint", |request| request.jumpoint = Some("j".into()), &[JumpMethod::RemotePush, JumpMethod::Rdp, JumpMethod::ShellJump]),
+            ("username", |request| request.username = Some("u".into()), &[JumpMethod::Rdp, JumpMethod::ShellJump]),
+            ("display_size", |request| request.display_size = Some("all_displays".into()), &[JumpMethod::Rdp]),
+            ("quality", |request| request.quality = Some("low".into()), &[JumpMethod::Rdp]),
+            ("console", |request| request.console = Some(true), &[JumpMethod::Rdp]),
+            ("protocol", |request| request.protocol = Some("ssh".into()), &[JumpMethod::ShellJump]),
+            ("port", |request| request.port = Some(22), &[JumpMethod::ShellJump]),
+            ("terminal", |request| request.terminal = Some("xterm".into()), &[JumpMethod::ShellJump]),
         ];
         for (field, set, takers) in options {
             for method in JumpMethod::ALL {
@@ -771,10 +544,7 @@ mod tests {
                 set(&mut request);
                 let made = client_script_url(HOST, &request, "1", JumpAction::JumpItem, &[]);
                 if takers.contains(&method) {
-                    assert!(
-                        made.is_ok_and(|url| url.contains(&["&", field, "="].concat())),
-                        "{field} of {method:?}"
-                    );
+                    assert!(made.is_ok_and(|url| url.contains(&["&", field, "="].concat())), "{field} of {method:?}");
                 } else {
                     assert_eq!(made, Err(Fault::NotTaken { field, method }));
                 }
@@ -784,17 +554,7 @@ mod tests {
 
     #[test]
     fn a_host_is_a_host() {
-        for wrong in [
-            "",
-            "https://",
-            "a/b",
-            "a@b",
-            "a?b",
-            "a#b",
-            "a b",
-            "javascript:alert(1)/",
-            "ü.example",
-        ] {
+        for wrong in ["", "https://", "a/b", "a@b", "a?b", "a#b", "a b", "javascript:alert(1)/", "ü.example"] {
             let fault = session_key_script_url(wrong, "1", &[]).expect_err(wrong);
             assert_eq!(fault.field(), "host", "{wrong}");
         }
@@ -803,45 +563,16 @@ mod tests {
 
     #[test]
     fn a_start_is_bounded() {
-        let refused = |start: &StartSession<'_>| {
-            start_session_url(HOST, start)
-                .expect_err("refused")
-                .to_string()
-        };
+        let refused = |start: &StartSession<'_>| start_session_url(HOST, start).expect_err("refused").to_string();
         let base = plain_start(StartBy::Issue("general_tech"));
         let (name, details) = ("ü".repeat(101), "ü".repeat(513));
-        assert_eq!(
-            refused(&StartSession {
-                customer_name: Some(&name),
-                ..base
-            }),
-            "customer.name is longer than 100 characters"
-        );
-        assert_eq!(
-            refused(&StartSession {
-                customer_details: Some(&details),
-                ..base
-            }),
-            "customer.details is longer than 1024 bytes"
-        );
-        assert_eq!(
-            refused(&plain_start(StartBy::Issue(""))),
-            "issue is missing"
-        );
-        assert_eq!(
-            refused(&plain_start(StartBy::ShortKey(" "))),
-            "short_key is missing"
-        );
+        assert_eq!(refused(&StartSession { customer_name: Some(&name), ..base }), "customer.name is longer than 100 characters");
+        assert_eq!(refused(&StartSession { customer_details: Some(&details), ..base }), "customer.details is longer than 1024 bytes");
+        assert_eq!(refused(&plain_start(StartBy::Issue(""))), "issue is missing");
+        assert_eq!(refused(&plain_start(StartBy::ShortKey(" "))), "short_key is missing");
         assert!(
-            start_session_url(
-                HOST,
-                &StartSession {
-                    customer_name: Some(&name[2..]),
-                    customer_details: Some(&details[2..]),
-                    ..base
-                }
-            )
-            .is_ok()
+            start_session_url(HOST, &StartSession { customer_name: Some(&name[2..]), customer_details: Some(&details[2..]), ..base })
+                .is_ok()
         );
     }
 
@@ -859,25 +590,17 @@ mod tests {
 
     /// Any text the appliance would accept: 1 to 60 characters of any script, not blank.
     fn text() -> impl Strategy<Value = String> {
-        prop::collection::vec(any::<char>(), 1..60)
-            .prop_map(String::from_iter)
-            .prop_filter("blank", |text| !text.trim().is_empty())
+        prop::collection::vec(any::<char>(), 1..60).prop_map(String::from_iter).prop_filter("blank", |text| !text.trim().is_empty())
     }
 
     fn read_back(url: &str) -> Vec<(String, String)> {
         let url = url::Url::parse(url).expect("a URL");
-        assert_eq!(
-            (url.scheme(), url.host_str(), url.fragment()),
-            ("https", Some(HOST), None)
-        );
+        assert_eq!((url.scheme(), url.host_str(), url.fragment()), ("https", Some(HOST), None));
         url.query_pairs().into_owned().collect()
     }
 
     fn pairs(expected: &[(&str, Option<&str>)]) -> Vec<(String, String)> {
-        expected
-            .iter()
-            .filter_map(|(name, value)| value.map(|value| ((*name).into(), value.into())))
-            .collect()
+        expected.iter().filter_map(|(name, value)| value.map(|value| ((*name).into(), value.into()))).collect()
     }
 
     proptest! {

@@ -22,5 +22,7 @@ pub const SESSIONS: &str = "/api/v1/sessions";
 pub const HEALTHZ: &str = "/healthz";
 /// The process can do its work: database reachable, workers running.
 pub const READYZ: &str = "/readyz";
+/// Figures in Prometheus' text form, on the admin listener.
+pub const METRICS: &str = "/metrics";
 /// The OpenAPI description of the public listener.
 pub const OPENAPI: &str = "/openapi.json";

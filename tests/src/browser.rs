@@ -276,6 +276,8 @@ impl Chromedriver {
         let mut process = Command::new(CHROMEDRIVER)
             .arg("--port=0")
             .env("TMPDIR", directory)
+            // Crash reports go there, whatever the profile.
+            .env("XDG_CONFIG_HOME", directory)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -6,6 +6,7 @@
 pub mod appliance;
 pub mod browser;
 pub mod logs;
+pub mod outcomes;
 pub mod ports;
 pub mod postgres;
 pub mod processes;

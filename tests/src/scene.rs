@@ -13,7 +13,7 @@ use toml::Table;
 
 use crate::appliance::{self, Recipient, SimulatedAppliance};
 use crate::server::{self, Deskbridge, loopback_client};
-use crate::zendesk::{self, DemoData, SimulatedZendesk};
+use crate::zendesk::{self, DemoData, SimulatedZendesk, Ticket};
 
 /// What the appliance appends to its event URL as `token=`.
 pub const EVENT_TOKEN: &str = "simulated-event-token";
@@ -67,12 +67,21 @@ impl Scene {
         merge(&mut connection, plan.connection);
         let server = plan.server.connection(connection).prepare().await?;
         zendesk.set_app_url(&format!("{}{}", server.public_url(), routes::ZENDESK_SIDEBAR));
-        appliance.set_recipient(Recipient::new(format!(
-            "{}{}?appliance=default&token={EVENT_TOKEN}",
-            server.url(),
-            routes::APPLIANCE_EVENTS
-        )));
-        Ok(Self { appliance, zendesk, people, server })
+        let scene = Self { appliance, zendesk, people, server };
+        scene.appliance.set_recipient(scene.recipient());
+        Ok(scene)
+    }
+
+    /// The server as the appliance's recipient of all events, to be changed and set again.
+    pub fn recipient(&self) -> Recipient {
+        Recipient::new(format!("{}{}?appliance=default&token={EVENT_TOKEN}", self.server.url(), routes::APPLIANCE_EVENTS))
+    }
+
+    /// Another open ticket of a customer who has one already; answers its number.
+    pub fn add_ticket(&self, subject: &str) -> u64 {
+        let requester_id = self.zendesk.ticket(self.people.vpn_ticket).map_or(0, |ticket| ticket.requester_id);
+        let description = format!("{subject}, since this morning.");
+        self.zendesk.add_ticket(Ticket { subject: subject.to_owned(), description, requester_id, ..Ticket::default() })
     }
 
     /// Opens the sidebar as Zendesk would, without a browser.

@@ -236,7 +236,7 @@ impl Deskbridge {
         &self.logs
     }
 
-    /// The first log line a regular expression matches, now or within 30 s.
+    /// The first log line a regular expression matches, now or within a minute.
     pub async fn wait_for_log(&self, pattern: &str) -> Result<String> {
         self.logs.wait_for(pattern).await
     }

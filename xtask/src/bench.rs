@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds for release, measures with `tests/src/bin/bench.rs`, prints what it says.
+//! `cargo xtask bench`: builds for release, measures with `tests/src/bin/bench`, prints what it says.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,8 +12,11 @@ use crate::{build, commands};
 /// Which figures.
 #[derive(Args)]
 pub struct Options {
-    /// Only this bench, for instance `queue`; without it, all
+    /// Only this bench: `sidebar`, `events`, `memory` or `panel`; without it, all
     bench: Option<String>,
+    /// Fail when a target is missed
+    #[arg(long)]
+    check: bool,
 }
 
 /// `cargo xtask bench`.
@@ -32,7 +35,7 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     })?;
     steps.run("Measuring", || {
         let mut bench = Command::new(commands::built(root, "release", "bench"));
-        bench.args(&options.bench).current_dir(root);
+        bench.args(&options.bench).args(options.check.then_some("--check")).current_dir(root);
         commands::run(&mut bench)
     })
 }

@@ -20,10 +20,13 @@ const PROFILE: &str = "wasm";
 /// Appended to the glue. The page names the wasm file, because the server gives it a hashed name.
 const BOOT: &str = "__wbg_init({module_or_path:document.getElementById('deskbridge-wasm').href});\n";
 
+/// A small stack keeps the addresses of the data, which stands behind it, short.
+const STACK: &str = "-Clink-arg=-zstack-size=65536";
+
 /// What browsers since 2023 have and rustc turns on; wasm-opt must be told.
 const WASM_OPT: [&str; 10] = [
     "-Oz",
-    "--strip-debug",
+"-g",
     "--strip-producers",
     "--strip-target-features",
     "--enable-bulk-memory",
@@ -41,16 +44,25 @@ pub fn build_panel(root: &Path, release: bool) -> Result<()> {
     fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
 
     let compiled = compile(root)?;
-    Bindgen::new()
+    let mut output = Bindgen::new()
         .input_path(&compiled)
         .out_name("panel")
         .web(true)?
         .typescript(false)
         .omit_default_module_path(true)
-        .remove_name_section(true)
+        .remove_name_section(false)
         .remove_producers_section(true)
-        .generate(&work)
+        .generate_output()
         .context("wasm-bindgen refused the panel")?;
+    let mut glue = thin(output.js());
+    for (number, import) in output.wasm_mut().imports.iter_mut().enumerate() {
+        import.name = shorten(&mut glue, &import.name, number)?;
+    }
+    // js-sys exports its executor's entry, which nobody here calls: unused exports keep their code alive.
+    let exports = &mut output.wasm_mut().exports;
+    let unused: Vec<_> = exports.iter().filter(|export| !glue.contains(&export.name)).map(|export| export.id()).collect();
+    unused.into_iter().for_each(|export| exports.delete(export));
+    output.emit(&work).context("wasm-bindgen wrote nothing")?;
     let wasm = work.join("panel_bg.wasm");
     match wasm_opt(&app) {
         Ok(tool) => run(Command::new(tool).args(WASM_OPT).arg(&wasm).arg("-o").arg(&wasm))?,
@@ -60,10 +72,9 @@ pub fn build_panel(root: &Path, release: bool) -> Result<()> {
         }
     }
 
-    let glue = fs::read_to_string(work.join("panel.js")).context("wasm-bindgen wrote no glue")?;
     let dist = app.join("dist");
     fs::create_dir_all(&dist).with_context(|| format!("cannot make {}", dist.display()))?;
-    write_if_new(&dist.join("panel.js"), script(&glue)?.as_bytes())?;
+    write_if_new(&dist.join("panel.js"), script(glue)?.as_bytes())?;
     write_if_new(&dist.join("panel_bg.wasm"), &fs::read(&wasm)?)?;
     write_if_new(&dist.join("panel.css"), &fs::read(app.join("assets/panel.css"))?)
 }
@@ -71,7 +82,10 @@ pub fn build_panel(root: &Path, release: bool) -> Result<()> {
 /// Compiles the shell; answers where the module lies. Paths of this machine are kept out of it.
 fn compile(root: &Path) -> Result<PathBuf> {
     let remap = |place: &Path, name| format!("--remap-path-prefix={}={name}", place.display());
-    let flags: Vec<String> = std::iter::once(remap(root, "deskbridge")).chain(cargo_home().map(|home| remap(&home, "cargo"))).collect();
+    let flags: Vec<String> = std::iter::once(remap(root, "deskbridge"))
+        .chain(cargo_home().map(|home| remap(&home, "cargo")))
+        .chain([STACK.to_owned()])
+        .collect();
     run(cargo(root)
         // With --target these reach the panel alone, not build scripts.
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
@@ -93,21 +107,35 @@ fn wasm_opt(app: &Path) -> Result<PathBuf> {
     Ok(tool)
 }
 
-/// Glue without comments and indentation, and the boot line.
-fn script(glue: &str) -> Result<String> {
-    let mut script = String::with_capacity(glue.len());
+/// Glue without comments and indentation.
+fn thin(glue: &str) -> String {
+    let mut thinned = String::with_capacity(glue.len());
     for line in glue.lines().map(str::trim) {
         let is_comment = line.starts_with("//") || line.starts_with("/*") || line.starts_with('*');
         if !line.is_empty() && !is_comment {
-            script.push_str(line);
-            script.push('\n');
+            thinned.push_str(line);
+            thinned.push('\n');
         }
     }
-    let imports = script.lines().any(|line| line.starts_with("import ") || line.starts_with("import{"));
+    thinned
+}
+
+/// Gives an import a short name in the glue, and answers it. The long ones end in a hash, which no compression takes away.
+fn shorten(glue: &mut String, name: &str, number: usize) -> Result<String> {
+    let short = format!("i{number}");
+    let (old, new) = (format!("\n{name}: "), format!("\n{short}: "));
+    ensure!(glue.matches(name).count() == 1 && glue.contains(&old), "the glue does not define {name} once");
+    *glue = glue.replacen(&old, &new, 1);
+    Ok(short)
+}
+
+/// Glue that starts by itself.
+fn script(mut glue: String) -> Result<String> {
+    let imports = glue.lines().any(|line| line.starts_with("import ") || line.starts_with("import{"));
     ensure!(!imports, "the glue imports another file, which the page would not find");
-    ensure!(script.contains("function __wbg_init("), "the glue has no __wbg_init; has wasm-bindgen changed?");
-    script.push_str(BOOT);
-    Ok(script)
+    ensure!(glue.contains("function __wbg_init("), "the glue has no __wbg_init; has wasm-bindgen changed?");
+    glue.push_str(BOOT);
+    Ok(glue)
 }
 
 /// An unchanged file keeps its time, so that the server is not built again for nothing.
@@ -135,12 +163,20 @@ mod tests {
     fn glue_is_thinned_and_booted() {
         let glue = "/**\n * About.\n */\nlet wasm;\n\n    // why\nasync function __wbg_init(a) {\n    return 'http://x';\n}\n";
         let expected = ["let wasm;\nasync function __wbg_init(a) {\nreturn 'http://x';\n}\n", BOOT].concat();
-        assert_eq!(script(glue).expect("a script"), expected);
+        assert_eq!(script(thin(glue)).expect("a script"), expected);
     }
 
     #[test]
     fn glue_that_imports_is_refused() {
-        assert!(script("import { x } from './snippets/x.js';\nasync function __wbg_init() {}\n").is_err());
-        assert!(script("let nothing;\n").is_err());
+        assert!(script("import { x } from './snippets/x.js';\nasync function __wbg_init() {}\n".into()).is_err());
+        assert!(script("let nothing;\n".into()).is_err());
+    }
+
+    #[test]
+    fn imports_get_short_names() {
+        let mut glue = "\n__wbg_focus_0123: function(a) {\n}".to_owned();
+        assert_eq!(shorten(&mut glue, "__wbg_focus_0123", 7).expect("renamed"), "i7");
+        assert_eq!(glue, "\ni7: function(a) {\n}");
+        assert!(shorten(&mut glue, "__wbg_focus_0123", 8).is_err());
     }
 }

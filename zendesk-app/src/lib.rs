@@ -7,19 +7,19 @@
 
 mod zaf;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 
 use deskbridge_shared::panel::answers::Members;
+use deskbridge_shared::panel::callbacks::after;
 use deskbridge_shared::panel::fetch::FetchBackend;
 use deskbridge_shared::panel::requests::Place;
 use deskbridge_shared::panel::view::PanelView;
-use deskbridge_shared::panel::{Host, LocalFuture, NoticeKind, answers, clipboard};
+use deskbridge_shared::panel::{Done, Host, NoticeKind, answers, clipboard};
 use js_sys::JSON;
 use wasm_bindgen::prelude::wasm_bindgen;
-use wasm_bindgen::{JsCast, JsValue, UnwrapThrowExt};
-use wasm_bindgen_futures::spawn_local;
-use web_sys::{Document, HtmlElement, Window};
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{Document, HtmlElement};
 
 use crate::zaf::Zaf;
 
@@ -28,77 +28,35 @@ const HOST_PATIENCE: i32 = 10_000;
 /// How long a notice stays, in milliseconds.
 const NOTICE_SHOWN: i32 = 5_000;
 
-/// Runs when the page has loaded the module.
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = document, js_name = getElementById)]
+    fn element_of_page(id: &str) -> Option<HtmlElement>;
+}
+
+/// Runs when the page has loaded the module. A page that is not ours is left alone.
 #[wasm_bindgen(start)]
 pub fn start() {
-    let window = web_sys::window().expect_throw("a window");
-    let document = window.document().expect_throw("a document");
-    let page = Page::read(&document).expect_throw("the page's settings");
-    set_color_scheme(&document, &page.color_scheme);
-    let root = root(&document).expect_throw("a body");
-    open(&window, &document, root, page).expect_throw("a frame");
+    let _ = open();
 }
 
-/// What the server wrote into the page.
-struct Page {
-    bearer: String,
-    connection: String,
-    account_origin: String,
-    app_guid: String,
-    color_scheme: String,
-    locale: String,
-    texts: JsValue,
-}
-
-impl Page {
-    fn read(document: &Document) -> Option<Self> {
-        let json = document.get_element_by_id("deskbridge")?.text_content()?;
-        let settings = Members::of(JSON::parse(&json).ok()?);
-        let page = Self {
-            bearer: settings.text("bearer"),
-            connection: settings.text("connection"),
-            account_origin: settings.text("account_origin"),
-            app_guid: settings.text("app_guid"),
-            color_scheme: settings.text("color_scheme"),
-            locale: settings.text("locale"),
-            texts: settings.get("texts"),
-        };
-        settings.complete().then_some(page)
-    }
-}
-
-/// The page's `#panel`, or a new one.
-fn root(document: &Document) -> Option<HtmlElement> {
-    if let Some(root) = document.get_element_by_id("panel") {
-        return root.dyn_into().ok();
-    }
-    let root = document.create_element("main").ok()?;
-    document.body()?.append_child(&root).ok()?;
-    root.dyn_into().ok()
-}
-
-fn open(window: &Window, document: &Document, root: HtmlElement, page: Page) -> Option<()> {
-    let zaf = Zaf::connect(window, &page.account_origin, &page.app_guid)?;
-    let view = PanelView::mount(
-        root,
-        answers::texts(&page.texts),
-        page.locale.clone(),
-        Rc::new(FetchBackend::new(&page.bearer)),
-        Rc::new(ZafHost(zaf.clone())),
-    )?;
-    let sidebar = Rc::new(Sidebar {
-        document: document.clone(),
-        connection: page.connection,
-        locale: page.locale,
-        zaf: zaf.clone(),
-        view: RefCell::new(Some(view)),
-        answered: Cell::new(false),
-    });
-    zaf::after(window, HOST_PATIENCE, {
-        let sidebar = sidebar.clone();
-        move || sidebar.give_up()
-    });
-    zaf.listen(window, move |name, message| sidebar.hear(name, message));
+/// Opens the panel in the page's `#panel`, with what the server wrote into `#deskbridge`.
+fn open() -> Option<()> {
+    let settings = Members::of(JSON::parse(&element_of_page("deskbridge")?.text_content()?).ok()?);
+    let root = element_of_page("panel")?;
+    let document = root.owner_document()?;
+    let window = answers::member(&document, "defaultView");
+    set_color_scheme(&document, &settings.optional("color_scheme"));
+    let zaf = Zaf::new(&window, settings.text("account_origin"), settings.text("app_guid"));
+    let backend = Rc::new(FetchBackend::new(&settings.text("bearer")));
+    let host = Rc::new(ZafHost { zaf: zaf.clone(), document: document.clone() });
+    let locale = settings.optional("locale");
+    let connection = settings.text("connection");
+    let view = PanelView::mount(root, answers::texts(&settings.get("texts")), locale.clone(), backend, host)?;
+    let sidebar = Rc::new(Sidebar { document, connection, locale, zaf: zaf.clone(), view, answered: Cell::new(false) });
+    let waiting = sidebar.clone();
+    after(HOST_PATIENCE, move || waiting.give_up());
+    zaf.listen(window.unchecked_ref(), move |name, message| sidebar.hear(name, message));
     Some(())
 }
 
@@ -108,7 +66,7 @@ struct Sidebar {
     connection: String,
     locale: String,
     zaf: Rc<Zaf>,
-    view: RefCell<Option<PanelView>>,
+    view: PanelView,
     answered: Cell<bool>,
 }
 
@@ -116,13 +74,7 @@ impl Sidebar {
     fn hear(self: &Rc<Self>, name: &str, message: &JsValue) {
         match name {
             "app.registered" => {
-                for event in [
-                    "ticket.submit.done",
-                    "colorScheme.changed",
-                    "app.activated",
-                    "app.deactivated",
-                    "app.willDestroy",
-                ] {
+                for event in ["ticket.submit.done", "colorScheme.changed", "app.activated", "app.deactivated", "app.willDestroy"] {
                     self.zaf.subscribe(event);
                 }
                 self.look();
@@ -131,12 +83,10 @@ impl Sidebar {
             "colorScheme.changed" => {
                 set_color_scheme(&self.document, &message.as_string().unwrap_or_default());
             }
-            "app.activated" => self.with_view(|view| view.set_watched(true)),
-            "app.deactivated" => self.with_view(|view| view.set_watched(false)),
+            "app.activated" => self.view.set_watched(true),
+            "app.deactivated" => self.view.set_watched(false),
             "app.willDestroy" => {
-                if let Some(view) = self.view.take() {
-                    view.close();
-                }
+                self.view.close();
                 self.zaf.close();
             }
             _ => {}
@@ -146,66 +96,41 @@ impl Sidebar {
     /// Which ticket is it? Asked anew whenever it may have been saved.
     fn look(self: &Rc<Self>) {
         let sidebar = self.clone();
-        spawn_local(async move {
-            let Some(values) = sidebar
-                .zaf
-                .get(&[
-                    "ticket.id",
-                    "ticket.isNew",
-                    "currentUser.locale",
-                    "colorScheme",
-                ])
-                .await
-            else {
-                return;
-            };
-            sidebar.answered.set(true);
-            let scheme = answers::member(&values, "colorScheme");
-            if let Some(scheme) = scheme
-                .as_string()
-                .or_else(|| answers::member(&scheme, "colorScheme").as_string())
-            {
-                set_color_scheme(&sidebar.document, &scheme);
+        let paths = ["ticket.id", "ticket.isNew", "currentUser.locale", "colorScheme"];
+        self.zaf.get(&paths, move |values| {
+            if let Some(values) = values {
+                sidebar.see(&values);
             }
-            let ticket = identifier(&answers::member(&values, "ticket.id"));
-            let is_new = answers::member(&values, "ticket.isNew").is_truthy();
-            let locale = answers::member(&values, "currentUser.locale")
-                .as_string()
-                .unwrap_or_else(|| sidebar.locale.clone());
-            sidebar.with_view(|view| match ticket {
-                Some(ticket) if !is_new => view.show_ticket(
-                    Place {
-                        connection: sidebar.connection.clone(),
-                        ticket,
-                    },
-                    locale,
-                ),
-                _ => view.show_unsaved(),
-            });
         });
+    }
+
+    fn see(&self, values: &JsValue) {
+        self.answered.set(true);
+        let scheme = answers::member(values, "colorScheme");
+        if let Some(scheme) = scheme.as_string().or_else(|| answers::member(&scheme, "colorScheme").as_string()) {
+            set_color_scheme(&self.document, &scheme);
+        }
+        let ticket = identifier(&answers::member(values, "ticket.id"));
+        let is_new = answers::member(values, "ticket.isNew").is_truthy();
+        let locale = answers::member(values, "currentUser.locale").as_string();
+        let locale = locale.unwrap_or_else(|| self.locale.clone());
+        match ticket {
+            Some(ticket) if !is_new => self.view.show_ticket(Place { connection: self.connection.clone(), ticket }, locale),
+            _ => self.view.show_unsaved(),
+        }
     }
 
     fn give_up(&self) {
         if !self.answered.get() {
-            self.with_view(PanelView::show_no_host);
-        }
-    }
-
-    fn with_view(&self, act: impl FnOnce(&PanelView)) {
-        let view = self.view.borrow().clone();
-        if let Some(view) = view {
-            act(&view);
+            self.view.show_no_host();
         }
     }
 }
 
 /// Zendesk's ids are numbers; ours are text.
 fn identifier(id: &JsValue) -> Option<String> {
-    let text = match id.as_string() {
-        Some(text) => text,
-        None => id.as_f64().and_then(|_| JSON::stringify(id).ok())?.into(),
-    };
-    (!text.is_empty()).then_some(text)
+    let id = if id.as_f64().is_some() { JSON::stringify(id).ok()?.into() } else { id.clone() };
+    id.as_string().filter(|id| !id.is_empty())
 }
 
 /// Only the two schemes the style sheet knows.
@@ -218,11 +143,14 @@ fn set_color_scheme(document: &Document, scheme: &str) {
 }
 
 /// The ticket page as the panel's host.
-struct ZafHost(Rc<Zaf>);
+struct ZafHost {
+    zaf: Rc<Zaf>,
+    document: Document,
+}
 
 impl Host for ZafHost {
     fn resize(&self, height: u32) {
-        self.0.resize(height);
+        self.zaf.resize(height);
     }
 
     fn notify(&self, text: &str, kind: NoticeKind) {
@@ -230,15 +158,14 @@ impl Host for ZafHost {
             NoticeKind::Done => "notice",
             NoticeKind::Fault => "error",
         };
-        self.0.notify(text, kind, NOTICE_SHOWN);
+        self.zaf.notify(text, kind, NOTICE_SHOWN);
     }
 
-    fn insert_into_reply(&self, text: String) -> LocalFuture<bool> {
-        let zaf = self.0.clone();
-        Box::pin(async move { zaf.append_to_comment(&text).await })
+    fn insert_into_reply(&self, text: String, done: Done<bool>) {
+        self.zaf.append_to_comment(text, done);
     }
 
-    fn copy(&self, text: String) -> LocalFuture<bool> {
-        Box::pin(async move { clipboard::copy(&text).await })
+    fn copy(&self, text: String, done: Done<bool>) {
+        clipboard::copy(&self.document, text, done);
     }
 }

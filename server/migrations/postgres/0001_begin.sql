@@ -25,6 +25,7 @@ CREATE TABLE inbox_event (
     kind TEXT NOT NULL,
     rank INTEGER NOT NULL,
     lsid TEXT NOT NULL,
+    ticket TEXT,
     origin TEXT NOT NULL,
     received_at BIGINT NOT NULL,
     state TEXT NOT NULL,
@@ -39,6 +40,9 @@ CREATE TABLE inbox_event (
 );
 CREATE INDEX inbox_event_due ON inbox_event (not_before) WHERE state IN ('ready', 'leased');
 CREATE INDEX inbox_event_session ON inbox_event (connection, lsid) WHERE state IN ('ready', 'leased');
+
+CREATE INDEX inbox_event_ticket ON inbox_event (connection, ticket) WHERE state IN ('ready', 'leased');
+CREATE INDEX inbox_event_lsid ON inbox_event (connection, lsid, kind);
 
 CREATE TABLE delivery (
     connection TEXT NOT NULL,
@@ -76,4 +80,21 @@ CREATE TABLE issued_key (
     issued_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
     PRIMARY KEY (connection, ticket)
+);
+
+CREATE TABLE sweep (
+    connection TEXT PRIMARY KEY,
+    checkpoint BIGINT,
+    next_at BIGINT NOT NULL
+);
+
+CREATE TABLE server (
+    id BYTEA PRIMARY KEY,
+    seen_at BIGINT NOT NULL
+);
+
+CREATE TABLE app_key (
+    connection TEXT PRIMARY KEY,
+    pem TEXT NOT NULL,
+    fetched_at BIGINT NOT NULL
 );

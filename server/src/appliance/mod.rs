@@ -57,6 +57,11 @@ impl ApplianceClient {
         Self { inner: Arc::new(transport::Transport::new(settings, base).unwrap()) }
     }
 
+    /// From now on `servers` share the account's limits, this one included.
+    pub fn share_limits(&self, servers: u32) {
+        self.inner.limiter.share(servers);
+    }
+
     /// The host as configured.
     pub fn host(&self) -> &str {
         self.inner.host()

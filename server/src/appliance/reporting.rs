@@ -30,9 +30,9 @@ impl ApplianceClient {
         Ok(sessions.into_iter().find(|session| session.lsid.eq_ignore_ascii_case(lsid)))
     }
 
-    /// Closed sessions that ended at or after that moment of the appliance's clock, in no promised order.
-    pub async fn support_sessions_ended_since(&self, since: i64) -> Result<Vec<SupportSession>, Error> {
-        self.sessions(vec![("end_time".into(), since.to_string().into()), ("duration".into(), "0".into())]).await
+    /// Closed sessions that ended within `seconds` from that moment of the appliance's clock on (0: until now), in no promised order.
+    pub async fn support_sessions_ended_since(&self, since: i64, seconds: u32) -> Result<Vec<SupportSession>, Error> {
+        self.sessions(vec![("end_time".into(), since.to_string().into()), ("duration".into(), seconds.to_string().into())]).await
     }
 
     /// Sessions that began at or after that moment of the appliance's clock, those in progress included.
@@ -156,7 +156,7 @@ mod tests {
         settings.locale = Some("en-us".to_owned());
         let client = ApplianceClient::new(settings).unwrap();
         let ended: Vec<_> =
-            client.support_sessions_ended_since(1_733_239_565).await.unwrap().into_iter().map(|session| session.lsid).collect();
+            client.support_sessions_ended_since(1_733_239_565, 0).await.unwrap().into_iter().map(|session| session.lsid).collect();
         assert_eq!(ended, ["a", "b"]);
         assert_eq!(client.support_sessions_started_since(7).await.unwrap(), []);
         assert!(matches!(client.support_sessions_started_since(7).await, Err(Error::Unexpected { .. })));

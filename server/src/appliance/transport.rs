@@ -64,7 +64,7 @@ pub(super) struct Transport {
     settings: ApplianceSettings,
     base: Url,
     http: reqwest::Client,
-    limiter: Limiter,
+    pub(super) limiter: Limiter,
     token: SharedToken,
     pub(super) caches: Caches,
 }

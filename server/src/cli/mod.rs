@@ -83,13 +83,15 @@ pub fn main() -> ExitCode {
     };
     match runtime.block_on(run(arguments.command)) {
         Ok(code) => code,
-        Err(error) => if let Some(faults) = error.downcast_ref::<Faults>() {
-            eprintln!("{faults}");
-            ExitCode::from(2)
-        } else {
-            eprintln!("deskbridge: {error:#}");
-            ExitCode::FAILURE
-        },
+        Err(error) => {
+            if let Some(faults) = error.downcast_ref::<Faults>() {
+                eprintln!("{faults}");
+                ExitCode::from(2)
+            } else {
+                eprintln!("deskbridge: {error:#}");
+                ExitCode::FAILURE
+            }
+        }
     }
 }
 

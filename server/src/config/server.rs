@@ -10,7 +10,7 @@ use super::fault::Within;
 use super::outside_origin;
 
 /// Keys an environment variable can override, and whether they are numbers.
-pub(super) const KEYS: [(&str, bool); 9] = [
+pub(super) const KEYS: [(&str, bool); 10] = [
     ("public_url", false),
     ("listen", false),
     ("admin_listen", false),
@@ -19,6 +19,7 @@ pub(super) const KEYS: [(&str, bool); 9] = [
     ("report_templates", false),
     ("session_idle_minutes", true),
     ("session_max_hours", true),
+    ("keep_events_days", true),
     ("log_format", false),
 ];
 
@@ -44,6 +45,9 @@ pub struct ServerSection {
     /// An agent's session ends after so many hours, used or not.
     #[schemars(range(min = 1, max = 72))]
     pub session_max_hours: u32,
+    /// Events that are done are kept so many days; dead letters stay.
+    #[schemars(range(min = 1, max = 3650))]
+    pub keep_events_days: u32,
     /// `text` or `json`.
     pub log_format: LogFormat,
 }
@@ -70,6 +74,7 @@ impl Default for ServerSection {
             report_templates: None,
             session_idle_minutes: 480,
             session_max_hours: 12,
+            keep_events_days: 30,
             log_format: LogFormat::Text,
         }
     }

@@ -1,11 +1,13 @@
-//! The admin listener's front page: the connections that run.
+//! The admin listener: the connections that run, and figures.
 
 use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::extract::State;
 
+use super::problem::Problem;
 use crate::app::App;
+use crate::metrics;
 
 /// `GET /`
 pub async fn front(State(app): State<Arc<App>>) -> String {
@@ -21,4 +23,11 @@ pub async fn front(State(app): State<Arc<App>>) -> String {
         );
     }
     text
+}
+
+/// `GET /metrics`
+pub async fn metrics(State(app): State<Arc<App>>) -> Result<String, Problem> {
+    let names: Vec<String> = app.connections.all().iter().map(|connection| connection.name().to_owned()).collect();
+    metrics::queue(&app.store.queue_sizes().await?, &names, app.clock.now_ms());
+    Ok(app.metrics.render())
 }

@@ -19,6 +19,7 @@ use crate::config::is_appliance_id;
 use crate::connections::{Connection, EventRefusal};
 use crate::inbox::event::{is_processed, of_posted_name};
 use crate::store::{NewEvent, Origin};
+use crate::{fault_point, metrics};
 
 /// Without `?appliance` (seed guide: an appliance id of "default").
 const DEFAULT_APPLIANCE: &str = "default";
@@ -35,6 +36,7 @@ pub async fn receive(
     let all = app.connections.all();
     let named: Vec<&Arc<Connection>> = all.iter().filter(|connection| connection.settings.appliance.id == appliance).collect();
     if named.is_empty() {
+        metrics::event_refused("unknown_appliance");
         tracing::warn!(appliance, %peer, "outbound event for an unknown appliance");
         return Err(Problem::unknown_appliance());
     }
@@ -43,6 +45,7 @@ pub async fn receive(
         named.iter().zip(&admissions).filter(|(_, admission)| admission.is_ok()).map(|(connection, _)| *connection).collect();
     if admitted.is_empty() {
         let reason = admissions.into_iter().find_map(Result::err).unwrap_or(EventRefusal::Source);
+        metrics::event_refused(if reason == EventRefusal::Token { "token" } else { "source" });
         tracing::warn!(appliance, %peer, ?reason, "outbound event refused");
         return Err(Problem::event_refused(reason == EventRefusal::Token));
     }
@@ -54,7 +57,11 @@ pub async fn receive(
         return Ok(StatusCode::OK.into_response());
     };
     if !events.is_empty() {
+        for event in &events {
+            metrics::event_received(&event.connection, event.kind);
+        }
         app.intake.commit(events).await?;
+        fault_point::reach("stored");
         app.wake.notify_one();
     }
     Ok(StatusCode::OK.into_response())
@@ -97,6 +104,7 @@ fn read_events(app: &App, connections: &[&Arc<Connection>], body: &[u8]) -> Resu
         fingerprint: Sha256::digest(body).into(),
         kind,
         lsid: lsid.to_ascii_lowercase(),
+        ticket: field("external_key").map(str::trim).filter(|key| connection.tickets.is_ticket_id(key)).map(str::to_owned),
         origin: Origin::Outbound,
         received_at,
     });

@@ -42,9 +42,11 @@ fn rebuilt(cookie: &Cookie<'_>) -> HeaderValue {
     HeaderValue::from_str(&cookie.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// A bearer replaces whatever cookie came: it is this page's own session. On the way out, our cookies are rebuilt.
+/// A bearer replaces whatever cookie came: it is this page's own session. On the way out, our cookies are rebuilt; the
+/// answer to a bearer sets none, because the browser's cookie may be another page's session.
 pub async fn partition_and_bearer(mut request: Request, next: Next) -> Response {
-    if let Some(bearer) = bearer(request.headers()) {
+    let bearer = bearer(request.headers());
+    if let Some(bearer) = &bearer {
         let cookie = HeaderValue::from_str(&format!("{NAME}={bearer}")).ok();
         request.headers_mut().remove(header::COOKIE);
         if let Some(cookie) = cookie {
@@ -57,7 +59,10 @@ pub async fn partition_and_bearer(mut request: Request, next: Next) -> Response 
         response.headers_mut().remove(header::SET_COOKIE);
         for line in lines {
             let ours = line.to_str().ok().and_then(|text| Cookie::parse(text.to_owned()).ok()).filter(|cookie| cookie.name() == NAME);
-            response.headers_mut().append(header::SET_COOKIE, ours.map_or(line, |cookie| rebuilt(&cookie)));
+            match ours {
+                Some(_) if bearer.is_some() => {}
+                ours => drop(response.headers_mut().append(header::SET_COOKIE, ours.map_or(line, |cookie| rebuilt(&cookie)))),
+            }
         }
     }
     response

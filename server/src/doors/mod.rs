@@ -40,7 +40,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(90);
 /// The public listener's routes.
 pub fn public(app: &Arc<App>) -> anyhow::Result<Router> {
     let origin = url::Url::parse(&app.settings.public_url)?.origin().ascii_serialization();
-    let csrf = CsrfLayer::new().add_trusted_origin(&origin)?;
+    let csrf = CsrfLayer::new().add_trusted_origin(&origin)?.with_rejection_response(|_| Problem::cross_site().into_response());
     let panel = Router::new()
         .route(routes::PANEL, get(panel::model))
         .route(routes::SESSION_KEY, post(panel::session_key))
@@ -69,6 +69,7 @@ pub fn public(app: &Arc<App>) -> anyhow::Result<Router> {
 pub fn admin(app: &Arc<App>) -> Router {
     let router = Router::new()
         .route("/", get(admin::front))
+        .route(routes::METRICS, get(admin::metrics))
         .route(routes::HEALTHZ, get(health::alive))
         .route(routes::READYZ, get(health::ready))
         .fallback(not_found)

@@ -56,6 +56,17 @@ impl Problem {
         )
     }
 
+    /// A request that another site's page made the browser send.
+    pub fn cross_site() -> Self {
+        let detail = "The panel's own page must send it.";
+        Self::new(StatusCode::FORBIDDEN, "cross-site", "The request came from another site", detail)
+    }
+
+    /// A body beyond the limit.
+    pub fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large", "Send less.")
+    }
+
     /// A request that does not read.
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request is not understood", detail)

@@ -19,9 +19,13 @@ use super::panel::Identity;
 use crate::app::App;
 use crate::clock::random_bytes;
 use crate::connections::{Connection, ZendeskDoor};
+use crate::metrics;
 use crate::security::app_key::KeyFault;
 use crate::security::sidebar_token::{self, Expected, TokenFault, Verified};
 use crate::store::StoreError;
+
+/// What a refusal's page may do: nothing. It stands in Zendesk's frame, and naming that account would tell who has one here.
+const REFUSAL_POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'";
 
 /// Why the sidebar does not open.
 #[derive(Debug, thiserror::Error)]
@@ -56,8 +60,14 @@ struct Place {
 /// Verifies the token, opens a session, answers the page.
 pub async fn open(State(app): State<Arc<App>>, RawQuery(query): RawQuery, headers: HeaderMap, body: Bytes) -> Response {
     match admit(&app, query.as_deref().unwrap_or_default(), &headers, &body).await {
-        Ok(response) => response,
-        Err(refusal) => refused(&app, &refusal),
+        Ok(response) => {
+            metrics::sidebar(true);
+            response
+        }
+        Err(refusal) => {
+            metrics::sidebar(false);
+            refused(&app, &refusal)
+        }
     }
 }
 
@@ -198,7 +208,7 @@ fn refused(app: &App, refusal: &Refusal) -> Response {
         _ => (StatusCode::FORBIDDEN, plain_refusal(refusal)),
     };
     let page = app.pages.message(&message).unwrap_or_default();
-    (status, [(header::CACHE_CONTROL, "no-store")], Html(page)).into_response()
+    (status, [(header::CACHE_CONTROL, "no-store"), (header::CONTENT_SECURITY_POLICY, REFUSAL_POLICY)], Html(page)).into_response()
 }
 
 fn plain_refusal(refusal: &Refusal) -> Message {

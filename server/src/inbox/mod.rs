@@ -3,5 +3,6 @@
 //! The door stores, this room does. Business lives in `support`; here are only time, order, attempts and leases.
 
 pub mod event;
+pub mod health;
 pub mod retry;
 pub mod worker;

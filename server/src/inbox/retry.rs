@@ -12,8 +12,10 @@ const STEPS: [u64; 9] = [1, 5, 30, 120, 600, 3_600, 10_800, 21_600, 43_200];
 const JITTER: f64 = 0.2;
 /// How long a report is waited for. It follows the session's end by seconds.
 const REPORT_PATIENCE_MS: i64 = 15 * 60_000;
-/// While a connection's credentials are refused.
-const DENIED_WAIT: Duration = Duration::from_secs(30);
+/// Until an event whose turn has not come looks again.
+const TURN_WAIT: Duration = Duration::from_secs(1);
+/// While credentials are refused the connection is held (health.rs), so the event itself need not wait long.
+const DENIED_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait a system may ask for.
 const LONGEST_WISH: Duration = Duration::from_hours(1);
 
@@ -43,6 +45,8 @@ pub fn decide(attempt: &Attempt<'_>) -> Outcome {
     match attempt.error {
         ImportError::Permanent(_) => Outcome::Dead(reason),
         ImportError::Denied(_) => Outcome::Retry { not_before: at(DENIED_WAIT), reason, counts: false },
+        // Woken when the earlier one ends; this is only in case that goes unnoticed.
+        ImportError::NotItsTurn => Outcome::Retry { not_before: at(TURN_WAIT), reason, counts: false },
         ImportError::NotReady => {
             let age = attempt.now.saturating_sub(attempt.received_at).max(0);
             if age >= REPORT_PATIENCE_MS {

@@ -4,52 +4,71 @@
 //! renewed while its event is worked at; when the renewal finds the lease lost, the work is dropped.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::event::setting;
+use super::health::{Change, Health, Told};
 use super::retry::{self, Attempt};
 use crate::app::App;
-use crate::clock::{new_id, random_fraction};
+use crate::clock::random_fraction;
 use crate::connections::Connection;
 use crate::store::{EventName, LeasedEvent, Outcome, StoreError};
 use crate::support::import_session::{self, ImportError};
 use crate::support::import_survey;
+use crate::{fault_point, metrics};
 
 /// Length of a lease (DESIGN.md, Settled details).
 const LEASE_MS: i64 = 15_000;
 /// How often it is renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
-/// Events of one connection worked at at the same time.
-const PLACES_PER_CONNECTION: usize = 8;
 /// Without a wake-up, the store is looked at this often, more or less a tenth.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// And not more often than this.
 const LOOK_LEAST: Duration = Duration::from_millis(100);
-/// A connection whose credentials were refused is left alone this long.
-const HOLD: Duration = Duration::from_secs(30);
 /// Time a stop leaves running work.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
+
+/// One connection's places and health.
+#[derive(Default)]
+struct Lane {
+    taken: usize,
+    health: Health,
+}
 
 /// What a finished piece of work tells the loop.
 struct Finished {
     connection: String,
-    denied: bool,
+    lsid: String,
+    verdict: Verdict,
+}
+
+/// What the work says about the outside systems.
+enum Verdict {
+    /// They answered, whatever became of the event.
+    Well,
+    /// They failed in a way that passes.
+    Passing(Option<Duration>),
+    /// They refused the credentials.
+    Denied,
+    /// Nothing: they were not asked, or the work broke off.
+    Nothing,
 }
 
 /// Works until `stop`; then lets running work end or gives its leases back.
 pub async fn run(app: Arc<App>, stop: CancellationToken) {
-    let owner = new_id(&app.clock);
+    let owner = app.server_id;
     let mut running: JoinSet<Finished> = JoinSet::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
-    let mut held: HashMap<String, Instant> = HashMap::new();
+    let mut lanes: HashMap<String, Lane> = HashMap::new();
     while !stop.is_cancelled() {
-        let wait = match lease_due(&app, owner, &mut running, &mut places, &mut held).await {
+        let wait = match lease_due(&app, owner, &mut running, &mut lanes).await {
             Ok(next_due) => next_due,
             Err(error) => {
                 tracing::error!(%error, "events could not be leased; trying again");
@@ -61,10 +80,10 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
             () = stop.cancelled() => break,
             () = app.wake.notified() => {}
             () = look_again => {}
-            Some(finished) = running.join_next() => settle(finished, &mut places, &mut held),
+            Some(finished) = running.join_next() => settle(finished, &mut lanes),
         }
         while let Some(finished) = running.try_join_next() {
-            settle(finished, &mut places, &mut held);
+            settle(finished, &mut lanes);
         }
     }
     let drained = tokio::time::timeout(STOP_PATIENCE, async { while running.join_next().await.is_some() {} }).await;
@@ -83,24 +102,27 @@ async fn lease_due(
     app: &Arc<App>,
     owner: Uuid,
     running: &mut JoinSet<Finished>,
-    places: &mut HashMap<String, usize>,
-    held: &mut HashMap<String, Instant>,
+    lanes: &mut HashMap<String, Lane>,
 ) -> Result<Duration, StoreError> {
-    held.retain(|_, until| *until > Instant::now());
     for connection in app.connections.all().iter() {
-        let taken = places.entry(connection.name().to_owned()).or_default();
-        let free = PLACES_PER_CONNECTION.saturating_sub(*taken);
-        if free == 0 || held.contains_key(connection.name()) {
+        let lane = lanes.entry(connection.name().to_owned()).or_default();
+        let free = lane.health.places(Instant::now()).saturating_sub(lane.taken);
+        if free == 0 {
             continue;
         }
         let now = app.clock.now_ms();
         let events = app.store.claim_events(connection.name(), owner, now, now + LEASE_MS, i64::try_from(free).unwrap_or(1)).await?;
         for event in events {
-            *taken += 1;
+            lane.taken += 1;
             let (app, connection) = (app.clone(), connection.clone());
             running.spawn(async move {
-                let denied = work(&app, &connection, &event).await;
-                Finished { connection: event.connection, denied }
+                let worked = AssertUnwindSafe(work(&app, &connection, &event)).catch_unwind().await;
+                let verdict = worked.unwrap_or_else(|_| {
+                    // The event comes back when its lease ends, and counts as an attempt.
+                    tracing::error!(event = %event.id, "the work broke off");
+                    Verdict::Nothing
+                });
+                Finished { connection: event.connection, lsid: event.lsid, verdict }
             });
         }
     }
@@ -109,38 +131,43 @@ async fn lease_due(
     Ok(Duration::from_millis(u64::try_from(due_in_ms).unwrap_or(0)).clamp(LOOK_LEAST, LOOK_EVERY))
 }
 
-fn settle(finished: Result<Finished, tokio::task::JoinError>, places: &mut HashMap<String, usize>, held: &mut HashMap<String, Instant>) {
-    match finished {
-        Ok(Finished { connection, denied }) => {
-            if let Some(taken) = places.get_mut(&connection) {
-                *taken = taken.saturating_sub(1);
-            }
-            if denied && held.insert(connection.clone(), Instant::now() + HOLD).is_none() {
-                tracing::error!(
-                    connection,
-                    "credentials are refused; the connection's events wait until `deskbridge check` is happy again"
-                );
-            }
+fn settle(finished: Result<Finished, tokio::task::JoinError>, lanes: &mut HashMap<String, Lane>) {
+    let Ok(Finished { connection, lsid, verdict }) = finished else { return };
+    let Some(lane) = lanes.get_mut(&connection) else { return };
+    lane.taken = lane.taken.saturating_sub(1);
+    let told = match verdict {
+        Verdict::Well => Told::Well,
+        Verdict::Passing(wish) => Told::Passing { lsid: &lsid, wish },
+        Verdict::Denied => Told::Denied,
+        Verdict::Nothing => return,
+    };
+    match lane.health.hear(told, Instant::now()) {
+        Change::None => {}
+        Change::Sick => tracing::warn!(connection, "the connection's systems fail; its events rest until they answer again"),
+        Change::Held => {
+            tracing::error!(connection, "credentials are refused; the connection's events wait. `deskbridge check` says what to do")
         }
-        // A panic's event comes back when its lease ends, and counts as an attempt.
-        Err(error) => {
-            tracing::error!(%error, "a worker broke off");
-            places.clear();
-        }
+        Change::Recovered => tracing::info!(connection, "the connection's systems answer again"),
     }
 }
 
-/// Does one event and writes down how it went. True if credentials were refused.
+/// Does one event and writes down how it went.
 #[tracing::instrument(name = "event", skip_all, fields(id = %event.id, connection = connection.name(), kind = event.kind.as_str(), lsid = event.lsid))]
-async fn work(app: &Arc<App>, connection: &Arc<Connection>, event: &LeasedEvent) -> bool {
+async fn work(app: &Arc<App>, connection: &Arc<Connection>, event: &LeasedEvent) -> Verdict {
+    fault_point::reach("leased");
     let result = tokio::select! {
         result = process(app, connection, event) => result,
         () = lose_lease(app, event) => {
             tracing::warn!("lease lost; the work is dropped");
-            return false;
+            return Verdict::Nothing;
         }
     };
-    let denied = matches!(result, Err(ImportError::Denied(_)));
+    let verdict = match &result {
+        Ok(_) | Err(ImportError::NotReady | ImportError::Permanent(_)) => Verdict::Well,
+        Err(ImportError::Passing { retry_after, .. }) => Verdict::Passing(*retry_after),
+        Err(ImportError::Denied(_)) => Verdict::Denied,
+        Err(ImportError::NotItsTurn | ImportError::Store(_)) => Verdict::Nothing,
+    };
     let now = app.clock.now_ms();
     let outcome = match result {
         Ok(done) => Outcome::Done(done),
@@ -164,13 +191,16 @@ async fn work(app: &Arc<App>, connection: &Arc<Connection>, event: &LeasedEvent)
         }
         Outcome::Dead(reason) => tracing::warn!(reason, attempts = event.attempts, "event is a dead letter"),
     }
+    metrics::event_ended(connection.name(), event.kind, &outcome);
+    fault_point::reach("confirmed");
     match app.store.finish_event(event, &outcome, now).await {
         Ok(true) => {}
         Ok(false) => tracing::warn!("lease lost before the end was written; another worker has the event"),
         Err(error) => tracing::error!(%error, "the event's end could not be written; it comes back when its lease ends"),
     }
+    fault_point::reach("finished");
     app.wake.notify_one();
-    denied
+    verdict
 }
 
 async fn process(app: &Arc<App>, connection: &Arc<Connection>, event: &LeasedEvent) -> Result<String, ImportError> {

@@ -81,7 +81,9 @@ impl AppKey {
             return None;
         }
         let before = state.key.clone();
-        if let Ok(key) = state.refresh(fetch).await { Some(key) } else {
+        if let Ok(key) = state.refresh(fetch).await {
+            Some(key)
+        } else {
             // The account is away: the old key goes on serving.
             state.key = before;
             None
@@ -96,6 +98,8 @@ impl State {
     {
         self.fetched_at = Some(Instant::now());
         let result = fetch().await.and_then(|pem| parse(pem.as_bytes()));
+        // Counted from the end as well: after a fetch that hung, those who waited must not each hang on one of their own.
+        self.fetched_at = Some(Instant::now());
         match result {
             Ok(key) => {
                 let key = Arc::new(key);

@@ -11,8 +11,13 @@
 //! | `delivery` | every write to a ticket system: planned, sent, confirmed |
 //! | `support_session` | what is known of a support session, for the panel |
 //! | `issued_key` | session keys handed out lately: while one is open, the appliance is asked for its session |
+//! | `sweep` | how far each appliance was asked for ended sessions, and whose turn it is |
+//! | `server` | servers alive, which share an appliance's limits |
+//! | `app_key` | public keys fetched from accounts, so that servers agree on them |
 
-/// The statement that leases due events: `$1` connection, `$2` owner, `$3` now, `$4` lease end, `$5` limit. Databases differ in `$lock` only.
+/// The statement that leases due events. Of one session, a lower rank goes first; of one ticket, the session that ended first
+/// (ends wait for ends only, so that no two events wait for each other).
+/// Parameters: `$1` connection, `$2` owner, `$3` now, `$4` lease end, `$5` limit. Databases differ in `$lock` only.
 macro_rules! claim {
     ($lock:literal) => {
         concat!(
@@ -21,9 +26,11 @@ macro_rules! claim {
             "AND (e.state = 'ready' OR e.lease_until < $3) ",
             "AND NOT EXISTS (SELECT 1 FROM inbox_event o WHERE o.connection = e.connection AND o.lsid = e.lsid AND o.state IN ('ready', 'leased') ",
             "AND o.id <> e.id AND (o.rank < e.rank OR (o.rank = e.rank AND o.id < e.id))) ",
+            "AND NOT (e.kind = 'session_end' AND EXISTS (SELECT 1 FROM inbox_event t WHERE t.connection = e.connection AND t.ticket = e.ticket ",
+            "AND t.state IN ('ready', 'leased') AND t.kind = 'session_end' AND t.lsid <> e.lsid AND t.id < e.id)) ",
             "ORDER BY e.not_before, e.id LIMIT $5 ",
             $lock,
-            ") RETURNING id, connection, kind, lsid, origin, received_at, attempts, lease_epoch"
+            ") RETURNING id, connection, kind, lsid, ticket, origin, received_at, attempts, lease_epoch"
         )
     };
 }
@@ -189,6 +196,8 @@ pub struct NewEvent {
     pub kind: EventName,
     /// The appliance's session id.
     pub lsid: String,
+    /// The ticket it seems to be for. Only the order depends on it, until the report says more.
+    pub ticket: Option<String>,
     /// Where from.
     pub origin: Origin,
     /// Unix ms.
@@ -206,6 +215,8 @@ pub struct LeasedEvent {
     pub kind: EventName,
     /// The appliance's session id.
     pub lsid: String,
+    /// The ticket, as far as known.
+    pub ticket: Option<String>,
     /// Where from.
     pub origin: Origin,
     /// Unix ms.
@@ -257,6 +268,19 @@ pub struct EventRow {
     pub not_before: i64,
     /// What the last attempt said.
     pub outcome: Option<String>,
+}
+
+/// How many events of a connection are in a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSize {
+    /// Connection name.
+    pub connection: String,
+    /// `ready`, `leased`, `done` or `dead`.
+    pub state: String,
+    /// How many.
+    pub events: i64,
+    /// Unix ms.
+    pub oldest_received_at: i64,
 }
 
 /// Which write to the ticket system a delivery is.
@@ -359,6 +383,26 @@ pub trait Store: Send + Sync {
     /// Leases up to `limit` due events of a connection to `owner` until `until` (Unix ms), counting the attempt.
     /// Of one support session only the first in rank and time is leased at a time.
     async fn claim_events(&self, connection: &str, owner: Uuid, now: i64, until: i64, limit: i64) -> Result<Vec<LeasedEvent>>;
+    /// Notes the ticket a session's end turned out to be for. False: an earlier end of that ticket is not done yet.
+    async fn take_turn(&self, event: &LeasedEvent, ticket: &str) -> Result<bool>;
+    /// Which of these sessions have had an event of that kind.
+    async fn known_events(&self, connection: &str, kind: EventName, lsids: &[String]) -> Result<Vec<String>>;
+    /// Per connection and state: how many events, and when the oldest came (Unix ms).
+    async fn queue_sizes(&self) -> Result<Vec<QueueSize>>;
+    /// Removes events done before `before` (Unix ms). Dead letters stay.
+    async fn sweep_events(&self, before: i64) -> Result<u64>;
+    /// Waits until another server may have stored events.
+    async fn other_server_stored(&self);
+    /// Notes that this server lives; the answer counts those seen since `since` (Unix ms), this one included.
+    async fn server_alive(&self, id: Uuid, now: i64, since: i64) -> Result<u32>;
+    /// Takes the turn to sweep a connection, if it is due: the checkpoint, in seconds of the appliance's clock.
+    async fn take_sweep_turn(&self, connection: &str, now: i64, next_at: i64) -> Result<Option<Option<i64>>>;
+    /// How far a connection's appliance has been asked.
+    async fn save_checkpoint(&self, connection: &str, checkpoint: i64) -> Result<()>;
+    /// An account's public key and when it was fetched (Unix ms).
+    async fn app_key(&self, connection: &str) -> Result<Option<(String, i64)>>;
+    /// Keeps an account's public key for all servers.
+    async fn save_app_key(&self, connection: &str, pem: &str, fetched_at: i64) -> Result<()>;
     /// Prolongs a lease; false if it is lost.
     async fn renew_lease(&self, event: &LeasedEvent, until: i64) -> Result<bool>;
     /// Ends an attempt; false if the lease is lost, and then nothing was written.

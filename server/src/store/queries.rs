@@ -5,10 +5,10 @@ use async_trait::async_trait;
 use sqlx::{QueryBuilder, Row};
 use uuid::Uuid;
 
-use super::{CLAIM, Db};
+use super::{CLAIM, Db, NOTIFY, Wakes};
 use crate::store::{
     Delivery, DeliveryKey, DeliveryState, EventName, EventRow, KnownSession, LeasedEvent, NewAgentSession, NewEvent, Origin, Outcome,
-    Result, Store, StoreError, StoredAgentSession, StoredConnection,
+    QueueSize, Result, Store, StoreError, StoredAgentSession, StoredConnection,
 };
 
 /// Rows one INSERT takes: well below both databases' limits on parameters (32,766 and 65,535).
@@ -20,6 +20,7 @@ type DbRow = <Db as sqlx::Database>::Row;
 pub(in crate::store) struct SqlStore {
     pub(in crate::store) read: sqlx::Pool<Db>,
     pub(in crate::store) write: sqlx::Pool<Db>,
+    pub(in crate::store) wakes: Wakes,
 }
 
 fn damaged(what: &str) -> StoreError {
@@ -51,6 +52,7 @@ fn leased_event(row: &DbRow) -> Result<LeasedEvent> {
         connection: row.try_get("connection")?,
         kind: EventName::parse(row.try_get("kind")?).ok_or_else(|| damaged("an event's kind"))?,
         lsid: row.try_get("lsid")?,
+        ticket: row.try_get("ticket")?,
         origin: Origin::parse(row.try_get("origin")?).ok_or_else(|| damaged("an event's origin"))?,
         received_at: row.try_get("received_at")?,
         attempts: row.try_get("attempts")?,
@@ -181,7 +183,7 @@ impl Store for SqlStore {
         let mut transaction = self.write.begin().await?;
         for chunk in events.chunks(INSERT_CHUNK) {
             let mut insert = QueryBuilder::<Db>::new(
-                "INSERT INTO inbox_event (id, connection, fingerprint, kind, rank, lsid, origin, received_at, state, not_before) ",
+                "INSERT INTO inbox_event (id, connection, fingerprint, kind, rank, lsid, ticket, origin, received_at, state, not_before) ",
             );
             insert.push_values(chunk, |mut values, event| {
                 values
@@ -191,6 +193,7 @@ impl Store for SqlStore {
                     .push_bind(event.kind.as_str())
                     .push_bind(event.kind.rank())
                     .push_bind(event.lsid.clone())
+                    .push_bind(event.ticket.clone())
                     .push_bind(event.origin.as_str())
                     .push_bind(event.received_at)
                     .push_bind("ready")
@@ -198,6 +201,9 @@ impl Store for SqlStore {
             });
             insert.push(" ON CONFLICT (connection, fingerprint) DO NOTHING");
             added += insert.build().execute(&mut *transaction).await?.rows_affected();
+        }
+        if let Some(notify) = NOTIFY.filter(|_| added > 0) {
+            sqlx::query(notify).execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
         Ok(added)
@@ -215,6 +221,125 @@ impl Store for SqlStore {
         let mut events = rows.iter().map(leased_event).collect::<Result<Vec<_>>>()?;
         events.sort_by_key(|event| event.id);
         Ok(events)
+    }
+
+    async fn take_turn(&self, event: &LeasedEvent, ticket: &str) -> Result<bool> {
+        if event.ticket.as_deref() != Some(ticket) {
+            sqlx::query("UPDATE inbox_event SET ticket = $3 WHERE id = $1 AND lease_epoch = $2")
+                .bind(&event.id.as_bytes()[..])
+                .bind(event.epoch)
+                .bind(ticket)
+                .execute(&self.write)
+                .await?;
+        }
+        let earlier = sqlx::query(
+            "SELECT 1 FROM inbox_event WHERE connection = $1 AND ticket = $2 AND state IN ('ready', 'leased') AND kind = 'session_end' AND lsid <> $3 AND id < $4 LIMIT 1",
+        )
+        .bind(&event.connection)
+        .bind(ticket)
+        .bind(&event.lsid)
+        .bind(&event.id.as_bytes()[..])
+        .fetch_optional(&self.write)
+        .await?;
+        Ok(earlier.is_none())
+    }
+
+    async fn known_events(&self, connection: &str, kind: EventName, lsids: &[String]) -> Result<Vec<String>> {
+        let mut known = Vec::new();
+        for chunk in lsids.chunks(INSERT_CHUNK) {
+            let mut select = QueryBuilder::<Db>::new("SELECT DISTINCT lsid FROM inbox_event WHERE connection = ");
+            select.push_bind(connection.to_owned()).push(" AND kind = ").push_bind(kind.as_str()).push(" AND lsid IN (");
+            let mut names = select.separated(", ");
+            for lsid in chunk {
+                names.push_bind(lsid.clone());
+            }
+            select.push(")");
+            for row in select.build().fetch_all(&self.read).await? {
+                known.push(row.try_get("lsid")?);
+            }
+        }
+        Ok(known)
+    }
+
+    async fn queue_sizes(&self) -> Result<Vec<QueueSize>> {
+        let rows = sqlx::query(
+            "SELECT connection, state, count(*) AS events, min(received_at) AS oldest FROM inbox_event GROUP BY connection, state",
+        )
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(QueueSize {
+                    connection: row.try_get("connection")?,
+                    state: row.try_get("state")?,
+                    events: row.try_get("events")?,
+                    oldest_received_at: row.try_get("oldest")?,
+                })
+            })
+            .collect()
+    }
+
+    async fn sweep_events(&self, before: i64) -> Result<u64> {
+        let removed =
+            sqlx::query("DELETE FROM inbox_event WHERE state = 'done' AND finished_at < $1").bind(before).execute(&self.write).await?;
+        Ok(removed.rows_affected())
+    }
+
+    async fn other_server_stored(&self) {
+        self.wakes.next(&self.read).await;
+    }
+
+    async fn server_alive(&self, id: Uuid, now: i64, since: i64) -> Result<u32> {
+        sqlx::query("INSERT INTO server (id, seen_at) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at")
+            .bind(&id.as_bytes()[..])
+            .bind(now)
+            .execute(&self.write)
+            .await?;
+        sqlx::query("DELETE FROM server WHERE seen_at < $1").bind(since).execute(&self.write).await?;
+        let row = sqlx::query("SELECT count(*) AS alive FROM server").fetch_one(&self.write).await?;
+        Ok(u32::try_from(row.try_get::<i64, _>("alive")?).unwrap_or(1).max(1))
+    }
+
+    async fn take_sweep_turn(&self, connection: &str, now: i64, next_at: i64) -> Result<Option<Option<i64>>> {
+        let row = sqlx::query(
+            "INSERT INTO sweep (connection, checkpoint, next_at) VALUES ($1, NULL, $3)
+             ON CONFLICT (connection) DO UPDATE SET next_at = excluded.next_at WHERE sweep.next_at <= $2
+             RETURNING checkpoint",
+        )
+        .bind(connection)
+        .bind(now)
+        .bind(next_at)
+        .fetch_optional(&self.write)
+        .await?;
+        Ok(row.map(|row| row.try_get("checkpoint")).transpose()?)
+    }
+
+    async fn save_checkpoint(&self, connection: &str, checkpoint: i64) -> Result<()> {
+        sqlx::query("UPDATE sweep SET checkpoint = $2 WHERE connection = $1")
+            .bind(connection)
+            .bind(checkpoint)
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
+    async fn app_key(&self, connection: &str) -> Result<Option<(String, i64)>> {
+        let row =
+            sqlx::query("SELECT pem, fetched_at FROM app_key WHERE connection = $1").bind(connection).fetch_optional(&self.read).await?;
+        row.map(|row| Ok((row.try_get("pem")?, row.try_get("fetched_at")?))).transpose()
+    }
+
+    async fn save_app_key(&self, connection: &str, pem: &str, fetched_at: i64) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO app_key (connection, pem, fetched_at) VALUES ($1, $2, $3)
+             ON CONFLICT (connection) DO UPDATE SET pem = excluded.pem, fetched_at = excluded.fetched_at",
+        )
+        .bind(connection)
+        .bind(pem)
+        .bind(fetched_at)
+        .execute(&self.write)
+        .await?;
+        Ok(())
     }
 
     async fn renew_lease(&self, event: &LeasedEvent, until: i64) -> Result<bool> {

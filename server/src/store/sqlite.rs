@@ -14,6 +14,19 @@ pub(super) type Db = sqlx::Sqlite;
 /// SQLite has one writer, so a claim needs no row locks.
 pub(super) const CLAIM: &str = super::claim!("");
 
+/// Nobody else uses the file: a writer wakes its own workers.
+pub(super) const NOTIFY: Option<&str> = None;
+
+/// Never wakes: see [`NOTIFY`].
+#[derive(Default)]
+pub(super) struct Wakes;
+
+impl Wakes {
+    pub(super) async fn next(&self, _pool: &sqlx::Pool<Db>) {
+        std::future::pending::<()>().await;
+    }
+}
+
 #[path = "queries.rs"]
 mod queries;
 
@@ -39,7 +52,7 @@ pub(super) async fn connect(url: &str) -> Result<queries::SqlStore> {
     // A memory database lives in its one connection.
     let read =
         if memory { write.clone() } else { SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(true)).await? };
-    Ok(queries::SqlStore { read, write })
+    Ok(queries::SqlStore { read, write, wakes: Wakes })
 }
 
 async fn applied(pool: &sqlx::Pool<Db>) -> Option<i64> {

@@ -33,6 +33,7 @@ fn event(connection: &str, lsid: &str, kind: EventName, second: i64) -> NewEvent
         fingerprint: random_bytes(),
         kind,
         lsid: lsid.into(),
+        ticket: None,
         origin: Origin::Outbound,
         received_at: at,
     }

@@ -73,10 +73,12 @@ pub async fn open(app: &App, token: &str, chosen: Option<&str>) -> Result<Opened
     let invitation = chat_token::verify(&app.master_key, token, app.clock.now_seconds())?;
     let connection = app.connections.by_name(&invitation.connection).ok_or(OpenError::Gone)?;
     let issues = offer::current(&connection).await.map_err(|_| OpenError::Later)?.issues;
-    let wanted = invitation.issue.as_deref().or(chosen);
+    // An issue that was removed since leaves the choice to the customer.
+    let offered = |code: &&str| issues.iter().any(|issue| issue.code_name == *code);
+    let wanted = invitation.issue.as_deref().filter(offered).or(chosen.filter(offered));
     let issue = match (wanted, issues.as_slice()) {
         (_, []) => return Err(OpenError::Gone),
-        (Some(code), _) if issues.iter().any(|issue| issue.code_name == code) => code,
+        (Some(code), _) => code,
         (None, [only]) => only.code_name.as_str(),
         _ => return Ok(Opened::Choose(issues)),
     };

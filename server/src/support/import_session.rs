@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::appliance::{self, SupportSession};
 use crate::config::NoteVisibility;
 use crate::connections::Connection;
+use crate::fault_point;
 use crate::reports::{FittedNote, NoteLimit, RenderOptions, TemplateFault};
 use crate::store::{DeliveryKey, DeliveryState, LeasedEvent, StoreError};
 use crate::tickets::{NewNote, TicketError};
@@ -21,6 +22,9 @@ pub enum ImportError {
     /// The appliance has no complete report yet; reports lag the events (beyondtrust.md, fact 7).
     #[error("the appliance has no complete report of the session yet")]
     NotReady,
+    /// An earlier session of the same ticket comes first.
+    #[error("an earlier session of this ticket is not recorded yet")]
+    NotItsTurn,
     /// A passing fault of one of the systems.
     #[error("{what}")]
     Passing {
@@ -73,6 +77,9 @@ pub async fn run(app: &App, connection: &Connection, event: &LeasedEvent) -> Res
         return Err(ImportError::NotReady);
     }
     let Some(ticket) = ticket_of(connection, &report)? else { return Ok("the session belongs to no ticket (no external key)".into()) };
+    if !app.store.take_turn(event, &ticket).await? {
+        return Err(ImportError::NotItsTurn);
+    }
     let render = |options: &RenderOptions, limit| app.reports.fit_session_report(&report, options, limit);
     let done = deliver(app, connection, &event.lsid, "report", &ticket, render).await?;
     app.store.mark_recorded(connection.name(), &event.lsid, app.clock.now_ms()).await?;
@@ -87,6 +94,8 @@ pub async fn note_progress(app: &App, connection: &Connection, event: &LeasedEve
             Ok("live state brought up to date".into())
         }
         Err(ImportError::NotReady) => Ok("no report of the session under way".into()),
+        // It must not hold up the session's end; the next event or look brings the state along.
+        Err(ImportError::Passing { what, .. }) => Ok(format!("the live state could not be brought up to date: {what}")),
         Err(error) => Err(error),
     }
 }
@@ -137,9 +146,12 @@ pub(super) async fn deliver(
     let options = render_options(connection);
     let fitted = render(&options, limit).map_err(|fault| ImportError::Permanent(fault.to_string()))?;
     let html = fitted.body + &footer;
+    fault_point::reach("planned");
     app.store.mark_sent(&key, app.clock.now_ms()).await?;
+    fault_point::reach("sent");
     let note = NewNote { html: &html, public: options.is_public, marker: &delivery.marker, attachments: fitted.attachment.as_slice() };
     let note_id = connection.tickets.append_note(&delivery.ticket, &note).await?;
+    fault_point::reach("written");
     app.store.mark_confirmed(&key, &note_id, app.clock.now_ms()).await?;
     Ok(format!("the {kind} was written to ticket {} (note {note_id})", delivery.ticket))
 }

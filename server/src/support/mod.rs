@@ -6,6 +6,7 @@ pub mod import_survey;
 pub mod jump;
 pub mod live_sessions;
 pub mod offer;
+pub mod reconcile;
 pub mod session_key;
 pub mod ticket_access;
 

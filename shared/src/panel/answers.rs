@@ -2,14 +2,14 @@
 
 use std::cell::Cell;
 
-use js_sys::{Array, JSON, Reflect};
+use js_sys::{Array, Date, JSON, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::Answer;
 use super::model::{Event, Made, Problem, Thing, is_web};
 use super::requests::Call;
 use super::texts::Texts;
-use super::time::unix_milliseconds;
+use super::view::whole_milliseconds;
 use crate::api::{Issue, JumpMethod, LiveSession, PanelModel, SessionState};
 
 /// No list is read further than this.
@@ -51,10 +51,7 @@ pub struct Members {
 impl Members {
     /// Of that object; of anything else, everything is missing.
     pub fn of(object: JsValue) -> Self {
-        Self {
-            object,
-            missing: Cell::new(false),
-        }
+        Self { object, missing: Cell::new(false) }
     }
 
     /// A member.
@@ -103,11 +100,7 @@ impl Members {
 fn panel_model(object: &Members) -> PanelModel {
     let mut methods = Vec::new();
     for method in object.list("methods") {
-        methods.extend(
-            method
-                .as_string()
-                .and_then(|name| JumpMethod::from_name(&name)),
-        );
+        methods.extend(method.as_string().and_then(|name| JumpMethod::from_name(&name)));
     }
     let mut jumpoints = Vec::new();
     for jumpoint in object.list("jumpoints") {
@@ -116,10 +109,7 @@ fn panel_model(object: &Members) -> PanelModel {
     let mut issues = Vec::new();
     for issue in object.list("issues") {
         let issue = Members::of(issue);
-        issues.push(Issue {
-            code_name: issue.text("code_name"),
-            title: issue.text("title"),
-        });
+        issues.push(Issue { code_name: issue.text("code_name"), title: issue.text("title") });
     }
     PanelModel {
         connection: object.text("connection"),
@@ -140,7 +130,7 @@ fn made(thing: Thing, object: &Members) -> Made {
         Thing::ChatLink => "url",
     };
     made.url = object.web_url(url);
-    made.expires_at = unix_milliseconds(&object.optional("expires_at"));
+    made.expires_at = whole_milliseconds(Date::parse(&object.optional("expires_at")));
     if thing == Thing::Key {
         made.short_key = object.text("short_key");
         made.mail_subject = object.optional("mail_subject");

@@ -1,41 +1,42 @@
 //! Text onto the clipboard (wasm only), also in frames which the page around denies the clipboard interface.
 
+use js_sys::Promise;
+use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{Document, HtmlDocument, HtmlElement, HtmlTextAreaElement};
 
+use super::Done;
+use super::callbacks::when;
+
+#[wasm_bindgen]
+extern "C" {
+    /// Fails where the page is not a secure context.
+    #[wasm_bindgen(catch, js_namespace = ["navigator", "clipboard"], js_name = writeText)]
+    fn write_text(text: &str) -> Result<Promise, JsValue>;
+}
+
 /// Copies `text`; `false` when the browser allowed neither way.
-pub async fn copy(text: &str) -> bool {
-    let Some(window) = web_sys::window() else {
-        return false;
-    };
-    let clipboard = window.navigator().clipboard();
-    // Absent where the page is not a secure context.
-    let present = !AsRef::<JsValue>::as_ref(&clipboard).is_undefined();
-    if present && JsFuture::from(clipboard.write_text(text)).await.is_ok() {
-        return true;
+pub fn copy(document: &Document, text: String, done: Done<bool>) {
+    let document = document.clone();
+    match write_text(&text) {
+        Ok(written) => when(&written, move |written| done(written.is_some() || copy_selection(&document, &text))),
+        Err(_) => done(copy_selection(&document, &text)),
     }
-    window
-        .document()
-        .and_then(|document| copy_selection(&document, text))
-        .unwrap_or(false)
 }
 
 /// The old way: by a selected text area. The keyboard goes back to where it was.
-fn copy_selection(document: &Document, text: &str) -> Option<bool> {
+fn copy_selection(document: &Document, text: &str) -> bool {
     let before = document.active_element();
-    let area: HtmlTextAreaElement = document.create_element("textarea").ok()?.dyn_into().ok()?;
+    let (Some(body), Ok(area)) = (document.body(), document.create_element("textarea")) else { return false };
+    let area: HtmlTextAreaElement = area.unchecked_into();
     area.set_class_name("visually-hidden");
     area.set_value(text);
-    document.body()?.append_child(&area).ok()?;
+    let _ = body.append_child(&area);
     area.select();
-    let copied = document
-        .unchecked_ref::<HtmlDocument>()
-        .exec_command("copy")
-        .unwrap_or(false);
+    let copied = document.unchecked_ref::<HtmlDocument>().exec_command("copy").unwrap_or(false);
     area.remove();
-    if let Some(before) = before.and_then(|before| before.dyn_into::<HtmlElement>().ok()) {
-        let _ = before.focus();
+    if let Some(before) = before {
+        let _ = before.unchecked_ref::<HtmlElement>().focus();
     }
-    Some(copied)
+    copied
 }

@@ -2,6 +2,8 @@
 
 use std::ops::{Deref, DerefMut};
 
+use super::texts::cut;
+
 /// An element of the page, described. A thin handle, so that building a tree takes few wasm bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Element(Box<Parts>);
@@ -61,10 +63,7 @@ impl Element {
 
     /// The attribute's value.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.attributes
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| value.as_str())
+        self.attributes.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
     /// With that attribute, in place of an earlier one of the name.
@@ -75,18 +74,16 @@ impl Element {
         self
     }
 
-    /// With those attributes.
+    /// With fixed attributes, written `name=value;name=value`.
     #[must_use]
-    pub fn attributes(self, attributes: &[(&'static str, &str)]) -> Self {
-        attributes.iter().fold(self, |element, (name, value)| {
-            element.attribute(name, value)
-        })
-    }
-
-    /// With that class attribute.
-    #[must_use]
-    pub fn class(self, class: &str) -> Self {
-        self.attribute("class", class)
+    pub fn with(mut self, attributes: &'static str) -> Self {
+        let mut rest = attributes;
+        while let Some((name, after)) = cut(rest, b'=') {
+            let (value, after) = cut(after, b';').unwrap_or((after, ""));
+            self = self.attribute(name, value);
+            rest = after;
+        }
+        self
     }
 
     /// With that text.

@@ -1,7 +1,7 @@
 //! The panel: the buttons beside a ticket, once for every page that hosts them.
 //!
 //! [`model`] decides what happens, [`screen`] what is shown, [`requests`] what is asked of the server: all pure and natively tested.
-//! `view` (wasm only) puts the screen on the page, `answers`, `fetch` and `clipboard` (wasm only) speak to the browser.
+//! `view` (wasm only) puts the screen on the page, `answers`, `callbacks`, `fetch` and `clipboard` (wasm only) speak to the browser.
 //! Nothing here knows which page it stands on: that is behind [`Host`], and the way to the server behind [`Backend`].
 
 pub mod element;
@@ -14,30 +14,27 @@ pub mod time;
 #[cfg(target_arch = "wasm32")]
 pub mod answers;
 #[cfg(target_arch = "wasm32")]
+pub mod callbacks;
+#[cfg(target_arch = "wasm32")]
 pub mod clipboard;
 #[cfg(target_arch = "wasm32")]
 pub mod fetch;
 #[cfg(target_arch = "wasm32")]
-pub mod listen;
-#[cfg(target_arch = "wasm32")]
 pub mod view;
-
-use std::future::Future;
-use std::pin::Pin;
 
 use requests::Request;
 
-/// A future of the page's one thread.
-pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+/// Called once, when something asked for is there.
+pub type Done<T> = Box<dyn FnOnce(T)>;
 
 /// The way to the Deskbridge server.
 pub trait Backend {
     /// Asks once; never repeats by itself. Fails only by [`Answer::NOT_REACHED`].
-    fn call(&self, request: Request) -> LocalFuture<Answer>;
+    fn call(&self, request: Request, done: Done<Answer>);
 }
 
 /// What the server answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status; [`Answer::NOT_REACHED`] when there was no answer.
     pub status: u16,
@@ -50,15 +47,6 @@ pub struct Answer {
 impl Answer {
     /// The status of an answer that never came.
     pub const NOT_REACHED: u16 = 0;
-
-    /// No answer.
-    pub const fn not_reached() -> Self {
-        Self {
-            status: Self::NOT_REACHED,
-            body: String::new(),
-            server_time: None,
-        }
-    }
 }
 
 /// The page around the panel.
@@ -68,9 +56,9 @@ pub trait Host {
     /// Shows a passing message.
     fn notify(&self, text: &str, kind: NoticeKind);
     /// Puts text at the end of the reply being written; `false` when that was not possible.
-    fn insert_into_reply(&self, text: String) -> LocalFuture<bool>;
+    fn insert_into_reply(&self, text: String, done: Done<bool>);
     /// Puts text on the clipboard; `false` when that was not possible.
-    fn copy(&self, text: String) -> LocalFuture<bool>;
+    fn copy(&self, text: String, done: Done<bool>);
 }
 
 /// What a passing message is about.

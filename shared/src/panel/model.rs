@@ -3,7 +3,7 @@
 
 use super::NoticeKind;
 use super::requests::{Call, Place};
-use super::texts::{Text, Texts, decimal, fill};
+use super::texts::{Text, Texts, decimal, fill, join};
 use crate::api::{JumpMethod, LiveSession, PanelModel, SessionState};
 
 /// The list of sessions is asked for this often while all goes well, in milliseconds.
@@ -133,32 +133,17 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// No answer came.
-    pub const fn not_reached() -> Self {
-        Self::of_status(0)
-    }
-
-    /// An answer without a readable problem document.
-    pub const fn of_status(status: u16) -> Self {
-        Self {
-            status,
-            title: String::new(),
-            detail: String::new(),
-        }
-    }
-
     /// What the agent reads.
     pub fn message(&self, texts: &Texts) -> String {
-        match (self.title.as_str(), self.detail.as_str()) {
-            ("", "") if self.status == 0 => texts.get(Text::NotReached).into(),
-            ("", "") => texts.fill(Text::Unexpected, "status", &decimal(self.status.into())),
-            (title, "") => title.into(),
-            ("", detail) => detail.into(),
-            (title, detail) if title.ends_with(['.', '!', '?', ':']) => {
-                [title, " ", detail].concat()
-            }
-            (title, detail) => [title, ". ", detail].concat(),
+        let (title, detail) = (self.title.as_str(), self.detail.as_str());
+        if self.status == 0 {
+            return texts.get(Text::NotReached).into();
         }
+        if title.is_empty() && detail.is_empty() {
+            return texts.fill(Text::Unexpected, "status", &decimal(self.status.into()));
+        }
+        let between = if title.is_empty() || detail.is_empty() { "" } else { ". " };
+        join(&[title, between, detail])
     }
 }
 
@@ -258,9 +243,7 @@ impl Field {
         match method {
             JumpMethod::JumpClient | JumpMethod::LocalPush => &[Self::Target],
             JumpMethod::RemotePush => &[Self::Target, Self::Jumpoint],
-            JumpMethod::Rdp | JumpMethod::ShellJump => {
-                &[Self::Target, Self::Jumpoint, Self::Username]
-            }
+            JumpMethod::Rdp | JumpMethod::ShellJump => &[Self::Target, Self::Jumpoint, Self::Username],
         }
     }
 
@@ -380,7 +363,7 @@ pub enum Command {
     /// Open a URL beside the page.
     Open(String),
     /// Show a passing message.
-    Notify(Text, NoticeKind),
+    Notify(String, NoticeKind),
     /// Put the keyboard on a field.
     Focus(Field),
 }
@@ -388,15 +371,7 @@ pub enum Command {
 impl Panel {
     /// A panel whose host has not spoken yet.
     pub fn new(texts: Texts, locale: String) -> Self {
-        Self {
-            texts,
-            locale,
-            place: None,
-            phase: Phase::Connecting,
-            announcement: String::new(),
-            copied: None,
-            watched: true,
-        }
+        Self { texts, locale, place: None, phase: Phase::Connecting, announcement: String::new(), copied: None, watched: true }
     }
 
     /// Takes one event at `now` (Unix milliseconds) and answers what to do about it.
@@ -480,7 +455,7 @@ impl Panel {
 
     fn notify(&mut self, text: Text, kind: NoticeKind) -> Command {
         self.announce(text);
-        Command::Notify(text, kind)
+        Command::Notify(self.announcement.clone(), kind)
     }
 }
 
@@ -618,29 +593,14 @@ impl Sessions {
 
     /// What a screen reader is told of a session that has come or changed; nothing about those already there at first.
     fn news(&self, list: &[LiveSession], texts: &Texts) -> Option<String> {
-        let is_old = |session: &LiveSession| {
-            self.list
-                .iter()
-                .any(|known| known.lsid == session.lsid && known.state == session.state)
-        };
+        let is_old = |session: &LiveSession| self.list.iter().any(|known| known.lsid == session.lsid && known.state == session.state);
         let changed = list.iter().find(|session| self.known && !is_old(session))?;
         let news = texts.fill(Text::SessionNews, "name", customer_name(changed, texts));
-        Some(fill(
-            &news,
-            "state",
-            texts.get(state_text(changed.state)),
-        ))
+        Some(fill(&news, "state", texts.get(state_text(changed.state))))
     }
 
     fn heard(&mut self, list: Vec<LiveSession>, now: i64) {
-        *self = Self {
-            list,
-            known: true,
-            problem: None,
-            asking: false,
-            failures: 0,
-            next: now + SESSIONS_INTERVAL,
-        };
+        *self = Self { list, known: true, problem: None, asking: false, failures: 0, next: now + SESSIONS_INTERVAL };
     }
 
     fn failed(&mut self, problem: Problem, now: i64) {
@@ -653,8 +613,7 @@ impl Sessions {
 
 impl Form {
     fn new(offer: &PanelModel) -> Self {
-        let mut form =
-            Self { method: offer.methods.first().copied(), options_open: false, faults: Vec::new(), values: Default::default() };
+        let mut form = Self { method: offer.methods.first().copied(), options_open: false, faults: Vec::new(), values: Default::default() };
         form.set(Field::Target, offer.target.clone().unwrap_or_default());
         form.set(Field::Jumpoint, offer.jumpoints.first().cloned().unwrap_or_default());
         form.set(Field::Issue, offer.issues.first().map(|issue| issue.code_name.clone()).unwrap_or_default());
@@ -665,7 +624,7 @@ impl Form {
 
     /// What stands in the field.
     pub fn value(&self, field: Field) -> &str {
-        &self.values[field as usize]
+        self.values.get(field as usize).map_or("", String::as_str)
     }
 
     fn set(&mut self, field: Field, value: String) {
@@ -676,7 +635,9 @@ impl Form {
                 self.set(Field::Port, after.into());
             }
         }
-        self.values[field as usize] = value;
+        if let Some(held) = self.values.get_mut(field as usize) {
+            *held = value;
+        }
         self.faults.retain(|(faulty, _)| *faulty != field);
     }
 

@@ -1,7 +1,7 @@
 //! What the panel asks of the server (docs/panel-api.md), as text. Pure: sending is the [`Backend`](super::Backend)'s.
 
 use super::model::{Field, Thing};
-use super::texts::decimal;
+use super::texts::{decimal, join};
 use crate::{percent, routes};
 
 /// The ticket the panel stands beside.
@@ -53,7 +53,7 @@ const fn path(thing: Thing) -> &'static str {
 }
 
 fn get(path: &str, place: &Place, locale: Option<&str>) -> Request {
-    let mut path = [path, "?"].concat();
+    let mut path = join(&[path, "?"]);
     percent::append_pair(&mut path, "connection", &place.connection);
     percent::append_pair(&mut path, "ticket", &place.ticket);
     if let Some(locale) = locale {
@@ -116,11 +116,7 @@ mod tests {
     fn calls_are_the_contracts() {
         check(&Call::Load, "/api/v1/panel?connection=Zendesk%20production&ticket=88121&locale=de-AT", None);
         check(&Call::Sessions, "/api/v1/sessions?connection=Zendesk%20production&ticket=88121", None);
-        check(
-            &Call::Make(Thing::Key, Vec::new()),
-            "/api/v1/sessions/key",
-            Some(r#"{"connection":"Zendesk production","ticket":"88121"}"#),
-        );
+        check(&Call::Make(Thing::Key, Vec::new()), "/api/v1/sessions/key", Some(r#"{"connection":"Zendesk production","ticket":"88121"}"#));
         check(
             &Call::Make(Thing::ChatLink, vec![(Field::Issue, "general_tech".into())]),
             "/api/v1/sessions/chat-link",
@@ -130,7 +126,9 @@ mod tests {
         check(
             &Call::Make(Thing::Jump, fields.map(|(field, value)| (field, value.to_owned())).into()),
             "/api/v1/sessions/jump",
-            Some(r#"{"connection":"Zendesk production","ticket":"88121","method":"shell_jump","target":"core-sw-1","port":22,"console":true}"#),
+            Some(
+                r#"{"connection":"Zendesk production","ticket":"88121","method":"shell_jump","target":"core-sw-1","port":22,"console":true}"#,
+            ),
         );
     }
 

@@ -116,17 +116,12 @@ pub struct Texts(Vec<String>);
 impl Texts {
     /// Takes each text from `lookup`; one that is missing shows as its name.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Self {
-        Self(
-            Text::ALL
-                .iter()
-                .map(|text| lookup(text.name()).unwrap_or_else(|| text.name().into()))
-                .collect(),
-        )
+        Self(Text::ALL.iter().map(|text| lookup(text.name()).unwrap_or_else(|| text.name().into())).collect())
     }
 
     /// The text.
     pub fn get(&self, text: Text) -> &str {
-        &self.0[text as usize]
+        self.0.get(text as usize).map_or("", String::as_str)
     }
 
     /// The text with `{placeholder}` replaced by `value`, wherever it stands.
@@ -139,30 +134,34 @@ impl Texts {
 pub fn fill(template: &str, placeholder: &str, value: &str) -> String {
     let mut out = String::new();
     let mut rest = template;
-    while let Some((before, after)) = rest.split_once('{') {
+    while let Some((before, after)) = cut(rest, b'{') {
+        let filled = after.strip_prefix(placeholder).and_then(|after| after.strip_prefix('}'));
         out.push_str(before);
-        if let Some(after) = after
-            .strip_prefix(placeholder)
-            .and_then(|after| after.strip_prefix('}'))
-        {
-            out.push_str(value);
-            rest = after;
-        } else {
-            out.push('{');
-            rest = after;
-        }
+        out.push_str(if filled.is_some() { value } else { "{" });
+        rest = filled.unwrap_or(after);
     }
     out.push_str(rest);
     out
 }
 
+/// The texts before and after the first of that ASCII character. `str::split_once` brings a search engine along.
+pub fn cut(text: &str, separator: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|byte| byte == separator)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// The parts as one text. `concat` brings a formatter for its panics along.
+pub fn join(parts: &[&str]) -> String {
+    let mut out = String::new();
+    for part in parts {
+        out.push_str(part);
+    }
+    out
+}
+
 /// A number in digits, without the weight of `fmt`.
 pub fn decimal(number: u32) -> String {
-    let mut out = if number < 10 {
-        String::new()
-    } else {
-        decimal(number / 10)
-    };
+    let mut out = if number < 10 { String::new() } else { decimal(number / 10) };
     out.extend(char::from_digit(number % 10, 10));
     out
 }
@@ -178,22 +177,11 @@ mod tests {
     fn panel_texts(file: &str) -> BTreeMap<String, String> {
         let file: serde_json::Value = serde_json::from_str(file).expect("JSON");
         let panel = file["panel"].as_object().expect("an object `panel`");
-        panel
-            .iter()
-            .map(|(name, text)| (name.clone(), text.as_str().expect("a flat map").to_owned()))
-            .collect()
+        panel.iter().map(|(name, text)| (name.clone(), text.as_str().expect("a flat map").to_owned())).collect()
     }
 
     fn placeholders(text: &str) -> BTreeSet<String> {
-        text.split('{')
-            .skip(1)
-            .map(|rest| {
-                rest.split_once('}')
-                    .expect("a closed placeholder")
-                    .0
-                    .to_owned()
-            })
-            .collect()
+        text.split('{').skip(1).map(|rest| rest.split_once('}').expect("a closed placeholder").0.to_owned()).collect()
     }
 
     #[test]
@@ -202,14 +190,8 @@ mod tests {
         assert_eq!(expected.len(), Text::ALL.len(), "a name is used twice");
         for file in [ENGLISH, GERMAN] {
             let texts = panel_texts(file);
-            assert_eq!(
-                texts.keys().map(String::as_str).collect::<BTreeSet<_>>(),
-                expected
-            );
-            let empty: Vec<_> = texts
-                .iter()
-                .filter(|(_, text)| text.trim().is_empty())
-                .collect();
+            assert_eq!(texts.keys().map(String::as_str).collect::<BTreeSet<_>>(), expected);
+            let empty: Vec<_> = texts.iter().filter(|(_, text)| text.trim().is_empty()).collect();
             assert_eq!(empty, [] as [(&String, &String); 0]);
         }
     }
@@ -228,40 +210,18 @@ mod tests {
         for file in [ENGLISH, GERMAN] {
             let file: serde_json::Value = serde_json::from_str(file).expect("JSON");
             let app = &file["app"];
-            for name in [
-                "name",
-                "short_description",
-                "long_description",
-                "installation_instructions",
-            ] {
-                assert!(
-                    app[name].as_str().is_some_and(|text| !text.is_empty()),
-                    "app.{name}"
-                );
+            for name in ["name", "short_description", "long_description", "installation_instructions"] {
+                assert!(app[name].as_str().is_some_and(|text| !text.is_empty()), "app.{name}");
             }
             assert!(!app["name"].as_str().expect("a name").contains("Zendesk"));
-            let switches =
-                crate::api::JumpMethod::ALL.map(|method| ["allow_", method.name()].concat());
-            let expected: BTreeSet<&str> = ["hostname", "issues", "jumpoints"]
-                .into_iter()
-                .chain(switches.iter().map(String::as_str))
-                .collect();
+            let switches = crate::api::JumpMethod::ALL.map(|method| ["allow_", method.name()].concat());
+            let expected: BTreeSet<&str> =
+                ["hostname", "issues", "jumpoints"].into_iter().chain(switches.iter().map(String::as_str)).collect();
             let parameters = app["parameters"].as_object().expect("parameters");
-            assert_eq!(
-                parameters
-                    .keys()
-                    .map(String::as_str)
-                    .collect::<BTreeSet<_>>(),
-                expected
-            );
+            assert_eq!(parameters.keys().map(String::as_str).collect::<BTreeSet<_>>(), expected);
             for (name, parameter) in parameters {
                 for text in ["label", "helpText"] {
-                    assert!(
-                        parameter[text]
-                            .as_str()
-                            .is_some_and(|text| !text.is_empty()),
-                        "{name}.{text}"
-                    );
+                    assert!(parameter[text].as_str().is_some_and(|text| !text.is_empty()), "{name}.{text}");
                 }
             }
         }
@@ -286,9 +246,6 @@ mod tests {
     #[test]
     fn a_missing_text_shows_as_its_name() {
         let texts = Texts::read(|name| (name == "retry").then(|| "Again".to_owned()));
-        assert_eq!(
-            (texts.get(Text::Retry), texts.get(Text::Jump)),
-            ("Again", "jump")
-        );
+        assert_eq!((texts.get(Text::Retry), texts.get(Text::Jump)), ("Again", "jump"));
     }
 }

@@ -6,16 +6,18 @@ use std::rc::{Rc, Weak};
 
 use js_sys::{Date, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::spawn_local;
-use web_sys::{Document, Element, EventTarget, HtmlElement, KeyboardEvent, Node};
+use web_sys::{Document, Element, EventTarget, HtmlElement, Node};
 
+use super::callbacks::{Interval, Listener, SizeWatch};
 use super::element::Element as Described;
-use super::listen::{Interval, Listener, SizeWatch};
 use super::model::{Action, Command, Event, Field, Panel};
 use super::requests::{Call, Place, Request};
 use super::screen::{self, Surroundings, screen};
-use super::texts::Texts;
-use super::{Backend, Host, answers};
+use super::texts::{Texts, join};
+use super::{Answer, Backend, Done, Host, answers};
+
+/// Clocks this many milliseconds apart agree: the answer's way and whole seconds make up for as much.
+const SKEW_IGNORED: i64 = 30_000;
 
 /// A panel on a page.
 #[derive(Clone)]
@@ -24,45 +26,44 @@ pub struct PanelView(Rc<Inner>);
 struct Inner {
     root: HtmlElement,
     document: Document,
-    panel: RefCell<Panel>,
-    shown: RefCell<Option<Shown>>,
+    state: RefCell<State>,
     backend: Rc<dyn Backend>,
     host: Rc<dyn Host>,
     /// The server's clock less ours, in milliseconds.
     skew: Cell<i64>,
     host_shows: Cell<bool>,
     height: Cell<i32>,
-    listeners: RefCell<Vec<Listener>>,
-    interval: Cell<Option<Interval>>,
-    size_watch: RefCell<Option<SizeWatch>>,
+    kept: Cell<Option<Kept>>,
+}
+
+struct State {
+    panel: Panel,
+    shown: Vec<Shown>,
+}
+
+/// What leaves the page with the panel.
+struct Kept {
+    _listeners: [Listener; 4],
+    _interval: Interval,
+    _size_watch: Option<SizeWatch>,
 }
 
 impl PanelView {
     /// Draws a panel into `root`, which it owns from now on. `None` without a document.
-    pub fn mount(
-        root: HtmlElement,
-        texts: Texts,
-        locale: String,
-        backend: Rc<dyn Backend>,
-        host: Rc<dyn Host>,
-    ) -> Option<Self> {
-        let document = root.owner_document()?;
+    pub fn mount(root: HtmlElement, texts: Texts, locale: String, backend: Rc<dyn Backend>, host: Rc<dyn Host>) -> Option<Self> {
         let inner = Rc::new(Inner {
+            document: root.owner_document()?,
             root,
-            document,
-            panel: RefCell::new(Panel::new(texts, locale)),
-            shown: RefCell::default(),
+            state: RefCell::new(State { panel: Panel::new(texts, locale), shown: Vec::new() }),
             backend,
             host,
             skew: Cell::new(0),
             host_shows: Cell::new(true),
             height: Cell::new(0),
-            listeners: RefCell::default(),
-            interval: Cell::new(None),
-            size_watch: RefCell::default(),
+            kept: Cell::new(None),
         });
-        inner.listen();
-        inner.draw();
+        inner.kept.set(Some(inner.listen()));
+        inner.happen(Event::Tick);
         Some(Self(inner))
     }
 
@@ -89,89 +90,69 @@ impl PanelView {
 
     /// Takes everything off the page: nodes, listeners, timers.
     pub fn close(&self) {
-        self.0.listeners.take();
-        self.0.interval.take();
-        self.0.size_watch.take();
-        self.0.shown.take();
+        self.0.kept.take();
         self.0.root.set_text_content(None);
     }
 }
 
 impl Inner {
-    fn listen(self: &Rc<Self>) {
-        let on =
-            |target: &EventTarget, kind: &'static str, handler: fn(&Rc<Self>, &web_sys::Event)| {
-                let weak = Rc::downgrade(self);
-                let listener = Listener::new(target, kind, move |event| {
-                    if let Some(inner) = weak.upgrade() {
-                        handler(&inner, &event);
-                    }
-                });
-                self.listeners.borrow_mut().push(listener);
-            };
-        on(&self.root, "click", |inner, event| {
-            if let Some(button) = closest(event, "[data-action]")
-                && let Some(action) = button
-                    .get_attribute("data-action")
-                    .and_then(|name| Action::from_name(&name))
-            {
-                inner.happen(Event::Pressed(action));
+    fn listen(self: &Rc<Self>) -> Kept {
+        let on = |target: &EventTarget, kind: &'static str, handler: fn(&Rc<Self>, &web_sys::Event)| {
+            let weak = Rc::downgrade(self);
+            Listener::new(target, kind, move |event| {
+                if let Some(inner) = weak.upgrade() {
+                    handler(&inner, event);
+                }
+            })
+        };
+        let listeners = [
+            on(&self.root, "click", |inner, event| inner.press(event, "data-action")),
+            on(&self.root, "keydown", Self::key_pressed),
+            // Fired by text fields, selections, tick boxes and radio buttons alike.
+            on(&self.root, "input", Self::filled),
+            on(&self.document, "visibilitychange", |inner, _| inner.watch()),
+        ];
+        let tick = with(self, |inner| {
+            if inner.is_watched() {
+                inner.happen(Event::Tick);
             }
         });
-        on(&self.root, "keydown", Self::key_pressed);
-        // Fired by text fields, selections, tick boxes and radio buttons alike.
-        on(&self.root, "input", |inner, event| {
-            if let Some(control) = closest(event, "[name]")
-                && let Some(field) = control
-                    .get_attribute("name")
-                    .and_then(|name| Field::from_name(&name))
-            {
-                let is_box = control
-                    .get_attribute("type")
-                    .is_some_and(|kind| kind == "checkbox");
-                let value = match property(&control, "checked").as_bool() {
-                    Some(checked) if is_box => if checked { "yes" } else { "" }.into(),
-                    _ => property(&control, "value").as_string().unwrap_or_default(),
-                };
-                inner.happen(Event::Filled(field, value));
+        let measure = with(self, |inner| {
+            let height = inner.root.offset_height();
+            if inner.height.replace(height) != height {
+                inner.host.resize(height.unsigned_abs());
             }
         });
-        on(&self.document, "visibilitychange", |inner, _| inner.watch());
-        self.interval.set(Interval::new(
-            1000,
-            with(self, |inner| {
-                if inner.is_watched() {
-                    inner.happen(Event::Tick);
-                }
-            }),
-        ));
-        *self.size_watch.borrow_mut() = SizeWatch::new(
-            &self.root,
-            with(self, |inner| {
-                let height = inner.root.offset_height();
-                if inner.height.replace(height) != height {
-                    inner.host.resize(height.unsigned_abs());
-                }
-            }),
-        );
+        Kept { _listeners: listeners, _interval: Interval::new(1000, tick), _size_watch: SizeWatch::new(&self.root, measure) }
+    }
+
+    /// Presses the button whose name the closest element around has in `attribute`.
+    fn press(self: &Rc<Self>, event: &web_sys::Event, attribute: &str) {
+        if let Some(element) = closest(event, &["join(&[", attribute, "]"]))
+            && let Some(action) = Action::from_name(&element.get_attribute(attribute).unwrap_or_default())
+        {
+            self.happen(Event::Pressed(action));
+        }
     }
 
     /// Enter in a text field presses the section's button. No `<form>`: a frame's sandbox may forbid submitting one.
     fn key_pressed(self: &Rc<Self>, event: &web_sys::Event) {
-        let Some(key) = event.dyn_ref::<KeyboardEvent>() else {
-            return;
-        };
-        if key.key() != "Enter" || key.is_composing() || closest(event, "input").is_none() {
-            return;
-        }
-        if let Some(section) = closest(event, "[data-enter]")
-            && let Some(action) = section
-                .get_attribute("data-enter")
-                .and_then(|name| Action::from_name(&name))
-        {
+        let is_enter = property(event, "key").as_string().is_some_and(|key| key == "Enter");
+        if is_enter && !property(event, "isComposing").is_truthy() && closest(event, "input").is_some() {
             event.prevent_default();
-            self.happen(Event::Pressed(action));
+            self.press(event, "data-enter");
         }
+    }
+
+    fn filled(self: &Rc<Self>, event: &web_sys::Event) {
+        let Some(control) = closest(event, "[name]") else { return };
+        let attribute = |name| control.get_attribute(name).unwrap_or_default();
+        let Some(field) = Field::from_name(&attribute("name")) else { return };
+        let mut value = property(&control, "value").as_string().unwrap_or_default();
+        if attribute("type") == "checkbox" {
+            value = if property(&control, "checked").is_truthy() { "true" } else { "" }.into();
+        }
+        self.happen(Event::Filled(field, value));
     }
 
     fn is_watched(&self) -> bool {
@@ -187,8 +168,11 @@ impl Inner {
     }
 
     fn happen(self: &Rc<Self>, event: Event) {
-        let command = self.panel.borrow_mut().update(event, self.now());
-        self.draw();
+        // Drawing raises no event we listen to; one that came all the same would be too much.
+        let Ok(mut state) = self.state.try_borrow_mut() else { return };
+        let command = state.panel.update(event, self.now());
+        self.draw(&mut state);
+        drop(state);
         if let Some(command) = command {
             self.carry_out(command);
         }
@@ -198,13 +182,9 @@ impl Inner {
         match command {
             Command::Call(call) => self.call(call),
             Command::Copy(part, text) => {
-                let copied = self.host.copy(text);
-                self.later(async move { Event::Copied(part, copied.await) });
+                self.host.copy(text, self.done(move |copied| Event::Copied(part, copied)));
             }
-            Command::Insert(text) => {
-                let inserted = self.host.insert_into_reply(text);
-                self.later(async move { Event::Inserted(inserted.await) });
-            }
+            Command::Insert(text) => self.host.insert_into_reply(text, self.done(Event::Inserted)),
             Command::Open(url) => self.open(&url),
             Command::Notify(text, kind) => self.host.notify(&text, kind),
             Command::Focus(field) => {
@@ -216,113 +196,73 @@ impl Inner {
     }
 
     fn call(self: &Rc<Self>, call: Call) {
-        let (request, place) = {
-            let panel = self.panel.borrow();
-            let Some(place) = panel.place.clone() else {
-                return;
-            };
-            (Request::new(&call, &place, &panel.locale), place)
-        };
-        let answer = self.backend.call(request);
+        let Ok(state) = self.state.try_borrow() else { return };
+        let Some(place) = state.panel.place.clone() else { return };
+        let request = Request::new(&call, &place, &state.panel.locale);
+        drop(state);
         let weak = Rc::downgrade(self);
-        spawn_local(async move {
-            let answer = answer.await;
+        let done = move |answer: Answer| {
             let Some(inner) = weak.upgrade() else { return };
             if let Some(server_time) = answer.server_time {
-                inner.skew.set(skew(
-                    server_time - whole_milliseconds(Date::now()).unwrap_or(server_time),
-                ));
+                let skew = server_time - whole_milliseconds(Date::now()).unwrap_or(server_time);
+                inner.skew.set(if skew.abs() < SKEW_IGNORED { 0 } else { skew });
             }
             // An answer about another ticket than the one shown now is nobody's.
-            let still_there = inner.panel.borrow().place.as_ref() == Some(&place);
+            let still_there = inner.state.try_borrow().is_ok_and(|state| state.panel.place.as_ref() == Some(&place));
             if still_there {
-                inner.happen(Event::Answered(answers::read(call, &answer)));
+                inner.happen(answers::event(call, &answer));
             }
-        });
+        };
+        self.backend.call(request, Box::new(done));
     }
 
-    fn later(self: &Rc<Self>, event: impl Future<Output = Event> + 'static) {
+    fn done<T: 'static>(self: &Rc<Self>, event: impl FnOnce(T) -> Event + 'static) -> Done<T> {
         let weak = Rc::downgrade(self);
-        spawn_local(async move {
-            let event = event.await;
+        Box::new(move |outcome| {
             if let Some(inner) = weak.upgrade() {
-                inner.happen(event);
+                inner.happen(event(outcome));
             }
-        });
+        })
     }
 
     /// By a link of the page's own, which pop-up blockers and sandboxes treat best.
     fn open(&self, url: &str) {
-        let Ok(link) = self.document.create_element("a") else {
-            return;
-        };
+        let Ok(link) = self.document.create_element("a") else { return };
         for (name, value) in [("href", url), ("target", "_blank"), ("rel", "noopener")] {
             let _ = link.set_attribute(name, value);
         }
-        if let Some(link) = link.dyn_ref::<HtmlElement>() {
-            link.click();
-        }
+        link.unchecked_ref::<HtmlElement>().click();
     }
 
-    fn draw(&self) {
-        let (tree, language) = {
-            let panel = self.panel.borrow();
-            let local_time = |time| self.local_time(time, &panel.locale);
-            (
-                screen(
-                    &panel,
-                    &Surroundings {
-                        now: self.now(),
-                        local_time: &local_time,
-                    },
-                ),
-                panel.locale.clone(),
-            )
-        };
-        let focused_section = closest_focused(&self.document, &self.root);
-        let mut shown = self.shown.borrow_mut();
-        if let Some(shown) = &mut *shown {
-            patch(&self.document, shown, tree);
-        } else {
-            let Some(new) = create(&self.document, tree) else {
-                return;
-            };
-            let _ = self.root.append_child(&new.node);
-            *shown = Some(new);
-        }
+    fn draw(&self, state: &mut State) {
+        let panel = &state.panel;
+        let local_time = |time: &str| local_time(time, &panel.locale);
+        let tree = screen(panel, &Surroundings { now: self.now(), local_time: &local_time });
+        let focused = self.focused_section();
+        patch_children(&self.document, &self.root, &mut state.shown, vec![tree]);
         // Where the keyboard's place has gone, it goes to what held it, not to the top of the page.
-        if let Some(section) = focused_section
-            && closest_focused(&self.document, &self.root).is_none()
-            && let Some(shown) = &*shown
+        if let Some(section) = focused
+            && self.focused_section().is_none()
         {
-            focus(if section.is_connected() {
-                &section
-            } else {
-                &shown.node
-            });
+            focus(&section);
         }
-        if let Some(html) = self.document.document_element()
-            && html.get_attribute("lang").as_deref() != Some(&language)
-        {
-            let _ = html.set_attribute("lang", &language);
+        if let Some(html) = self.document.document_element() {
+            let _ = html.set_attribute("lang", &panel.locale);
         }
     }
 
-    /// The time of day, with the date unless it is today's.
-    fn local_time(&self, time: i64, locale: &str) -> String {
-        let date = |time: i64| Date::new(&JsValue::from_f64(from_milliseconds(time)));
-        let (date, today) = (date(time), date(self.now()));
-        let options = Object::new();
-        set(&options, "timeStyle", &"short".into());
-        if date.to_date_string() != today.to_date_string() {
-            set(&options, "dateStyle", &"short".into());
+    /// The section (or the whole panel) that has the keyboard.
+    fn focused_section(&self) -> Option<Element> {
+        let focused = self.document.active_element()?;
+        if !self.root.contains(Some(&focused)) {
+            return None;
         }
-        date.to_locale_string(locale, &options).into()
+        focused.closest("[tabindex]").ok()?
     }
 }
 
 /// A handler that does not keep the panel alive.
-fn with(inner: &Rc<Inner>, handler: impl Fn(&Rc<Inner>) + 'static) -> impl FnMut() + 'static {
+fn with(inner: &Rc<Inner>, handler: fn(&Rc<Inner>)) -> impl Fn() + 'static {
     let weak: Weak<Inner> = Rc::downgrade(inner);
     move || {
         if let Some(inner) = weak.upgrade() {
@@ -331,29 +271,24 @@ fn with(inner: &Rc<Inner>, handler: impl Fn(&Rc<Inner>) + 'static) -> impl FnMut
     }
 }
 
-/// Clocks less than half a minute apart agree: the answer's way and whole seconds make up for as much.
-fn skew(milliseconds: i64) -> i64 {
-    if milliseconds.abs() < 30_000 {
-        0
-    } else {
-        milliseconds
+/// The time of day, with the date unless it is today's. Empty for what is no time.
+fn local_time(time: &str, locale: &str) -> String {
+    let date = Date::new(&time.into());
+    if date.get_time().is_nan() {
+        return String::new();
     }
+    let options = Object::new();
+    set(&options, "timeStyle", &"short".into());
+    if date.to_date_string() != Date::new_0().to_date_string() {
+        set(&options, "dateStyle", &"short".into());
+    }
+    date.to_locale_string(locale, &options).into()
 }
 
-/// A JavaScript time as a whole number.
+/// A JavaScript time as a whole number; `None` for what is no time.
 pub(super) fn whole_milliseconds(time: f64) -> Option<i64> {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a time within eight million years of 1970 fits; the fraction is not wanted"
-    )]
-    (time.abs() <= 8.64e15).then_some(time as i64)
-}
-
-fn from_milliseconds(time: i64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "times are far below 2^53")]
-    {
-        time as f64
-    }
+    #[expect(clippy::cast_possible_truncation, reason = "JavaScript's times fit; the fraction is not wanted")]
+    (!time.is_nan()).then_some(time as i64)
 }
 
 /// An element on the page, and what it was drawn from (its children apart).
@@ -361,17 +296,6 @@ struct Shown {
     element: Described,
     node: Element,
     children: Vec<Shown>,
-}
-
-fn create(document: &Document, element: Described) -> Option<Shown> {
-    let node = document.create_element(element.tag).ok()?;
-    let mut shown = Shown {
-        element: element.bare(),
-        node,
-        children: Vec::new(),
-    };
-    patch(document, &mut shown, element);
-    Some(shown)
 }
 
 /// Makes the node look like `element`, touching only what differs.
@@ -390,15 +314,9 @@ fn patch(document: &Document, shown: &mut Shown, mut element: Described) {
     if shown.element.text != element.text {
         node.set_text_content(Some(&element.text));
     }
-    patch_children(
-        document,
-        node,
-        &mut shown.children,
-        std::mem::take(&mut element.children),
-    );
+    patch_children(document, node, &mut shown.children, std::mem::take(&mut element.children));
     // After the children: a selection needs its options first.
     if let Some(value) = &element.value
-        && shown.element.value != element.value
         && property(node, "value").as_string().as_ref() != Some(value)
     {
         set(node, "value", &JsValue::from_str(value));
@@ -410,15 +328,8 @@ fn patch(document: &Document, shown: &mut Shown, mut element: Described) {
 }
 
 /// Children keep their node while they keep tag and key. What is gone goes first, so that what stays need not move: a moved node loses the keyboard.
-fn patch_children(
-    document: &Document,
-    parent: &Node,
-    shown: &mut Vec<Shown>,
-    elements: Vec<Described>,
-) {
-    let same = |shown: &Shown, element: &Described| {
-        shown.element.key == element.key && shown.element.tag == element.tag
-    };
+fn patch_children(document: &Document, parent: &Node, shown: &mut Vec<Shown>, elements: Vec<Described>) {
+    let same = |shown: &Shown, element: &Described| shown.element.key == element.key && shown.element.tag == element.tag;
     shown.retain(|old| {
         let stays = elements.iter().any(|element| same(old, element));
         if !stays {
@@ -426,54 +337,37 @@ fn patch_children(
         }
         stays
     });
-    for (index, element) in elements.into_iter().enumerate() {
-        match shown[index..].iter().position(|old| same(old, &element)) {
-            Some(0) => {}
-            Some(distance) => {
-                let moved = shown.remove(index + distance);
-                let _ = parent
-                    .insert_before(&moved.node, shown.get(index).map(|next| next.node.as_ref()));
-                shown.insert(index, moved);
-            }
-            None => {
-                let Some(new) = create(document, element) else {
-                    return;
-                };
-                let _ = parent
-                    .insert_before(&new.node, shown.get(index).map(|next| next.node.as_ref()));
-                shown.insert(index, new);
-                continue;
-            }
+    let mut before: Vec<Option<Shown>> = std::mem::take(shown).into_iter().map(Some).collect();
+    let mut place = parent.first_child();
+    for element in elements {
+        let old = before.iter_mut().find(|old| old.as_ref().is_some_and(|old| same(old, &element))).and_then(Option::take);
+        let mut child = match old {
+            Some(old) => old,
+            None => match document.create_element(element.tag) {
+                Ok(node) => Shown { element: element.bare(), node, children: Vec::new() },
+                Err(_) => continue,
+            },
+        };
+        patch(document, &mut child, element);
+        if child.node.is_same_node(place.as_ref()) {
+            place = child.node.next_sibling();
+        } else {
+            let _ = parent.insert_before(&child.node, place.as_ref());
         }
-        patch(document, &mut shown[index], element);
+        shown.push(child);
     }
 }
 
 fn closest(event: &web_sys::Event, selector: &str) -> Option<Element> {
-    event
-        .target()?
-        .dyn_into::<Element>()
-        .ok()?
-        .closest(selector)
-        .ok()?
-}
-
-/// The section (or the whole panel) that has the keyboard.
-fn closest_focused(document: &Document, root: &HtmlElement) -> Option<Element> {
-    let focused = document
-        .active_element()
-        .filter(|focused| root.contains(Some(focused)))?;
-    focused.closest("[tabindex]").ok()?
+    event.target()?.unchecked_ref::<Element>().closest(selector).ok()?
 }
 
 fn focus(element: &Element) {
-    if let Some(element) = element.dyn_ref::<HtmlElement>() {
-        let _ = element.focus();
-    }
+    let _ = element.unchecked_ref::<HtmlElement>().focus();
 }
 
-fn property(node: &Element, name: &str) -> JsValue {
-    Reflect::get(node, &JsValue::from_str(name)).unwrap_or(JsValue::UNDEFINED)
+fn property(object: &JsValue, name: &str) -> JsValue {
+    answers::member(object, name)
 }
 
 fn set(object: &JsValue, name: &str, value: &JsValue) {

@@ -54,6 +54,10 @@ impl Tokens {
         self.0.iter().filter(|token| token.expires_at > now).count()
     }
 
+    pub(super) fn values(&self) -> Vec<String> {
+        self.0.iter().map(|token| token.value.clone()).collect()
+    }
+
     fn accepts(&self, value: &str, now: i64) -> bool {
         let mut tokens = self.0.iter();
         tokens.any(|token| token.value == value && token.expires_at > now)

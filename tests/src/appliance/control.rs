@@ -120,6 +120,11 @@ impl SimulatedAppliance {
         self.shared.with(|state| state.tokens.clear());
     }
 
+    /// The tokens given out and not evicted, oldest first: for tests that look where a token must not stand.
+    pub fn tokens(&self) -> Vec<String> {
+        self.shared.read(|state| state.tokens.values())
+    }
+
     /// How many tokens are valid now.
     pub fn valid_tokens(&self) -> usize {
         let now = self.shared.clock.now();

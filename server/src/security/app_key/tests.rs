@@ -76,6 +76,20 @@ async fn an_account_that_is_away_leaves_the_old_key_and_is_not_hammered() {
     assert!(Arc::ptr_eq(&seen, &key.get(|| account.fetch()).await.unwrap()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn those_who_waited_for_a_fetch_that_hung_do_not_each_hang_on_their_own() {
+    let (key, fetches) = (AppKey::default(), AtomicUsize::new(0));
+    let hang = || async {
+        fetches.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(RETRY_AFTER * 6).await;
+        away()
+    };
+    let began = Instant::now();
+    let all = futures_util::future::join_all((0..50).map(|_| key.get(hang))).await;
+    assert!(all.iter().all(Result::is_err));
+    assert_eq!((fetches.load(Ordering::SeqCst), began.elapsed()), (1, RETRY_AFTER * 6));
+}
+
 #[tokio::test]
 async fn a_key_from_a_file_is_never_fetched() {
     let (key, account) = (AppKey::fixed(PEM.as_bytes()).unwrap(), Account::giving(away()));

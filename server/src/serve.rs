@@ -2,7 +2,7 @@
 //!
 //! Connections are served by hyper-util with a header time-out; `axum::serve` would keep a half-sent request for ever (stack.md 1).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,7 +119,7 @@ pub async fn listen(listener: TcpListener, router: Router, open: Arc<Semaphore>,
 /// peer that sends nothing, or half of HTTP/2's preface, never tells.
 async fn silence(begun: &Notify) {
     if tokio::time::timeout(HEADER_TIMEOUT, begun.notified()).await.is_ok() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -187,6 +187,7 @@ async fn share_limits(app: Arc<App>, stop: CancellationToken) {
 /// Looks once a second whose sweep is due. Each connection sweeps by itself, so that a hung appliance holds up no other.
 async fn reconcile(app: Arc<App>) {
     let mut sweeping: HashMap<String, tokio::task::JoinHandle<()>> = HashMap::new();
+    let mut seen: HashSet<String> = HashSet::new();
     loop {
         sweeping.retain(|_, task| !task.is_finished());
         for connection in app.connections.all().iter() {
@@ -195,8 +196,9 @@ async fn reconcile(app: Arc<App>) {
             }
             let (app, connection) = (app.clone(), connection.clone());
             let name = connection.name().to_owned();
+            let at_start = seen.insert(name.clone());
             let task = tokio::spawn(async move {
-                if let Err(error) = reconcile::sweep_if_due(&app, &connection).await {
+                if let Err(error) = reconcile::sweep_if_due(&app, &connection, at_start).await {
                     tracing::warn!(connection = connection.name(), %error, "the appliance could not be asked for ended sessions; asking again next time");
                 }
             });

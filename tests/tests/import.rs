@@ -23,9 +23,9 @@ use toml::toml;
 const COMMENT_BYTES: usize = 64 * 1024;
 
 fn assert_contains(text: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(text.contains(part), "{part:?} is missing in\n{text}");
-    }
+    let missing: Vec<_> = parts.iter().filter(|part| !text.contains(**part)).collect();
+    let beginning: String = text.chars().take(3000).collect();
+    assert!(missing.is_empty(), "{missing:?} not in\n{beginning}");
 }
 
 /// The bodies of all ticket updates the account was asked for, answered or not.
@@ -43,9 +43,12 @@ fn ends_and_surveys(scene: &Scene) -> Recipient {
     Recipient { events: vec![EventKind::End, EventKind::CustomerSurvey, EventKind::RepresentativeSurvey], ..scene.recipient() }
 }
 
+/// A scene in which only the events themselves ask the appliance: the first sweep is over, the next minutes away.
 async fn scene() -> Result<Scene> {
     let scene = Scene::start(Plan::default()).await?;
     scene.appliance.set_recipient(ends_and_surveys(&scene));
+    // The sweep's last question.
+    scene.appliance.wait_for_request(|request| request.is("SupportRepExitSurvey")).await?;
     Ok(scene)
 }
 
@@ -55,7 +58,15 @@ async fn scene() -> Result<Scene> {
 async fn a_session_becomes_one_internal_note_and_each_survey_another() -> Result<()> {
     let scene = Scene::start(Plan::default()).await?;
     let ticket = scene.people.vpn_ticket;
-    let lsid = scene.appliance.play(SessionScript::example(ticket.to_string()))?;
+    let unheard_of = SessionEvent {
+        performed_by: Some(Party::REPRESENTATIVE),
+        data: vec![("board".into(), "Floor plan <2>".into())],
+        ..SessionEvent::of_type("Whiteboard Shared")
+    };
+    let mut script = SessionScript::example(ticket.to_string());
+    let end = script.steps.iter().position(|(_, step)| matches!(step, Step::Ends)).context("the script ends")?;
+    script.steps.insert(end, (1, Step::Happens(unheard_of)));
+    let lsid = scene.appliance.play(script)?;
     for kind in [SESSION_END, CUSTOMER_SURVEY, REPRESENTATIVE_SURVEY] {
         scene.outcome(&lsid, kind).await?.done()?;
     }
@@ -81,6 +92,8 @@ async fn a_session_becomes_one_internal_note_and_each_survey_another() -> Result
             "Run as administrator: mlcfg32.cpl",
             "Rebuilt the mail profile.",
             "Asked the customer to reboot.",
+            // What no version known today has.
+            "Whiteboard Shared (board: Floor plan <2>)",
             // People, machine, system information, custom fields.
             "Jürgen Groß",
             "Müller & Söhne GmbH",
@@ -148,7 +161,6 @@ fn at_the_limits(scene: &Scene, lsid: &str, note: &Comment) -> Result<()> {
             "2001:db8:85a3::8a2e:370:7334",
             "Наталья Ёлкина",
             "森 健二",
-            "Quantum Clipboard Synchronized",
         ],
     );
     ensure!(!note.plain_body.contains("]:61606") && !note.plain_body.contains("address Unknown"), "an address as the appliance spells it");
@@ -179,17 +191,15 @@ fn at_the_limits(scene: &Scene, lsid: &str, note: &Comment) -> Result<()> {
 
 /// What of an event must be found in a full report, line by line: texts and file names of whoever took part.
 fn said(event: &SessionEvent) -> Vec<String> {
+    if !matches!(event.performed_by, Some(Party::Customer(_) | Party::Representative(_))) {
+        return Vec::new();
+    }
     let mut parts: Vec<String> = Vec::new();
     if let Some(Body::Text(text)) = &event.body {
         parts.extend(text.lines().map(|line| line.trim().to_owned()));
     }
     parts.extend(event.file.iter().chain(&event.files).map(|file| file.filename.clone()));
-    parts.extend(
-        event.data.iter().filter(|(name, _)| matches!(name.as_str(), "filename" | "action_name" | "widget")).map(|(_, v)| v.clone()),
-    );
-    if event.event_type.starts_with("Quantum") {
-        parts.push(event.event_type.clone());
-    }
+    parts.extend(event.data.iter().filter(|(name, _)| matches!(name.as_str(), "filename" | "action_name")).map(|(_, v)| v.clone()));
     parts.retain(|part| !part.is_empty() && !part.chars().any(char::is_control));
     parts
 }
@@ -536,12 +546,10 @@ async fn a_ticket_the_api_user_may_not_see_does_not_hold_up_its_neighbours() -> 
     ensure!(!scene.zendesk.agent_may_see(scene.zendesk.api_user(), sick) && scene.zendesk.agent_may_see(scene.zendesk.api_user(), well));
     let refused = scene.appliance.play(SessionScript::short(sick.to_string()))?;
     scene.server.wait_for_log(&format!("{refused}.*event (will be tried again|is a dead letter)")).await?;
-    let mark = scene.server.logs().mark();
     let lsid = scene.play_until_done(SessionScript::short(well.to_string())).await?;
     scene.only_report(well, &lsid)?;
     let held = scene.server.logs().lines_matching("credentials are refused")?;
     assert!(held.is_empty(), "one ticket's refusal held the whole connection: {held:?}");
-    assert!(scene.server.logs().mark() > mark);
     scene.every_event_was_taken_at_once().await
 }
 
@@ -723,7 +731,7 @@ async fn the_administrators_template_is_used() -> Result<()> {
 #[tokio::test]
 async fn a_broken_template_is_told_at_the_start() -> Result<()> {
     for (template, fault) in [
-        ("<p>{{#if customer}}</p>", "if"),
+        ("<p>{{#if customer}}</p>", "line 1: invalid handlebars syntax"),
         ("<p>{{customer.nmae}}</p>\n<p>{{nonsense}}</p>", "nmae"),
         ("<p>fine</p>\n<p>{{no_such_helper customer}}</p>", "no_such_helper"),
     ] {

@@ -468,7 +468,7 @@ async fn what_is_genuine_opens_the_page_and_its_session() -> Result<()> {
     let good = bearer.to_owned();
     let other = door.open().await["bearer"].as_str().context("bearer")?.to_owned();
     assert_ne!(good, other, "every opening has its own session");
-    let unknown = format!("{}A", &good[..good.len() - 1]);
+    let unknown = format!("{}{}", if good.starts_with('A') { 'B' } else { 'A' }, &good[1..]);
     let cookie = |id: &str| (COOKIE, format!("a=b; {COOKIE_NAME}={id}; c=d"));
     let bearer = |id: &str| (AUTHORIZATION, format!("Bearer {id}"));
     for (what, with, expected) in [
@@ -698,6 +698,8 @@ async fn slow_senders_are_cut_off() -> Result<()> {
     let path = routes::ZENDESK_SIDEBAR;
     let head = format!("POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: {FORM}\r\n");
     let health = format!("GET {} HTTP/1.1\r\nhost: {address}\r\n\r\n", routes::HEALTHZ);
+    let page = door.open().await;
+    let bearer = page["bearer"].as_str().context("bearer")?;
     let slow = |name, first: &str, dribble| Slow { name, first: first.to_owned(), dribble };
     let senders = [
         slow("silence", "", ""),
@@ -714,7 +716,7 @@ async fn slow_senders_are_cut_off() -> Result<()> {
         slow(
             "a half body for the panel",
             &format!(
-                "POST {} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{{",
+                "POST {} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {bearer}\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{{",
                 routes::SESSION_KEY
             ),
             "",

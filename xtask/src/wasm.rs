@@ -17,8 +17,19 @@ use crate::setup::WASM_TARGET;
 const PACKAGE: &str = "deskbridge-zendesk-app";
 const PROFILE: &str = "wasm";
 
-/// Appended to the glue. The page names the wasm file, because the server gives it a hashed name.
-const BOOT: &str = "__wbg_init({module_or_path:document.getElementById('deskbridge-wasm').href});\n";
+/// Instead of the glue's own loader, which knows every way to load wasm. The page names the file, because the server gives it a hashed name.
+const BOOT: &str = "let wasm;
+WebAssembly.instantiateStreaming(fetch(document.getElementById('deskbridge-wasm').href), __wbg_get_imports()).then(({ instance }) => {
+wasm = instance.exports;
+wasm.__wbindgen_start();
+});
+";
+/// Where the glue's own loader begins.
+const LOADER: &str = "let wasmModule, wasmInstance, wasm;
+";
+/// Where what the loader needs begins; before it stand functions for other modules.
+const IMPORTS: &str = "function __wbg_get_imports() {
+";
 
 /// A small stack keeps the addresses of the data, which stands behind it, short.
 const STACK: &str = "-Clink-arg=-zstack-size=65536";
@@ -26,7 +37,7 @@ const STACK: &str = "-Clink-arg=-zstack-size=65536";
 /// What browsers since 2023 have and rustc turns on; wasm-opt must be told.
 const WASM_OPT: [&str; 10] = [
     "-Oz",
-"-g",
+    "--strip-debug",
     "--strip-producers",
     "--strip-target-features",
     "--enable-bulk-memory",
@@ -50,7 +61,7 @@ pub fn build_panel(root: &Path, release: bool) -> Result<()> {
         .web(true)?
         .typescript(false)
         .omit_default_module_path(true)
-        .remove_name_section(false)
+        .remove_name_section(true)
         .remove_producers_section(true)
         .generate_output()
         .context("wasm-bindgen refused the panel")?;
@@ -74,7 +85,7 @@ pub fn build_panel(root: &Path, release: bool) -> Result<()> {
 
     let dist = app.join("dist");
     fs::create_dir_all(&dist).with_context(|| format!("cannot make {}", dist.display()))?;
-    write_if_new(&dist.join("panel.js"), script(glue)?.as_bytes())?;
+    write_if_new(&dist.join("panel.js"), script(&glue)?.as_bytes())?;
     write_if_new(&dist.join("panel_bg.wasm"), &fs::read(&wasm)?)?;
     write_if_new(&dist.join("panel.css"), &fs::read(app.join("assets/panel.css"))?)
 }
@@ -129,13 +140,14 @@ fn shorten(glue: &mut String, name: &str, number: usize) -> Result<String> {
     Ok(short)
 }
 
-/// Glue that starts by itself.
-fn script(mut glue: String) -> Result<String> {
-    let imports = glue.lines().any(|line| line.starts_with("import ") || line.starts_with("import{"));
-    ensure!(!imports, "the glue imports another file, which the page would not find");
-    ensure!(glue.contains("function __wbg_init("), "the glue has no __wbg_init; has wasm-bindgen changed?");
-    glue.push_str(BOOT);
-    Ok(glue)
+/// Glue that starts by itself and neither imports nor exports.
+fn script(glue: &str) -> Result<String> {
+    let (_, rest) = glue.split_once(IMPORTS).context("the glue has no imports; has wasm-bindgen changed?")?;
+    let (rest, _) = rest.split_once(LOADER).context("the glue has no loader; has wasm-bindgen changed?")?;
+    let script = [IMPORTS, rest, BOOT].concat();
+    let foreign = script.lines().find(|line| line.starts_with("import ") || line.starts_with("export "));
+    ensure!(foreign.is_none(), "the glue needs another file, which the page would not find: {foreign:?}");
+    Ok(script)
 }
 
 /// An unchanged file keeps its time, so that the server is not built again for nothing.
@@ -160,16 +172,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn glue_is_thinned_and_booted() {
-        let glue = "/**\n * About.\n */\nlet wasm;\n\n    // why\nasync function __wbg_init(a) {\n    return 'http://x';\n}\n";
-        let expected = ["let wasm;\nasync function __wbg_init(a) {\nreturn 'http://x';\n}\n", BOOT].concat();
-        assert_eq!(script(thin(glue)).expect("a script"), expected);
+    fn glue_is_thinned_and_boots_itself() {
+        let glue = "/** About. */\nexport function start() {\n}\nfunction __wbg_get_imports() {\n    // why\n    return 'http://x';\n}\n\nlet wasmModule, wasmInstance, wasm;\nexport { x };\n";
+        let expected = ["function __wbg_get_imports() {\nreturn 'http://x';\n}\n", BOOT].concat();
+        assert_eq!(script(&thin(glue)).expect("a script"), expected);
     }
 
     #[test]
-    fn glue_that_imports_is_refused() {
-        assert!(script("import { x } from './snippets/x.js';\nasync function __wbg_init() {}\n".into()).is_err());
-        assert!(script("let nothing;\n".into()).is_err());
+    fn foreign_glue_is_refused() {
+        let glue = |middle: &str| [IMPORTS, middle, LOADER].concat();
+        assert!(script(&glue("}\n")).is_ok());
+        assert!(script(&glue("}\nimport { x } from './snippets/x.js';\n")).is_err());
+        assert!(script(IMPORTS).is_err());
+        assert!(script(LOADER).is_err());
     }
 
     #[test]

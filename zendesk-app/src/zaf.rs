@@ -6,10 +6,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use deskbridge_shared::panel::Done;
-use deskbridge_shared::panel::answers::member;
+use deskbridge_shared::panel::answers::{member, object, set};
 use deskbridge_shared::panel::callbacks::{Listener, after};
 use deskbridge_shared::panel::texts::{decimal, join};
-use js_sys::{Array, JSON, Object, Reflect};
+use js_sys::{Array, JSON, Object};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::EventTarget;
@@ -205,14 +205,4 @@ fn succeeded(result: Option<&JsValue>) -> bool {
         let errors = member(result, "errors");
         !errors.is_object() || Object::keys(errors.unchecked_ref::<Object>()).length() == 0
     })
-}
-
-fn object(name: &str, value: &JsValue) -> JsValue {
-    let object = Object::new();
-    set(&object, name, value);
-    object.into()
-}
-
-fn set(object: &JsValue, name: &str, value: &JsValue) {
-    let _ = Reflect::set(object, &JsValue::from_str(name), value);
 }

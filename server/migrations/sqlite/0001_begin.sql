@@ -94,7 +94,7 @@ CREATE TABLE server (
 ) WITHOUT ROWID;
 
 CREATE TABLE app_key (
-    connection TEXT PRIMARY KEY,
+    app TEXT PRIMARY KEY,
     pem TEXT NOT NULL,
     fetched_at BIGINT NOT NULL
 ) WITHOUT ROWID;

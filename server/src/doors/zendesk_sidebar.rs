@@ -27,6 +27,9 @@ use crate::store::StoreError;
 /// What a refusal's page may do: nothing. It stands in Zendesk's frame, and naming that account would tell who has one here.
 const REFUSAL_POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'";
 
+/// One fetch of an account's key in this time is enough for all servers together.
+const REFETCH_AFTER_MS: i64 = 300_000;
+
 /// Why the sidebar does not open.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
@@ -80,7 +83,7 @@ async fn admit(app: &App, query: &str, headers: &HeaderMap, body: &[u8]) -> Resu
     if place.origin != door.origin {
         return Err(Refusal::Query("origin is not the token's issuer"));
     }
-    let verified = verify(app, door, &token).await?;
+    let verified = verify(app, &connection, door, &token).await?;
     let id = open_session(app, &connection, &verified).await?;
     tracing::info!(connection = connection.name(), agent = verified.agent_id, "sidebar opened");
     page(app, &connection, door, &place, headers, &id)
@@ -139,9 +142,9 @@ fn expected(door: &ZendeskDoor) -> Expected<'_> {
 }
 
 /// Verifies with the cached key; a signature that does not match may mean a new key.
-async fn verify(app: &App, door: &ZendeskDoor, token: &str) -> Result<Verified, Refusal> {
+async fn verify(app: &App, connection: &Connection, door: &ZendeskDoor, token: &str) -> Result<Verified, Refusal> {
     let now = app.clock.now_seconds();
-    let fetch = || async { door.api.app_public_key().await };
+    let fetch = || app_key(app, connection, door);
     let key = door.key.get(fetch).await?;
     match sidebar_token::verify(token, &key, &expected(door), now) {
         Err(TokenFault::Signature) => match door.key.after_bad_signature(&key, fetch).await {
@@ -149,6 +152,29 @@ async fn verify(app: &App, door: &ZendeskDoor, token: &str) -> Result<Verified, 
             None => Err(TokenFault::Signature.into()),
         },
         other => Ok(other?),
+    }
+}
+
+/// The account's key: what another server (or this one before a restart) fetched lately, else from the account; the older
+/// one goes on serving while the account is away.
+async fn app_key(app: &App, connection: &Connection, door: &ZendeskDoor) -> Result<String, KeyFault> {
+    let name = format!("{}/{}", connection.name(), door.settings.app_id);
+    let now = app.clock.now_ms();
+    let stored = app.store.app_key(&name).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "stored keys cannot be read");
+        None
+    });
+    if let Some((pem, _)) = stored.as_ref().filter(|(_, fetched_at)| now - fetched_at < REFETCH_AFTER_MS) {
+        return Ok(pem.clone());
+    }
+    match door.api.app_public_key().await {
+        Ok(pem) => {
+            if let Err(error) = app.store.save_app_key(&name, &pem, now).await {
+                tracing::warn!(%error, "a fetched key cannot be kept for other servers");
+            }
+            Ok(pem)
+        }
+        Err(fault) => stored.map(|(pem, _)| pem).ok_or(fault),
     }
 }
 

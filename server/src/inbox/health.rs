@@ -13,7 +13,7 @@ const SICK_AFTER: usize = 4;
 /// First rest; each further one is twice as long.
 const FIRST_REST: Duration = Duration::from_secs(2);
 /// Longest rest after faults that pass by themselves.
-const LONGEST_REST: Duration = Duration::from_secs(60);
+const LONGEST_REST: Duration = Duration::from_mins(1);
 /// Rest after refused credentials: a person must act, but perhaps has.
 const DENIED_REST: Duration = Duration::from_secs(30);
 

@@ -145,7 +145,7 @@ fn settle(finished: Result<Finished, tokio::task::JoinError>, lanes: &mut HashMa
         Change::None => {}
         Change::Sick => tracing::warn!(connection, "the connection's systems fail; its events rest until they answer again"),
         Change::Held => {
-            tracing::error!(connection, "credentials are refused; the connection's events wait. `deskbridge check` says what to do")
+            tracing::error!(connection, "credentials are refused; the connection's events wait. `deskbridge check` says what to do");
         }
         Change::Recovered => tracing::info!(connection, "the connection's systems answer again"),
     }

@@ -395,14 +395,14 @@ pub trait Store: Send + Sync {
     async fn other_server_stored(&self);
     /// Notes that this server lives; the answer counts those seen since `since` (Unix ms), this one included.
     async fn server_alive(&self, id: Uuid, now: i64, since: i64) -> Result<u32>;
-    /// Takes the turn to sweep a connection, if it is due: the checkpoint, in seconds of the appliance's clock.
-    async fn take_sweep_turn(&self, connection: &str, now: i64, next_at: i64) -> Result<Option<Option<i64>>>;
+    /// Takes the turn to sweep a connection if it was due by `due_by` (Unix ms): the checkpoint, in seconds of the appliance's clock.
+    async fn take_sweep_turn(&self, connection: &str, due_by: i64, next_at: i64) -> Result<Option<Option<i64>>>;
     /// How far a connection's appliance has been asked.
     async fn save_checkpoint(&self, connection: &str, checkpoint: i64) -> Result<()>;
-    /// An account's public key and when it was fetched (Unix ms).
-    async fn app_key(&self, connection: &str) -> Result<Option<(String, i64)>>;
-    /// Keeps an account's public key for all servers.
-    async fn save_app_key(&self, connection: &str, pem: &str, fetched_at: i64) -> Result<()>;
+    /// An app's public key and when it was fetched (Unix ms). `app`: connection and app id.
+    async fn app_key(&self, app: &str) -> Result<Option<(String, i64)>>;
+    /// Keeps an app's public key for all servers.
+    async fn save_app_key(&self, app: &str, pem: &str, fetched_at: i64) -> Result<()>;
     /// Prolongs a lease; false if it is lost.
     async fn renew_lease(&self, event: &LeasedEvent, until: i64) -> Result<bool>;
     /// Ends an attempt; false if the lease is lost, and then nothing was written.

@@ -300,14 +300,14 @@ impl Store for SqlStore {
         Ok(u32::try_from(row.try_get::<i64, _>("alive")?).unwrap_or(1).max(1))
     }
 
-    async fn take_sweep_turn(&self, connection: &str, now: i64, next_at: i64) -> Result<Option<Option<i64>>> {
+    async fn take_sweep_turn(&self, connection: &str, due_by: i64, next_at: i64) -> Result<Option<Option<i64>>> {
         let row = sqlx::query(
             "INSERT INTO sweep (connection, checkpoint, next_at) VALUES ($1, NULL, $3)
              ON CONFLICT (connection) DO UPDATE SET next_at = excluded.next_at WHERE sweep.next_at <= $2
              RETURNING checkpoint",
         )
         .bind(connection)
-        .bind(now)
+        .bind(due_by)
         .bind(next_at)
         .fetch_optional(&self.write)
         .await?;
@@ -323,18 +323,18 @@ impl Store for SqlStore {
         Ok(())
     }
 
-    async fn app_key(&self, connection: &str) -> Result<Option<(String, i64)>> {
+    async fn app_key(&self, app: &str) -> Result<Option<(String, i64)>> {
         let row =
-            sqlx::query("SELECT pem, fetched_at FROM app_key WHERE connection = $1").bind(connection).fetch_optional(&self.read).await?;
+            sqlx::query("SELECT pem, fetched_at FROM app_key WHERE app = $1").bind(app).fetch_optional(&self.read).await?;
         row.map(|row| Ok((row.try_get("pem")?, row.try_get("fetched_at")?))).transpose()
     }
 
-    async fn save_app_key(&self, connection: &str, pem: &str, fetched_at: i64) -> Result<()> {
+    async fn save_app_key(&self, app: &str, pem: &str, fetched_at: i64) -> Result<()> {
         sqlx::query(
-            "INSERT INTO app_key (connection, pem, fetched_at) VALUES ($1, $2, $3)
-             ON CONFLICT (connection) DO UPDATE SET pem = excluded.pem, fetched_at = excluded.fetched_at",
+            "INSERT INTO app_key (app, pem, fetched_at) VALUES ($1, $2, $3)
+             ON CONFLICT (app) DO UPDATE SET pem = excluded.pem, fetched_at = excluded.fetched_at",
         )
-        .bind(connection)
+        .bind(app)
         .bind(pem)
         .bind(fetched_at)
         .execute(&self.write)

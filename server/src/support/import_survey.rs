@@ -4,23 +4,30 @@
 
 use super::import_session::{ImportError, deliver, read_report, ticket_of};
 use crate::app::App;
-use crate::appliance::SurveyQuery;
+use crate::appliance::{self, ExitSurvey, SurveyQuery};
 use crate::connections::Connection;
 use crate::reports::RenderOptions;
 use crate::store::{EventName, LeasedEvent};
+
+/// Length of the window in which a session is looked for by its start.
+const WINDOW_SECONDS: u32 = 10;
 
 /// Imports the survey of `event`. The answer says what was done.
 pub async fn run(app: &App, connection: &Connection, event: &LeasedEvent) -> Result<String, ImportError> {
     let report = read_report(connection, &event.lsid).await?;
     let Some(ticket) = ticket_of(connection, &report)? else { return Ok("the session belongs to no ticket (no external key)".into()) };
-    let query = SurveyQuery::Lsid(&event.lsid);
     let customer = event.kind == EventName::CustomerSurvey;
-    let (surveys, kind) = if customer {
-        (connection.appliance.customer_surveys(query).await?, "customer-survey")
-    } else {
-        (connection.appliance.representative_surveys(query).await?, "representative-survey")
+    let kind = if customer { "customer-survey" } else { "representative-survey" };
+    let surveys = match surveys(connection, customer, SurveyQuery::Lsid(&event.lsid)).await {
+        // Old appliances know surveys by the time their session began only (beyondtrust.md D.7).
+        Err(appliance::Error::Refused { .. }) if report.start_time.is_some() => {
+            let start = report.start_time.unwrap_or_default() - i64::from(WINDOW_SECONDS / 2);
+            surveys(connection, customer, SurveyQuery::Window { start, seconds: WINDOW_SECONDS }).await?
+        }
+        other => other?,
     };
-    let surveys: Vec<_> = surveys.into_iter().filter(|survey| survey.lsid == event.lsid).collect();
+    let mut surveys: Vec<_> = surveys.into_iter().filter(|survey| survey.lsid.eq_ignore_ascii_case(&event.lsid)).collect();
+    surveys.sort_by_key(|survey| survey.timestamp);
     let mut done = Vec::new();
     for (index, survey) in surveys.iter().enumerate() {
         // Several people may answer; each answer is a delivery of its own.
@@ -35,4 +42,8 @@ pub async fn run(app: &App, connection: &Connection, event: &LeasedEvent) -> Res
         done.push(deliver(app, connection, &event.lsid, &kind, &ticket, render).await?);
     }
     if done.is_empty() { Err(ImportError::NotReady) } else { Ok(done.join("; ")) }
+}
+
+async fn surveys(connection: &Connection, customer: bool, query: SurveyQuery<'_>) -> Result<Vec<ExitSurvey>, appliance::Error> {
+    if customer { connection.appliance.customer_surveys(query).await } else { connection.appliance.representative_surveys(query).await }
 }

@@ -26,6 +26,9 @@ const LONGEST_SECONDS: i64 = 6 * 3_600;
 /// A survey is waited for this long after its session began.
 const SURVEY_SECONDS: i64 = 48 * 3_600;
 
+/// After a sweep that failed.
+const AGAIN_AFTER_MS: i64 = 30_000;
+
 /// What a sweep found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -42,13 +45,18 @@ pub fn interval(connection: &Connection) -> Option<Duration> {
     wanted.then(|| Duration::from_secs(u64::from(section.polling_interval_minutes) * 60))
 }
 
-/// Sweeps the connection if it is due and no other server does. `None`: not its turn.
-pub async fn sweep_if_due(app: &App, connection: &Connection) -> Result<Option<Swept>, ImportError> {
+/// Sweeps the connection if it is due and no other server does; at a server's start in any case. `None`: not its turn.
+pub async fn sweep_if_due(app: &App, connection: &Connection, at_start: bool) -> Result<Option<Swept>, ImportError> {
     let Some(interval) = interval(connection) else { return Ok(None) };
     let now = app.clock.now_ms();
     let next_at = now.saturating_add(i64::try_from(interval.as_millis()).unwrap_or(i64::MAX));
-    let Some(checkpoint) = app.store.take_sweep_turn(connection.name(), now, next_at).await? else { return Ok(None) };
-    sweep(app, connection, checkpoint).await.map(Some)
+    let Some(checkpoint) = app.store.take_sweep_turn(connection.name(), if at_start { i64::MAX } else { now }, next_at).await? else { return Ok(None) };
+    let swept = sweep(app, connection, checkpoint).await;
+    if swept.is_err() {
+        // Not the whole interval: the appliance may only have been busy for a moment.
+        app.store.take_sweep_turn(connection.name(), i64::MAX, next_at.min(now + AGAIN_AFTER_MS)).await?;
+    }
+    swept.map(Some)
 }
 
 async fn sweep(app: &App, connection: &Connection, checkpoint: Option<i64>) -> Result<Swept, ImportError> {

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use js_sys::{Array, Date, JSON, Reflect};
+use js_sys::{Array, Date, JSON, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::Answer;
@@ -40,6 +40,18 @@ pub fn texts(map: &JsValue) -> Texts {
 /// A member of an object; `undefined` of anything else.
 pub fn member(json: &JsValue, name: &str) -> JsValue {
     Reflect::get(json, &JsValue::from_str(name)).unwrap_or(JsValue::UNDEFINED)
+}
+
+/// A new object with that member.
+pub fn object(name: &str, value: &JsValue) -> JsValue {
+    let object = Object::new();
+    set(&object, name, value);
+    object.into()
+}
+
+/// Sets a member.
+pub fn set(object: &JsValue, name: &str, value: &JsValue) {
+    let _ = Reflect::set(object, &JsValue::from_str(name), value);
 }
 
 /// An object being read, which remembers whether something was missing.

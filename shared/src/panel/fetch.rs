@@ -3,8 +3,8 @@
 use js_sys::{Date, Promise};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{AbortSignal, Headers, RequestCache, RequestCredentials, RequestInit, Response};
 
+use super::answers::{member, object, set};
 use super::callbacks::when;
 use super::requests::Request;
 use super::texts::join;
@@ -13,7 +13,21 @@ use super::{Answer, Backend, Done};
 
 #[wasm_bindgen]
 extern "C" {
-    fn fetch(path: &str, options: &RequestInit) -> Promise;
+    fn fetch(path: &str, options: &JsValue) -> Promise;
+
+    #[wasm_bindgen(js_namespace = AbortSignal)]
+    fn timeout(milliseconds: u32) -> JsValue;
+
+    /// What `fetch` comes to.
+    type Response;
+
+    #[wasm_bindgen(method)]
+    fn text(this: &Response) -> Promise;
+
+    type Headers;
+
+    #[wasm_bindgen(method)]
+    fn get(this: &Headers, name: &str) -> Option<String>;
 }
 
 /// No answer within this many milliseconds is none.
@@ -30,38 +44,34 @@ impl FetchBackend {
         Self { authorization: join(&["Bearer ", bearer]) }
     }
 
-    fn options(&self, request: &Request) -> Result<RequestInit, JsValue> {
-        let headers = Headers::new()?;
-        headers.set("authorization", &self.authorization)?;
-        headers.set("accept", "application/json")?;
-        let options = RequestInit::new();
+    fn options(&self, request: &Request) -> JsValue {
+        let headers = object("authorization", &self.authorization.as_str().into());
+        set(&headers, "accept", &"application/json".into());
+        let options = object("credentials", &"same-origin".into());
         if let Some(body) = &request.body {
-            headers.set("content-type", "application/json")?;
-            options.set_method("POST");
-            options.set_body(&JsValue::from_str(body));
+            set(&headers, "content-type", &"application/json".into());
+            set(&options, "method", &"POST".into());
+            set(&options, "body", &body.as_str().into());
         }
-        options.set_headers(&headers);
-        options.set_credentials(RequestCredentials::SameOrigin);
-        options.set_cache(RequestCache::NoStore);
-        options.set_signal(Some(&AbortSignal::timeout_with_u32(PATIENCE)));
-        Ok(options)
+        set(&options, "headers", &headers);
+        set(&options, "cache", &"no-store".into());
+        set(&options, "signal", &timeout(PATIENCE));
+        options
     }
 }
 
 impl Backend for FetchBackend {
     fn call(&self, request: Request, done: Done<Answer>) {
-        let Ok(options) = self.options(&request) else { return done(Answer::default()) };
-        when(&fetch(&request.path, &options), |response| {
+        when(&fetch(&request.path, &self.options(&request)), |response| {
             let Some(response) = response else { return done(Answer::default()) };
-            let response: &Response = response.unchecked_ref();
-            let date = response.headers().get("date").ok().flatten();
-            let status = response.status();
+            let status = member(&response, "status").as_f64().and_then(whole_milliseconds);
+            let headers = member(&response, "headers");
+            let date = headers.unchecked_ref::<Headers>().get("date");
             let server_time = date.and_then(|date| whole_milliseconds(Date::parse(&date)));
-            let Ok(body) = response.text() else { return done(Answer::default()) };
-            when(&body, move |body| {
-                let status = if body.is_some() { status } else { Answer::NOT_REACHED };
+            when(&response.unchecked_ref::<Response>().text(), move |body| {
+                let status = status.filter(|_| body.is_some()).and_then(|status| u16::try_from(status).ok());
                 let body = body.and_then(|body| body.as_string()).unwrap_or_default();
-                done(Answer { status, body, server_time });
+                done(Answer { status: status.unwrap_or(Answer::NOT_REACHED), body, server_time });
             });
         });
     }

@@ -646,7 +646,7 @@ impl Form {
         self.faults.clear();
         let options = Field::options_of(method);
         for &field in Field::main_of(method).iter().chain(options) {
-            let value = self.value(field).trim();
+            let value = self.value(field).trim_ascii();
             let fault = if field == Field::Target && value.is_empty() {
                 Text::TargetMissing
             } else if field == Field::Port && !value.is_empty() && !matches!(value.parse::<u16>(), Ok(1..)) {
@@ -672,7 +672,7 @@ impl Form {
     fn given(&self, fields: &[Field]) -> Vec<(Field, String)> {
         let mut given = Vec::new();
         for &field in fields {
-            let value = self.value(field).trim();
+            let value = self.value(field).trim_ascii();
             if !value.is_empty() {
                 given.push((field, value.into()));
             }

@@ -264,9 +264,7 @@ impl Screen<'_> {
         element("li", &session.lsid)
             .attribute("data-state", state)
             .child(element("span", "customer").with("class=customer").text(customer_name(session, self.texts)))
-            .child(
-                element("span", "state").attribute("class", &join(&["badge badge-", state])).text(self.said(state_text(session.state))),
-            )
+            .child(element("span", "state").attribute("class", &join(&["badge badge-", state])).text(self.said(state_text(session.state))))
             .child(element("span", "details").with("class=details").text(&details))
     }
 

@@ -4,10 +4,11 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
-use js_sys::{Date, Object, Reflect};
+use js_sys::Date;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Document, Element, EventTarget, HtmlElement, Node};
 
+use super::answers::{member, object, set};
 use super::callbacks::{Interval, Listener, SizeWatch};
 use super::element::Element as Described;
 use super::model::{Action, Command, Event, Field, Panel};
@@ -128,7 +129,7 @@ impl Inner {
 
     /// Presses the button whose name the closest element around has in `attribute`.
     fn press(self: &Rc<Self>, event: &web_sys::Event, attribute: &str) {
-        if let Some(element) = closest(event, &["join(&[", attribute, "]"]))
+        if let Some(element) = closest(event, &join(&["[", attribute, "]"]))
             && let Some(action) = Action::from_name(&element.get_attribute(attribute).unwrap_or_default())
         {
             self.happen(Event::Pressed(action));
@@ -137,8 +138,8 @@ impl Inner {
 
     /// Enter in a text field presses the section's button. No `<form>`: a frame's sandbox may forbid submitting one.
     fn key_pressed(self: &Rc<Self>, event: &web_sys::Event) {
-        let is_enter = property(event, "key").as_string().is_some_and(|key| key == "Enter");
-        if is_enter && !property(event, "isComposing").is_truthy() && closest(event, "input").is_some() {
+        let is_enter = member(event, "key").as_string().is_some_and(|key| key == "Enter");
+        if is_enter && !member(event, "isComposing").is_truthy() && closest(event, "input").is_some() {
             event.prevent_default();
             self.press(event, "data-enter");
         }
@@ -148,9 +149,9 @@ impl Inner {
         let Some(control) = closest(event, "[name]") else { return };
         let attribute = |name| control.get_attribute(name).unwrap_or_default();
         let Some(field) = Field::from_name(&attribute("name")) else { return };
-        let mut value = property(&control, "value").as_string().unwrap_or_default();
+        let mut value = member(&control, "value").as_string().unwrap_or_default();
         if attribute("type") == "checkbox" {
-            value = if property(&control, "checked").is_truthy() { "true" } else { "" }.into();
+            value = if member(&control, "checked").is_truthy() { "true" } else { "" }.into();
         }
         self.happen(Event::Filled(field, value));
     }
@@ -277,8 +278,7 @@ fn local_time(time: &str, locale: &str) -> String {
     if date.get_time().is_nan() {
         return String::new();
     }
-    let options = Object::new();
-    set(&options, "timeStyle", &"short".into());
+    let options = object("timeStyle", &"short".into());
     if date.to_date_string() != Date::new_0().to_date_string() {
         set(&options, "dateStyle", &"short".into());
     }
@@ -317,7 +317,7 @@ fn patch(document: &Document, shown: &mut Shown, mut element: Described) {
     patch_children(document, node, &mut shown.children, std::mem::take(&mut element.children));
     // After the children: a selection needs its options first.
     if let Some(value) = &element.value
-        && property(node, "value").as_string().as_ref() != Some(value)
+        && member(node, "value").as_string().as_ref() != Some(value)
     {
         set(node, "value", &JsValue::from_str(value));
     }
@@ -364,12 +364,4 @@ fn closest(event: &web_sys::Event, selector: &str) -> Option<Element> {
 
 fn focus(element: &Element) {
     let _ = element.unchecked_ref::<HtmlElement>().focus();
-}
-
-fn property(object: &JsValue, name: &str) -> JsValue {
-    answers::member(object, name)
-}
-
-fn set(object: &JsValue, name: &str, value: &JsValue) {
-    let _ = Reflect::set(object, &JsValue::from_str(name), value);
 }

@@ -21,6 +21,10 @@ use crate::security::app_key::{KeyFault, pem_of_answer};
 
 /// Name of our entry in a ticket audit's custom metadata.
 const MARKER_KEY: &str = "deskbridge_marker";
+/// The query of a list's first page, at its largest (zendesk.md d.12).
+const FIRST_PAGE: &str = "page[size]=100";
+/// An agent in more groups than these pages hold is not found in the others.
+const MAX_MEMBERSHIP_PAGES: usize = 20;
 /// A ticket takes 5,000 comments; with field changes it may have more audits.
 const MAX_AUDIT_PAGES: usize = 100;
 /// What an agent may do is asked again after this time.
@@ -111,15 +115,25 @@ impl Zendesk {
         Ok(profile)
     }
 
-    /// Ids of `what` (`group` or `organization`) the user belongs to.
-    async fn memberships(&self, agent_id: u64, what: &str) -> Result<Vec<u64>, TicketError> {
-        let answer = self.client.get(&format!("/api/v2/users/{agent_id}/{what}_memberships")).await?;
-        if answer.status == 404 {
-            return Ok(Vec::new());
+    /// Whether the user belongs to the `what` (`group` or `organization`) of that id.
+    async fn is_member(&self, agent_id: u64, what: &str, id: u64) -> Result<bool, TicketError> {
+        let mut query = FIRST_PAGE.to_owned();
+        for _ in 0..MAX_MEMBERSHIP_PAGES {
+            let answer = self.client.get(&format!("/api/v2/users/{agent_id}/{what}_memberships?{query}")).await?;
+            if answer.status == 404 {
+                return Ok(false);
+            }
+            let page = answer.ok("the agent's memberships")?;
+            let mut rows = page[format!("{what}_memberships").as_str()].as_array().into_iter().flatten();
+            if rows.any(|row| row[format!("{what}_id").as_str()].as_u64() == Some(id)) {
+                return Ok(true);
+            }
+            match next_page(&page) {
+                Some(next) => query = next,
+                None => return Ok(false),
+            }
         }
-        let answer = answer.ok("the agent's memberships")?;
-        let rows = answer[format!("{what}_memberships").as_str()].as_array().cloned().unwrap_or_default();
-        Ok(rows.iter().filter_map(|row| row[format!("{what}_id").as_str()].as_u64()).collect())
+        Ok(false)
     }
 
     fn read_ticket(&self, ticket: &Value) -> Ticket {
@@ -182,12 +196,12 @@ impl TicketSystem for Zendesk {
             Some("assigned") => ticket.assignee == Some(agent_id),
             Some("requested") => ticket.requester == Some(agent_id),
             Some("groups") => match ticket.group {
-                Some(group) => self.memberships(agent_id, "group").await?.contains(&group),
+                Some(group) => self.is_member(agent_id, "group", group).await?,
                 None => false,
             },
             Some("organization") => match ticket.organisation {
                 Some(organisation) => {
-                    profile.organisation == Some(organisation) || self.memberships(agent_id, "organization").await?.contains(&organisation)
+                    profile.organisation == Some(organisation) || self.is_member(agent_id, "organization", organisation).await?
                 }
                 None => false,
             },
@@ -202,28 +216,19 @@ impl TicketSystem for Zendesk {
 
     /// Looks through the ticket's audits: our marker is in their metadata, which only the API can write, or in the comment itself.
     async fn find_marker(&self, ticket: &str, marker: &str) -> Result<Option<String>, TicketError> {
-        let mut query = "page[size]=100".to_owned();
+        let mut query = FIRST_PAGE.to_owned();
         for _ in 0..MAX_AUDIT_PAGES {
             let answer = self.client.get(&format!("/api/v2/tickets/{ticket}/audits?{query}")).await?;
-            if answer.status == 404 {
-                return Err(TicketError::NoTicket(format!("there is no ticket {ticket} in the account any more")));
-            }
-            let page = answer.ok("the ticket's audits")?;
+            let page = of_ticket(answer, ticket)?.ok("the ticket's audits")?;
             for audit in page["audits"].as_array().into_iter().flatten() {
                 if audit_has(audit, marker) {
                     return Ok(Some(note_id(audit)));
                 }
             }
-            // Cursor pagination where the account offers it, else by number (zendesk.md d.12).
-            let cursor = page["meta"]["after_cursor"].as_str().filter(|_| page["meta"]["has_more"].as_bool() == Some(true));
-            query = match (cursor, page["next_page"].as_str()) {
-                (Some(cursor), _) => format!("page[size]=100&page[after]={}", deskbridge_shared::percent::encode(cursor)),
-                (None, Some(next)) => match url::Url::parse(next).ok().and_then(|url| url.query().map(str::to_owned)) {
-                    Some(next) => next,
-                    None => return Ok(None),
-                },
-                (None, None) => return Ok(None),
-            };
+            match next_page(&page) {
+                Some(next) => query = next,
+                None => return Ok(None),
+            }
         }
         Ok(None)
     }
@@ -250,11 +255,30 @@ impl TicketSystem for Zendesk {
         }
         let body = json!({ "ticket": { "comment": comment, "metadata": { MARKER_KEY: note.marker } } });
         let answer = self.client.send_json(Method::PUT, &format!("/api/v2/tickets/{ticket}"), &body).await?;
-        if answer.status == 404 {
-            return Err(TicketError::NoTicket(format!("there is no ticket {ticket} in the account any more")));
-        }
-        let answer = answer.ok("the note")?;
+        let answer = of_ticket(answer, ticket)?.ok("the note")?;
         Ok(note_id(&answer["audit"]))
+    }
+}
+
+/// The query of the page after `page`: by cursor where the account offers it, else by number (zendesk.md d.12).
+fn next_page(page: &Value) -> Option<String> {
+    let cursor = page["meta"]["after_cursor"].as_str().filter(|_| page["meta"]["has_more"].as_bool() == Some(true));
+    match cursor {
+        Some(cursor) => Some(format!("{FIRST_PAGE}&page[after]={}", deskbridge_shared::percent::encode(cursor))),
+        None => url::Url::parse(page["next_page"].as_str()?).ok()?.query().map(str::to_owned),
+    }
+}
+
+/// Refusals that speak of one ticket and say nothing about its neighbours: a missing one, and one the API user's role does not reach.
+fn of_ticket(answer: Answer, ticket: &str) -> Result<Answer, TicketError> {
+    match answer.status {
+        404 => Err(TicketError::NoTicket(format!("there is no ticket {ticket} in the account any more"))),
+        403 => Err(TicketError::Passing {
+            what: format!("Zendesk does not let the API user work on ticket {ticket}; give its role access to all tickets"),
+            retry_after: None,
+            uncertain: false,
+        }),
+        _ => Ok(answer),
     }
 }
 

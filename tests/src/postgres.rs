@@ -42,6 +42,11 @@ pub async fn fresh_database() -> String {
     }
 }
 
+/// Says why there is no server and none can be started; for tests that have something to show without one, too.
+pub fn obtainable() -> Result<()> {
+    server_url().map(drop)
+}
+
 async fn create_database() -> Result<String> {
     static LEFTOVERS: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
 

@@ -241,6 +241,16 @@ impl Deskbridge {
         self.logs.wait_for(pattern).await
     }
 
+    /// An environment variable of the server from its next start on.
+    pub fn set_env(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
+        self.environment.insert(name.into(), value.into());
+    }
+
+    /// Takes an environment variable away from the server's next start on.
+    pub fn remove_env(&mut self, name: impl AsRef<OsStr>) {
+        self.environment.remove(name.as_ref());
+    }
+
     /// The process's id while it runs.
     pub fn process_id(&self) -> Option<u32> {
         self.process.as_ref().and_then(Child::id)

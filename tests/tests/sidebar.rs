@@ -10,7 +10,7 @@ use deskbridge_shared::routes;
 use deskbridge_tests::scene::{CONNECTION, EVENT_TOKEN, Plan, Scene, page_data};
 use deskbridge_tests::server::{Deskbridge, loopback_client};
 use deskbridge_tests::zendesk::{self, AppKey, Fault, KeyAnswer, KeyEndpoint, Matching, SimulatedZendesk};
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HeaderMap, REFERRER_POLICY, SET_COOKIE,
@@ -540,52 +540,74 @@ async fn a_token_opens_once_whoever_posts_it_and_whenever() -> Result<()> {
 
 #[tokio::test]
 async fn the_key_is_found_wherever_the_account_has_it() -> Result<()> {
-    let mut scene = Scene::start(Plan::default()).await?;
     let at = |with_extension, without_extension, needs_credentials| KeyEndpoint { with_extension, without_extension, needs_credentials };
-    for (endpoint, expected, fetches) in [
+    let rows = [
         (at(KeyAnswer::RawPem, KeyAnswer::NotFound, false), 200, 1),
         (at(KeyAnswer::JsonString, KeyAnswer::NotFound, false), 200, 1),
         (at(KeyAnswer::NotFound, KeyAnswer::JsonString, false), 200, 2),
         (at(KeyAnswer::NotFound, KeyAnswer::RawPem, true), 200, 2),
         (at(KeyAnswer::NotFound, KeyAnswer::NotFound, false), 503, 2),
-    ] {
-        scene.zendesk.set_key_endpoint(endpoint);
-        scene.zendesk.clear_requests();
-        scene.server.restart().await?;
+    ];
+    let run = async |(endpoint, expected, fetches): (KeyEndpoint, u16, usize)| {
+        let zendesk = zendesk::Options { key_endpoint: endpoint, ..zendesk::Options::default() };
+        let scene = Scene::start(Plan { zendesk, ..Plan::default() }).await?;
         let door = Door::of(&scene);
         for _ in 0..3 {
             assert_eq!(door.status(door.genuine()).await, expected, "{endpoint:?}");
         }
         assert_eq!(door.key_fetches(), fetches, "{endpoint:?}: the answer is remembered");
-    }
+        anyhow::Ok(())
+    };
+    try_join_all(rows.map(run)).await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn a_rotated_key_is_used_and_forged_tokens_do_not_make_requests() -> Result<()> {
     let mut scene = Scene::start(Plan::default()).await?;
-    Door::of(&scene).open().await;
     let old = scene.zendesk.rotate_app_key().await?;
-    scene.server.restart().await?;
-    scene.zendesk.clear_requests();
     let door = Door::of(&scene);
-    let signed_by_old = || old.sign(&door.account.sidebar_header(), &door.claims()).unwrap();
-    assert_eq!(door.status(door.token(&signed_by_old())).await, 403, "the old key signs nothing any more");
+    let signed_by_old = || door.token(&old.sign(&door.account.sidebar_header(), &door.claims()).unwrap());
+    assert_eq!(door.status(signed_by_old()).await, 403, "the old key signs nothing any more");
     door.open().await;
-    let statuses = join_all((0..30).map(|_| door.status(door.token(&signed_by_old())))).await;
-    assert_eq!(statuses, [403; 30]);
+    assert_eq!(join_all((0..30).map(|_| door.status(signed_by_old()))).await, [403; 30]);
     assert!(door.key_fetches() <= 2, "{} fetches", door.key_fetches());
     door.open().await;
+
+    // A restart forgets neither the key nor when it was fetched.
+    let fetches = door.key_fetches();
+    scene.server.restart().await?;
+    let door = Door::of(&scene);
+    door.open().await;
+    let forged =
+        join_all((0..30).map(|_| door.status(door.token(&old.sign(&door.account.sidebar_header(), &door.claims()).unwrap())))).await;
+    assert_eq!((forged, door.key_fetches()), (vec![403; 30], fetches));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connection_that_moves_to_another_account_leaves_its_key_behind() -> Result<()> {
+    let mut scene = Scene::start(Plan::default()).await?;
+    let next = SimulatedZendesk::start(zendesk::Options::default()).await?;
+    let agent = next.fill_demo_data().agent;
+    let former = next.rotate_app_key().await?;
+    Door::of(&scene).open().await;
+    let settings = std::fs::read_to_string(scene.server.settings_path())?;
+    std::fs::write(scene.server.settings_path(), settings.replace(scene.zendesk.url(), next.url()))?;
+    scene.server.restart().await?;
+    let door = Door { server: &scene.server, account: &next, agent, http: loopback_client()? };
+    let by_former_key = door.token(&former.sign(&next.sidebar_header(), &door.claims())?);
+    door.refuses(("the former account's key".into(), 403, by_former_key)).await;
+    door.open().await;
+    assert_eq!(Door::of(&scene).status(Door::of(&scene).genuine()).await, 403, "the former account is a stranger now");
     Ok(())
 }
 
 #[tokio::test]
 async fn an_account_that_is_down_is_told_in_words_and_asked_rarely() -> Result<()> {
-    let mut scene = Scene::start(Plan::default()).await?;
     let html = "<html><h1>Internal error at /srv/zendesk/app.rb:42</h1></html>".to_owned();
-    for fault in [Fault::CloseConnection, Fault::Status { code: 500, body: html, retry_after: None }] {
-        scene.server.restart().await?;
-        scene.zendesk.clear_requests();
+    let run = async |fault: Fault| {
+        let mut scene = Scene::start(Plan::default()).await?;
         scene.zendesk.fail_always(Matching::any_api_call(), fault.clone());
         let door = Door::of(&scene);
         for answer in join_all((0..20).map(|_| door.knock(door.genuine()))).await {
@@ -598,7 +620,15 @@ async fn an_account_that_is_down_is_told_in_words_and_asked_rarely() -> Result<(
         }
         assert!(door.key_fetches() <= 2, "{fault:?}: {} fetches for 20 openings", door.key_fetches());
         scene.zendesk.clear_faults();
-    }
+        scene.server.restart().await?;
+        Door::of(&scene).open().await;
+        // Once there was a key, the account may go: what it signed opens the page.
+        scene.zendesk.fail_always(Matching::any_api_call(), fault);
+        scene.server.restart().await?;
+        Door::of(&scene).open().await;
+        anyhow::Ok(())
+    };
+    try_join_all([Fault::CloseConnection, Fault::Status { code: 500, body: html, retry_after: None }].map(run)).await?;
     Ok(())
 }
 

@@ -69,10 +69,6 @@ pub fn build_panel(root: &Path, release: bool) -> Result<()> {
     for (number, import) in output.wasm_mut().imports.iter_mut().enumerate() {
         import.name = shorten(&mut glue, &import.name, number)?;
     }
-    // js-sys exports its executor's entry, which nobody here calls: unused exports keep their code alive.
-    let exports = &mut output.wasm_mut().exports;
-    let unused: Vec<_> = exports.iter().filter(|export| !glue.contains(&export.name)).map(|export| export.id()).collect();
-    unused.into_iter().for_each(|export| exports.delete(export));
     output.emit(&work).context("wasm-bindgen wrote nothing")?;
     let wasm = work.join("panel_bg.wasm");
     match wasm_opt(&app) {

@@ -23,6 +23,8 @@ use web_sys::{Document, HtmlElement};
 
 use crate::zaf::Zaf;
 
+/// The panel has one thread and a few thousand small pieces; the standard allocator would be a tenth of its size.
+
 /// How long the ticket page may take to answer, in milliseconds.
 const HOST_PATIENCE: i32 = 10_000;
 /// How long a notice stays, in milliseconds.

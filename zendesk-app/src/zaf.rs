@@ -83,7 +83,8 @@ impl Zaf {
     /// Gives the frame its height, now or as soon as the ticket page has answered.
     pub fn resize(self: &Rc<Self>, height: u32) {
         self.height.set(height);
-        if self.registered.get() {
+        // A frame without height would never be measured again.
+        if self.registered.get() && height > 0 {
             let size = object("width", &"100%".into());
             set(&size, "height", &join(&[&decimal(height), "px"]).into());
             self.invoke("resize", &[size], Box::new(|_| {}));

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::config::{ConnectionSettings, Settings};
 use crate::connections::{Connection, open_settings};
 use crate::support::offer::Offer;
+use crate::tickets::TicketError;
 
 /// A clock this far off makes tokens and sweeps go wrong.
 const CLOCK_TOLERANCE_SECONDS: i64 = 30;
@@ -167,6 +168,8 @@ async fn check_zendesk(connection: &Connection) -> Vec<Line> {
                 lines.push(note("issues", format!("“{line}” in the app's settings is no code=Name and is left out")));
             }
         }
+        // With another id no sidebar token's audience is ours.
+        Err(TicketError::Refused(refused)) => lines.push(bad("installation", refused)),
         Err(error) => lines.push(note("panel", format!("{error}; [connection.panel] alone decides what is offered"))),
     }
     lines

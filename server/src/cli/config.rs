@@ -17,7 +17,7 @@ pub(crate) enum Command {
         #[arg(long)]
         prune: bool,
     },
-    /// Print the stored connections as a settings file. Literal secrets are left out.
+    /// Print the stored connections as a settings file. Literal secrets are left out, a database password too.
     Export {
         #[command(flatten)]
         file: ConfigFile,
@@ -106,6 +106,19 @@ async fn export(file: &ConfigFile) -> anyhow::Result<()> {
             secret.hide_literal();
         }
     }
+    settings.server.database = without_password(&settings.server.database);
     print!("{}", toml::to_string_pretty(&settings)?);
     Ok(())
+}
+
+/// A database's URL without a literal password; PGPASSWORD or `DESKBRIDGE_DATABASE` can stand in for it.
+fn without_password(database: &str) -> String {
+    match url::Url::parse(database) {
+        Ok(mut url) if url.password().is_some() => {
+            // Fails only for addresses that cannot have one.
+            let _ = url.set_password(None);
+            url.into()
+        }
+        _ => database.to_owned(),
+    }
 }

@@ -52,6 +52,12 @@ fn write(out: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 
 /// The package's bytes; the same input gives the same bytes.
 pub fn zendesk(public_origin: &str) -> anyhow::Result<Vec<u8>> {
+    let url = url::Url::parse(public_origin)?;
+    // (zendesk.md a.2)
+    anyhow::ensure!(
+        url.scheme() == "https" || url.host_str() == Some("localhost"),
+        "Zendesk takes only apps at an https address, or at http://localhost; set public_url, which is {public_origin}"
+    );
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().last_modified_time(zip::DateTime::default()).unix_permissions(0o644);
     let mut add = |name: &str, bytes: &[u8]| -> anyhow::Result<()> {

@@ -62,7 +62,7 @@ impl Within<'_> {
     /// Adds a fault at `key` of this place; an empty key means the place itself.
     pub fn add(&mut self, key: &str, value: impl fmt::Display, expected: &str) {
         let path = if key.is_empty() { self.prefix.clone() } else { format!("{}.{key}", self.prefix) };
-        let value = if is_secret(key) { "(hidden)".to_owned() } else { format!("“{value}”") };
+        let value = if is_secret(key) { "(hidden)".to_owned() } else { format!("“{}”", without_login(&value.to_string())) };
         self.faults.list.push(Fault { key: path, value, expected: expected.to_owned() });
     }
 
@@ -94,8 +94,22 @@ fn is_secret(key: &str) -> bool {
     SECRET_KEYS.contains(&key.rsplit('.').next().unwrap_or(key))
 }
 
-/// Checks the shape of `value`; every deviation becomes a fault.
-pub(super) fn check_schema(schema: &Value, value: &Value, faults: &mut Faults) {
+/// A text that may hold a login (`https://user:password@host`, `user:password@host`, `user@example.com/token:…`) without
+/// what may be secret in it.
+fn without_login(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
+    match (scheme, rest.rsplit_once('@')) {
+        (_, None) => text.to_owned(),
+        ("", Some(_)) => match text.split_once(':') {
+            Some((beginning, _)) => format!("{beginning}:…"),
+            None => text.to_owned(),
+        },
+        (scheme, Some((_, host))) => format!("{scheme}://…@{host}"),
+    }
+}
+
+/// Checks the shape of `value`; every deviation becomes a fault. The answer points at the values that have no meaning.
+pub(super) fn check_schema(schema: &Value, value: &Value, faults: &mut Faults) -> Vec<String> {
     let validator = match jsonschema::validator_for(schema) {
         Ok(validator) => validator,
         Err(error) => {
@@ -104,15 +118,17 @@ pub(super) fn check_schema(schema: &Value, value: &Value, faults: &mut Faults) {
                 value: String::new(),
                 expected: format!("internal: the settings schema is invalid: {error}"),
             });
-            return;
+            return Vec::new();
         }
     };
+    let mut places = Vec::new();
     for error in validator.iter_errors(value) {
-        add_schema_fault(&error, value, faults);
+        add_schema_fault(&error, value, faults, &mut places);
     }
+    places
 }
 
-fn add_schema_fault(error: &jsonschema::ValidationError<'_>, document: &Value, faults: &mut Faults) {
+fn add_schema_fault(error: &jsonschema::ValidationError<'_>, document: &Value, faults: &mut Faults, places: &mut Vec<String>) {
     let path = error.instance_path().as_str().to_owned();
     let key = shown_path(&path, document);
     let found =
@@ -125,7 +141,7 @@ fn add_schema_fault(error: &jsonschema::ValidationError<'_>, document: &Value, f
             let alternatives: Vec<_> = context.iter().filter(|branch| !branch.iter().all(is_null_branch)).collect();
             if let [only] = alternatives.as_slice() {
                 for inner in *only {
-                    add_schema_fault(inner, document, faults);
+                    add_schema_fault(inner, document, faults, places);
                 }
             } else {
                 let expected = alternatives
@@ -135,18 +151,34 @@ fn add_schema_fault(error: &jsonschema::ValidationError<'_>, document: &Value, f
                     .collect::<Vec<_>>()
                     .join(", or ");
                 add(key, found, expected);
+                places.push(path);
             }
         }
         ValidationErrorKind::AdditionalProperties { unexpected } => {
             for name in unexpected {
                 add(join(name), String::new(), format!("one of the keys known here: {}", known_keys(error)));
+                places.push(format!("{path}/{}", name.replace('~', "~0").replace('/', "~1")));
             }
         }
         ValidationErrorKind::Required { property } => {
             add(join(property.as_str().unwrap_or_default()), String::new(), "this required key to be set".to_owned());
         }
-        kind => add(key, found, expectation(kind)),
+        kind => {
+            let expected = match kind {
+                ValidationErrorKind::Pattern { pattern } => described(error).unwrap_or_else(|| format!("a text like {pattern}")),
+                kind => expectation(kind),
+            };
+            add(key, found, expected);
+            places.push(path);
+        }
     }
+}
+
+/// What the schema says about the place, in words.
+fn described(error: &jsonschema::ValidationError<'_>) -> Option<String> {
+    let (place, _) = error.schema_path().as_str().rsplit_once('/')?;
+    let schema = super::schema();
+    Some(schema.pointer(place)?.get("description")?.as_str()?.trim_end_matches('.').to_owned())
 }
 
 fn is_null_branch(error: &jsonschema::ValidationError<'static>) -> bool {
@@ -218,7 +250,7 @@ fn shown_path(pointer: &str, document: &Value) -> String {
 /// A scalar as written; sections and lists are not shown, they may hold secrets.
 fn shown_value(value: &Value) -> String {
     match value {
-        Value::String(text) => format!("“{text}”"),
+        Value::String(text) => format!("“{}”", without_login(text)),
         Value::Object(_) => "(a section)".to_owned(),
         Value::Array(_) => "(a list)".to_owned(),
         other => other.to_string(),

@@ -12,7 +12,6 @@ mod server;
 mod zendesk;
 
 pub use appliance::{ApplianceSection, EventKind, JumpAction, is_appliance_id};
-use fault::Within;
 pub use fault::{Fault, Faults};
 pub use panel::{PanelSection, SessionKeyQueue, parse_issue};
 pub use reports::ReportsSection;
@@ -24,6 +23,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -61,20 +61,6 @@ pub struct ConnectionSettings {
 }
 
 impl ConnectionSettings {
-    /// Faults in meaning, which the schema cannot say.
-    fn check(&self, faults: &mut Within<'_>) {
-        if self.name.trim().is_empty() || self.name.chars().count() > 100 {
-            faults.add("name", &self.name, "1 to 100 characters");
-        }
-        self.appliance.check(&mut faults.within("appliance"));
-        self.panel.check(&mut faults.within("panel"));
-        self.reports.check(&mut faults.within("reports"));
-        match &self.zendesk {
-            Some(zendesk) => zendesk.check(&mut faults.within("zendesk")),
-            None => faults.add("", "no ticket system", "exactly one section naming the ticket system: [connection.zendesk]"),
-        }
-    }
-
     /// Every secret of the connection with its key, for export and for keeping stored ones.
     pub fn secrets_by_key(&mut self) -> Vec<(&'static str, &mut Secret)> {
         let appliance = &mut self.appliance;
@@ -113,21 +99,69 @@ impl Settings {
         let mut value = serde_json::to_value(table).map_err(|error| Faults::of_file(Path::new(shown), &error.to_string()))?;
         overlay_environment(&mut value, environment);
         let mut faults = Faults::new(shown);
-        fault::check_schema(&schema(), &value, &mut faults);
+        let mut sound = value.clone();
+        for pointer in fault::check_schema(&schema(), &value, &mut faults) {
+            remove(&mut sound, &pointer);
+        }
+        check_meaning(&sound, &mut faults);
         faults.into_result()?;
-        let settings: Self = serde_json::from_value(value).map_err(|error| Faults::of_file(Path::new(shown), &error.to_string()))?;
-        let mut faults = Faults::new(shown);
-        settings.server.check(&mut faults.within("server"));
-        let mut names = HashSet::new();
-        for (index, connection) in settings.connection.iter().enumerate() {
-            let mut within = faults.within(&format!("connection[{index}] “{}”", connection.name));
-            connection.check(&mut within);
-            if !names.insert(connection.name.as_str()) {
-                within.add("name", &connection.name, "a name no other connection has");
+        serde_json::from_value(value).map_err(|error| Faults::of_file(Path::new(shown), &error.to_string()))
+    }
+}
+
+/// Faults in meaning, which the schema cannot say, in every section of which enough is left to read it.
+fn check_meaning(value: &Value, faults: &mut Faults) {
+    if let Some(server) = section::<ServerSection>(value.get("server")) {
+        server.check(&mut faults.within("server"));
+    }
+    let mut names = HashSet::new();
+    for (index, connection) in value.get("connection").and_then(Value::as_array).into_iter().flatten().enumerate() {
+        let name = connection.get("name").and_then(Value::as_str);
+        let mut within = faults.within(&format!("connection[{index}] “{}”", name.unwrap_or_default()));
+        if let Some(name) = name {
+            if name.trim().is_empty() || name.chars().count() > 100 {
+                within.add("name", name, "1 to 100 characters");
+            }
+            if !names.insert(name) {
+                within.add("name", name, "a name no other connection has");
             }
         }
-        faults.into_result()?;
-        Ok(settings)
+        if let Some(appliance) = section::<ApplianceSection>(connection.get("appliance")) {
+            appliance.check(&mut within.within("appliance"));
+        }
+        if let Some(panel) = section::<PanelSection>(connection.get("panel")) {
+            panel.check(&mut within.within("panel"));
+        }
+        if let Some(reports) = section::<ReportsSection>(connection.get("reports")) {
+            reports.check(&mut within.within("reports"));
+        }
+        match connection.get("zendesk") {
+            Some(zendesk) => {
+                if let Some(zendesk) = section::<ZendeskSection>(Some(zendesk)) {
+                    zendesk.check(&mut within.within("zendesk"));
+                }
+            }
+            None => within.add("", "no ticket system", "exactly one section naming the ticket system: [connection.zendesk]"),
+        }
+    }
+}
+
+fn section<T: DeserializeOwned>(value: Option<&Value>) -> Option<T> {
+    serde_json::from_value(value?.clone()).ok()
+}
+
+/// Takes a value out, so that what is beside it can be read.
+fn remove(value: &mut Value, pointer: &str) {
+    let Some((parent, key)) = pointer.rsplit_once('/') else { return };
+    match value.pointer_mut(parent) {
+        Some(Value::Object(fields)) => drop(fields.remove(&key.replace("~1", "/").replace("~0", "~"))),
+        // The places of the others must stay.
+        Some(Value::Array(items)) => {
+            if let Some(item) = key.parse().ok().and_then(|index: usize| items.get_mut(index)) {
+                *item = Value::Null;
+            }
+        }
+        _ => {}
     }
 }
 

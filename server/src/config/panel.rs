@@ -29,7 +29,7 @@ pub struct PanelSection {
     pub allow_shell_jump: Option<bool>,
     /// The ticket field whose value is the machine; for Zendesk the number of a custom field, or `subject` or `external_id`.
     pub target_field: Option<String>,
-    /// Where a session key's customer queues: `general`, `team:…`, `issue:…` or `agent`.
+    /// Where a session key's customer queues: `general`, `agent`, `team:ID` or `issue:CODE`.
     pub session_key_queue: SessionKeyQueue,
     /// Seconds a session key is valid; none: the appliance's own default.
     #[schemars(range(min = 60, max = 604_800))]
@@ -39,10 +39,11 @@ pub struct PanelSection {
     pub chat_link_hours: Option<u32>,
 }
 
-/// Where the customer of a session key queues (beyondtrust.md B.4).
+// (beyondtrust.md B.4)
+/// Where the customer of a session key queues: `general`, `agent`, `team:ID` or `issue:CODE`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("pattern" = r"^(general|agent|(team|issue):[A-Za-z0-9_.-]{1,64})$"))]
 pub enum SessionKeyQueue {
     /// Everyone's queue.
     #[default]

@@ -96,9 +96,30 @@ fn all_faults_are_told_at_once() {
         GOOD.replace("host = \"support.example.com\"", "host = \"a b\"").replace("api@example.com", "nobody").replace("general_tech=", "");
     let said = parse(&text).unwrap_err();
     assert_eq!(said.list().len(), 3, "{said}");
-    let text = GOOD.replace("allow_rdp = true", "allow_rdp = 1\nnonsense = 1").replace("app_id = 1001", "app_id = \"x\"");
+    // Faults of shape do not hide faults of meaning, not even beside them.
+    let text = text
+        .replace("allow_rdp = true", "allow_rdp = 1\nnonsense = 1\nsession_key_queue = \"nowhere\"")
+        .replace("remote.example.com", "remote.example.com/path")
+        .replace("app_id = 1001", "app_id = 1001\nnote_visibility = \"secret\"");
     let said = parse(&text).unwrap_err();
-    assert_eq!(said.list().len(), 3, "{said}");
+    assert_eq!(said.list().len(), 8, "{said}");
+    for part in ["allow_rdp", "nonsense", "`team:ID` or `issue:CODE`", "public_url", "note_visibility", "“a b”", "“nobody”", "code=Name"]
+    {
+        assert!(said.to_string().contains(part), "{part} not in\n{said}");
+    }
+}
+
+#[test]
+fn a_login_in_the_wrong_place_is_not_repeated() {
+    for (from, to) in [
+        ("https://example.zendesk.com", "https://api:pa55word@example.zendesk.com"),
+        ("https://remote.example.com", "https://pa55word@remote.example.com"),
+        ("host = \"support.example.com\"", "host = \"api:pa55word@support.example.com\""),
+        ("api@example.com", "api@example.com/token:pa55word"),
+    ] {
+        let said = faults(from, to);
+        assert!(!said.is_empty() && !said.contains("pa55word"), "{said}");
+    }
 }
 
 #[test]

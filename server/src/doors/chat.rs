@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use axum_extra::extract::Query;
+use axum_extra::extract::{Query, QueryRejection};
 use serde::Deserialize;
 
 use super::pages::{ChooseIssue, Message};
@@ -20,8 +21,15 @@ pub struct Choice {
 }
 
 /// To the chat, or first to the choice of an issue.
-pub async fn open(State(app): State<Arc<App>>, Path(token): Path<String>, Query(choice): Query<Choice>) -> Response {
-    let page = match chat_link::open(&app, &token, choice.issue.as_deref()).await {
+pub async fn open(
+    State(app): State<Arc<App>>,
+    token: Result<Path<String>, PathRejection>,
+    choice: Result<Query<Choice>, QueryRejection>,
+) -> Response {
+    // What does not read is no token and no choice of ours; a person is told so in words like any other.
+    let token = token.map(|Path(token)| token).unwrap_or_default();
+    let issue = choice.ok().and_then(|Query(choice)| choice.issue);
+    let page = match chat_link::open(&app, &token, issue.as_deref()).await {
         Ok(Opened::Chat(url)) => return ([(header::CACHE_CONTROL, "no-store")], Redirect::to(&url)).into_response(),
         Ok(Opened::Choose(issues)) => app.pages.choose_issue(&ChooseIssue { issues }).map(|page| (StatusCode::OK, page)),
         Err(error) => {

@@ -71,7 +71,7 @@ pub async fn partition_and_bearer(mut request: Request, next: Next) -> Response 
 /// The bearer, if there is one; one that is no session id counts as a session that does not exist.
 fn bearer(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     if !scheme.eq_ignore_ascii_case("bearer") {
         return None;
     }

@@ -83,7 +83,7 @@ async fn admit(app: &App, query: &str, headers: &HeaderMap, body: &[u8]) -> Resu
     if place.origin != door.origin {
         return Err(Refusal::Query("origin is not the token's issuer"));
     }
-    let verified = verify(app, &connection, door, &token).await?;
+    let verified = verify(app, door, &token).await?;
     let id = open_session(app, &connection, &verified).await?;
     tracing::info!(connection = connection.name(), agent = verified.agent_id, "sidebar opened");
     page(app, &connection, door, &place, headers, &id)
@@ -142,9 +142,9 @@ fn expected(door: &ZendeskDoor) -> Expected<'_> {
 }
 
 /// Verifies with the cached key; a signature that does not match may mean a new key.
-async fn verify(app: &App, connection: &Connection, door: &ZendeskDoor, token: &str) -> Result<Verified, Refusal> {
+async fn verify(app: &App, door: &ZendeskDoor, token: &str) -> Result<Verified, Refusal> {
     let now = app.clock.now_seconds();
-    let fetch = || app_key(app, connection, door);
+    let fetch = || app_key(app, door);
     let key = door.key.get(fetch).await?;
     match sidebar_token::verify(token, &key, &expected(door), now) {
         Err(TokenFault::Signature) => match door.key.after_bad_signature(&key, fetch).await {
@@ -157,8 +157,9 @@ async fn verify(app: &App, connection: &Connection, door: &ZendeskDoor, token: &
 
 /// The account's key: what another server (or this one before a restart) fetched lately, else from the account; the older
 /// one goes on serving while the account is away.
-async fn app_key(app: &App, connection: &Connection, door: &ZendeskDoor) -> Result<String, KeyFault> {
-    let name = format!("{}/{}", connection.name(), door.settings.app_id);
+async fn app_key(app: &App, door: &ZendeskDoor) -> Result<String, KeyFault> {
+    // By account, not by connection: a connection whose url was changed must not be opened by the former account's key.
+    let name = format!("{}/{}", door.origin, door.settings.app_id);
     let now = app.clock.now_ms();
     let stored = app.store.app_key(&name).await.unwrap_or_else(|error| {
         tracing::warn!(%error, "stored keys cannot be read");

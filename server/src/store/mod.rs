@@ -74,6 +74,9 @@ pub enum StoreError {
     /// A commit shared with other requests failed.
     #[error("{0}")]
     Group(Arc<StoreError>),
+    /// Another worker has the event.
+    #[error("the lease was lost; another worker has the event")]
+    LeaseLost,
     /// The process is stopping.
     #[error("the server is stopping")]
     Stopped,
@@ -407,7 +410,8 @@ pub trait Store: Send + Sync {
     async fn renew_lease(&self, event: &LeasedEvent, until: i64) -> Result<bool>;
     /// Ends an attempt; false if the lease is lost, and then nothing was written.
     async fn finish_event(&self, event: &LeasedEvent, outcome: &Outcome, now: i64) -> Result<bool>;
-    /// Gives back all leases of `owner` without counting the attempts, for a clean stop.
+    /// Gives back the leases of `owner` without counting the attempts, for a clean stop. Where a write may still be on its way to
+    /// the ticket, the lease ends by itself: looked for too early, its marker would be missed.
     async fn release_leases(&self, owner: Uuid, now: i64) -> Result<u64>;
     /// When the next event is due (Unix ms), if any waits.
     async fn next_due(&self) -> Result<Option<i64>>;
@@ -420,8 +424,8 @@ pub trait Store: Send + Sync {
 
     /// The delivery of that key; planned with this ticket and marker if nothing was sent yet.
     async fn plan_delivery(&self, key: &DeliveryKey, ticket: &str, marker: &str, now: i64) -> Result<Delivery>;
-    /// A write is about to begin.
-    async fn mark_sent(&self, key: &DeliveryKey, now: i64) -> Result<()>;
+    /// A write is about to begin, by the worker that holds `event`. False if its lease is lost: then nothing may be written.
+    async fn mark_sent(&self, key: &DeliveryKey, event: &LeasedEvent, now: i64) -> Result<bool>;
     /// The note stands.
     async fn mark_confirmed(&self, key: &DeliveryKey, remote_id: &str, now: i64) -> Result<()>;
 

@@ -377,7 +377,8 @@ impl Store for SqlStore {
     async fn release_leases(&self, owner: Uuid, now: i64) -> Result<u64> {
         let released = sqlx::query(
             "UPDATE inbox_event SET state = 'ready', not_before = $2, attempts = attempts - 1, lease_epoch = lease_epoch + 1, lease_owner = NULL, lease_until = NULL
-             WHERE lease_owner = $1 AND state = 'leased'",
+             WHERE lease_owner = $1 AND state = 'leased' AND NOT EXISTS (SELECT 1 FROM delivery d
+               WHERE d.connection = inbox_event.connection AND d.lsid = inbox_event.lsid AND d.state = 'sent')",
         )
         .bind(&owner.as_bytes()[..])
         .bind(now)
@@ -443,16 +444,21 @@ impl Store for SqlStore {
         Ok(Delivery { ticket: row.try_get("ticket")?, marker: row.try_get("marker")?, state })
     }
 
-    async fn mark_sent(&self, key: &DeliveryKey, now: i64) -> Result<()> {
-        sqlx::query("UPDATE delivery SET state = 'sent', sent_at = $5 WHERE connection = $1 AND lsid = $2 AND kind = $3 AND part = $4 AND state <> 'confirmed'")
-            .bind(&key.connection)
-            .bind(&key.lsid)
-            .bind(&key.kind)
-            .bind(key.part)
-            .bind(now)
-            .execute(&self.write)
-            .await?;
-        Ok(())
+    async fn mark_sent(&self, key: &DeliveryKey, event: &LeasedEvent, now: i64) -> Result<bool> {
+        let marked = sqlx::query(
+            "UPDATE delivery SET state = 'sent', sent_at = $5 WHERE connection = $1 AND lsid = $2 AND kind = $3 AND part = $4 AND state <> 'confirmed'
+             AND EXISTS (SELECT 1 FROM inbox_event e WHERE e.id = $6 AND e.lease_epoch = $7 AND e.state = 'leased' AND e.lease_until >= $5)",
+        )
+        .bind(&key.connection)
+        .bind(&key.lsid)
+        .bind(&key.kind)
+        .bind(key.part)
+        .bind(now)
+        .bind(&event.id.as_bytes()[..])
+        .bind(event.epoch)
+        .execute(&self.write)
+        .await?;
+        Ok(marked.rows_affected() == 1)
     }
 
     async fn mark_confirmed(&self, key: &DeliveryKey, remote_id: &str, now: i64) -> Result<()> {

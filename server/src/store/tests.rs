@@ -154,15 +154,22 @@ async fn a_clean_stop_gives_leases_back() {
 #[tokio::test]
 async fn a_delivery_goes_one_way() {
     on_both(|store| async move {
+        store.add_events(&[event("a", "s1", EventName::SessionEnd, 0)]).await.unwrap();
+        let leased = claim(&store, NOW).await.remove(0);
         let key = DeliveryKey { connection: "a".into(), lsid: "s1".into(), kind: "report".into(), part: 0 };
         let planned = store.plan_delivery(&key, "1", "m", NOW).await.unwrap();
         assert_eq!(planned, Delivery { ticket: "1".into(), marker: "m".into(), state: DeliveryState::Planned });
         assert_eq!(store.plan_delivery(&key, "2", "m", NOW).await.unwrap().ticket, "2", "nothing was sent: the newer external key counts");
-        store.mark_sent(&key, NOW).await.unwrap();
+        let stale = LeasedEvent { epoch: leased.epoch - 1, ..leased.clone() };
+        assert!(!store.mark_sent(&key, &stale, NOW).await.unwrap(), "another worker has the event");
+        assert!(!store.mark_sent(&key, &leased, NOW + 15_001).await.unwrap(), "the lease is over");
+        assert_eq!(store.plan_delivery(&key, "2", "m", NOW).await.unwrap().state, DeliveryState::Planned);
+        assert!(store.mark_sent(&key, &leased, NOW).await.unwrap());
         let sent = store.plan_delivery(&key, "3", "m", NOW).await.unwrap();
         assert_eq!((sent.ticket.as_str(), sent.state), ("2", DeliveryState::Sent), "a write may stand there");
+        assert_eq!(store.release_leases(Uuid::from_u128(1), NOW).await.unwrap(), 0, "a write may be under way: the lease ends by itself");
         store.mark_confirmed(&key, "77", NOW).await.unwrap();
-        store.mark_sent(&key, NOW).await.unwrap();
+        assert!(!store.mark_sent(&key, &leased, NOW).await.unwrap());
         assert_eq!(store.plan_delivery(&key, "3", "m", NOW).await.unwrap().state, DeliveryState::Confirmed);
     })
     .await;

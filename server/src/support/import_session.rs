@@ -81,7 +81,7 @@ pub async fn run(app: &App, connection: &Connection, event: &LeasedEvent) -> Res
         return Err(ImportError::NotItsTurn);
     }
     let render = |options: &RenderOptions, limit| app.reports.fit_session_report(&report, options, limit);
-    let done = deliver(app, connection, &event.lsid, "report", &ticket, render).await?;
+    let done = deliver(app, connection, event, "report", &ticket, render).await?;
     app.store.mark_recorded(connection.name(), &event.lsid, app.clock.now_ms()).await?;
     Ok(done)
 }
@@ -122,12 +122,13 @@ pub(super) fn ticket_of(connection: &Connection, report: &SupportSession) -> Res
 pub(super) async fn deliver(
     app: &App,
     connection: &Connection,
-    lsid: &str,
+    event: &LeasedEvent,
     kind: &str,
     ticket: &str,
     render: impl FnOnce(&RenderOptions, NoteLimit) -> Result<FittedNote, TemplateFault>,
 ) -> Result<String, ImportError> {
-    let key = DeliveryKey { connection: connection.name().to_owned(), lsid: lsid.to_owned(), kind: kind.to_owned(), part: 0 };
+    let lsid = &event.lsid;
+    let key = DeliveryKey { connection: connection.name().to_owned(), lsid: lsid.clone(), kind: kind.to_owned(), part: 0 };
     let marker = format!("deskbridge/{lsid}/{kind}/0");
     let delivery = app.store.plan_delivery(&key, ticket, &marker, app.clock.now_ms()).await?;
     match delivery.state {
@@ -147,7 +148,9 @@ pub(super) async fn deliver(
     let fitted = render(&options, limit).map_err(|fault| ImportError::Permanent(fault.to_string()))?;
     let html = fitted.body + &footer;
     fault_point::reach("planned");
-    app.store.mark_sent(&key, app.clock.now_ms()).await?;
+    if !app.store.mark_sent(&key, event, app.clock.now_ms()).await? {
+        return Err(StoreError::LeaseLost.into());
+    }
     fault_point::reach("sent");
     let note = NewNote { html: &html, public: options.is_public, marker: &delivery.marker, attachments: fitted.attachment.as_slice() };
     let note_id = connection.tickets.append_note(&delivery.ticket, &note).await?;

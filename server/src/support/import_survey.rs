@@ -39,7 +39,7 @@ pub async fn run(app: &App, connection: &Connection, event: &LeasedEvent) -> Res
                 app.reports.fit_representative_survey(survey, options, limit)
             }
         };
-        done.push(deliver(app, connection, &event.lsid, &kind, &ticket, render).await?);
+        done.push(deliver(app, connection, event, &kind, &ticket, render).await?);
     }
     if done.is_empty() { Err(ImportError::NotReady) } else { Ok(done.join("; ")) }
 }

@@ -21,8 +21,10 @@ use crate::store::{EventName, NewEvent, Origin};
 const OVERLAP_SECONDS: i64 = 600;
 /// The first sweep of a new connection goes back this far.
 const FIRST_SECONDS: i64 = 3_600;
-/// After a long stop, not more than this is asked for at once.
+/// After a long stop, not more than this is asked for in one question.
 const LONGEST_SECONDS: i64 = 6 * 3_600;
+/// And not more questions than this are asked in one sweep.
+const MOST_QUESTIONS: usize = 60;
 /// A survey is waited for this long after its session began.
 const SURVEY_SECONDS: i64 = 48 * 3_600;
 
@@ -61,22 +63,35 @@ pub async fn sweep_if_due(app: &App, connection: &Connection, at_start: bool) ->
 
 async fn sweep(app: &App, connection: &Connection, checkpoint: Option<i64>) -> Result<Swept, ImportError> {
     let their_now = connection.appliance.api_info().await?.timestamp.unwrap_or_else(|| app.clock.now_seconds());
-    let since = checkpoint.map_or(their_now - FIRST_SECONDS, |checkpoint| checkpoint.min(their_now) - OVERLAP_SECONDS);
-    let (until, seconds) = if their_now - since > LONGEST_SECONDS { (since + LONGEST_SECONDS, LONGEST_SECONDS) } else { (their_now, 0) };
-    let ended = connection.appliance.support_sessions_ended_since(since, u32::try_from(seconds).unwrap_or(0)).await?;
-    let sessions =
-        ended.iter().filter(|session| session.is_ended() && session.external_key.as_deref().is_some_and(|key| !key.trim().is_empty()));
-    let found: Vec<Found> = sessions
-        .map(|session| Found { lsid: session.lsid.to_ascii_lowercase(), ticket: session.external_key.clone(), distinction: String::new() })
-        .collect();
-    let sessions = add_unknown(app, connection, EventName::SessionEnd, found).await?;
+    let mut since = checkpoint.map_or(their_now - FIRST_SECONDS, |checkpoint| checkpoint.min(their_now) - OVERLAP_SECONDS);
+    let mut sessions = 0;
+    for _ in 0..MOST_QUESTIONS {
+        let (until, seconds) = if their_now - since > LONGEST_SECONDS { (since + LONGEST_SECONDS, LONGEST_SECONDS) } else { (their_now, 0) };
+        sessions += sweep_sessions(app, connection, since, u32::try_from(seconds).unwrap_or(0)).await?;
+        app.store.save_checkpoint(connection.name(), until).await?;
+        if until == their_now {
+            break;
+        }
+        since = until;
+    }
     let surveys = sweep_surveys(app, connection, their_now).await?;
-    app.store.save_checkpoint(connection.name(), until).await?;
     if sessions + surveys > 0 {
         tracing::info!(connection = connection.name(), sessions, surveys, "the sweep found what no event had told of");
         app.wake.notify_one();
     }
     Ok(Swept { sessions, surveys })
+}
+
+async fn sweep_sessions(app: &App, connection: &Connection, since: i64, seconds: u32) -> Result<usize, ImportError> {
+    let mut ended = connection.appliance.support_sessions_ended_since(since, seconds).await?;
+    ended.retain(|session| session.is_ended() && session.external_key.as_deref().is_some_and(|key| !key.trim().is_empty()));
+    // Notes of a ticket shall stand in the order in which its sessions ended.
+    ended.sort_by_key(|session| (session.end_time, session.lseq));
+    let found = ended
+        .into_iter()
+        .map(|session| Found { lsid: session.lsid.to_ascii_lowercase(), ticket: session.external_key, distinction: String::new() })
+        .collect();
+    add_unknown(app, connection, EventName::SessionEnd, found).await
 }
 
 async fn sweep_surveys(app: &App, connection: &Connection, their_now: i64) -> Result<usize, ImportError> {

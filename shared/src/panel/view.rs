@@ -44,7 +44,7 @@ struct State {
 
 /// What leaves the page with the panel.
 struct Kept {
-    _listeners: [Listener; 4],
+    _listeners: [Listener; 5],
     _interval: Interval,
     _size_watch: Option<SizeWatch>,
 }
@@ -109,8 +109,9 @@ impl Inner {
         let listeners = [
             on(&self.root, "click", |inner, event| inner.press(event, "data-action")),
             on(&self.root, "keydown", Self::key_pressed),
-            // Fired by text fields, selections, tick boxes and radio buttons alike.
             on(&self.root, "input", Self::filled),
+            // For what changes a selection without typing, such as a browser's form filler.
+            on(&self.root, "change", Self::filled),
             on(&self.document, "visibilitychange", |inner, _| inner.watch()),
         ];
         let tick = with(self, |inner| {

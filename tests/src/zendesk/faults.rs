@@ -3,6 +3,7 @@
 //! Must not know what any request means.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, Method};
 use serde_json::Value;
@@ -55,6 +56,8 @@ pub enum Fault {
     ApplyThenStatus(u16),
     /// The write happens, then no answer comes.
     ApplyThenHang,
+    /// No answer comes, and the write happens so much later, whoever has gone away in the meantime.
+    ApplyLater(Duration),
 }
 
 #[derive(Debug)]

@@ -115,6 +115,16 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         shared.recorder().answered(number, 200);
         return Ok(workspace::events(shared, &call));
     }
+    if let Some(Fault::ApplyLater(after)) = fault {
+        let later = Arc::clone(&shared);
+        // A task of its own: the caller's end must not end it.
+        shared.tasks.spawn(async move {
+            tokio::time::sleep(after).await;
+            let _ = dispatch(&later, call);
+            later.changed();
+        });
+        return hang().await;
+    }
     let (reply, user) = dispatch(&shared, call);
     shared.recorder().authorised(number, user);
     shared.changed();

@@ -1,0 +1,236 @@
+//! The panel in a real browser, inside the simulated agent workspace, against the real server.
+//!
+//! The screenshots it takes are those of the README; they are written only where `DESKBRIDGE_SCREENSHOTS` says so.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use deskbridge_tests::appliance::{self, Fault, FaultRule, NamespaceSpelling, SessionScript, read_script};
+use deskbridge_tests::browser::{Browser, Settings};
+use deskbridge_tests::scene::{Plan, Scene};
+use serde_json::{Value, json};
+
+const PANEL: &str = "#app";
+
+/// A scene with a browser before one of its tickets.
+struct Stage {
+    scene: Scene,
+    browser: Browser,
+}
+
+impl Stage {
+    async fn open(plan: Plan, settings: Settings) -> Result<Self> {
+        let scene = Scene::start(plan).await?;
+        let browser = Browser::start(&settings).await?;
+        Ok(Self { scene, browser })
+    }
+
+    /// Opens a ticket and goes into its sidebar.
+    async fn ticket(&self, ticket: u64, agent: u64) -> Result<()> {
+        self.browser.open(&self.scene.zendesk.ticket_page(ticket, agent)).await?;
+        self.browser.enter_frame(PANEL).await
+    }
+
+    async fn click(&self, action: &str) -> Result<()> {
+        self.browser.click(&format!("[data-action='{action}']")).await
+    }
+
+    /// Takes a picture of the sidebar alone, as wide as Zendesk makes it.
+    async fn picture(&self, name: &str) -> Result<()> {
+        self.browser.leave_frames().await?;
+        if let Some(path) = screenshot(name) {
+            std::fs::create_dir_all(path.parent().context("a path in a folder")?)?;
+            self.browser.element(PANEL).await?.screenshot(&path).await?;
+        }
+        self.browser.enter_frame(PANEL).await
+    }
+
+    async fn text(&self, css: &str) -> Result<String> {
+        self.browser.text(css).await
+    }
+}
+
+fn screenshot(name: &str) -> Option<PathBuf> {
+    std::env::var_os("DESKBRIDGE_SCREENSHOTS").map(|folder| PathBuf::from(folder).join(name))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_a_session_and_one_note() -> Result<()> {
+    let stage = Stage::open(Plan::default(), Settings::default()).await?;
+    let ticket = stage.scene.people.vpn_ticket;
+    let before = stage.scene.zendesk.comments(ticket).len();
+    stage.ticket(ticket, stage.scene.people.agent).await?;
+
+    stage.click("make-key").await?;
+    let key = stage.text("[data-part='key']").await?;
+    ensure!(key.len() == 7, "{key}");
+    stage.browser.element("[data-part='expiry']").await?;
+    let link = stage.text("[data-part='key-link']").await?;
+    ensure!(link.contains("?ak="), "{link}");
+    stage.click("insert-key").await?;
+    stage.browser.leave_frames().await?;
+    let reply = stage.browser.execute("return document.querySelector('#editor').value ?? document.querySelector('#editor').textContent", vec![]).await?;
+    ensure!(reply.as_str().is_some_and(|reply| reply.contains(&link)), "the invitation stands in the reply: {reply}");
+    stage.browser.enter_frame(PANEL).await?;
+
+    let lsid = stage.scene.appliance.begin_session_with_key(&key)?;
+    let mut steps = SessionScript::example(ticket.to_string()).steps.into_iter();
+    for (_, step) in steps.by_ref().take(2) {
+        stage.scene.appliance.step(&lsid, step)?;
+    }
+    stage.browser.element("li[data-state='active']").await?;
+    stage.picture("panel-light.png").await?;
+    for (_, step) in steps {
+        stage.scene.appliance.step(&lsid, step)?;
+    }
+    let marker = format!("deskbridge/{lsid}/report/0");
+    stage.scene.zendesk.wait_for_comment(ticket, |comment| comment.plain_body.contains(&marker)).await?;
+    stage.browser.element("li[data-state='recorded']").await?;
+    stage.scene.appliance.outbound_idle().await?;
+
+    stage.browser.leave_frames().await?;
+    let note = stage.browser.element_with_text("#conversation article.internal", "Läuft wieder, vielen Dank").await?;
+    let note = note.text().await?;
+    for part in ["Guten Tag, ich sehe mir das an <sofort>", "Коллега из Варны", "了解しました", "outlook.log", "Rebuilt the mail profile", &marker] {
+        ensure!(note.contains(part), "{part} is not in the note:\n{note}");
+    }
+    if let Some(path) = screenshot("workspace.png") {
+        stage.browser.screenshot(&path).await?;
+    }
+    let comments = stage.scene.zendesk.comments(ticket);
+    let reports = comments.iter().filter(|comment| comment.plain_body.contains("/report/")).count();
+    ensure!(reports == 1, "{reports} reports");
+    ensure!(comments.len() > before);
+    ensure!(stage.browser.console_errors().await?.is_empty());
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_at_the_limits_is_read_whole() -> Result<()> {
+    for namespaces in NamespaceSpelling::ALL {
+        let plan = Plan {
+            appliance: appliance::Options { namespaces, ..appliance::Options::default() },
+            ..Plan::default()
+        };
+        let stage = Stage::open(plan, Settings::default()).await?;
+        let ticket = stage.scene.people.printer_ticket;
+        stage.ticket(ticket, stage.scene.people.agent).await?;
+        stage.click("make-key").await?;
+        let key = stage.text("[data-part='key']").await?;
+        let lsid = stage.scene.appliance.begin_session_with_key(&key)?;
+        for (_, step) in SessionScript::at_the_limits(ticket.to_string()).steps {
+            stage.scene.appliance.step(&lsid, step)?;
+        }
+        let marker = format!("deskbridge/{lsid}/report/0");
+        let note = stage.scene.zendesk.wait_for_comment(ticket, |comment| comment.plain_body.contains(&marker)).await?;
+        stage.scene.appliance.outbound_idle().await?;
+        ensure!(note.attachments.len() == 1, "{namespaces:?}: the whole report is attached");
+        stage.browser.leave_frames().await?;
+        stage.browser.element_with_text("#conversation article.internal", &marker).await?;
+        let reports = stage.scene.zendesk.comments(ticket).iter().filter(|comment| comment.plain_body.contains("/report/")).count();
+        ensure!(reports == 1, "{namespaces:?}: {reports} reports");
+        ensure!(stage.browser.console_errors().await?.is_empty());
+        stage.browser.close().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_jump_opens_at_the_appliance() -> Result<()> {
+    let stage = Stage::open(Plan::default(), Settings::default()).await?;
+    stage.ticket(stage.scene.people.vpn_ticket, stage.scene.people.agent).await?;
+    let prefilled = stage.browser.element("#field-target").await?.value().await?.unwrap_or_default();
+    ensure!(!prefilled.is_empty(), "the target comes from the ticket");
+    // As the representative's browser, which has accepted the simulated appliance's certificate.
+    let console = reqwest::Client::builder().danger_accept_invalid_certs(true).build()?;
+    for method in ["jump_client", "local_push", "remote_push", "rdp", "shell_jump"] {
+        stage.browser.execute("document.querySelector(`input[name=method][value=${arguments[0]}]`).click()", vec![json!(method)]).await?;
+        stage.browser.type_into("#field-target", &format!("machine-{method}")).await?;
+        stage.click("jump").await?;
+        let launch = stage.browser.element_with_text("[data-section='jump'] .notice-done", "").await?;
+        let launch = launch.find(thirtyfour::By::Css("a")).await?.attr("href").await?.context("no address")?;
+        ensure!(launch.contains(&format!("machine-{method}")), "{method}: {launch}");
+        let script = console.get(&launch).send().await?.text().await?;
+        let commands = read_script(&script)?;
+        ensure!(commands.len() == 1, "{method}: {script}");
+    }
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unsaved_ticket_says_so_until_it_is_saved() -> Result<()> {
+    let stage = Stage::open(Plan::default(), Settings::default()).await?;
+    stage.browser.open(&stage.scene.zendesk.new_ticket_page(stage.scene.people.agent)).await?;
+    stage.browser.enter_frame(PANEL).await?;
+    stage.browser.element("[data-message='unsaved']").await?;
+    stage.picture("panel-unsaved.png").await?;
+    ensure!(stage.browser.console_errors().await?.is_empty());
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_is_told_and_tried_again() -> Result<()> {
+    let stage = Stage::open(Plan::default(), Settings::default()).await?;
+    stage.ticket(stage.scene.people.vpn_ticket, stage.scene.people.agent).await?;
+    stage.scene.appliance.add_fault(FaultRule::next(1, Fault::ErrorDocument("The specified queue could not be found.".into())).on("generate_session_key"));
+    stage.click("make-key").await?;
+    let said = stage.text("[data-section='key'] [role='alert']").await?;
+    ensure!(said.contains("The specified queue could not be found."), "{said}");
+    stage.picture("panel-error.png").await?;
+    stage.click("make-key").await?;
+    stage.browser.element("[data-part='key']").await?;
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dark_narrow_german_and_by_keyboard_alone() -> Result<()> {
+    let settings = Settings { dark: true, language: "de-DE".to_owned(), ..Settings::default() };
+    let stage = Stage::open(Plan::default(), settings).await?;
+    stage.browser.open(&stage.scene.zendesk.ticket_page(stage.scene.people.vpn_ticket, stage.scene.people.german_agent)).await?;
+    let scheme = "return document.documentElement.dataset.scheme";
+    stage.browser.click("#scheme").await?;
+    stage.browser.enter_frame(PANEL).await?;
+    stage.browser.element("[data-action='make-key']").await?;
+    let begun = stage.browser.execute(scheme, vec![]).await?;
+    if begun != json!("dark") {
+        stage.browser.leave_frames().await?;
+        stage.browser.click("#scheme").await?;
+        stage.browser.enter_frame(PANEL).await?;
+    }
+    ensure!(stage.browser.execute(scheme, vec![]).await? == json!("dark"), "the panel follows Zendesk's colours");
+    stage.browser.element_with_text("h2", "Sitzungsschlüssel").await?;
+    // Tab to the first button, press it, and the key is there; the keyboard stays where it was.
+    stage.browser.execute("document.body.focus()", vec![]).await?;
+    let focused = focused(&stage.browser, "make-key").await?;
+    ensure!(focused, "the first button is reached by Tab");
+    stage.browser.driver().action_chain().send_keys(thirtyfour::Key::Enter).perform().await?;
+    stage.browser.element("[data-part='key']").await?;
+    ensure!(stage.browser.execute("return document.activeElement?.dataset?.action", vec![]).await? == json!("make-key"));
+    let wide = stage.browser.execute("return document.documentElement.scrollWidth > document.documentElement.clientWidth", vec![]).await?;
+    ensure!(wide == json!(false), "nothing is cut off at 320 px");
+    let width = stage.browser.execute("return innerWidth", vec![]).await?;
+    ensure!(width.as_u64().is_some_and(|width| width <= 320), "the sidebar is {width} px wide");
+    stage.picture("panel-dark.png").await?;
+    ensure!(unnamed_controls(&stage.browser).await?.as_array().is_some_and(Vec::is_empty), "every control has a name");
+    ensure!(stage.browser.console_errors().await?.is_empty());
+    stage.browser.close().await
+}
+
+/// Presses Tab until the button of that action has the keyboard.
+async fn focused(browser: &Browser, action: &str) -> Result<bool> {
+    for _ in 0..10 {
+        if browser.execute("return document.activeElement?.dataset?.action", vec![]).await? == json!(action) {
+            return Ok(true);
+        }
+        browser.driver().action_chain().send_keys(thirtyfour::Key::Tab).perform().await?;
+    }
+    Ok(false)
+}
+
+/// Buttons, links and fields a screen reader could not name.
+async fn unnamed_controls(browser: &Browser) -> Result<Value> {
+    let script = "return [...document.querySelectorAll('button, a, input, select')]
+        .filter((node) => !(node.textContent.trim() || node.ariaLabel || node.labels?.length))
+        .map((node) => node.outerHTML)";
+    browser.execute(script, vec![]).await
+}

@@ -76,12 +76,19 @@ impl<'a> Door<'a> {
 
     /// A genuine request whose claims were changed before the app's key signed them; null removes a claim.
     fn claim(&self, name: &str, value: Value) -> Knock {
+        self.with_claims(&[(name, value)])
+    }
+
+    /// The same with several claims.
+    fn with_claims(&self, changes: &[(&str, Value)]) -> Knock {
         let mut claims = self.claims();
-        put(&mut claims, name, value);
+        for (name, value) in changes {
+            put(&mut claims, name, value.clone());
+        }
         self.token(&self.account.sign_claims(&self.account.sidebar_header(), &claims).unwrap())
     }
 
-    /// A genuine request but for one parameter of the query: `None` removes it, more than one repeat it.
+    /// A genuine request but for one parameter of the query: no value removes it, several repeat it.
     fn parameter(&self, name: &str, values: &[&str]) -> Knock {
         let mut knock = self.genuine();
         knock.query.retain(|(known, _)| known != name);
@@ -321,6 +328,11 @@ fn forgeries(door: &Door<'_>, evil: &SimulatedZendesk) -> Vec<Row> {
     add("two issuers", door.token(&sign_text(door, &twice)));
 
     let now = claims["iat"].as_i64().unwrap();
+    let lived = |from: i64, to: i64| door.with_claims(&[("iat", json!(now + from)), ("nbf", json!(now + from)), ("exp", json!(now + to))]);
+    add("a token of ten minutes ago", lived(-600, -300));
+    add("a token that ended a moment ago", lived(-331, -31));
+    add("a token of tomorrow", lived(86_400, 86_700));
+    add("a token that ends before it begins", lived(10, 5));
     let host = door.account.issuer();
     let user = |path: &str| json!(format!("{}/api/v2/users/{path}", door.account.url()));
     for (name, value) in [
@@ -405,7 +417,7 @@ async fn what_is_genuine_opens_the_page_and_its_session() -> Result<()> {
         ("a key id that names nothing", with_kid),
         ("no context", door.claim("context", Value::Null)),
         ("beside a new ticket", door.claim("context", json!({"product": "support", "location": "new_ticket_sidebar"}))),
-        ("a clock behind ours", door.claim("exp", json!(now + 1))),
+        ("a clock behind ours", door.with_claims(&[("iat", json!(now - 300)), ("nbf", json!(now - 300)), ("exp", json!(now - 2))])),
         ("a clock ahead of ours", door.claim("nbf", json!(now + 20))),
         ("no nbf", door.claim("nbf", Value::Null)),
         ("more parameters", door.parameter("locale", &["de"])),
@@ -524,7 +536,7 @@ async fn a_token_opens_once_whoever_posts_it_and_whenever() -> Result<()> {
         ("with padding", door.token(&format!("{token}=="))),
         (
             "percent-encoded throughout",
-            Knock { body: format!("token={}", token.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>()), ..used.clone() },
+            Knock { body: token.bytes().fold("token=".to_owned(), |body, byte| format!("{body}%{byte:02X}")), ..used.clone() },
         ),
     ] {
         door.refuses((format!("a used token {what}"), 403, knock)).await;

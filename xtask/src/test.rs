@@ -136,7 +136,7 @@ fn tests(root: &Path, postgres: &Postgres, filter: Option<&str>) -> Result<Outco
     if deadline.passed() {
         outcome.complaint = Some(format!("the tests did not end within {}", seconds(TEST_LIMIT)));
     } else if !status.success() && outcome.counts.failed == 0 {
-        outcome.complaint = Some(format!("no test failed, but cargo test ended with {status}: a test program died"));
+        outcome.complaint = Some(format!("no test failed, but cargo test ended with {status}: a test program died or was not built"));
     }
     Ok(outcome)
 }

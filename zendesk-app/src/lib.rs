@@ -17,6 +17,7 @@ use deskbridge_shared::panel::requests::Place;
 use deskbridge_shared::panel::view::PanelView;
 use deskbridge_shared::panel::{Done, Host, NoticeKind, answers, clipboard};
 use js_sys::JSON;
+use rlsf::SmallGlobalTlsf;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Document, HtmlElement};
@@ -24,6 +25,8 @@ use web_sys::{Document, HtmlElement};
 use crate::zaf::Zaf;
 
 /// The panel has one thread and a few thousand small pieces; the standard allocator would be a tenth of its size.
+#[global_allocator]
+static ALLOCATOR: SmallGlobalTlsf = SmallGlobalTlsf::new();
 
 /// How long the ticket page may take to answer, in milliseconds.
 const HOST_PATIENCE: i32 = 10_000;

@@ -46,14 +46,19 @@ impl ApiInfo {
     }
 
     fn read(root: &Element) -> Option<Self> {
-        // Two roots and two encodings are on record (beyondtrust.md B.5).
+        // Two roots are on record; how a permission is written is not known (beyondtrust.md B.5).
         if !matches!(root.name.as_str(), "get_api_info" | "api_information" | "api_info") {
             return None;
         }
         let permissions = root.child("permissions").map_or(&[][..], |permissions| &permissions.children);
         let permissions = permissions.iter().filter_map(|permission| {
-            let name = if permission.name == "permission" { permission.attribute("name")? } else { &permission.name };
-            Some((name.to_owned(), permission.text().to_owned()))
+            if permission.name != "permission" {
+                return Some((permission.name.clone(), permission.text().to_owned()));
+            }
+            match permission.attribute("name") {
+                Some(name) => Some((name.to_owned(), permission.text().to_owned())),
+                None => Some((permission.child_text("name")?, permission.child_text("value").unwrap_or_default())),
+            }
         });
         Some(Self {
             api_version: root.child_text("api_version")?,
@@ -485,12 +490,14 @@ Open this link: https://support.example.com/?ak=0c1d6f5a9b7e4e21a3c4d5e6f7081920
     }
 
     #[test]
-    fn api_info_in_both_roots_and_encodings() {
+    fn api_info_in_every_root_and_encoding() {
         let by_attribute =
             "<permission name=\"perm_command\">full_access</permission><permission name=\"perm_reporting_support\">1</permission>";
         let by_name = "<perm_command>full_access</perm_command><perm_reporting_support>1</perm_reporting_support>";
+        let by_children = "<permission><name>perm_command</name><value>full_access</value></permission>\
+                           <permission><name>perm_reporting_support</name><value>1</value></permission>";
         for root in ["get_api_info", "api_information"] {
-            for permissions in [by_attribute, by_name] {
+            for permissions in [by_attribute, by_name, by_children] {
                 let document = format!(
                     "<{root} xmlns=\"urn:x\"><api_version>1.22.2</api_version><company_name>example</company_name>\
                      <timestamp>1733239000</timestamp><permissions>{permissions}</permissions></{root}>"

@@ -279,14 +279,14 @@ async fn parse(body: Vec<u8>) -> (Result<Element, super::XmlFault>, Vec<u8>) {
     parsing.await.unwrap_or((Err(super::XmlFault::Incomplete), Vec::new()))
 }
 
-/// What an `<error>` text means. The texts known are those of beyondtrust.md B.4; "Permission denied" is a guess.
+/// What an `<error>` text means. The texts known are those of beyondtrust.md B.4; how a missing permission is worded is not known.
 pub(super) fn error_document(text: &str, secrets: &[&str]) -> Error {
     let lower = text.to_lowercase();
     if lower.starts_with("no ") && lower.contains("report information matching your chosen criteria") {
         return Error::NoReport;
     }
     let text = redact(text, secrets);
-    if lower.starts_with("login failed") || lower.starts_with("permission denied") {
+    if lower.starts_with("login failed") || lower.contains("permission") {
         return Error::Denied { reason: text };
     }
     Error::Refused { message: text }

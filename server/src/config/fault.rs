@@ -25,6 +25,8 @@ pub struct Fault {
 pub struct Faults {
     file: String,
     list: Vec<Fault>,
+    /// The first so many are of shape.
+    of_shape: usize,
 }
 
 /// A place in the file to which faults are added.
@@ -35,17 +37,23 @@ pub(super) struct Within<'a> {
 
 impl Faults {
     pub(super) fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), list: Vec::new() }
+        Self { file: file.to_owned(), list: Vec::new(), of_shape: 0 }
     }
 
     /// The file as a whole cannot be read.
     pub(super) fn of_file(file: &Path, why: &str) -> Self {
         let list = vec![Fault { key: String::new(), value: String::new(), expected: why.to_owned() }];
-        Self { file: file.display().to_string(), list }
+        Self { file: file.display().to_string(), list, of_shape: 0 }
     }
 
     pub(super) fn within(&mut self, prefix: &str) -> Within<'_> {
         Within { faults: self, prefix: prefix.to_owned() }
+    }
+
+    /// Whether the key, or an item of it, is of the wrong shape.
+    fn has_wrong_shape(&self, key: &str) -> bool {
+        let rest = |fault: &Fault| fault.key.strip_prefix(key).map(str::to_owned);
+        self.list[..self.of_shape].iter().filter_map(rest).any(|rest| rest.is_empty() || rest.starts_with('['))
     }
 
     pub(super) fn into_result(self) -> Result<(), Self> {
@@ -59,9 +67,13 @@ impl Faults {
 }
 
 impl Within<'_> {
-    /// Adds a fault at `key` of this place; an empty key means the place itself.
+    /// Adds a fault at `key` of this place; an empty key means the place itself. A key of the wrong shape has no meaning
+    /// that could be wrong.
     pub fn add(&mut self, key: &str, value: impl fmt::Display, expected: &str) {
         let path = if key.is_empty() { self.prefix.clone() } else { format!("{}.{key}", self.prefix) };
+        if self.faults.has_wrong_shape(&path) {
+            return;
+        }
         let value = if is_secret(key) { "(hidden)".to_owned() } else { format!("“{}”", without_login(&value.to_string())) };
         self.faults.list.push(Fault { key: path, value, expected: expected.to_owned() });
     }
@@ -108,77 +120,128 @@ fn without_login(text: &str) -> String {
     }
 }
 
-/// Checks the shape of `value`; every deviation becomes a fault. The answer points at the values that have no meaning.
-pub(super) fn check_schema(schema: &Value, value: &Value, faults: &mut Faults) -> Vec<String> {
-    let validator = match jsonschema::validator_for(schema) {
-        Ok(validator) => validator,
-        Err(error) => {
-            faults.list.push(Fault {
-                key: String::new(),
-                value: String::new(),
-                expected: format!("internal: the settings schema is invalid: {error}"),
-            });
-            return Vec::new();
-        }
-    };
-    let mut places = Vec::new();
-    for error in validator.iter_errors(value) {
-        add_schema_fault(&error, value, faults, &mut places);
-    }
-    places
+/// A value of the right type in the place of a wrong or missing one, so that what is beside it can be read all the same.
+/// Without one, what is there must go.
+pub(super) struct StandIn {
+    pub(super) pointer: String,
+    pub(super) value: Option<Value>,
 }
 
-fn add_schema_fault(error: &jsonschema::ValidationError<'_>, document: &Value, faults: &mut Faults, places: &mut Vec<String>) {
-    let path = error.instance_path().as_str().to_owned();
-    let key = shown_path(&path, document);
-    let found =
-        document.pointer(&path).map_or_else(String::new, |value| if is_secret(&key) { "(hidden)".to_owned() } else { shown_value(value) });
-    let mut add = |key: String, value: String, expected: String| faults.list.push(Fault { key, value, expected });
-    let join = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
-    match error.kind() {
-        // An optional value is "this or null" in the schema; TOML knows no null, so only the first reading helps.
-        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
-            let alternatives: Vec<_> = context.iter().filter(|branch| !branch.iter().all(is_null_branch)).collect();
-            if let [only] = alternatives.as_slice() {
-                for inner in *only {
-                    add_schema_fault(inner, document, faults, places);
+/// Checks the shape of `value`; every deviation becomes a fault and gets a stand-in.
+pub(super) fn check_schema(schema: &Value, value: &Value, faults: &mut Faults) -> Vec<StandIn> {
+    let mut found = Found { schema, document: value, faults, stand_ins: Vec::new() };
+    match jsonschema::validator_for(schema) {
+        Ok(validator) => {
+            for error in validator.iter_errors(value) {
+                found.add(&error);
+            }
+        }
+        Err(error) => found.faults.list.push(Fault {
+            key: String::new(),
+            value: String::new(),
+            expected: format!("internal: the settings schema is invalid: {error}"),
+        }),
+    }
+    let stand_ins = found.stand_ins;
+    faults.of_shape = faults.list.len();
+    stand_ins
+}
+
+/// The faults of one document, as they are found.
+struct Found<'a> {
+    schema: &'a Value,
+    document: &'a Value,
+    faults: &'a mut Faults,
+    stand_ins: Vec<StandIn>,
+}
+
+impl Found<'_> {
+    fn add(&mut self, error: &jsonschema::ValidationError<'_>) {
+        let pointer = error.instance_path().as_str().to_owned();
+        let key = shown_path(&pointer, self.document);
+        let below = |name: &str| {
+            let key = if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
+            (key, format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1")))
+        };
+        match error.kind() {
+            // An optional value is "this or null" in the schema; TOML knows no null, so only the first reading helps.
+            ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
+                let alternatives: Vec<_> = context.iter().filter(|branch| !branch.iter().all(is_null_branch)).collect();
+                if let [only] = alternatives.as_slice() {
+                    only.iter().for_each(|inner| self.add(inner));
+                } else {
+                    let inner: Vec<_> = alternatives.iter().flat_map(|branch| branch.iter()).collect();
+                    let expected = inner.iter().map(|inner| expectation(inner.kind())).collect::<Vec<_>>().join(", or ");
+                    let stand_in = inner.first().and_then(|inner| stand_in(inner.kind()));
+                    self.push(key, pointer, expected, stand_in);
                 }
-            } else {
-                let expected = alternatives
-                    .iter()
-                    .flat_map(|branch| branch.iter())
-                    .map(|inner| expectation(inner.kind()))
-                    .collect::<Vec<_>>()
-                    .join(", or ");
-                add(key, found, expected);
-                places.push(path);
             }
-        }
-        ValidationErrorKind::AdditionalProperties { unexpected } => {
-            for name in unexpected {
-                add(join(name), String::new(), format!("one of the keys known here: {}", known_keys(error)));
-                places.push(format!("{path}/{}", name.replace('~', "~0").replace('/', "~1")));
+            ValidationErrorKind::AdditionalProperties { unexpected } => {
+                for name in unexpected {
+                    let (key, pointer) = below(name);
+                    self.push_absent(key, pointer, format!("one of the keys known here: {}", known_keys(error)), None);
+                }
             }
+            ValidationErrorKind::Required { property } => {
+                let name = property.as_str().unwrap_or_default();
+                let (key, pointer) = below(name);
+                let stand_in = self.type_of_property(error, name).and_then(of_type);
+                self.push_absent(key, pointer, "this required key to be set".to_owned(), stand_in);
+            }
+            ValidationErrorKind::Pattern { pattern } => {
+                let expected = self.described(error).unwrap_or_else(|| format!("a text like {pattern}"));
+                self.push(key, pointer, expected, None);
+            }
+            kind => self.push(key, pointer, expectation(kind), stand_in(kind)),
         }
-        ValidationErrorKind::Required { property } => {
-            add(join(property.as_str().unwrap_or_default()), String::new(), "this required key to be set".to_owned());
-        }
-        kind => {
-            let expected = match kind {
-                ValidationErrorKind::Pattern { pattern } => described(error).unwrap_or_else(|| format!("a text like {pattern}")),
-                kind => expectation(kind),
-            };
-            add(key, found, expected);
-            places.push(path);
-        }
+    }
+
+    fn push(&mut self, key: String, pointer: String, expected: String, stand_in: Option<Value>) {
+        let shown = |value| if is_secret(&key) { "(hidden)".to_owned() } else { shown_value(value) };
+        let value = self.document.pointer(&pointer).map_or_else(String::new, shown);
+        self.faults.list.push(Fault { key, value, expected });
+        self.stand_ins.push(StandIn { pointer, value: stand_in });
+    }
+
+    fn push_absent(&mut self, key: String, pointer: String, expected: String, stand_in: Option<Value>) {
+        self.faults.list.push(Fault { key, value: String::new(), expected });
+        self.stand_ins.push(StandIn { pointer, value: stand_in });
+    }
+
+    /// What the schema says about the place, in words.
+    fn described(&self, error: &jsonschema::ValidationError<'_>) -> Option<String> {
+        let (place, _) = error.schema_path().as_str().rsplit_once('/')?;
+        Some(self.schema.pointer(place)?.get("description")?.as_str()?.trim_end_matches('.').to_owned())
+    }
+
+    /// The type of a property of the section that misses it.
+    fn type_of_property(&self, error: &jsonschema::ValidationError<'_>, name: &str) -> Option<&str> {
+        let (place, _) = error.schema_path().as_str().rsplit_once('/')?;
+        let property = self.schema.pointer(place)?.get("properties")?.get(name)?;
+        let referred = property.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#'));
+        let property = referred.map_or(Some(property), |pointer| self.schema.pointer(pointer))?;
+        property.get("type")?.as_str()
     }
 }
 
-/// What the schema says about the place, in words.
-fn described(error: &jsonschema::ValidationError<'_>) -> Option<String> {
-    let (place, _) = error.schema_path().as_str().rsplit_once('/')?;
-    let schema = super::schema();
-    Some(schema.pointer(place)?.get("description")?.as_str()?.trim_end_matches('.').to_owned())
+fn stand_in(kind: &ValidationErrorKind) -> Option<Value> {
+    match kind {
+        ValidationErrorKind::Type { kind: TypeKind::Single(kind) } => of_type(&kind.to_string()),
+        ValidationErrorKind::Enum { options } => options.get(0).cloned(),
+        ValidationErrorKind::Constant { expected_value } => Some(Value::clone(expected_value)),
+        ValidationErrorKind::Minimum { limit } | ValidationErrorKind::Maximum { limit } => Some(Value::clone(limit)),
+        _ => None,
+    }
+}
+
+fn of_type(name: &str) -> Option<Value> {
+    match name {
+        "string" => Some(Value::from("")),
+        "integer" => Some(Value::from(1)),
+        "boolean" => Some(Value::from(false)),
+        "array" => Some(Value::Array(Vec::new())),
+        _ => None,
+    }
 }
 
 fn is_null_branch(error: &jsonschema::ValidationError<'static>) -> bool {

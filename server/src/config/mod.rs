@@ -12,6 +12,7 @@ mod server;
 mod zendesk;
 
 pub use appliance::{ApplianceSection, EventKind, JumpAction, is_appliance_id};
+use fault::StandIn;
 pub use fault::{Fault, Faults};
 pub use panel::{PanelSection, SessionKeyQueue, parse_issue};
 pub use reports::ReportsSection;
@@ -99,17 +100,17 @@ impl Settings {
         let mut value = serde_json::to_value(table).map_err(|error| Faults::of_file(Path::new(shown), &error.to_string()))?;
         overlay_environment(&mut value, environment);
         let mut faults = Faults::new(shown);
-        let mut sound = value.clone();
-        for pointer in fault::check_schema(&schema(), &value, &mut faults) {
-            remove(&mut sound, &pointer);
+        let mut readable = value.clone();
+        for stand_in in fault::check_schema(&schema(), &value, &mut faults) {
+            put(&mut readable, stand_in);
         }
-        check_meaning(&sound, &mut faults);
+        check_meaning(&readable, &mut faults);
         faults.into_result()?;
         serde_json::from_value(value).map_err(|error| Faults::of_file(Path::new(shown), &error.to_string()))
     }
 }
 
-/// Faults in meaning, which the schema cannot say, in every section of which enough is left to read it.
+/// Faults in meaning, which the schema cannot say, in every section that can be read.
 fn check_meaning(value: &Value, faults: &mut Faults) {
     if let Some(server) = section::<ServerSection>(value.get("server")) {
         server.check(&mut faults.within("server"));
@@ -150,15 +151,14 @@ fn section<T: DeserializeOwned>(value: Option<&Value>) -> Option<T> {
     serde_json::from_value(value?.clone()).ok()
 }
 
-/// Takes a value out, so that what is beside it can be read.
-fn remove(value: &mut Value, pointer: &str) {
-    let Some((parent, key)) = pointer.rsplit_once('/') else { return };
-    match value.pointer_mut(parent) {
-        Some(Value::Object(fields)) => drop(fields.remove(&key.replace("~1", "/").replace("~0", "~"))),
-        // The places of the others must stay.
-        Some(Value::Array(items)) => {
+fn put(document: &mut Value, stand_in: StandIn) {
+    let Some((parent, key)) = stand_in.pointer.rsplit_once('/') else { return };
+    match (document.pointer_mut(parent), stand_in.value) {
+        (Some(Value::Object(fields)), Some(value)) => drop(fields.insert(key.replace("~1", "/").replace("~0", "~"), value)),
+        (Some(Value::Object(fields)), None) => drop(fields.remove(&key.replace("~1", "/").replace("~0", "~"))),
+        (Some(Value::Array(items)), value) => {
             if let Some(item) = key.parse().ok().and_then(|index: usize| items.get_mut(index)) {
-                *item = Value::Null;
+                *item = value.unwrap_or_default();
             }
         }
         _ => {}

@@ -40,7 +40,7 @@ pub struct PanelSection {
 }
 
 // (beyondtrust.md B.4)
-/// Where the customer of a session key queues: `general`, `agent`, `team:ID` or `issue:CODE`.
+/// `general`, `agent`, `team:ID` or `issue:CODE`: where the customer of a session key queues.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String", extend("pattern" = r"^(general|agent|(team|issue):[A-Za-z0-9_.-]{1,64})$"))]

@@ -100,11 +100,24 @@ fn all_faults_are_told_at_once() {
     let text = text
         .replace("allow_rdp = true", "allow_rdp = 1\nnonsense = 1\nsession_key_queue = \"nowhere\"")
         .replace("remote.example.com", "remote.example.com/path")
-        .replace("app_id = 1001", "app_id = 1001\nnote_visibility = \"secret\"");
+        .replace("event_sources = [\"203.0.113.0/24\"", "outbound_events = [\"session_begin\"]\nevent_sources = [5")
+        .replace("token = \"zendesk-secret\"\napp_id = 1001", "app_id = \"many\"\nnote_visibility = \"secret\"");
     let said = parse(&text).unwrap_err();
-    assert_eq!(said.list().len(), 8, "{said}");
-    for part in ["allow_rdp", "nonsense", "`team:ID` or `issue:CODE`", "public_url", "note_visibility", "“a b”", "“nobody”", "code=Name"]
-    {
+    assert_eq!(said.list().len(), 12, "{said}");
+    for part in [
+        "allow_rdp",
+        "nonsense",
+        "outbound_events[0]",
+        "event_sources[0] = 5",
+        "token: expected this required",
+        "a whole number",
+        "`team:ID` or `issue:CODE`",
+        "public_url",
+        "note_visibility",
+        "“a b”",
+        "“nobody”",
+        "code=Name",
+    ] {
         assert!(said.to_string().contains(part), "{part} not in\n{said}");
     }
 }

@@ -6,6 +6,7 @@ pub mod assets;
 pub mod chat;
 pub mod cookies;
 pub mod health;
+pub mod openapi;
 pub mod pages;
 pub mod panel;
 pub mod peer;
@@ -59,6 +60,7 @@ pub fn public(app: &Arc<App>) -> anyhow::Result<Router> {
         .route(&format!("{}/{{token}}", routes::CHAT_LINK), get(chat::open))
         .route(routes::HEALTHZ, get(health::alive))
         .route(routes::READYZ, get(health::ready))
+        .route(routes::OPENAPI, get(openapi::document))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app.clone());

@@ -87,8 +87,9 @@ fn jittered(wait: Duration, chance: f64) -> Duration {
 /// Whether the settings retry an event of this kind from there. Progress always is.
 pub fn is_retried(section: &crate::config::ApplianceSection, kind: Option<EventKind>, origin: Origin) -> bool {
     let list = match origin {
-        Origin::Outbound => &section.retry_outbound_events,
-        Origin::Polling => &section.retry_polling_events,
+        // Sweeps find surveys too, which the setting for polled events does not know.
+        Origin::Polling if kind == Some(EventKind::SessionEnd) => &section.retry_polling_events,
+        Origin::Polling | Origin::Outbound => &section.retry_outbound_events,
     };
     kind.is_none_or(|kind| list.contains(&kind))
 }

@@ -13,7 +13,7 @@ use crate::config::NoteVisibility;
 use crate::connections::Connection;
 use crate::fault_point;
 use crate::reports::{FittedNote, NoteLimit, RenderOptions, TemplateFault};
-use crate::store::{DeliveryKey, DeliveryState, LeasedEvent, StoreError};
+use crate::store::{DeliveryKey, DeliveryState, LeasedEvent, Origin, StoreError};
 use crate::tickets::{NewNote, TicketError};
 
 /// Why an event could not be brought to its end now.
@@ -133,13 +133,14 @@ pub(super) async fn deliver(
     let delivery = app.store.plan_delivery(&key, ticket, &marker, app.clock.now_ms()).await?;
     match delivery.state {
         DeliveryState::Confirmed => return Ok(format!("the {kind} stands on ticket {} already", delivery.ticket)),
-        DeliveryState::Sent => {
+        // What a sweep found may have been written before a backup of the database was restored.
+        state if state == DeliveryState::Sent || event.origin == Origin::Polling => {
             if let Some(note_id) = connection.tickets.find_marker(&delivery.ticket, &delivery.marker).await? {
                 app.store.mark_confirmed(&key, &note_id, app.clock.now_ms()).await?;
                 return Ok(format!("the {kind} was found on ticket {} (note {note_id})", delivery.ticket));
             }
         }
-        DeliveryState::Planned => {}
+        _ => {}
     }
     let footer = format!("<p>{}</p>", delivery.marker);
     let limit = connection.tickets.abilities().note;

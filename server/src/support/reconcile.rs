@@ -52,7 +52,9 @@ pub async fn sweep_if_due(app: &App, connection: &Connection, at_start: bool) ->
     let Some(interval) = interval(connection) else { return Ok(None) };
     let now = app.clock.now_ms();
     let next_at = now.saturating_add(i64::try_from(interval.as_millis()).unwrap_or(i64::MAX));
-    let Some(checkpoint) = app.store.take_sweep_turn(connection.name(), if at_start { i64::MAX } else { now }, next_at).await? else { return Ok(None) };
+    let Some(checkpoint) = app.store.take_sweep_turn(connection.name(), if at_start { i64::MAX } else { now }, next_at).await? else {
+        return Ok(None);
+    };
     let swept = sweep(app, connection, checkpoint).await;
     if swept.is_err() {
         // Not the whole interval: the appliance may only have been busy for a moment.
@@ -66,7 +68,8 @@ async fn sweep(app: &App, connection: &Connection, checkpoint: Option<i64>) -> R
     let mut since = checkpoint.map_or(their_now - FIRST_SECONDS, |checkpoint| checkpoint.min(their_now) - OVERLAP_SECONDS);
     let mut sessions = 0;
     for _ in 0..MOST_QUESTIONS {
-        let (until, seconds) = if their_now - since > LONGEST_SECONDS { (since + LONGEST_SECONDS, LONGEST_SECONDS) } else { (their_now, 0) };
+        let (until, seconds) =
+            if their_now - since > LONGEST_SECONDS { (since + LONGEST_SECONDS, LONGEST_SECONDS) } else { (their_now, 0) };
         sessions += sweep_sessions(app, connection, since, u32::try_from(seconds).unwrap_or(0)).await?;
         app.store.save_checkpoint(connection.name(), until).await?;
         if until == their_now {

@@ -130,3 +130,17 @@ impl Element {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fixed_attributes_are_read_apart() {
+        let button = element("button", "save").with("class=button button-wide;type=button;required=").attribute("type", "submit");
+        let expected = [("class", "button button-wide"), ("required", ""), ("type", "submit")];
+        assert_eq!(button.attributes, expected.map(|(name, value)| (name, value.to_owned())));
+        assert_eq!((button.get("type"), button.get("id")), (Some("submit"), None));
+        assert_eq!(button.bare(), element("button", "save"));
+    }
+}

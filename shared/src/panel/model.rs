@@ -713,3 +713,387 @@ pub fn spelled(key: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::api::Issue;
+
+    pub const NOW: i64 = 1_800_000_000_000;
+
+    /// A panel at work. Its texts are their names; those with placeholders show what they are filled with.
+    pub fn at_work() -> Panel {
+        let mut panel = Panel::new(texts(), "en".into());
+        panel.update(Event::Ticket { place: place("1"), locale: "en".into() }, NOW);
+        panel.update(Event::Loaded(Box::new((offer(), texts()))), NOW);
+        panel.update(Event::Sessions(Vec::new()), NOW);
+        panel
+    }
+
+    fn texts() -> Texts {
+        let placeholders = |name: &str| match name {
+            "key_made" => " {key}",
+            "expires_in" => " {time}",
+            "with_representative" => " {name}",
+            "time_since" => " {start}",
+            "time_span" => " {start} {end}",
+            "session_news" => " {name} {state}",
+            "unexpected" => " {status}",
+            _ => "",
+        };
+        Texts::read(|name| Some(name.to_owned() + placeholders(name)))
+    }
+
+    fn place(ticket: &str) -> Place {
+        Place { connection: "Zendesk production".into(), ticket: ticket.into() }
+    }
+
+    fn offer() -> PanelModel {
+        let issue = |code_name: &str| Issue { code_name: code_name.into(), title: code_name.to_uppercase() };
+        PanelModel {
+            connection: "Zendesk production".into(),
+            ticket: "1".into(),
+            methods: JumpMethod::ALL.into(),
+            jumpoints: vec!["HQ-Net".into(), "Branch".into()],
+            issues: vec![issue("general_tech"), issue("network")],
+            target: Some("LAPTOP-0042".into()),
+            locale: "en".into(),
+        }
+    }
+
+    pub fn key() -> Made {
+        Made {
+            url: "https://support.example.com/?ak=1".into(),
+            short_key: "K7QX42P".into(),
+            mail_subject: "Your session".into(),
+            mail_body: "Open https://support.example.com/?ak=1".into(),
+            expires_at: Some(NOW + 600_000),
+            expired: false,
+        }
+    }
+
+    pub fn problem() -> Problem {
+        Problem { status: 502, title: "The appliance does not answer".into(), detail: "Ask your administrator.".into() }
+    }
+
+    pub fn session(state: SessionState) -> LiveSession {
+        LiveSession {
+            lsid: state.name().repeat(4),
+            state,
+            representative: Some("Rita".into()),
+            customer: Some("Charlie Customer".into()),
+            started_at: Some("2026-11-22T10:00:00Z".into()),
+            ended_at: matches!(state, SessionState::Ended | SessionState::Recorded).then(|| "2026-11-22T10:31:00Z".into()),
+        }
+    }
+
+    fn ready(panel: &Panel) -> &Ready {
+        let Phase::Ready(ready) = &panel.phase else { panic!("not ready: {:?}", panel.phase) };
+        ready
+    }
+
+    fn fill_in(panel: &mut Panel, fields: &[(Field, &str)]) {
+        for &(field, value) in fields {
+            assert_eq!(panel.update(Event::Filled(field, value.into()), NOW), None);
+        }
+    }
+
+    fn press(panel: &mut Panel, action: Action) -> Option<Command> {
+        panel.update(Event::Pressed(action), NOW)
+    }
+
+    fn refuse(call: Call) -> Event {
+        Event::Refused(call, problem())
+    }
+
+    #[test]
+    fn a_ticket_is_asked_about_once() {
+        let mut panel = Panel::new(texts(), "en".into());
+        assert_eq!(panel.phase, Phase::Connecting);
+        let ticket = |id| Event::Ticket { place: place(id), locale: "de".into() };
+        assert_eq!(panel.update(ticket("1"), NOW), Some(Command::Call(Call::Load)));
+        assert_eq!(panel.update(ticket("1"), NOW), None, "is on its way");
+        assert_eq!(panel.locale, "de");
+        let asked = panel.update(Event::Loaded(Box::new((offer(), texts()))), NOW);
+        assert_eq!(asked, Some(Command::Call(Call::Sessions)));
+        assert_eq!(panel.update(ticket("1"), NOW), None, "is there");
+        assert_eq!(panel.update(ticket("2"), NOW), Some(Command::Call(Call::Load)), "is another");
+    }
+
+    #[test]
+    fn an_unsaved_ticket_waits_for_its_id() {
+        let mut panel = Panel::new(texts(), "en".into());
+        assert_eq!(panel.update(Event::Unsaved, NOW), None);
+        assert_eq!((panel.phase.clone(), panel.place.clone()), (Phase::Unsaved, None));
+        assert_eq!(press(&mut panel, Action::Make(Thing::Key)), None);
+        assert_eq!(panel.update(Event::NoHost, NOW), None);
+        assert_eq!(panel.phase, Phase::Unsaved, "the host has answered");
+        panel.update(Event::Ticket { place: place("1"), locale: "en".into() }, NOW);
+        assert_eq!(panel.phase, Phase::Loading);
+    }
+
+    #[test]
+    fn a_silent_host_is_told_and_may_still_come() {
+        let mut panel = Panel::new(texts(), "en".into());
+        panel.update(Event::NoHost, NOW);
+        assert_eq!(panel.phase, Phase::NoHost);
+        panel.update(Event::Ticket { place: place("1"), locale: "en".into() }, NOW);
+        assert_eq!(panel.phase, Phase::Loading);
+    }
+
+    #[test]
+    fn a_model_that_did_not_come_can_be_asked_for_again() {
+        let mut panel = Panel::new(texts(), "en".into());
+        panel.update(Event::Ticket { place: place("1"), locale: "en".into() }, NOW);
+        panel.update(refuse(Call::Load), NOW);
+        assert_eq!(panel.phase, Phase::Failed(problem()));
+        assert_eq!(press(&mut panel, Action::Reload), Some(Command::Call(Call::Load)));
+        assert_eq!(panel.phase, Phase::Loading);
+    }
+
+    #[test]
+    fn an_ended_session_stops_everything() {
+        let over = || Problem { status: 401, ..problem() };
+        for call in [Call::Load, Call::Sessions, Call::Make(Thing::Key, Vec::new())] {
+            let mut panel = at_work();
+            panel.update(Event::Refused(call, over()), NOW);
+            assert_eq!(panel.phase, Phase::Ended);
+            assert_eq!(panel.update(Event::Tick, NOW + 60_000), None);
+            assert_eq!(press(&mut panel, Action::Make(Thing::Key)), None);
+        }
+    }
+
+    #[test]
+    fn a_key_is_made_once_and_announced_letter_by_letter() {
+        let mut panel = at_work();
+        let make = Action::Make(Thing::Key);
+        assert_eq!(press(&mut panel, make), Some(Command::Call(Call::Make(Thing::Key, Vec::new()))));
+        assert_eq!(press(&mut panel, make), None, "is on its way");
+        assert_eq!(panel.update(Event::Made(Thing::Key, Box::new(key())), NOW), None);
+        assert_eq!(panel.announcement, "key_made K 7 Q X 4 2 P");
+        let copies = [
+            (Part::Key, "K7QX42P"),
+            (Part::KeyLink, "https://support.example.com/?ak=1"),
+            (Part::Mail, "Open https://support.example.com/?ak=1"),
+        ];
+        for (part, text) in copies {
+            assert_eq!(press(&mut panel, Action::Copy(part)), Some(Command::Copy(part, text.into())));
+        }
+        let insert = press(&mut panel, Action::Insert(Part::Mail));
+        assert_eq!(insert, Some(Command::Insert("Open https://support.example.com/?ak=1".into())));
+        assert_eq!(press(&mut panel, Action::Copy(Part::ChatLink)), None, "there is none");
+        let bare = Made { mail_body: String::new(), ..key() };
+        panel.update(Event::Made(Thing::Key, Box::new(bare)), NOW);
+        let insert = press(&mut panel, Action::Insert(Part::Mail));
+        assert_eq!(insert, Some(Command::Insert("https://support.example.com/?ak=1".into())), "without a text, the link");
+    }
+
+    #[test]
+    fn what_expires_says_so_once() {
+        let mut panel = at_work();
+        panel.update(Event::Made(Thing::Key, Box::new(key())), NOW);
+        panel.update(Event::Tick, NOW + 599_999);
+        assert!(ready(&panel).slot(Thing::Key).fresh().is_some());
+        panel.update(Event::Tick, NOW + 600_000);
+        assert!(ready(&panel).slot(Thing::Key).fresh().is_none());
+        assert_eq!(panel.announcement, "key_expired");
+        panel.announcement.clear();
+        panel.update(Event::Tick, NOW + 601_000);
+        assert_eq!(panel.announcement, "");
+        panel.update(Event::Made(Thing::Key, Box::new(Made { expires_at: None, ..key() })), NOW);
+        panel.update(Event::Tick, i64::MAX / 2);
+        assert!(ready(&panel).slot(Thing::Key).fresh().is_some(), "an old appliance does not tell");
+    }
+
+    #[test]
+    fn a_copy_is_confirmed_for_a_moment() {
+        let mut panel = at_work();
+        panel.update(Event::Copied(Part::Key, true), NOW);
+        assert_eq!(panel.announcement, "copied");
+        panel.update(Event::Tick, NOW + 1_999);
+        assert!(panel.copied.is_some());
+        panel.update(Event::Tick, NOW + 2_000);
+        assert_eq!(panel.copied, None);
+        let notice = panel.update(Event::Copied(Part::Key, false), NOW);
+        assert_eq!(notice, Some(Command::Notify("copy_failed".into(), NoticeKind::Fault)));
+        let notice = panel.update(Event::Inserted(true), NOW);
+        assert_eq!(notice, Some(Command::Notify("inserted".into(), NoticeKind::Done)));
+    }
+
+    #[test]
+    fn a_jump_sends_its_methods_fields_and_no_other() {
+        let check = |method: JumpMethod, filled: &[(Field, &str)], expected: &[(Field, &str)]| {
+            let mut panel = at_work();
+            // Left over from another method: must not be sent along.
+            fill_in(&mut panel, &[(Field::Username, "helpdesk"), (Field::Console, "true"), (Field::Quality, "low")]);
+            fill_in(&mut panel, &[(Field::Method, method.name())]);
+            fill_in(&mut panel, filled);
+            let mut fields = vec![(Field::Method, method.name().to_owned())];
+            fields.extend(expected.iter().map(|(field, value)| (*field, (*value).to_owned())));
+            assert_eq!(press(&mut panel, Action::Make(Thing::Jump)), Some(Command::Call(Call::Make(Thing::Jump, fields))));
+        };
+        check(JumpMethod::JumpClient, &[], &[(Field::Target, "LAPTOP-0042")]);
+        check(JumpMethod::LocalPush, &[(Field::Target, "  host ")], &[(Field::Target, "host")]);
+        check(JumpMethod::RemotePush, &[(Field::Jumpoint, "Branch")], &[(Field::Target, "LAPTOP-0042"), (Field::Jumpoint, "Branch")]);
+        let rdp = [
+            (Field::Target, "LAPTOP-0042"),
+            (Field::Jumpoint, "HQ-Net"),
+            (Field::Username, "helpdesk"),
+            (Field::DisplaySize, "all_displays"),
+            (Field::Quality, "low"),
+            (Field::Console, "true"),
+        ];
+        check(JumpMethod::Rdp, &[(Field::DisplaySize, "all_displays")], &rdp);
+        let plain = [(Field::Target, "LAPTOP-0042"), (Field::Jumpoint, "HQ-Net")];
+        check(JumpMethod::Rdp, &[(Field::Username, " "), (Field::Console, ""), (Field::Quality, "")], &plain);
+        let shell = [
+            (Field::Target, "LAPTOP-0042"),
+            (Field::Jumpoint, "HQ-Net"),
+            (Field::Username, "helpdesk"),
+            (Field::Protocol, "ssh"),
+            (Field::Port, "22"),
+        ];
+        check(JumpMethod::ShellJump, &[], &shell);
+    }
+
+    #[test]
+    fn faults_are_found_before_anything_is_sent() {
+        let check = |filled: &[(Field, &str)], expected: &[(Field, Text)]| {
+            let mut panel = at_work();
+            fill_in(&mut panel, &[(Field::Method, "shell_jump")]);
+            fill_in(&mut panel, filled);
+            assert_eq!(press(&mut panel, Action::Make(Thing::Jump)), Some(Command::Focus(expected[0].0)));
+            assert_eq!(ready(&panel).form.faults, expected);
+            fill_in(&mut panel, &[(expected[0].0, "1")]);
+            assert_eq!(ready(&panel).form.faults, expected[1..], "what is mended is no longer at fault");
+            panel
+        };
+        check(&[(Field::Target, " ")], &[(Field::Target, Text::TargetMissing)]);
+        check(&[(Field::Target, &"ü".repeat(256))], &[(Field::Target, Text::TooLong)]);
+        check(&[(Field::Target, ""), (Field::Port, "0")], &[(Field::Target, Text::TargetMissing), (Field::Port, Text::PortRange)]);
+        for port in ["0", "65536", "-1", "ssh", "2 2"] {
+            let panel = check(&[(Field::Port, port)], &[(Field::Port, Text::PortRange)]);
+            assert!(ready(&panel).form.options_open, "the faulty field is shown");
+        }
+        let mut panel = at_work();
+        fill_in(&mut panel, &[(Field::Method, "rdp"), (Field::Target, &"ü".repeat(255)), (Field::Port, "none of RDP's")]);
+        assert!(matches!(press(&mut panel, Action::Make(Thing::Jump)), Some(Command::Call(_))));
+    }
+
+    #[test]
+    fn an_untouched_port_follows_the_protocol() {
+        let mut panel = at_work();
+        let port = |panel: &Panel| ready(panel).form.value(Field::Port).to_owned();
+        fill_in(&mut panel, &[(Field::Protocol, "telnet")]);
+        assert_eq!(port(&panel), "23");
+        fill_in(&mut panel, &[(Field::Protocol, "ssh")]);
+        assert_eq!(port(&panel), "22");
+        fill_in(&mut panel, &[(Field::Port, "2222"), (Field::Protocol, "telnet")]);
+        assert_eq!(port(&panel), "2222");
+    }
+
+    #[test]
+    fn a_jump_opens_and_leaves_its_link() {
+        let mut panel = at_work();
+        press(&mut panel, Action::Make(Thing::Jump));
+        let url = "https://support.example.com/api/client_script?type=rep";
+        let made = Made { url: url.into(), ..Made::default() };
+        assert_eq!(panel.update(Event::Made(Thing::Jump, Box::new(made)), NOW), Some(Command::Open(url.into())));
+        assert_eq!(ready(&panel).slot(Thing::Jump).made().map(|made| made.url.as_str()), Some(url));
+        fill_in(&mut panel, &[(Field::Method, "local_push")]);
+        assert_eq!(*ready(&panel).slot(Thing::Jump), Slot::Empty, "another method, another Jump");
+        fill_in(&mut panel, &[(Field::Method, "teleport")]);
+        assert_eq!(ready(&panel).form.method, Some(JumpMethod::LocalPush));
+    }
+
+    #[test]
+    fn a_method_that_is_not_offered_cannot_be_chosen() {
+        let mut panel = at_work();
+        let only = PanelModel { methods: vec![JumpMethod::JumpClient], ..offer() };
+        panel.update(Event::Loaded(Box::new((only, texts()))), NOW);
+        fill_in(&mut panel, &[(Field::Method, "rdp")]);
+        assert_eq!(ready(&panel).form.method, Some(JumpMethod::JumpClient));
+    }
+
+    #[test]
+    fn a_chat_link_is_for_the_chosen_issue() {
+        let mut panel = at_work();
+        let call = |issue: &str| Some(Command::Call(Call::Make(Thing::ChatLink, vec![(Field::Issue, issue.into())])));
+        assert_eq!(press(&mut panel, Action::Make(Thing::ChatLink)), call("general_tech"));
+        panel.update(refuse(Call::Make(Thing::ChatLink, Vec::new())), NOW);
+        assert_eq!(*ready(&panel).slot(Thing::ChatLink), Slot::Failed(problem()));
+        assert_eq!(*ready(&panel).slot(Thing::Key), Slot::Empty, "the others are not touched");
+        fill_in(&mut panel, &[(Field::Issue, "network")]);
+        assert_eq!(press(&mut panel, Action::Make(Thing::ChatLink)), call("network"), "and again");
+    }
+
+    #[test]
+    fn sessions_are_asked_for_with_growing_pauses() {
+        let mut panel = at_work();
+        let ask = Some(Command::Call(Call::Sessions));
+        assert_eq!(panel.update(Event::Tick, NOW + 4_999), None);
+        let mut now = NOW + 5_000;
+        assert_eq!(panel.update(Event::Tick, now), ask);
+        assert_eq!(panel.update(Event::Tick, now + 20_000), None, "one question at a time");
+        for pause in [10_000, 20_000, 40_000, 60_000, 60_000] {
+            panel.update(refuse(Call::Sessions), now);
+            assert_eq!(panel.update(Event::Tick, now + pause - 1), None);
+            assert_eq!(panel.update(Event::Tick, now + pause), ask, "after {pause}");
+            now += pause;
+        }
+        assert_eq!(ready(&panel).sessions.problem, Some(problem()));
+        panel.update(Event::Sessions(Vec::new()), now);
+        assert_eq!(ready(&panel).sessions.problem, None);
+        assert_eq!(panel.update(Event::Tick, now + SESSIONS_INTERVAL), ask, "all is well again");
+    }
+
+    #[test]
+    fn nobody_watching_nothing_asked() {
+        let mut panel = at_work();
+        assert_eq!(panel.update(Event::Watched(false), NOW), None);
+        assert_eq!(panel.update(Event::Tick, NOW + 3_600_000), None);
+        assert_eq!(panel.update(Event::Watched(true), NOW + 3_600_001), Some(Command::Call(Call::Sessions)), "back, and at once");
+    }
+
+    #[test]
+    fn only_news_is_announced() {
+        let mut panel = at_work();
+        let mut hear = |sessions: &[SessionState]| {
+            panel.announcement.clear();
+            let list = sessions.iter().map(|&state| LiveSession { lsid: "a".repeat(32), ..session(state) }).collect();
+            panel.update(Event::Sessions(list), NOW);
+            panel.announcement.clone()
+        };
+        assert_eq!(hear(&[SessionState::Waiting]), "session_news Charlie Customer state_waiting");
+        assert_eq!(hear(&[SessionState::Waiting]), "");
+        assert_eq!(hear(&[SessionState::Active]), "session_news Charlie Customer state_active");
+        let mut panel = Panel::new(texts(), "en".into());
+        panel.update(Event::Loaded(Box::new((offer(), texts()))), NOW);
+        panel.update(Event::Sessions(vec![session(SessionState::Recorded)]), NOW);
+        assert_eq!(panel.announcement, "", "what was there at first is no news");
+    }
+
+    #[test]
+    fn problems_are_told_in_the_servers_words() {
+        let message = |status, title: &str, detail: &str| Problem { status, title: title.into(), detail: detail.into() }.message(&texts());
+        assert_eq!(message(502, "It failed", "Do this."), "It failed. Do this.");
+        assert_eq!(message(502, "It failed", ""), "It failed");
+        assert_eq!(message(502, "", "Do this."), "Do this.");
+        assert_eq!(message(502, "", ""), "unexpected 502");
+        assert_eq!(message(0, "", ""), "not_reached");
+    }
+
+    #[test]
+    fn names_lead_back() {
+        for (action, name) in Action::NAMES {
+            assert_eq!((action.name(), Action::from_name(name)), (name, Some(action)));
+        }
+        for (number, field) in Field::ALL.into_iter().enumerate() {
+            assert_eq!((Field::from_name(field.name()), field as usize), (Some(field), number));
+        }
+        for (number, thing) in Thing::ALL.into_iter().enumerate() {
+            assert_eq!(thing as usize, number);
+        }
+        assert_eq!(Action::from_name(""), None);
+    }
+}

@@ -316,7 +316,7 @@ impl Screen<'_> {
         let (class, name) = match slot {
             Slot::Empty => (PRIMARY, make),
             Slot::Busy => (PRIMARY, making),
-            Slot::Made(_) if thing == Thing::Jump => (PRIMARY, again),
+            Slot::Made(made) if thing == Thing::Jump || made.expired => (PRIMARY, again),
             Slot::Made(_) => (WIDE, again),
             Slot::Failed(problem) => {
                 let text = problem.message(self.texts);
@@ -407,5 +407,229 @@ const fn method_texts(method: JumpMethod) -> (Text, Text) {
         JumpMethod::RemotePush => (Text::MethodRemotePush, Text::HintRemotePush),
         JumpMethod::Rdp => (Text::MethodRdp, Text::HintRdp),
         JumpMethod::ShellJump => (Text::MethodShellJump, Text::HintShellJump),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::tests::{NOW, at_work, key, problem, session};
+    use super::super::model::{Event, Panel};
+    use super::super::requests::Call;
+    use super::*;
+    use crate::api::SessionState;
+
+    fn show_at(panel: &Panel, now: i64) -> Element {
+        let local_time = |time: &str| time.get(11..16).unwrap_or_default().to_owned();
+        screen(panel, &Surroundings { now, local_time: &local_time })
+    }
+
+    fn show(panel: &Panel) -> Element {
+        show_at(panel, NOW)
+    }
+
+    fn all(element: &Element) -> Vec<&Element> {
+        std::iter::once(element).chain(element.children.iter().flat_map(all)).collect()
+    }
+
+    fn find<'a>(element: &'a Element, attribute: &str, value: &str) -> Option<&'a Element> {
+        all(element).into_iter().find(|element| element.get(attribute) == Some(value))
+    }
+
+    fn words(element: &Element) -> String {
+        let words: Vec<&str> = all(element).into_iter().map(|element| element.text.as_str()).filter(|text| !text.is_empty()).collect();
+        words.join(" | ")
+    }
+
+    fn names(element: &Element) -> Vec<&str> {
+        all(element).into_iter().filter(|element| element.tag != "label").filter_map(|element| element.get("name")).collect()
+    }
+
+    /// Each screen there is, by what it is called.
+    fn screens() -> Vec<(String, Panel)> {
+        let mut screens: Vec<(String, Panel)> = Vec::new();
+        for (name, phase) in [
+            ("connecting", Phase::Connecting),
+            ("no host", Phase::NoHost),
+            ("unsaved", Phase::Unsaved),
+            ("ended", Phase::Ended),
+            ("failed", Phase::Failed(problem())),
+        ] {
+            screens.push((name.into(), Panel { phase, ..at_work() }));
+        }
+        for method in JumpMethod::ALL {
+            let mut panel = at_work();
+            panel.update(Event::Filled(Field::Method, method.name().into()), NOW);
+            panel.update(Event::Pressed(Action::ToggleOptions), NOW);
+            screens.push((method.name().into(), panel.clone()));
+            panel.update(Event::Filled(Field::Target, String::new()), NOW);
+            panel.update(Event::Pressed(Action::Make(Thing::Jump)), NOW);
+            screens.push((method.name().to_owned() + " with faults", panel));
+        }
+        let mut panel = at_work();
+        for thing in Thing::ALL {
+            panel.update(Event::Made(thing, Box::new(key())), NOW);
+        }
+        panel.update(Event::Sessions(SessionState::ALL.map(session).into()), NOW);
+        panel.update(Event::Refused(Call::Sessions, problem()), NOW);
+        screens.push(("all made".into(), panel.clone()));
+        panel.update(Event::Tick, NOW + 600_000);
+        screens.push(("all expired".into(), panel));
+        screens
+    }
+
+    #[test]
+    fn every_control_has_a_name_and_every_reference_a_target() {
+        for (name, panel) in screens() {
+            let tree = show(&panel);
+            let elements = all(&tree);
+            let ids: Vec<&str> = elements.iter().filter_map(|element| element.get("id")).collect();
+            for (index, id) in ids.iter().enumerate() {
+                assert!(!ids[..index].contains(id), "{name}: two elements are {id}");
+            }
+            for reference in ["for", "aria-labelledby", "aria-describedby", "aria-controls"] {
+                for target in elements.iter().filter_map(|element| element.get(reference)) {
+                    assert!(ids.contains(&target), "{name}: {reference} leads to no {target}");
+                }
+            }
+            for element in &elements {
+                let labelled = || elements.iter().any(|label| label.get("for").is_some() && label.get("for") == element.get("id"));
+                let within_label = || elements.iter().any(|label| label.tag == "label" && label.children.contains(element));
+                match element.tag {
+                    "input" | "select" => assert!(labelled() || within_label(), "{name}: {element:?} has no label"),
+                    "button" | "a" => assert!(!words(element).is_empty(), "{name}: {element:?} has no words"),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn siblings_have_different_keys_and_no_element_has_text_and_children() {
+        for (name, panel) in screens() {
+            for element in all(&show(&panel)) {
+                let keys: Vec<&str> = element.children.iter().map(|child| child.key.as_str()).collect();
+                for (index, key) in keys.iter().enumerate() {
+                    assert!(!keys[..index].contains(key), "{name}: two children {key} in {}", element.key);
+                }
+                assert!(element.text.is_empty() || element.children.is_empty(), "{name}: {}", element.key);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_the_csp_refuses_is_asked_for() {
+        for (name, panel) in screens() {
+            for element in all(&show(&panel)) {
+                assert!(!["script", "style", "iframe", "form"].contains(&element.tag), "{name}");
+                let refused = element.attributes.iter().find(|(attribute, _)| *attribute == "style" || attribute.starts_with("on"));
+                assert_eq!(refused, None, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_method_has_its_own_fields() {
+        let check = |method: JumpMethod, expected: &[&str]| {
+            let mut panel = at_work();
+            panel.update(Event::Filled(Field::Method, method.name().into()), NOW);
+            panel.update(Event::Pressed(Action::ToggleOptions), NOW);
+            let tree = show(&panel);
+            let section = find(&tree, "data-section", "jump").expect("the Jump section");
+            let fields: Vec<&str> = names(section).into_iter().filter(|name| *name != "method").collect();
+            assert_eq!(fields, expected, "{method:?}");
+        };
+        check(JumpMethod::JumpClient, &["target"]);
+        check(JumpMethod::LocalPush, &["target"]);
+        check(JumpMethod::RemotePush, &["target", "jumpoint"]);
+        check(JumpMethod::Rdp, &["target", "jumpoint", "username", "display_size", "quality", "console"]);
+        check(JumpMethod::ShellJump, &["target", "jumpoint", "username", "protocol", "port", "terminal"]);
+    }
+
+    #[test]
+    fn only_what_is_allowed_is_offered() {
+        let mut panel = at_work();
+        let Phase::Ready(ready) = &mut panel.phase else { panic!("not ready") };
+        ready.offer.methods = vec![JumpMethod::Rdp];
+        ready.form.method = Some(JumpMethod::Rdp);
+        ready.offer.jumpoints.clear();
+        ready.offer.issues.truncate(1);
+        let tree = show(&panel);
+        assert_eq!(names(&tree), ["target", "username"], "one method and one issue need no choice");
+        let Phase::Ready(ready) = &mut panel.phase else { panic!("not ready") };
+        ready.form.method = None;
+        ready.offer.issues.clear();
+        let tree = show(&panel);
+        let sections: Vec<&str> = all(&tree).into_iter().filter_map(|element| element.get("data-section")).collect();
+        assert_eq!(sections, ["key", "sessions"]);
+    }
+
+    #[test]
+    fn a_key_shows_its_life() {
+        let mut panel = at_work();
+        panel.update(Event::Made(Thing::Key, Box::new(key())), NOW);
+        let part = |panel: &Panel, now, part: &str| find(&show_at(panel, now), "data-part", part).map(|element| element.text.clone());
+        assert_eq!(part(&panel, NOW, "key").as_deref(), Some("K7QX42P"));
+        assert_eq!(part(&panel, NOW, "expiry").as_deref(), Some("expires_in 10:00"));
+        assert_eq!(part(&panel, NOW + 541_000, "expiry").as_deref(), Some("expires_in 0:59"));
+        panel.update(Event::Tick, NOW + 600_000);
+        assert_eq!(part(&panel, NOW + 600_000, "key"), None);
+        let tree = show_at(&panel, NOW + 600_000);
+        assert_eq!(words(find(&tree, "data-section", "key").expect("the section")), "key_title | key_expired | key_make_again");
+    }
+
+    #[test]
+    fn the_button_stays_the_same_node_through_its_states() {
+        let mut panel = at_work();
+        let keys = |panel: &Panel| {
+            let tree = show(panel);
+            let section = find(&tree, "data-section", "key").expect("the section").clone();
+            let button = section.children.last().expect("a button").clone();
+            (button.tag, button.key.clone(), button.get("disabled").is_some(), words(&button))
+        };
+        assert_eq!(keys(&panel), ("button", "make-key".into(), false, "key_make".into()));
+        panel.update(Event::Pressed(Action::Make(Thing::Key)), NOW);
+        assert_eq!(keys(&panel), ("button", "make-key".into(), false, "key_making".into()));
+        panel.update(Event::Refused(Call::Make(Thing::Key, Vec::new()), problem()), NOW);
+        assert_eq!(keys(&panel), ("button", "make-key".into(), false, "retry".into()));
+        panel.update(Event::Made(Thing::Key, Box::new(key())), NOW);
+        assert_eq!(keys(&panel), ("button", "make-key".into(), false, "key_make_again".into()));
+    }
+
+    #[test]
+    fn a_tick_changes_the_countdown_and_nothing_else() {
+        let mut panel = at_work();
+        panel.update(Event::Made(Thing::Key, Box::new(key())), NOW);
+        let before = show_at(&panel, NOW);
+        panel.update(Event::Tick, NOW + 1_000);
+        let after = show_at(&panel, NOW + 1_000);
+        let changed: Vec<_> = all(&before).into_iter().zip(all(&after)).filter(|(before, after)| before.text != after.text).collect();
+        assert_eq!(changed.len(), 1);
+        assert_eq!((changed[0].0.text.as_str(), changed[0].1.text.as_str()), ("expires_in 10:00", "expires_in 9:59"));
+        assert_eq!(all(&before).len(), all(&after).len());
+    }
+
+    #[test]
+    fn sessions_read_like_sentences() {
+        let mut panel = at_work();
+        let unnamed = LiveSession { customer: None, representative: None, ..session(SessionState::Waiting) };
+        panel.update(Event::Sessions(vec![session(SessionState::Recorded), unnamed]), NOW);
+        let tree = show(&panel);
+        let list = find(&tree, "class", "sessions").expect("a list");
+        assert_eq!(
+            words(list),
+            "Charlie Customer | state_recorded | with_representative Rita · time_span 10:00 10:31 | unnamed_customer | state_waiting | time_since 10:00"
+        );
+    }
+
+    #[test]
+    fn a_mail_has_subject_and_body() {
+        let made = Made { mail_subject: "Your session & more".into(), mail_body: "One\nTwo\r\nThree".into(), ..Made::default() };
+        assert_eq!(mail_link(&made), "mailto:?subject=Your%20session%20%26%20more&body=One%0D%0ATwo%0D%0AThree");
+    }
+
+    #[test]
+    fn only_web_addresses_become_links() {
+        assert_eq!(link("part", "https://a.example", "text").get("href"), Some("https://a.example"));
+        assert_eq!(link("part", "javascript:alert(1)", "text").get("href"), Some(""));
     }
 }

@@ -119,9 +119,10 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         let later = Arc::clone(&shared);
         // A task of its own: the caller's end must not end it.
         shared.tasks.spawn(async move {
-            tokio::time::sleep(after).await;
-            let _ = dispatch(&later, call);
-            later.changed();
+            if later.stop.run_until_cancelled(tokio::time::sleep(after)).await.is_some() {
+                let _ = dispatch(&later, call);
+                later.changed();
+            }
         });
         return hang().await;
     }

@@ -16,6 +16,7 @@ mod html;
 mod keys;
 mod launch;
 mod limits;
+mod package_validator;
 mod people;
 mod placeholders;
 mod tickets;
@@ -42,6 +43,7 @@ pub use faults::{Fault, Matching, RecordedRequest};
 pub use keys::{AppKey, install_crypto_provider};
 pub use launch::{Location, SidebarLaunch};
 pub use limits::RateLimits;
+pub use package_validator::package_faults;
 
 use account::{Account, Draft, NewComment};
 use faults::{Faults, Recorder};

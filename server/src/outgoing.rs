@@ -55,7 +55,7 @@ pub fn describe(error: &reqwest::Error) -> &'static str {
     }
 }
 
-/// `Retry-After` in seconds, at most an hour; dates are not used by the systems we call.
+/// `Retry-After` in seconds, at most an hour; a date counts as none, the systems we call send none.
 pub fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
     let seconds: u64 = headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds.min(3_600)))

@@ -69,7 +69,10 @@ async fn a_key_a_session_and_one_note() -> Result<()> {
     ensure!(link.contains("?ak="), "{link}");
     stage.click("insert-key").await?;
     stage.browser.leave_frames().await?;
-    let reply = stage.browser.execute("return document.querySelector('#editor').value ?? document.querySelector('#editor').textContent", vec![]).await?;
+    let reply = stage
+        .browser
+        .execute("return document.querySelector('#editor').value ?? document.querySelector('#editor').textContent", vec![])
+        .await?;
     ensure!(reply.as_str().is_some_and(|reply| reply.contains(&link)), "the invitation stands in the reply: {reply}");
     stage.browser.enter_frame(PANEL).await?;
 
@@ -91,7 +94,9 @@ async fn a_key_a_session_and_one_note() -> Result<()> {
     stage.browser.leave_frames().await?;
     let note = stage.browser.element_with_text("#conversation article.internal", "Läuft wieder, vielen Dank").await?;
     let note = note.text().await?;
-    for part in ["Guten Tag, ich sehe mir das an <sofort>", "Коллега из Варны", "了解しました", "outlook.log", "Rebuilt the mail profile", &marker] {
+    for part in
+        ["Guten Tag, ich sehe mir das an <sofort>", "Коллега из Варны", "了解しました", "outlook.log", "Rebuilt the mail profile", &marker]
+    {
         ensure!(note.contains(part), "{part} is not in the note:\n{note}");
     }
     if let Some(path) = screenshot("workspace.png") {
@@ -108,10 +113,7 @@ async fn a_key_a_session_and_one_note() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_at_the_limits_is_read_whole() -> Result<()> {
     for namespaces in NamespaceSpelling::ALL {
-        let plan = Plan {
-            appliance: appliance::Options { namespaces, ..appliance::Options::default() },
-            ..Plan::default()
-        };
+        let plan = Plan { appliance: appliance::Options { namespaces, ..appliance::Options::default() }, ..Plan::default() };
         let stage = Stage::open(plan, Settings::default()).await?;
         let ticket = stage.scene.people.printer_ticket;
         stage.ticket(ticket, stage.scene.people.agent).await?;
@@ -172,7 +174,10 @@ async fn an_unsaved_ticket_says_so_until_it_is_saved() -> Result<()> {
 async fn a_fault_is_told_and_tried_again() -> Result<()> {
     let stage = Stage::open(Plan::default(), Settings::default()).await?;
     stage.ticket(stage.scene.people.vpn_ticket, stage.scene.people.agent).await?;
-    stage.scene.appliance.add_fault(FaultRule::next(1, Fault::ErrorDocument("The specified queue could not be found.".into())).on("generate_session_key"));
+    stage
+        .scene
+        .appliance
+        .add_fault(FaultRule::next(1, Fault::ErrorDocument("The specified queue could not be found.".into())).on("generate_session_key"));
     stage.click("make-key").await?;
     let said = stage.text("[data-section='key'] [role='alert']").await?;
     ensure!(said.contains("The specified queue could not be found."), "{said}");

@@ -9,7 +9,8 @@ use super::limiter::{DEFAULT_PAUSE, Limiter};
 use super::oauth::{Grant, SharedToken, Token};
 use super::settings::Timeouts;
 use super::{ApplianceSettings, Credentials, Element, Error};
-use reqwest::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER};
+use crate::outgoing::{self, BodyError};
+use reqwest::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use std::borrow::Cow;
@@ -79,10 +80,7 @@ struct Answer {
 
 impl Transport {
     pub(super) fn new(settings: ApplianceSettings, base: Url) -> Result<Self, Error> {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("Deskbridge/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
+        let http = outgoing::client()
             .no_proxy()
             .http1_only()
             .pool_max_idle_per_host(0)
@@ -169,18 +167,14 @@ impl Transport {
         self.limiter.turn().await?;
         let time_limit = endpoint.time_limit(&self.settings.timeouts);
         let fault = |error: reqwest::Error| self.transport_fault(&error, time_limit);
-        let mut response = request.timeout(time_limit).send().await.map_err(fault)?;
-        let mut body = Vec::new();
-        let limit = endpoint.body_limit();
-        while let Some(chunk) = response.chunk().await.map_err(fault)? {
-            if body.len() + chunk.len() > limit {
-                return Err(Error::Unexpected { what: format!("more than {} MiB", limit / MEBIBYTE), excerpt: String::new() });
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let response = request.timeout(time_limit).send().await.map_err(fault)?;
         let status = response.status();
-        let retry_after = retry_after(response.headers());
+        let retry_after = outgoing::retry_after(response.headers());
         let exhausted = status == StatusCode::TOO_MANY_REQUESTS || calls_left(response.headers()) == Some(0);
+        let body = outgoing::read_body(response, endpoint.body_limit()).await.map_err(|error| match error {
+            BodyError::Broken(error) => fault(error),
+            BodyError::TooLarge(limit) => Error::Unexpected { what: format!("more than {} MiB", limit / MEBIBYTE), excerpt: String::new() },
+        })?;
         if exhausted {
             self.limiter.pause(retry_after.unwrap_or(DEFAULT_PAUSE));
         }
@@ -304,11 +298,6 @@ fn calls_left(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// Seconds only: a date would need the wall clock, and the default pause does as well.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
-}
-
 /// The last cause of a chain is the one a person can act on ("Connection refused", "invalid peer certificate: …"). It
 /// holds no URL.
 fn innermost(error: &reqwest::Error) -> String {

@@ -57,7 +57,14 @@ mod tests {
             assert_eq!(described, fields, "{name}");
         };
         let text = String::new;
-        let session = LiveSession { lsid: text(), state: SessionState::Waiting, representative: None, customer: None, started_at: None, ended_at: None };
+        let session = LiveSession {
+            lsid: text(),
+            state: SessionState::Waiting,
+            representative: None,
+            customer: None,
+            started_at: None,
+            ended_at: None,
+        };
         check("LiveSession", serde_json::to_value(session).unwrap(), &[]);
         let key = SessionKey { short_key: text(), key_url: text(), mail_subject: text(), mail_body: text(), expires_at: None };
         check("SessionKey", serde_json::to_value(key).unwrap(), &[]);

@@ -324,8 +324,7 @@ impl Store for SqlStore {
     }
 
     async fn app_key(&self, app: &str) -> Result<Option<(String, i64)>> {
-        let row =
-            sqlx::query("SELECT pem, fetched_at FROM app_key WHERE app = $1").bind(app).fetch_optional(&self.read).await?;
+        let row = sqlx::query("SELECT pem, fetched_at FROM app_key WHERE app = $1").bind(app).fetch_optional(&self.read).await?;
         row.map(|row| Ok((row.try_get("pem")?, row.try_get("fetched_at")?))).transpose()
     }
 

@@ -12,6 +12,11 @@ use serde_json::{Value, json};
 
 const PANEL: &str = "#app";
 
+/// High enough for the whole panel.
+fn tall() -> Settings {
+    Settings { height: 1300, ..Settings::default() }
+}
+
 /// A scene with a browser before one of its tickets.
 struct Stage {
     scene: Scene,
@@ -56,7 +61,7 @@ fn screenshot(name: &str) -> Option<PathBuf> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_a_session_and_one_note() -> Result<()> {
-    let stage = Stage::open(Plan::default(), Settings::default()).await?;
+    let stage = Stage::open(Plan::default(), tall()).await?;
     let ticket = stage.scene.people.vpn_ticket;
     let before = stage.scene.zendesk.comments(ticket).len();
     stage.ticket(ticket, stage.scene.people.agent).await?;
@@ -114,7 +119,7 @@ async fn a_key_a_session_and_one_note() -> Result<()> {
 async fn a_session_at_the_limits_is_read_whole() -> Result<()> {
     for namespaces in NamespaceSpelling::ALL {
         let plan = Plan { appliance: appliance::Options { namespaces, ..appliance::Options::default() }, ..Plan::default() };
-        let stage = Stage::open(plan, Settings::default()).await?;
+        let stage = Stage::open(plan, tall()).await?;
         let ticket = stage.scene.people.printer_ticket;
         stage.ticket(ticket, stage.scene.people.agent).await?;
         stage.click("make-key").await?;
@@ -139,7 +144,7 @@ async fn a_session_at_the_limits_is_read_whole() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_jump_opens_at_the_appliance() -> Result<()> {
-    let stage = Stage::open(Plan::default(), Settings::default()).await?;
+    let stage = Stage::open(Plan::default(), tall()).await?;
     stage.ticket(stage.scene.people.vpn_ticket, stage.scene.people.agent).await?;
     let prefilled = stage.browser.element("#field-target").await?.value().await?.unwrap_or_default();
     ensure!(!prefilled.is_empty(), "the target comes from the ticket");
@@ -161,7 +166,7 @@ async fn every_jump_opens_at_the_appliance() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unsaved_ticket_says_so_until_it_is_saved() -> Result<()> {
-    let stage = Stage::open(Plan::default(), Settings::default()).await?;
+    let stage = Stage::open(Plan::default(), tall()).await?;
     stage.browser.open(&stage.scene.zendesk.new_ticket_page(stage.scene.people.agent)).await?;
     stage.browser.enter_frame(PANEL).await?;
     stage.browser.element("[data-message='unsaved']").await?;
@@ -172,7 +177,7 @@ async fn an_unsaved_ticket_says_so_until_it_is_saved() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fault_is_told_and_tried_again() -> Result<()> {
-    let stage = Stage::open(Plan::default(), Settings::default()).await?;
+    let stage = Stage::open(Plan::default(), tall()).await?;
     stage.ticket(stage.scene.people.vpn_ticket, stage.scene.people.agent).await?;
     stage
         .scene
@@ -189,7 +194,7 @@ async fn a_fault_is_told_and_tried_again() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dark_narrow_german_and_by_keyboard_alone() -> Result<()> {
-    let settings = Settings { dark: true, language: "de-DE".to_owned(), ..Settings::default() };
+    let settings = Settings { dark: true, language: "de-DE".to_owned(), ..tall() };
     let stage = Stage::open(Plan::default(), settings).await?;
     stage.browser.open(&stage.scene.zendesk.ticket_page(stage.scene.people.vpn_ticket, stage.scene.people.german_agent)).await?;
     let scheme = "return document.documentElement.dataset.scheme";

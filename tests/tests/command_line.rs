@@ -383,6 +383,8 @@ async fn a_dead_letter_is_listed_shown_and_tried_again() -> Result<()> {
     let scene = Scene::start(Plan::default()).await?;
     let only_ends = Recipient { events: vec![EventKind::End], ..scene.recipient() };
     scene.appliance.set_recipient(only_ends);
+    // After the first sweep nothing but the appliance tells of sessions.
+    scene.appliance.wait_for_request(|request| request.is("SupportRepExitSurvey")).await?;
     let ticket = scene.add_ticket("Closed too early");
     scene.zendesk.alter_ticket(ticket, |ticket| "closed".clone_into(&mut ticket.status));
     let well = scene.play_until_done(SessionScript::short(scene.people.vpn_ticket.to_string())).await?;

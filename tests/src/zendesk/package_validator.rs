@@ -161,7 +161,7 @@ fn check_manifest(manifest: &Map<String, Value>, files: &Files, faults: &mut Fau
         }
         faults.check(author["name"].as_str().is_some_and(|name| !name.is_empty()), "author.name is missing");
         faults.check(author["email"].as_str().is_some_and(|email| email.contains('@')), "author.email is no address");
-        faults.check(author.get("url").is_none_or(|url| is_web_address(url)), "author.url must be http or https with a host");
+        faults.check(author.get("url").is_none_or(is_web_address), "author.url must be http or https with a host");
     }
     faults.check(manifest.get("termsConditionsURL").is_none_or(is_web_address), "termsConditionsURL must be http or https with a host");
     if let Some(locale) = manifest.get("defaultLocale").and_then(Value::as_str) {
@@ -196,7 +196,7 @@ fn check_locations(location: Option<&Value>, files: &Files, faults: &mut Faults)
             let url = if value.is_string() { Some(value) } else { value.get("url") };
             match url.and_then(Value::as_str).filter(|url| !url.is_empty()) {
                 Some(url) => {
-                    faults.check(is_location_url(url, files), format!("{place}: {url} is neither https, nor localhost, nor an asset"))
+                    faults.check(is_location_url(url, files), format!("{place}: {url} is neither https, nor localhost, nor an asset"));
                 }
                 None => faults.check(value["autoLoad"] == false, format!("{place} has no url")),
             }

@@ -1,6 +1,7 @@
 //! What the doors and the workers share.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Notify;
@@ -37,6 +38,8 @@ pub struct App {
     pub intake: GroupCommit<Vec<NewEvent>, ()>,
     /// This process among the servers that share the database.
     pub server_id: Uuid,
+    /// When the worker last looked for events (Unix ms), for /readyz.
+    pub worker_looked_at: AtomicI64,
     /// There may be work.
     pub wake: Arc<Notify>,
     /// Figures.
@@ -75,6 +78,7 @@ impl App {
                 }
             }),
             server_id: new_id(&clock),
+            worker_looked_at: AtomicI64::new(clock.now_ms()),
             wake: Arc::new(Notify::new()),
             metrics: metrics::start(),
             reports: ReportTemplates::new(settings.report_templates.as_deref())?,

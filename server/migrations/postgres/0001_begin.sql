@@ -38,7 +38,8 @@ CREATE TABLE inbox_event (
     finished_at BIGINT,
     UNIQUE (connection, fingerprint)
 );
-CREATE INDEX inbox_event_due ON inbox_event (not_before) WHERE state IN ('ready', 'leased');
+CREATE INDEX inbox_event_due ON inbox_event (connection, not_before, id) WHERE state IN ('ready', 'leased');
+CREATE INDEX inbox_event_next ON inbox_event (not_before) WHERE state IN ('ready', 'leased');
 CREATE INDEX inbox_event_session ON inbox_event (connection, lsid) WHERE state IN ('ready', 'leased');
 
 CREATE INDEX inbox_event_ticket ON inbox_event (connection, ticket) WHERE state IN ('ready', 'leased');

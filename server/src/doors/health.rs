@@ -1,6 +1,7 @@
 //! For operators and balancers.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -8,6 +9,8 @@ use axum::http::StatusCode;
 
 use crate::app::App;
 
+/// The worker looks at least once a second, unless the database holds it up.
+const WORKER_SILENT_MS: i64 = 60_000;
 /// A database that does not answer in this time is away.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -20,6 +23,9 @@ pub async fn alive() -> &'static str {
 pub async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
     if !app.assets.complete() {
         return (StatusCode::SERVICE_UNAVAILABLE, "the panel was not built into this server; build it with `cargo xtask build`\n");
+    }
+    if app.clock.now_ms() - app.worker_looked_at.load(Ordering::Relaxed) > WORKER_SILENT_MS {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the worker does not look for events any more; restart the server\n");
     }
     match tokio::time::timeout(PATIENCE, app.store.ping()).await {
         Ok(Ok(())) => (StatusCode::OK, "ready\n"),

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -68,6 +69,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
     let mut running: JoinSet<Finished> = JoinSet::new();
     let mut lanes: HashMap<String, Lane> = HashMap::new();
     while !stop.is_cancelled() {
+        app.worker_looked_at.store(app.clock.now_ms(), Ordering::Relaxed);
         let wait = match lease_due(&app, owner, &mut running, &mut lanes).await {
             Ok(next_due) => next_due,
             Err(error) => {

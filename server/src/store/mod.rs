@@ -388,6 +388,8 @@ pub trait Store: Send + Sync {
     async fn claim_events(&self, connection: &str, owner: Uuid, now: i64, until: i64, limit: i64) -> Result<Vec<LeasedEvent>>;
     /// Notes the ticket a session's end turned out to be for. False: an earlier end of that ticket is not done yet.
     async fn take_turn(&self, event: &LeasedEvent, ticket: &str) -> Result<bool>;
+    /// Takes back what [`Store::take_turn`] or the posted event said of the ticket, so that none waits for this event.
+    async fn forget_ticket(&self, event: &LeasedEvent) -> Result<()>;
     /// Which of these sessions have had an event of that kind.
     async fn known_events(&self, connection: &str, kind: EventName, lsids: &[String]) -> Result<Vec<String>>;
     /// Per connection and state: how many events, and when the oldest came (Unix ms).
@@ -413,7 +415,7 @@ pub trait Store: Send + Sync {
     /// Gives back the leases of `owner` without counting the attempts, for a clean stop. Where a write may still be on its way to
     /// the ticket, the lease ends by itself: looked for too early, its marker would be missed.
     async fn release_leases(&self, owner: Uuid, now: i64) -> Result<u64>;
-    /// When the next event is due (Unix ms), if any waits.
+    /// When the next event is due (Unix ms), if any waits. Ends of leases do not count.
     async fn next_due(&self) -> Result<Option<i64>>;
     /// Events in a state (`None`: all), newest first.
     async fn list_events(&self, state: Option<&str>, limit: i64) -> Result<Vec<EventRow>>;

@@ -244,6 +244,15 @@ impl Store for SqlStore {
         Ok(earlier.is_none())
     }
 
+    async fn forget_ticket(&self, event: &LeasedEvent) -> Result<()> {
+        sqlx::query("UPDATE inbox_event SET ticket = NULL WHERE id = $1 AND lease_epoch = $2")
+            .bind(&event.id.as_bytes()[..])
+            .bind(event.epoch)
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
     async fn known_events(&self, connection: &str, kind: EventName, lsids: &[String]) -> Result<Vec<String>> {
         let mut known = Vec::new();
         for chunk in lsids.chunks(INSERT_CHUNK) {
@@ -387,12 +396,13 @@ impl Store for SqlStore {
     }
 
     async fn next_due(&self) -> Result<Option<i64>> {
+        // The first condition is the index's own; the second passes over the few leased rows at its head.
         let row = sqlx::query(
-            "SELECT min(CASE WHEN state = 'leased' THEN lease_until ELSE not_before END) AS due FROM inbox_event WHERE state IN ('ready', 'leased')",
+            "SELECT not_before FROM inbox_event WHERE state IN ('ready', 'leased') AND state = 'ready' ORDER BY not_before LIMIT 1",
         )
-        .fetch_one(&self.read)
+        .fetch_optional(&self.read)
         .await?;
-        Ok(row.try_get("due")?)
+        Ok(row.map(|row| row.try_get("not_before")).transpose()?)
     }
 
     async fn list_events(&self, state: Option<&str>, limit: i64) -> Result<Vec<EventRow>> {

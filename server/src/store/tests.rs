@@ -237,3 +237,177 @@ async fn a_newer_schema_is_left_alone() {
         Ok(_) => panic!("opened"),
     }
 }
+
+/// The queue's rules once more, as plain code: what the databases must agree with.
+mod model {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LEASE_MS: i64 = 15_000;
+    const WORKERS: usize = 3;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Add { session: u8, kind: u8, ticket: Option<u8> },
+        Claim { worker: usize, limit: i64 },
+        Finish { worker: usize, outcome: u8 },
+        Renew { worker: usize },
+        Crash { worker: usize },
+        Release { worker: usize },
+        Wait { ms: i64 },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let worker = 0..WORKERS;
+        prop_oneof![
+            4 => (0..4u8, 0..4u8, proptest::option::of(0..2u8)).prop_map(|(session, kind, ticket)| Step::Add { session, kind, ticket }),
+            5 => (worker.clone(), 1..4i64).prop_map(|(worker, limit)| Step::Claim { worker, limit }),
+            5 => (worker.clone(), 0..4u8).prop_map(|(worker, outcome)| Step::Finish { worker, outcome }),
+            1 => worker.clone().prop_map(|worker| Step::Renew { worker }),
+            1 => worker.clone().prop_map(|worker| Step::Crash { worker }),
+            1 => worker.prop_map(|worker| Step::Release { worker }),
+            3 => (1..20_000i64).prop_map(|ms| Step::Wait { ms }),
+        ]
+    }
+
+    #[derive(Clone, Debug)]
+    struct Row {
+        event: NewEvent,
+        leased_by: Option<(usize, i64)>,
+        ended: bool,
+        attempts: i32,
+        epoch: i64,
+        not_before: i64,
+    }
+
+    #[derive(Default)]
+    struct Model {
+        rows: Vec<Row>,
+    }
+
+    impl Model {
+        fn claim(&mut self, worker: usize, now: i64, limit: i64) -> Vec<(Uuid, i32, i64)> {
+            let open: Vec<NewEvent> = self.rows.iter().filter(|row| !row.ended).map(|row| row.event.clone()).collect();
+            let waits = |event: &NewEvent| {
+                open.iter().any(|other| {
+                    let before = (other.kind.rank(), other.id) < (event.kind.rank(), event.id);
+                    let same_session = other.lsid == event.lsid && other.id != event.id && before;
+                    let ends = other.kind == EventName::SessionEnd && event.kind == EventName::SessionEnd;
+                    let same_ticket =
+                        ends && event.ticket.is_some() && other.ticket == event.ticket && other.lsid != event.lsid && other.id < event.id;
+                    same_session || same_ticket
+                })
+            };
+            let mut due: Vec<usize> = (0..self.rows.len())
+                .filter(|index| {
+                    let row = &self.rows[*index];
+                    !row.ended && row.not_before <= now && row.leased_by.is_none_or(|(_, until)| until < now) && !waits(&row.event)
+                })
+                .collect();
+            due.sort_by_key(|index| (self.rows[*index].not_before, self.rows[*index].event.id));
+            due.truncate(usize::try_from(limit).unwrap());
+            for &index in &due {
+                let row = &mut self.rows[index];
+                row.leased_by = Some((worker, now + LEASE_MS));
+                row.attempts += 1;
+                row.epoch += 1;
+            }
+            let mut claimed: Vec<_> =
+                due.iter().map(|index| &self.rows[*index]).map(|row| (row.event.id, row.attempts, row.epoch)).collect();
+            claimed.sort_unstable();
+            claimed
+        }
+
+        fn holder(&mut self, event: &LeasedEvent) -> Option<&mut Row> {
+            self.rows.iter_mut().find(|row| row.event.id == event.id && row.epoch == event.epoch && row.leased_by.is_some() && !row.ended)
+        }
+    }
+
+    async fn agree(store: Arc<dyn Store>, steps: Vec<Step>) {
+        let mut model = Model::default();
+        let mut held: HashMap<usize, Vec<LeasedEvent>> = HashMap::new();
+        let mut now = NOW;
+        let owner = |worker: usize| Uuid::from_u128(u128::try_from(worker).unwrap() + 1);
+        for (number, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Add { session, kind, ticket } => {
+                    let kind = [EventName::Progress, EventName::SessionEnd, EventName::CustomerSurvey, EventName::RepresentativeSurvey]
+                        [usize::from(kind)];
+                    let mut event = event("a", &format!("s{session}"), kind, i64::try_from(number).unwrap());
+                    event.ticket = ticket.map(|ticket| ticket.to_string());
+                    event.received_at = now;
+                    store.add_events(std::slice::from_ref(&event)).await.unwrap();
+                    model.rows.push(Row { event, leased_by: None, ended: false, attempts: 0, epoch: 0, not_before: now });
+                }
+                Step::Claim { worker, limit } => {
+                    let claimed = store.claim_events("a", owner(worker), now, now + LEASE_MS, limit).await.unwrap();
+                    let seen: Vec<_> = claimed.iter().map(|event| (event.id, event.attempts, event.epoch)).collect();
+                    assert_eq!(seen, model.claim(worker, now, limit), "step {number}");
+                    held.entry(worker).or_default().extend(claimed);
+                }
+                Step::Finish { worker, outcome } => {
+                    let Some(event) = held.get_mut(&worker).and_then(Vec::pop) else { continue };
+                    let outcome = match outcome {
+                        0 => Outcome::Done("done".into()),
+                        1 => Outcome::Dead("dead".into()),
+                        other => Outcome::Retry { not_before: now + 2_000, reason: "later".into(), counts: other == 2 },
+                    };
+                    let written = store.finish_event(&event, &outcome, now).await.unwrap();
+                    let row = model.holder(&event);
+                    assert_eq!(written, row.is_some(), "step {number}");
+                    if let Some(row) = row {
+                        row.leased_by = None;
+                        match outcome {
+                            Outcome::Retry { not_before, counts, .. } => {
+                                row.not_before = not_before;
+                                row.attempts -= i32::from(!counts);
+                            }
+                            _ => row.ended = true,
+                        }
+                    }
+                }
+                Step::Renew { worker } => {
+                    let Some(event) = held.get(&worker).and_then(|events| events.last()) else { continue };
+                    let renewed = store.renew_lease(event, now + LEASE_MS).await.unwrap();
+                    let row = model.holder(event);
+                    assert_eq!(renewed, row.is_some(), "step {number}");
+                    if let Some(row) = row {
+                        row.leased_by = Some((worker, now + LEASE_MS));
+                    }
+                }
+                // It forgets what it held; its leases end by themselves.
+                Step::Crash { worker } => drop(held.remove(&worker)),
+                Step::Release { worker } => {
+                    let released = store.release_leases(owner(worker), now).await.unwrap();
+                    let mut expected = 0;
+                    for row in model.rows.iter_mut().filter(|row| !row.ended && row.leased_by.is_some_and(|(holder, _)| holder == worker)) {
+                        row.leased_by = None;
+                        row.attempts -= 1;
+                        row.epoch += 1;
+                        row.not_before = now;
+                        expected += 1;
+                    }
+                    assert_eq!(released, expected, "step {number}");
+                }
+                Step::Wait { ms } => now += ms,
+            }
+        }
+        let ended = model.rows.iter().filter(|row| row.ended).count();
+        let rows = store.list_events(None, 10_000).await.unwrap();
+        assert_eq!(rows.len(), model.rows.len(), "nothing is lost");
+        assert_eq!(rows.iter().filter(|row| matches!(row.state.as_str(), "done" | "dead")).count(), ended);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_order_of_claims_crashes_and_answers_agrees_with_the_rules(steps in proptest::collection::vec(step(), 1..80)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(on_both(|store| agree(store, steps.clone())));
+        }
+    }
+}

@@ -16,6 +16,9 @@ use crate::reports::{FittedNote, NoteLimit, RenderOptions, TemplateFault};
 use crate::store::{DeliveryKey, DeliveryState, LeasedEvent, Origin, StoreError};
 use crate::tickets::{NewNote, TicketError};
 
+/// Later sessions of a ticket wait this long for one the appliance has no report of.
+const ORDER_PATIENCE_MS: i64 = 20_000;
+
 /// Why an event could not be brought to its end now.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
@@ -71,7 +74,14 @@ impl From<TicketError> for ImportError {
 
 /// Imports the session of `event`. The answer says what was done.
 pub async fn run(app: &App, connection: &Connection, event: &LeasedEvent) -> Result<String, ImportError> {
-    let report = read_report(connection, &event.lsid).await?;
+    let report = match read_report(connection, &event.lsid).await {
+        Err(ImportError::NotReady) if app.clock.now_ms() - event.received_at > ORDER_PATIENCE_MS => {
+            // Perhaps nobody's session at all: the ticket it named must not wait for it.
+            app.store.forget_ticket(event).await?;
+            return Err(ImportError::NotReady);
+        }
+        other => other?,
+    };
     live_sessions::remember(app, connection, &report).await?;
     if report.end_time.is_none() {
         return Err(ImportError::NotReady);

@@ -426,6 +426,8 @@ pub trait Store: Send + Sync {
 
     /// The delivery of that key; planned with this ticket and marker if nothing was sent yet.
     async fn plan_delivery(&self, key: &DeliveryKey, ticket: &str, marker: &str, now: i64) -> Result<Delivery>;
+    /// Whether the note of that key stands on its ticket.
+    async fn is_confirmed(&self, key: &DeliveryKey) -> Result<bool>;
     /// A write is about to begin, by the worker that holds `event`. False if its lease is lost: then nothing may be written.
     async fn mark_sent(&self, key: &DeliveryKey, event: &LeasedEvent, now: i64) -> Result<bool>;
     /// The note stands.

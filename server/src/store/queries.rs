@@ -453,6 +453,18 @@ impl Store for SqlStore {
         Ok(Delivery { ticket: row.try_get("ticket")?, marker: row.try_get("marker")?, state })
     }
 
+    async fn is_confirmed(&self, key: &DeliveryKey) -> Result<bool> {
+        let row =
+            sqlx::query("SELECT 1 FROM delivery WHERE connection = $1 AND lsid = $2 AND kind = $3 AND part = $4 AND state = 'confirmed'")
+                .bind(&key.connection)
+                .bind(&key.lsid)
+                .bind(&key.kind)
+                .bind(key.part)
+                .fetch_optional(&self.read)
+                .await?;
+        Ok(row.is_some())
+    }
+
     async fn mark_sent(&self, key: &DeliveryKey, event: &LeasedEvent, now: i64) -> Result<bool> {
         let marked = sqlx::query(
             "UPDATE delivery SET state = 'sent', sent_at = $5 WHERE connection = $1 AND lsid = $2 AND kind = $3 AND part = $4 AND state <> 'confirmed'

@@ -19,6 +19,9 @@ use crate::tickets::{NewNote, TicketError};
 /// Later sessions of a ticket wait this long for one the appliance has no report of.
 const ORDER_PATIENCE_MS: i64 = 20_000;
 
+/// The delivery of a session's report.
+const REPORT: &str = "report";
+
 /// Why an event could not be brought to its end now.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
@@ -74,6 +77,10 @@ impl From<TicketError> for ImportError {
 
 /// Imports the session of `event`. The answer says what was done.
 pub async fn run(app: &App, connection: &Connection, event: &LeasedEvent) -> Result<String, ImportError> {
+    // An event and a sweep often tell of the same session; the second costs the appliance nothing.
+    if app.store.is_confirmed(&delivery_key(connection, event, REPORT)).await? {
+        return Ok("the report stands on its ticket already".into());
+    }
     let report = match read_report(connection, &event.lsid).await {
         Err(ImportError::NotReady) if app.clock.now_ms() - event.received_at > ORDER_PATIENCE_MS => {
             // Perhaps nobody's session at all: the ticket it named must not wait for it.
@@ -91,7 +98,7 @@ pub async fn run(app: &App, connection: &Connection, event: &LeasedEvent) -> Res
         return Err(ImportError::NotItsTurn);
     }
     let render = |options: &RenderOptions, limit| app.reports.fit_session_report(&report, options, limit);
-    let done = deliver(app, connection, event, "report", &ticket, render).await?;
+    let done = deliver(app, connection, event, REPORT, &ticket, render).await?;
     app.store.mark_recorded(connection.name(), &event.lsid, app.clock.now_ms()).await?;
     Ok(done)
 }
@@ -137,9 +144,8 @@ pub(super) async fn deliver(
     ticket: &str,
     render: impl FnOnce(&RenderOptions, NoteLimit) -> Result<FittedNote, TemplateFault>,
 ) -> Result<String, ImportError> {
-    let lsid = &event.lsid;
-    let key = DeliveryKey { connection: connection.name().to_owned(), lsid: lsid.clone(), kind: kind.to_owned(), part: 0 };
-    let marker = format!("deskbridge/{lsid}/{kind}/0");
+    let key = delivery_key(connection, event, kind);
+    let marker = format!("deskbridge/{}/{kind}/{}", key.lsid, key.part);
     let delivery = app.store.plan_delivery(&key, ticket, &marker, app.clock.now_ms()).await?;
     match delivery.state {
         DeliveryState::Confirmed => return Ok(format!("the {kind} stands on ticket {} already", delivery.ticket)),
@@ -168,6 +174,10 @@ pub(super) async fn deliver(
     fault_point::reach("written");
     app.store.mark_confirmed(&key, &note_id, app.clock.now_ms()).await?;
     Ok(format!("the {kind} was written to ticket {} (note {note_id})", delivery.ticket))
+}
+
+fn delivery_key(connection: &Connection, event: &LeasedEvent, kind: &str) -> DeliveryKey {
+    DeliveryKey { connection: connection.name().to_owned(), lsid: event.lsid.clone(), kind: kind.to_owned(), part: 0 }
 }
 
 fn render_options(connection: &Connection) -> RenderOptions {

@@ -73,17 +73,19 @@ pub async fn run() -> Result<Vec<Row>> {
 async fn post_events(scene: &Scene) -> Result<Measured> {
     let address: SocketAddr = scene.server.url().trim_start_matches("http://").parse()?;
     let target = format!("{}?appliance=default&token={EVENT_TOKEN}", routes::APPLIANCE_EVENTS);
-    let event = |_| form_post(&target, &event_body());
+    let event = |_| form_post(&target, &event_body(&new_lsid()));
     let requests: Requests = Arc::new((0..EVENTS_PER_ROUND).map(event).collect());
     load::send(address, requests, SENDERS).await
 }
 
-/// An end event as the appliance posts it (beyondtrust.md E.4), of a session of its own.
-fn event_body() -> String {
-    format!(
-        "event=support_conference_end&version=7&timestamp=1733240467&appliance_id=9d2c0b7e5a1f4c3e8b6a7d5c4b3a2f10&lsid={}&external_key=88121",
-        Uuid::from_bytes(random_bytes()).simple()
-    )
+/// An end event as the appliance posts it (beyondtrust.md E.4).
+pub fn event_body(lsid: &str) -> String {
+    format!("event=support_conference_end&version=7&timestamp=1733240467&appliance_id=9d2c0b7e5a1f4c3e8b6a7d5c4b3a2f10&lsid={lsid}")
+}
+
+/// The id of a session nobody has seen.
+pub fn new_lsid() -> String {
+    Uuid::from_bytes(random_bytes()).simple().to_string()
 }
 
 fn random_bytes<const N: usize>() -> [u8; N] {

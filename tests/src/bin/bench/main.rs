@@ -11,6 +11,7 @@ mod load;
 mod machine;
 mod memory;
 mod panel;
+mod queue;
 mod sidebar;
 mod table;
 
@@ -25,7 +26,7 @@ const SENDERS: usize = 64;
 /// Rounds of the server and of its peer each; odd, so that there is a median.
 const ROUNDS: usize = 5;
 
-const USAGE: &str = "usage: bench [sidebar|events|memory|panel] [--check]";
+const USAGE: &str = "usage: bench [sidebar|events|memory|panel|queue] [--check]";
 
 /// What can be measured by itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,10 +35,12 @@ enum Bench {
     Events,
     Memory,
     Panel,
+    Queue,
 }
 
 impl Bench {
-    const ALL: [(&str, Self); 4] = [("sidebar", Self::Sidebar), ("events", Self::Events), ("memory", Self::Memory), ("panel", Self::Panel)];
+    const ALL: [(&str, Self); 5] =
+        [("sidebar", Self::Sidebar), ("events", Self::Events), ("memory", Self::Memory), ("panel", Self::Panel), ("queue", Self::Queue)];
 
     async fn run(self) -> Result<Vec<Row>> {
         match self {
@@ -45,6 +48,7 @@ impl Bench {
             Self::Events => events::run().await,
             Self::Memory => memory::run().await,
             Self::Panel => panel::run(),
+            Self::Queue => queue::run().await,
         }
     }
 }

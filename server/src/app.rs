@@ -63,6 +63,8 @@ impl App {
         };
         let opening = store.clone();
         let receiving = store.clone();
+        let assets = Assets::load();
+        let translations = Translations::load()?;
         Ok(Arc::new(Self {
             sessions: AgentSessionStore::new(store.clone(), clock.clone(), lifetimes),
             admissions: GroupCommit::start(move |sessions: Vec<NewAgentSession>| {
@@ -82,9 +84,9 @@ impl App {
             wake: Arc::new(Notify::new()),
             metrics: metrics::start(),
             reports: ReportTemplates::new(settings.report_templates.as_deref())?,
-            pages: Pages::new()?,
-            assets: Assets::load(),
-            translations: Translations::load()?,
+            pages: Pages::new(&assets, &translations)?,
+            assets,
+            translations,
             connections: Connections::new(master_key.clone()),
             clock,
             settings,

@@ -9,7 +9,6 @@ CREATE TABLE connection (
 
 CREATE TABLE agent_session (
     id_hash BYTEA PRIMARY KEY,
-    token_hash BYTEA UNIQUE,
     connection TEXT NOT NULL,
     record TEXT NOT NULL,
     created_at BIGINT NOT NULL,

@@ -7,15 +7,15 @@ CREATE TABLE connection (
     updated_at BIGINT NOT NULL
 );
 
+-- With a rowid: rows are appended, and only the narrow index of the hashes is written all over the place.
 CREATE TABLE agent_session (
     id_hash BLOB PRIMARY KEY,
-    token_hash BLOB UNIQUE,
     connection TEXT NOT NULL,
     record TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     used_at BIGINT NOT NULL,
     keep_until BIGINT NOT NULL
-) WITHOUT ROWID;
+);
 CREATE INDEX agent_session_keep ON agent_session (keep_until);
 
 CREATE TABLE inbox_event (

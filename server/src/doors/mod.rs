@@ -83,18 +83,21 @@ pub fn admin(app: &Arc<App>) -> Router {
 /// What holds for every answer.
 fn common(router: Router) -> Router {
     let fixed = |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
-    router
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(RequestBodyDeadlineLayer::new(BODY_DEADLINE))
-        .layer(axum::middleware::from_fn(answer_deadline))
-        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
-        .layer(fixed(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"))
-        // The matched route, never the path or query: those of chat links and events hold tokens.
-        .layer(TraceLayer::new_for_http().make_span_with(|request: &axum::extract::Request| {
-            let route = request.extensions().get::<axum::extract::MatchedPath>().map_or("(none)", axum::extract::MatchedPath::as_str);
-            tracing::info_span!("request", method = %request.method(), route)
-        }))
+    // The matched route, never the path or query: those of chat links and events hold tokens.
+    let trace = TraceLayer::new_for_http().make_span_with(|request: &axum::extract::Request| {
+        let route = request.extensions().get::<axum::extract::MatchedPath>().map_or("(none)", axum::extract::MatchedPath::as_str);
+        tracing::info_span!("request", method = %request.method(), route)
+    });
+    // One stack, outermost first: axum boxes request and answer anew for each layer added by itself.
+    router.layer((
+        trace,
+        fixed(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+        fixed(header::REFERRER_POLICY, "no-referrer"),
+        fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        axum::middleware::from_fn(answer_deadline),
+        RequestBodyDeadlineLayer::new(BODY_DEADLINE),
+        DefaultBodyLimit::max(MAX_BODY),
+    ))
 }
 
 /// Nothing waits for ever. A stream of events is an answer at once.

@@ -1,28 +1,64 @@
 //! Pages: functions from a typed context. Handlebars in strict mode, so a name that is missing is an error and not a gap.
 
+use std::collections::BTreeMap;
+
+use anyhow::Context;
 use handlebars::Handlebars;
 use serde::Serialize;
+use serde_json::json;
+
+use super::assets::Assets;
+use super::texts::Translations;
 
 /// Compiled page templates.
-pub struct Pages(Handlebars<'static>);
+pub struct Pages {
+    templates: Handlebars<'static>,
+    sidebars: BTreeMap<(String, ColorScheme), Sidebar>,
+}
 
-/// The sidebar page.
+/// How the account's workspace looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColorScheme {
+    /// Dark on light.
+    Light,
+    /// Light on dark.
+    Dark,
+}
+
+/// The sidebar page of one language and colour scheme, rendered at the start around the place of a session's data.
+/// (Rendering some hundred texts for each opened sidebar took longer than everything else together.)
+struct Sidebar {
+    before: String,
+    after: String,
+}
+
+/// What the sidebar's template is rendered with.
 #[derive(Clone, Debug, Serialize)]
-pub struct Sidebar {
-    /// Language of the texts.
-    pub locale: String,
-    /// `light` or `dark`.
-    pub color_scheme: &'static str,
-    /// Title for screen readers.
-    pub title: String,
-    /// Hashed names.
-    pub style_url: String,
-    /// Hashed names.
-    pub script_url: String,
-    /// Hashed names.
-    pub wasm_url: String,
+struct SidebarFrame<'a> {
+    locale: &'a str,
+    color_scheme: ColorScheme,
+    /// For screen readers.
+    title: &'static str,
+    /// Hashed name; so are the next two.
+    style_url: String,
+    script_url: String,
+    wasm_url: String,
     /// JSON for the panel, made safe for a script element by [`script_json`].
-    pub data: String,
+    data: String,
+}
+
+/// What differs from one opened sidebar to the next.
+#[derive(Clone, Debug, Serialize)]
+pub struct SidebarSession<'a> {
+    /// The session's id, for the page's memory.
+    pub bearer: &'a str,
+    /// The connection's name.
+    pub connection: &'a str,
+    /// The account's origin: who may talk to the page.
+    pub account_origin: &'a str,
+    /// Zendesk's name for this instance of the app.
+    pub app_guid: &'a str,
 }
 
 /// A page that says one thing.
@@ -42,36 +78,60 @@ pub struct ChooseIssue {
 }
 
 impl Pages {
-    /// Compiles the templates.
-    pub fn new() -> Result<Self, handlebars::TemplateError> {
-        let mut registry = Handlebars::new();
-        registry.set_strict_mode(true);
-        registry.register_template_string("sidebar", include_str!("../../templates/pages/sidebar.hbs"))?;
-        registry.register_template_string("message", include_str!("../../templates/pages/message.hbs"))?;
-        registry.register_template_string("choose_issue", include_str!("../../templates/pages/choose_issue.hbs"))?;
-        Ok(Self(registry))
+    /// Compiles the templates, and renders what does not change.
+    pub fn new(assets: &Assets, translations: &Translations) -> anyhow::Result<Self> {
+        let mut templates = Handlebars::new();
+        templates.set_strict_mode(true);
+        templates.register_template_string("sidebar", include_str!("../../templates/pages/sidebar.hbs"))?;
+        templates.register_template_string("message", include_str!("../../templates/pages/message.hbs"))?;
+        templates.register_template_string("choose_issue", include_str!("../../templates/pages/choose_issue.hbs"))?;
+        let mut sidebars = BTreeMap::new();
+        for (locale, texts) in translations.all() {
+            for color_scheme in [ColorScheme::Light, ColorScheme::Dark] {
+                let common = script_json(&json!({"locale": locale, "color_scheme": color_scheme, "texts": texts}));
+                let frame = SidebarFrame {
+                    locale,
+                    color_scheme,
+                    title: "Deskbridge",
+                    style_url: assets.url("panel.css"),
+                    script_url: assets.url("panel.js"),
+                    wasm_url: assets.url("panel_bg.wasm"),
+                    data: format!("{},{SESSION_PLACE}", common.strip_suffix('}').unwrap_or_default()),
+                };
+                let page = templates.render("sidebar", &frame)?;
+                let (before, after) = page.split_once(SESSION_PLACE).context("the sidebar's template does not hold the panel's data")?;
+                sidebars.insert((locale.to_owned(), color_scheme), Sidebar { before: before.to_owned(), after: after.to_owned() });
+            }
+        }
+        Ok(Self { templates, sidebars })
     }
 
-    /// The sidebar page.
-    pub fn sidebar(&self, context: &Sidebar) -> Result<String, handlebars::RenderError> {
-        self.0.render("sidebar", context)
+    /// The sidebar page in a known language.
+    pub fn sidebar(&self, locale: &str, color_scheme: ColorScheme, session: &SidebarSession<'_>) -> Option<String> {
+        let page = self.sidebars.get(&(locale.to_owned(), color_scheme))?;
+        let session = script_json(session);
+        // One object with what all sidebars have.
+        Some([&page.before, session.strip_prefix('{').unwrap_or_default(), &page.after].concat())
     }
 
     /// A page that says one thing.
     pub fn message(&self, context: &Message) -> Result<String, handlebars::RenderError> {
-        self.0.render("message", context)
+        self.templates.render("message", context)
     }
 
     /// The choice of an issue.
     pub fn choose_issue(&self, context: &ChooseIssue) -> Result<String, handlebars::RenderError> {
-        self.0.render("choose_issue", context)
+        self.templates.render("choose_issue", context)
     }
 }
 
+/// Where a session's data goes into the sidebar page. JSON writes this character as an escape, so it stands nowhere else.
+const SESSION_PLACE: char = '\u{0}';
+
 /// JSON that cannot end the script element it stands in.
-pub fn script_json(value: &serde_json::Value) -> String {
-    value
-        .to_string()
+fn script_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value)
+        .unwrap_or_default()
         .replace('<', "\\u003c")
         .replace('>', "\\u003e")
         .replace('&', "\\u0026")
@@ -85,22 +145,17 @@ mod tests {
 
     #[test]
     fn every_page_renders_and_escapes() {
-        let pages = Pages::new().unwrap();
-        let data = script_json(&serde_json::json!({"name": "</script><b>&"}));
-        assert!(!data.contains('<'));
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&data).unwrap()["name"], "</script><b>&");
-        let sidebar = pages
-            .sidebar(&Sidebar {
-                locale: "en".into(),
-                color_scheme: "dark",
-                title: "<T>".into(),
-                style_url: "/assets/a.css".into(),
-                script_url: "/assets/a.js".into(),
-                wasm_url: "/assets/a.wasm".into(),
-                data,
-            })
-            .unwrap();
-        assert!(sidebar.contains("data-scheme=\"dark\"") && sidebar.contains("&lt;T&gt;") && !sidebar.contains("<T>"));
+        let pages = Pages::new(&Assets::load(), &Translations::load().unwrap()).unwrap();
+        let session = SidebarSession { bearer: "b", connection: "</script><b>&", account_origin: "https://a.example", app_guid: "g" };
+        let page = pages.sidebar("de", ColorScheme::Dark, &session).unwrap();
+        assert!(page.contains("lang=\"de\" data-scheme=\"dark\"") && !page.contains("<b>") && !page.contains(SESSION_PLACE), "{page}");
+        let (_, data) = page.split_once("id=\"deskbridge\">").unwrap();
+        let (data, rest) = data.split_once("</script>").unwrap();
+        assert!(rest.contains("</html>"));
+        let data: serde_json::Value = serde_json::from_str(data).unwrap();
+        assert_eq!((&data["connection"], &data["color_scheme"]), (&json!("</script><b>&"), &json!("dark")));
+        assert!(data["texts"].as_object().is_some_and(|texts| !texts.is_empty()));
+        assert!(pages.sidebar("xx", ColorScheme::Light, &session).is_none());
         let message = pages.message(&Message { title: "No", detail: "<i>".into() }).unwrap();
         assert!(message.contains("&lt;i&gt;"));
         let issues = vec![deskbridge_shared::api::Issue { code_name: "vpn".into(), title: "V & N".into() }];

@@ -32,6 +32,11 @@ impl Translations {
         Ok(Self(languages))
     }
 
+    /// Every language with its texts.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Map<String, Value>)> {
+        self.0.iter().map(|(language, texts)| (language.as_str(), texts))
+    }
+
     /// The best language for `wanted` (`de-AT` → `de-at`, `de`, `en`) and its texts.
     pub fn choose(&self, wanted: &str) -> (&str, &Map<String, Value>) {
         let wanted = wanted.to_ascii_lowercase().replace('_', "-");

@@ -14,10 +14,9 @@ use serde_json::json;
 use tower_sessions::session::Id;
 
 use super::cookies;
-use super::pages::{Message, Sidebar, script_json};
+use super::pages::{ColorScheme, Message, SidebarSession};
 use super::panel::Identity;
 use crate::app::App;
-use crate::clock::random_bytes;
 use crate::connections::{Connection, ZendeskDoor};
 use crate::metrics;
 use crate::security::app_key::KeyFault;
@@ -49,15 +48,15 @@ enum Refusal {
     Key(#[from] KeyFault),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the page could not be rendered: {0}")]
-    Page(#[from] handlebars::RenderError),
+    #[error("there is no page in this language")]
+    Page,
 }
 
 /// What the query says.
 struct Place {
     origin: String,
     app_guid: String,
-    color_scheme: &'static str,
+    color_scheme: ColorScheme,
 }
 
 /// Verifies the token, opens a session, answers the page.
@@ -85,7 +84,8 @@ async fn admit(app: &App, query: &str, headers: &HeaderMap, body: &[u8]) -> Resu
     }
     let verified = verify(app, door, &token).await?;
     let id = open_session(app, &connection, &verified).await?;
-    tracing::info!(connection = connection.name(), agent = verified.agent_id, "sidebar opened");
+    // What an agent then does is logged; that he looked at a ticket is only counted.
+    tracing::debug!(connection = connection.name(), agent = verified.agent_id, "sidebar opened");
     page(app, &connection, door, &place, headers, &id)
 }
 
@@ -120,7 +120,7 @@ fn read_query(query: &str) -> Result<Place, Refusal> {
     Ok(Place {
         origin: values.remove("origin").ok_or(Refusal::Query("no origin"))?,
         app_guid: app_guid.ok_or(Refusal::Query("app_guid is no GUID"))?,
-        color_scheme: if values.get("colorScheme").is_some_and(|scheme| scheme == "dark") { "dark" } else { "light" },
+        color_scheme: if values.get("colorScheme").is_some_and(|scheme| scheme == "dark") { ColorScheme::Dark } else { ColorScheme::Light },
     })
 }
 
@@ -181,34 +181,20 @@ async fn app_key(app: &App, door: &ZendeskDoor) -> Result<String, KeyFault> {
 
 /// Opens a session unless the token was used before: one insert decides both.
 async fn open_session(app: &App, connection: &Connection, verified: &Verified) -> Result<Id, Refusal> {
-    let id = Id(i128::from_le_bytes(random_bytes()));
+    let id = Id(i128::from_le_bytes(verified.session_id(&app.master_key)));
     let identity = Identity { connection: connection.name().to_owned(), agent_id: verified.agent_id };
     let data = HashMap::from([(Identity::KEY.to_owned(), json!(identity))]);
-    let row = app.sessions.new_session(&id, connection.name(), &data, Some((verified.fingerprint, verified.remember_until)));
+    let row = app.sessions.new_session(&id, connection.name(), &data, verified.remember_until);
     if app.admissions.commit(row).await? { Ok(id) } else { Err(Refusal::Replay) }
 }
 
 fn page(app: &App, connection: &Connection, door: &ZendeskDoor, place: &Place, headers: &HeaderMap, id: &Id) -> Result<Response, Refusal> {
     let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (locale, texts) = app.translations.choose(app.translations.choose_accepted(accepted));
-    let data = json!({
-        "bearer": id.to_string(),
-        "connection": connection.name(),
-        "account_origin": door.origin,
-        "app_guid": place.app_guid,
-        "color_scheme": place.color_scheme,
-        "locale": locale,
-        "texts": texts,
-    });
-    let page = app.pages.sidebar(&Sidebar {
-        locale: locale.to_owned(),
-        color_scheme: place.color_scheme,
-        title: "Deskbridge".to_owned(),
-        style_url: app.assets.url("panel.css"),
-        script_url: app.assets.url("panel.js"),
-        wasm_url: app.assets.url("panel_bg.wasm"),
-        data: script_json(&data),
-    })?;
+    let locale = app.translations.choose_accepted(accepted);
+    let bearer = id.to_string();
+    let session =
+        SidebarSession { bearer: &bearer, connection: connection.name(), account_origin: &door.origin, app_guid: &place.app_guid };
+    let page = app.pages.sidebar(locale, place.color_scheme, &session).ok_or(Refusal::Page)?;
     let policy = format!(
         "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors {}",
         door.origin
@@ -226,7 +212,7 @@ fn page(app: &App, connection: &Connection, door: &ZendeskDoor, place: &Place, h
 
 fn refused(app: &App, refusal: &Refusal) -> Response {
     let (status, message) = match refusal {
-        Refusal::Key(_) | Refusal::Store(_) | Refusal::Page(_) => {
+        Refusal::Key(_) | Refusal::Store(_) | Refusal::Page => {
             tracing::error!(reason = %refusal, "the sidebar could not be opened");
             let detail = "Reload the ticket's page in a moment. If this stays, ask your administrator.".to_owned();
             (StatusCode::SERVICE_UNAVAILABLE, Message { title: "Remote support is not available", detail })

@@ -2,14 +2,21 @@
 //!
 //! Two steps, so that no key is touched for a stranger: [`read_unverified`] tells which account and installation a token
 //! *claims*; the caller finds the configured installation; [`verify`] then checks the signature with that installation's
-//! key and every claim. Replay is the store's job: [`Verified::fingerprint`] is what it remembers.
+//! key and every claim. Replay is the store's job: a token leads to
+//! one session id, and the store opens each id once.
+
+use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use sha2::Sha256;
 
+use super::seal::MasterKey;
 use super::sha256;
 
 /// Longer tokens are refused unread. Real ones are below 2 kB.
@@ -89,6 +96,15 @@ pub struct Verified {
     pub fingerprint: [u8; 32],
 }
 
+/// The claims by which the installation is found; of whatever type, so that a wrong one is named.
+#[derive(Deserialize)]
+struct Origin {
+    #[serde(default)]
+    iss: Value,
+    #[serde(default)]
+    aud: Value,
+}
+
 #[derive(Deserialize)]
 struct Claims {
     iss: String,
@@ -106,6 +122,18 @@ struct Context {
     location: Option<String>,
 }
 
+impl Verified {
+    /// The id of the one session this token opens: nobody without our key can tell it from the token, and the same token
+    /// leads to the same id, so that the store's one unique key on ids also refuses replays.
+    pub fn session_id(&self, key: &MasterKey) -> [u8; 16] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&*key.derive("sidebar session")).expect("HMAC takes keys of any length");
+        mac.update(&self.fingerprint);
+        let mut id = [0; 16];
+        id.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        id
+    }
+}
+
 impl Expected<'_> {
     /// The audience of this installation's tokens (zendesk.md b.2).
     pub fn audience(&self) -> String {
@@ -113,7 +141,7 @@ impl Expected<'_> {
     }
 }
 
-fn json_part(part: &str) -> Result<Map<String, Value>, TokenFault> {
+fn json_part<T: DeserializeOwned>(part: &str) -> Result<T, TokenFault> {
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenFault::Malformed)?;
     serde_json::from_slice(&bytes).map_err(|_| TokenFault::Malformed)
 }
@@ -125,7 +153,7 @@ pub fn read_unverified(token: &str) -> Result<Claimed, TokenFault> {
     }
     let parts: Vec<&str> = token.split('.').collect();
     let [header, payload, _signature] = parts.as_slice() else { return Err(TokenFault::Malformed) };
-    let header = json_part(header)?;
+    let header: Map<String, Value> = json_part(header)?;
     if header.get("alg").and_then(Value::as_str) != Some("RS256") || KEY_NAMING_HEADERS.iter().any(|name| header.contains_key(*name)) {
         return Err(TokenFault::Header);
     }
@@ -136,10 +164,9 @@ pub fn read_unverified(token: &str) -> Result<Claimed, TokenFault> {
             return Err(TokenFault::Header);
         }
     }
-    let payload = json_part(payload)?;
-    let issuer = payload.get("iss").and_then(Value::as_str).ok_or(TokenFault::Issuer)?;
-    let audience = payload.get("aud").and_then(Value::as_str).ok_or(TokenFault::Audience)?;
-    Ok(Claimed { issuer: without_scheme(issuer).to_owned(), audience: audience.to_owned() })
+    let Origin { iss: Value::String(issuer), aud } = json_part(payload)? else { return Err(TokenFault::Issuer) };
+    let Value::String(audience) = aud else { return Err(TokenFault::Audience) };
+    Ok(Claimed { issuer: without_scheme(&issuer).to_owned(), audience })
 }
 
 fn without_scheme(issuer: &str) -> &str {
@@ -179,14 +206,19 @@ pub fn verify(token: &str, key: &DecodingKey, expected: &Expected<'_>, now: i64)
     Ok(Verified { agent_id, remember_until: claims.exp.saturating_add(LEEWAY_SECONDS), fingerprint: sha256(signed_part.as_bytes()) })
 }
 
-/// The claims of a token signed with RS256 by `key`. Times are checked by [`verify`], with our clock.
-fn check_signature(token: &str, key: &DecodingKey) -> Result<Claims, TokenFault> {
+/// Everything but the signature is checked by [`verify`].
+static SIGNATURE_ONLY: LazyLock<Validation> = LazyLock::new(|| {
     let mut validation = Validation::new(Algorithm::RS256);
     validation.validate_exp = false;
     validation.validate_nbf = false;
     validation.validate_aud = false;
     validation.required_spec_claims.clear();
-    jsonwebtoken::decode::<Claims>(token, key, &validation).map(|data| data.claims).map_err(|error| match error.kind() {
+    validation
+});
+
+/// The claims of a token signed with RS256 by `key`. Times are checked by [`verify`], with our clock.
+fn check_signature(token: &str, key: &DecodingKey) -> Result<Claims, TokenFault> {
+    jsonwebtoken::decode::<Claims>(token, key, &SIGNATURE_ONLY).map(|data| data.claims).map_err(|error| match error.kind() {
         jsonwebtoken::errors::ErrorKind::InvalidSignature => TokenFault::Signature,
         jsonwebtoken::errors::ErrorKind::InvalidAlgorithm => TokenFault::Header,
         _ => TokenFault::Malformed,

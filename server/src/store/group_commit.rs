@@ -37,6 +37,13 @@ impl<Row: Send + 'static, Answer: Send + 'static> GroupCommit<Row, Answer> {
             let mut waiting = Vec::with_capacity(MOST);
             // What arrives during a commit makes the next group.
             while receiver.recv_many(&mut waiting, MOST).await > 0 {
+                let mut before = 0;
+                // Requests that are ready to run join first: a busy server makes larger groups, an idle one waits for nothing.
+                while waiting.len() > before && waiting.len() < MOST {
+                    before = waiting.len();
+                    tokio::task::yield_now().await;
+                    waiting.extend(std::iter::from_fn(|| receiver.try_recv().ok()).take(MOST - before));
+                }
                 let (rows, callers): (Vec<Row>, Vec<Answered<Answer>>) = waiting.drain(..).unzip();
                 match commit(rows).await {
                     Ok(answers) => callers.into_iter().zip(answers).for_each(|(caller, answer)| drop(caller.send(Ok(answer)))),

@@ -6,7 +6,7 @@
 //! | table | what for |
 //! | --- | --- |
 //! | `connection` | settings, sealed as a whole |
-//! | `agent_session` | agents' sessions and, as `token_hash`, the sidebar tokens already used: one insert admits a token and opens its session |
+//! | `agent_session` | agents' sessions, of which a sidebar token can only open its own: the one key on ids is also the memory of tokens used |
 //! | `inbox_event` | durable work: events as they came, leased to workers |
 //! | `delivery` | every write to a ticket system: planned, sent, confirmed |
 //! | `support_session` | what is known of a support session, for the panel |
@@ -101,8 +101,6 @@ pub struct StoredConnection {
 pub struct NewAgentSession {
     /// SHA-256 of the session id.
     pub id_hash: [u8; 32],
-    /// SHA-256 of the token's signed part.
-    pub token_hash: Option<[u8; 32]>,
     /// Connection it belongs to.
     pub connection: String,
     /// JSON of the session's data.
@@ -368,7 +366,7 @@ pub trait Store: Send + Sync {
     /// Removes a connection; its events and deliveries stay.
     async fn delete_connection(&self, name: &str) -> Result<bool>;
 
-    /// Opens sessions. For each: false where its token was used before (then nothing was opened).
+    /// Opens sessions. For each: false where one of that id was opened before, even if it has ended since.
     async fn open_agent_sessions(&self, sessions: &[NewAgentSession]) -> Result<Vec<bool>>;
     /// A session by the hash of its id.
     async fn agent_session(&self, id_hash: &[u8; 32]) -> Result<Option<StoredAgentSession>>;

@@ -1,6 +1,8 @@
 //! Every statement, once; compiled for SQLite and for PostgreSQL, which both read `$1`, `RETURNING` and `ON CONFLICT`.
 //! `super` says which database: its `Db`, and what its claims need.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use sqlx::{QueryBuilder, Row};
 use uuid::Uuid;
@@ -11,8 +13,8 @@ use crate::store::{
     QueueSize, Result, Store, StoreError, StoredAgentSession, StoredConnection,
 };
 
-/// Rows one INSERT takes: well below both databases' limits on parameters (32,766 and 65,535).
-const INSERT_CHUNK: usize = 500;
+/// Most rows one INSERT takes: well below both databases' limits on parameters (32,766 and 65,535).
+const INSERT_CHUNK: usize = 256;
 
 type DbRow = <Db as sqlx::Database>::Row;
 
@@ -21,6 +23,16 @@ pub(in crate::store) struct SqlStore {
     pub(in crate::store) read: sqlx::Pool<Db>,
     pub(in crate::store) write: sqlx::Pool<Db>,
     pub(in crate::store) wakes: Wakes,
+}
+
+/// Cuts rows into as few chunks as powers of two allow: few different statements, so that each is prepared once and kept.
+fn insert_chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let length = INSERT_CHUNK.min(1 << rows.len().checked_ilog2()?);
+        let (chunk, rest) = rows.split_at(length);
+        rows = rest;
+        Some(chunk)
+    })
 }
 
 fn damaged(what: &str) -> StoreError {
@@ -74,6 +86,21 @@ fn known_session(row: &DbRow) -> Result<KnownSession> {
     })
 }
 
+fn insert_sessions(sessions: &[NewAgentSession]) -> QueryBuilder<Db> {
+    let mut insert = QueryBuilder::new("INSERT INTO agent_session (id_hash, connection, record, created_at, used_at, keep_until) ");
+    insert.push_values(sessions, |mut values, session| {
+        values
+            .push_bind(session.id_hash.to_vec())
+            .push_bind(session.connection.clone())
+            .push_bind(session.record.clone())
+            .push_bind(session.created_at)
+            .push_bind(session.created_at)
+            .push_bind(session.keep_until);
+    });
+    insert.push(" ON CONFLICT DO NOTHING");
+    insert
+}
+
 #[async_trait]
 impl Store for SqlStore {
     async fn ping(&self) -> Result<()> {
@@ -113,27 +140,27 @@ impl Store for SqlStore {
     }
 
     async fn open_agent_sessions(&self, sessions: &[NewAgentSession]) -> Result<Vec<bool>> {
-        let mut opened = std::collections::HashSet::new();
-        for chunk in sessions.chunks(INSERT_CHUNK) {
-            let mut insert = QueryBuilder::<Db>::new(
-                "INSERT INTO agent_session (id_hash, token_hash, connection, record, created_at, used_at, keep_until) ",
-            );
-            insert.push_values(chunk, |mut values, session| {
-                values
-                    .push_bind(session.id_hash.to_vec())
-                    .push_bind(session.token_hash.map(|hash| hash.to_vec()))
-                    .push_bind(session.connection.clone())
-                    .push_bind(session.record.clone())
-                    .push_bind(session.created_at)
-                    .push_bind(session.created_at)
-                    .push_bind(session.keep_until);
-            });
-            insert.push(" ON CONFLICT DO NOTHING RETURNING id_hash");
-            for row in insert.build().fetch_all(&self.write).await? {
+        let mut transaction = self.write.begin().await?;
+        let mut opened = 0;
+        for chunk in insert_chunks(sessions) {
+            opened += insert_sessions(chunk).build().execute(&mut *transaction).await?.rows_affected();
+        }
+        if usize::try_from(opened).is_ok_and(|opened| opened == sessions.len()) {
+            transaction.commit().await?;
+            return Ok(vec![true; sessions.len()]);
+        }
+        // Some are open already. Only now is it worth being told which: SQLite hands answers over row by row.
+        transaction.rollback().await?;
+        let mut transaction = self.write.begin().await?;
+        let mut opened = HashSet::new();
+        for chunk in insert_chunks(sessions) {
+            for row in insert_sessions(chunk).push(" RETURNING id_hash").build().fetch_all(&mut *transaction).await? {
                 opened.insert(row.try_get::<Vec<u8>, _>("id_hash")?);
             }
         }
-        Ok(sessions.iter().map(|session| opened.contains(session.id_hash.as_slice())).collect())
+        transaction.commit().await?;
+        // Of two with the same id, the first.
+        Ok(sessions.iter().map(|session| opened.remove(session.id_hash.as_slice())).collect())
     }
 
     async fn agent_session(&self, id_hash: &[u8; 32]) -> Result<Option<StoredAgentSession>> {
@@ -181,7 +208,7 @@ impl Store for SqlStore {
     async fn add_events(&self, events: &[NewEvent]) -> Result<u64> {
         let mut added = 0;
         let mut transaction = self.write.begin().await?;
-        for chunk in events.chunks(INSERT_CHUNK) {
+        for chunk in insert_chunks(events) {
             let mut insert = QueryBuilder::<Db>::new(
                 "INSERT INTO inbox_event (id, connection, fingerprint, kind, rank, lsid, ticket, origin, received_at, state, not_before) ",
             );

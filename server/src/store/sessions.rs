@@ -57,17 +57,15 @@ impl AgentSessionStore {
         id: &Id,
         connection: &str,
         data: &HashMap<String, serde_json::Value>,
-        token: Option<([u8; 32], i64)>,
+        remember_until: i64,
     ) -> NewAgentSession {
         let now = self.clock.now_ms();
-        let remember_until_ms = token.map_or(0, |(_, until)| until.saturating_mul(1_000));
         NewAgentSession {
             id_hash: id_hash(id),
-            token_hash: token.map(|(fingerprint, _)| fingerprint),
             connection: connection.to_owned(),
             record: serde_json::to_string(data).unwrap_or_default(),
             created_at: now,
-            keep_until: now.saturating_add(self.lifetimes.absolute_ms).max(remember_until_ms),
+            keep_until: now.saturating_add(self.lifetimes.absolute_ms).max(remember_until.saturating_mul(1_000)),
         }
     }
 }
@@ -80,7 +78,7 @@ fn backend(error: &StoreError) -> session_store::Error {
 impl SessionStore for AgentSessionStore {
     async fn create(&self, record: &mut Record) -> session_store::Result<()> {
         loop {
-            let row = self.new_session(&record.id, "", &record.data, None);
+            let row = self.new_session(&record.id, "", &record.data, 0);
             if self.store.open_agent_sessions(&[row]).await.map_err(|error| backend(&error))?.first() == Some(&true) {
                 return Ok(());
             }

@@ -27,6 +27,11 @@ impl Wakes {
     }
 }
 
+/// The writer's page cache (KiB, negated): keys are hashes, so every insert touches another page of their index.
+const WRITE_CACHE: &str = "-8000";
+/// Pages in the write-ahead log (16 MB) before they are moved into the database: a page written often is moved once.
+const CHECKPOINT_AFTER: &str = "4000";
+
 #[path = "queries.rs"]
 mod queries;
 
@@ -40,13 +45,11 @@ pub(super) async fn connect(url: &str) -> Result<queries::SqlStore> {
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(true);
     let memory = url.contains(":memory:");
-    let write = SqlitePoolOptions::new()
-        .max_connections(1)
-        .min_connections(1)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_with(options.clone())
-        .await?;
+    // An insert of many rows notes what it changes, in case it fails halfway: in memory, not in a file made anew each time.
+    let writing =
+        options.clone().pragma("cache_size", WRITE_CACHE).pragma("wal_autocheckpoint", CHECKPOINT_AFTER).pragma("temp_store", "memory");
+    let write =
+        SqlitePoolOptions::new().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None).connect_with(writing).await?;
     check_not_newer(applied(&write).await, &MIGRATOR)?;
     MIGRATOR.run(&write).await?;
     // A memory database lives in its one connection.

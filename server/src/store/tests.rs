@@ -44,32 +44,42 @@ async fn claim(store: &Arc<dyn Store>, now: i64) -> Vec<LeasedEvent> {
 }
 
 #[tokio::test]
-async fn a_token_opens_one_session() {
+async fn a_session_is_opened_once() {
     on_both(|store| async move {
-        let session = |id: u8, token: Option<u8>| NewAgentSession {
+        let session = |id: u8| NewAgentSession {
             id_hash: [id; 32],
-            token_hash: token.map(|token| [token; 32]),
             connection: "a".into(),
             record: "{}".into(),
             created_at: NOW,
             keep_until: NOW + 1_000,
         };
-        let opened = store
-            .open_agent_sessions(&[session(1, Some(9)), session(2, Some(9)), session(3, Some(8)), session(4, None), session(5, None)])
-            .await
-            .unwrap();
-        assert_eq!(opened, [true, false, true, true, true], "one of two with the same token; any number without");
-        assert_eq!(store.open_agent_sessions(&[session(6, Some(9))]).await.unwrap(), [false]);
-        assert!(store.agent_session(&[2; 32]).await.unwrap().is_none());
+        let opened = store.open_agent_sessions(&[session(1), session(1), session(2)]).await.unwrap();
+        assert_eq!(opened, [true, false, true], "one of two that come together");
+        assert_eq!(store.open_agent_sessions(&[session(3), session(2)]).await.unwrap(), [true, false], "nor when it comes later");
         store.touch_agent_session(&[1; 32], NOW + 5).await.unwrap();
         store.save_agent_session(&[1; 32], r#"{"x":1}"#).await.unwrap();
         let stored = store.agent_session(&[1; 32]).await.unwrap().unwrap();
         assert_eq!(stored, StoredAgentSession { record: r#"{"x":1}"#.into(), created_at: NOW, used_at: NOW + 5 });
         store.end_agent_session(&[1; 32]).await.unwrap();
         assert!(store.agent_session(&[1; 32]).await.unwrap().is_none());
-        assert_eq!(store.open_agent_sessions(&[session(7, Some(9))]).await.unwrap(), [false], "an ended session's token stays used");
+        assert_eq!(store.open_agent_sessions(&[session(1)]).await.unwrap(), [false], "an ended one is not opened again");
         assert_eq!(store.sweep_agent_sessions(NOW + 1_000).await.unwrap(), 0);
-        assert_eq!(store.sweep_agent_sessions(NOW + 1_001).await.unwrap(), 4);
+        assert_eq!(store.sweep_agent_sessions(NOW + 1_001).await.unwrap(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn any_number_of_events_is_stored() {
+    on_both(|store| async move {
+        let mut stored = 0;
+        for count in [1, 2, 3, 255, 257, 600] {
+            let events: Vec<NewEvent> = (0..count).map(|number| event("a", &format!("s{number}"), EventName::SessionEnd, 0)).collect();
+            assert_eq!(store.add_events(&events).await.unwrap(), count);
+            stored += count;
+        }
+        let sizes = store.queue_sizes().await.unwrap();
+        assert_eq!(sizes.iter().map(|size| size.events).sum::<i64>(), i64::try_from(stored).unwrap());
     })
     .await;
 }

@@ -14,8 +14,11 @@
 //! | `sweep` | how far each appliance was asked for ended sessions, and whose turn it is |
 //! | `server` | servers alive, which share an appliance's limits |
 //! | `app_key` | public keys fetched from accounts, so that servers agree on them |
+//! | `device`, `pairing_code` | paired browsers, and the codes that pair them |
+//! | `device_nonce` | requests of devices seen lately: none counts twice |
 
-/// The statement that leases due events. Of one session, a lower rank goes first; of one ticket, the session that ended first
+/// The statement that leases due events. Of one session, a lower rank goes first, and one that is worked at is not overtaken by
+/// one that was stored later with an earlier id; of one ticket, the session that ended first
 /// (ends wait for ends only, so that no two events wait for each other).
 /// Parameters: `$1` connection, `$2` owner, `$3` now, `$4` lease end, `$5` limit. Databases differ in `$lock` only.
 macro_rules! claim {
@@ -25,7 +28,7 @@ macro_rules! claim {
             "WHERE id IN (SELECT e.id FROM inbox_event e WHERE e.connection = $1 AND e.state IN ('ready', 'leased') AND e.not_before <= $3 ",
             "AND (e.state = 'ready' OR e.lease_until < $3) ",
             "AND NOT EXISTS (SELECT 1 FROM inbox_event o WHERE o.connection = e.connection AND o.lsid = e.lsid AND o.state IN ('ready', 'leased') ",
-            "AND o.id <> e.id AND (o.rank < e.rank OR (o.rank = e.rank AND o.id < e.id))) ",
+            "AND o.id <> e.id AND (o.rank < e.rank OR (o.rank = e.rank AND o.id < e.id) OR (o.state = 'leased' AND o.lease_until >= $3))) ",
             "AND NOT (e.kind = 'session_end' AND EXISTS (SELECT 1 FROM inbox_event t WHERE t.connection = e.connection AND t.ticket = e.ticket ",
             "AND t.state IN ('ready', 'leased') AND t.kind = 'session_end' AND t.lsid <> e.lsid AND t.id < e.id)) ",
             "ORDER BY e.not_before, e.id LIMIT $5 ",
@@ -36,6 +39,7 @@ macro_rules! claim {
 }
 use claim;
 
+mod devices;
 mod group_commit;
 mod postgres;
 mod sessions;
@@ -46,6 +50,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+pub use devices::{Device, DeviceGrant, DeviceStore, NewDevice, NewPairingCode, Pairing, SeenRequest};
 pub use group_commit::GroupCommit;
 pub use sessions::{AgentSessionStore, Lifetimes};
 
@@ -226,6 +231,23 @@ pub struct LeasedEvent {
     pub attempts: i32,
     /// Every later write names it; a higher epoch in the row means the lease is lost.
     pub epoch: i64,
+    /// Unix ms of the lease's begin.
+    pub leased_at: i64,
+}
+
+/// What an attempt at an event came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptRow {
+    /// Unix ms.
+    pub leased_at: i64,
+    /// Unix ms.
+    pub ended_at: i64,
+    /// `done`, `retry` or `dead`.
+    pub result: String,
+    /// What was done, or what stood in the way, with the start of the system's answer.
+    pub said: String,
+    /// Unix ms of the attempt planned after it.
+    pub next_at: Option<i64>,
 }
 
 /// How an attempt at an event ended.
@@ -328,6 +350,10 @@ pub struct Delivery {
     pub marker: String,
     /// How far it is.
     pub state: DeliveryState,
+    /// Id of what was written, once confirmed.
+    pub remote_id: Option<String>,
+    /// Writes begun so far.
+    pub sends: i64,
 }
 
 /// What is known of a support session.
@@ -355,7 +381,7 @@ pub struct KnownSession {
 
 /// The durable memory. Every call may fail with [`StoreError`]; none blocks longer than the database's own time-outs.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: DeviceStore {
     /// Answers if the database does.
     async fn ping(&self) -> Result<()>;
 
@@ -417,6 +443,8 @@ pub trait Store: Send + Sync {
     async fn next_due(&self) -> Result<Option<i64>>;
     /// Events in a state (`None`: all), newest first.
     async fn list_events(&self, state: Option<&str>, limit: i64) -> Result<Vec<EventRow>>;
+    /// The newest attempts at an event that came to an end, oldest first. One that took the process down left none.
+    async fn attempts(&self, id: Uuid) -> Result<Vec<AttemptRow>>;
     /// One event.
     async fn event(&self, id: Uuid) -> Result<Option<EventRow>>;
     /// Makes a dead or done event due again with a fresh count of attempts.
@@ -424,10 +452,11 @@ pub trait Store: Send + Sync {
 
     /// The delivery of that key; planned with this ticket and marker if nothing was sent yet.
     async fn plan_delivery(&self, key: &DeliveryKey, ticket: &str, marker: &str, now: i64) -> Result<Delivery>;
-    /// Whether the note of that key stands on its ticket.
-    async fn is_confirmed(&self, key: &DeliveryKey) -> Result<bool>;
-    /// A write is about to begin, by the worker that holds `event`. False if its lease is lost: then nothing may be written.
-    async fn mark_sent(&self, key: &DeliveryKey, event: &LeasedEvent, now: i64) -> Result<bool>;
+    /// The id of what the delivery of that key wrote, if it is confirmed.
+    async fn confirmed(&self, key: &DeliveryKey) -> Result<Option<String>>;
+    /// A write is about to begin, by the worker that holds `event` and has seen the delivery with so many `sends`. False if its lease is
+    /// lost, if somebody else has begun a write since, or while another event of the session may be writing: then nothing may be written.
+    async fn mark_sent(&self, key: &DeliveryKey, sends: i64, event: &LeasedEvent, now: i64) -> Result<bool>;
     /// The note stands.
     async fn mark_confirmed(&self, key: &DeliveryKey, remote_id: &str, now: i64) -> Result<()>;
 

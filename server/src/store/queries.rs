@@ -9,12 +9,17 @@ use uuid::Uuid;
 
 use super::{CLAIM, Db, NOTIFY, Wakes};
 use crate::store::{
-    Delivery, DeliveryKey, DeliveryState, EventName, EventRow, KnownSession, LeasedEvent, NewAgentSession, NewEvent, Origin, Outcome,
-    QueueSize, Result, Store, StoreError, StoredAgentSession, StoredConnection,
+    AttemptRow, Delivery, DeliveryKey, DeliveryState, EventName, EventRow, KnownSession, LeasedEvent, NewAgentSession, NewEvent, Origin,
+    Outcome, QueueSize, Result, Store, StoreError, StoredAgentSession, StoredConnection,
 };
+
+#[path = "device_queries.rs"]
+mod devices;
 
 /// Most rows one INSERT takes: well below both databases' limits on parameters (32,766 and 65,535).
 const INSERT_CHUNK: usize = 256;
+/// Attempts at one event that are kept.
+const KEPT_ATTEMPTS: i64 = 20;
 
 type DbRow = <Db as sqlx::Database>::Row;
 
@@ -58,7 +63,7 @@ fn event_row(row: &DbRow) -> Result<EventRow> {
     })
 }
 
-fn leased_event(row: &DbRow) -> Result<LeasedEvent> {
+fn leased_event(row: &DbRow, now: i64) -> Result<LeasedEvent> {
     Ok(LeasedEvent {
         id: id_of(row.try_get("id")?)?,
         connection: row.try_get("connection")?,
@@ -69,6 +74,7 @@ fn leased_event(row: &DbRow) -> Result<LeasedEvent> {
         received_at: row.try_get("received_at")?,
         attempts: row.try_get("attempts")?,
         epoch: row.try_get("lease_epoch")?,
+        leased_at: now,
     })
 }
 
@@ -245,7 +251,7 @@ impl Store for SqlStore {
             .bind(limit)
             .fetch_all(&self.write)
             .await?;
-        let mut events = rows.iter().map(leased_event).collect::<Result<Vec<_>>>()?;
+        let mut events = rows.iter().map(|row| leased_event(row, now)).collect::<Result<Vec<_>>>()?;
         events.sort_by_key(|event| event.id);
         Ok(events)
     }
@@ -316,8 +322,16 @@ impl Store for SqlStore {
     }
 
     async fn sweep_events(&self, before: i64) -> Result<u64> {
-        let removed =
-            sqlx::query("DELETE FROM inbox_event WHERE state = 'done' AND finished_at < $1").bind(before).execute(&self.write).await?;
+        let mut transaction = self.write.begin().await?;
+        sqlx::query("DELETE FROM event_attempt WHERE event_id IN (SELECT id FROM inbox_event WHERE state = 'done' AND finished_at < $1)")
+            .bind(before)
+            .execute(&mut *transaction)
+            .await?;
+        let removed = sqlx::query("DELETE FROM inbox_event WHERE state = 'done' AND finished_at < $1")
+            .bind(before)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
         Ok(removed.rows_affected())
     }
 
@@ -393,7 +407,8 @@ impl Store for SqlStore {
             Outcome::Dead(text) => ("dead", now, text, 0, Some(now)),
             Outcome::Retry { not_before, reason, counts } => ("ready", *not_before, reason, i32::from(!counts), None),
         };
-        let finished = sqlx::query(
+        let mut transaction = self.write.begin().await?;
+        let ended = sqlx::query(
             "UPDATE inbox_event SET state = $3, not_before = $4, outcome = $5, attempts = attempts - $6, finished_at = $7, lease_owner = NULL, lease_until = NULL
              WHERE id = $1 AND lease_epoch = $2 AND state = 'leased'",
         )
@@ -404,9 +419,33 @@ impl Store for SqlStore {
         .bind(text)
         .bind(uncounted)
         .bind(finished)
-        .execute(&self.write)
+        .execute(&mut *transaction)
         .await?;
-        Ok(finished.rows_affected() == 1)
+        if ended.rows_affected() == 0 {
+            return Ok(false);
+        }
+        sqlx::query(
+            "INSERT INTO event_attempt (event_id, epoch, leased_at, ended_at, result, said, next_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(&event.id.as_bytes()[..])
+        .bind(event.epoch)
+        .bind(event.leased_at)
+        .bind(now)
+        .bind(if finished.is_some() { state } else { "retry" })
+        .bind(text)
+        .bind(finished.is_none().then_some(not_before))
+        .execute(&mut *transaction)
+        .await?;
+        // Most events have one attempt; only those with many pay for the clearing.
+        if event.epoch > KEPT_ATTEMPTS {
+            sqlx::query("DELETE FROM event_attempt WHERE event_id = $1 AND epoch <= $2")
+                .bind(&event.id.as_bytes()[..])
+                .bind(event.epoch - KEPT_ATTEMPTS)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(true)
     }
 
     async fn release_leases(&self, owner: Uuid, now: i64) -> Result<u64> {
@@ -446,6 +485,23 @@ impl Store for SqlStore {
         row.as_ref().map(event_row).transpose()
     }
 
+    async fn attempts(&self, id: Uuid) -> Result<Vec<AttemptRow>> {
+        let rows = sqlx::query("SELECT leased_at, ended_at, result, said, next_at FROM event_attempt WHERE event_id = $1 ORDER BY epoch")
+            .bind(&id.as_bytes()[..])
+            .fetch_all(&self.read)
+            .await?;
+        let read = |row: &DbRow| {
+            Ok(AttemptRow {
+                leased_at: row.try_get("leased_at")?,
+                ended_at: row.try_get("ended_at")?,
+                result: row.try_get("result")?,
+                said: row.try_get("said")?,
+                next_at: row.try_get("next_at")?,
+            })
+        };
+        rows.iter().map(read).collect()
+    }
+
     async fn retry_event(&self, id: Uuid, now: i64) -> Result<bool> {
         let changed = sqlx::query("UPDATE inbox_event SET state = 'ready', attempts = 0, not_before = $2, finished_at = NULL WHERE id = $1 AND state IN ('dead', 'done')")
             .bind(&id.as_bytes()[..])
@@ -469,33 +525,44 @@ impl Store for SqlStore {
         .bind(now)
         .execute(&self.write)
         .await?;
-        let row = sqlx::query("SELECT ticket, marker, state FROM delivery WHERE connection = $1 AND lsid = $2 AND kind = $3 AND part = $4")
-            .bind(&key.connection)
-            .bind(&key.lsid)
-            .bind(&key.kind)
-            .bind(key.part)
-            .fetch_one(&self.write)
-            .await?;
+        let row = sqlx::query(
+            "SELECT ticket, marker, state, remote_id, sends FROM delivery WHERE connection = $1 AND lsid = $2 AND kind = $3 AND part = $4",
+        )
+        .bind(&key.connection)
+        .bind(&key.lsid)
+        .bind(&key.kind)
+        .bind(key.part)
+        .fetch_one(&self.write)
+        .await?;
         let state = DeliveryState::parse(row.try_get("state")?).ok_or_else(|| damaged("a delivery's state"))?;
-        Ok(Delivery { ticket: row.try_get("ticket")?, marker: row.try_get("marker")?, state })
+        Ok(Delivery {
+            ticket: row.try_get("ticket")?,
+            marker: row.try_get("marker")?,
+            state,
+            remote_id: row.try_get("remote_id")?,
+            sends: row.try_get("sends")?,
+        })
     }
 
-    async fn is_confirmed(&self, key: &DeliveryKey) -> Result<bool> {
-        let row =
-            sqlx::query("SELECT 1 FROM delivery WHERE connection = $1 AND lsid = $2 AND kind = $3 AND part = $4 AND state = 'confirmed'")
-                .bind(&key.connection)
-                .bind(&key.lsid)
-                .bind(&key.kind)
-                .bind(key.part)
-                .fetch_optional(&self.read)
-                .await?;
-        Ok(row.is_some())
+    async fn confirmed(&self, key: &DeliveryKey) -> Result<Option<String>> {
+        let row = sqlx::query(
+            "SELECT remote_id FROM delivery WHERE connection = $1 AND lsid = $2 AND kind = $3 AND part = $4 AND state = 'confirmed'",
+        )
+        .bind(&key.connection)
+        .bind(&key.lsid)
+        .bind(&key.kind)
+        .bind(key.part)
+        .fetch_optional(&self.read)
+        .await?;
+        row.map(|row| Ok(row.try_get::<Option<String>, _>("remote_id")?.unwrap_or_default())).transpose()
     }
 
-    async fn mark_sent(&self, key: &DeliveryKey, event: &LeasedEvent, now: i64) -> Result<bool> {
+    async fn mark_sent(&self, key: &DeliveryKey, sends: i64, event: &LeasedEvent, now: i64) -> Result<bool> {
         let marked = sqlx::query(
-            "UPDATE delivery SET state = 'sent', sent_at = $5 WHERE connection = $1 AND lsid = $2 AND kind = $3 AND part = $4 AND state <> 'confirmed'
-             AND EXISTS (SELECT 1 FROM inbox_event e WHERE e.id = $6 AND e.lease_epoch = $7 AND e.state = 'leased' AND e.lease_until >= $5)",
+            "UPDATE delivery SET state = 'sent', sent_at = $5, sent_by = $6, sends = sends + 1
+             WHERE connection = $1 AND lsid = $2 AND kind = $3 AND part = $4 AND state <> 'confirmed' AND sends = $8
+             AND EXISTS (SELECT 1 FROM inbox_event e WHERE e.id = $6 AND e.lease_epoch = $7 AND e.state = 'leased' AND e.lease_until >= $5)
+             AND NOT EXISTS (SELECT 1 FROM inbox_event o WHERE o.id = delivery.sent_by AND o.id <> $6 AND o.state = 'leased' AND o.lease_until >= $5)",
         )
         .bind(&key.connection)
         .bind(&key.lsid)
@@ -504,6 +571,7 @@ impl Store for SqlStore {
         .bind(now)
         .bind(&event.id.as_bytes()[..])
         .bind(event.epoch)
+        .bind(sends)
         .execute(&self.write)
         .await?;
         Ok(marked.rows_affected() == 1)

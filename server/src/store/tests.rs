@@ -149,6 +149,31 @@ async fn a_retry_waits_and_counts_only_when_it_should() {
 }
 
 #[tokio::test]
+async fn what_attempts_came_to_is_kept_as_long_as_their_event() {
+    on_both(|store| async move {
+        store.add_events(&[event("a", "s1", EventName::SessionEnd, 0)]).await.unwrap();
+        for attempt in 0..25 {
+            let leased = claim(&store, NOW + attempt).await.remove(0);
+            let retry = Outcome::Retry { not_before: NOW + attempt + 1, reason: format!("HTTP 502, {attempt}"), counts: true };
+            assert!(store.finish_event(&leased, &retry, NOW + attempt + 500).await.unwrap());
+        }
+        let leased = claim(&store, NOW + 40_000).await.remove(0);
+        let lost = LeasedEvent { epoch: leased.epoch - 1, ..leased.clone() };
+        assert!(!store.finish_event(&lost, &Outcome::Done("late".into()), NOW).await.unwrap());
+        assert!(store.finish_event(&leased, &Outcome::Done("written".into()), NOW + 40_100).await.unwrap());
+        let attempts = store.attempts(leased.id).await.unwrap();
+        let last =
+            AttemptRow { leased_at: NOW + 40_000, ended_at: NOW + 40_100, result: "done".into(), said: "written".into(), next_at: None };
+        assert_eq!(attempts.last(), Some(&last));
+        let (first, kept) = (&attempts[0], attempts.len());
+        assert_eq!((kept, first.said.as_str(), first.next_at), (20, "HTTP 502, 6", Some(NOW + 7)), "the newest are kept");
+        assert_eq!(store.sweep_events(NOW + 50_000).await.unwrap(), 1);
+        assert!(store.attempts(leased.id).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_clean_stop_gives_leases_back() {
     on_both(|store| async move {
         store.add_events(&[event("a", "s1", EventName::SessionEnd, 0)]).await.unwrap();
@@ -168,19 +193,47 @@ async fn a_delivery_goes_one_way() {
         let leased = claim(&store, NOW).await.remove(0);
         let key = DeliveryKey { connection: "a".into(), lsid: "s1".into(), kind: "report".into(), part: 0 };
         let planned = store.plan_delivery(&key, "1", "m", NOW).await.unwrap();
-        assert_eq!(planned, Delivery { ticket: "1".into(), marker: "m".into(), state: DeliveryState::Planned });
+        assert_eq!(planned, Delivery { ticket: "1".into(), marker: "m".into(), state: DeliveryState::Planned, remote_id: None, sends: 0 });
         assert_eq!(store.plan_delivery(&key, "2", "m", NOW).await.unwrap().ticket, "2", "nothing was sent: the newer external key counts");
         let stale = LeasedEvent { epoch: leased.epoch - 1, ..leased.clone() };
-        assert!(!store.mark_sent(&key, &stale, NOW).await.unwrap(), "another worker has the event");
-        assert!(!store.mark_sent(&key, &leased, NOW + 15_001).await.unwrap(), "the lease is over");
+        assert!(!store.mark_sent(&key, 0, &stale, NOW).await.unwrap(), "another worker has the event");
+        assert!(!store.mark_sent(&key, 0, &leased, NOW + 15_001).await.unwrap(), "the lease is over");
         assert_eq!(store.plan_delivery(&key, "2", "m", NOW).await.unwrap().state, DeliveryState::Planned);
-        assert!(store.mark_sent(&key, &leased, NOW).await.unwrap());
+        assert!(!store.mark_sent(&key, 1, &leased, NOW).await.unwrap(), "seen with another number of writes");
+        assert!(store.mark_sent(&key, 0, &leased, NOW).await.unwrap());
+        assert!(!store.mark_sent(&key, 0, &leased, NOW).await.unwrap(), "a write was begun since");
         let sent = store.plan_delivery(&key, "3", "m", NOW).await.unwrap();
         assert_eq!((sent.ticket.as_str(), sent.state), ("2", DeliveryState::Sent), "a write may stand there");
         assert_eq!(store.release_leases(Uuid::from_u128(1), NOW).await.unwrap(), 0, "a write may be under way: the lease ends by itself");
         store.mark_confirmed(&key, "77", NOW).await.unwrap();
-        assert!(!store.mark_sent(&key, &leased, NOW).await.unwrap());
+        assert!(!store.mark_sent(&key, 1, &leased, NOW).await.unwrap());
         assert_eq!(store.plan_delivery(&key, "3", "m", NOW).await.unwrap().state, DeliveryState::Confirmed);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_events_of_one_session_never_write_at_the_same_time() {
+    on_both(|store| async move {
+        // An id is made before its row is seen: the sweep's event is stored, and leased, before the outbound one with the earlier id.
+        let earlier = event("a", "s1", EventName::SessionEnd, 0);
+        let later = event("a", "s1", EventName::SessionEnd, 1);
+        store.add_events(std::slice::from_ref(&later)).await.unwrap();
+        let now = NOW + 1_000;
+        let first = claim(&store, now).await.remove(0);
+        store.add_events(std::slice::from_ref(&earlier)).await.unwrap();
+        assert!(claim(&store, now).await.is_empty(), "its session is worked at");
+        // Two servers may have leased both in the same moment all the same.
+        let second = claim(&store, now + 15_001).await.remove(0);
+        assert_eq!((first.id, second.id), (later.id, earlier.id));
+        let key = DeliveryKey { connection: "a".into(), lsid: "s1".into(), kind: "report".into(), part: 0 };
+        let seen = store.plan_delivery(&key, "1", "m", now).await.unwrap();
+        assert!(store.mark_sent(&key, seen.sends, &first, now).await.unwrap());
+        let seen = store.plan_delivery(&key, "1", "m", now).await.unwrap();
+        assert!(!store.mark_sent(&key, seen.sends, &second, now).await.unwrap(), "the other may be writing");
+        assert!(store.finish_event(&first, &Outcome::Done("written".into()), now).await.unwrap());
+        assert!(!store.mark_sent(&key, 0, &second, now).await.unwrap(), "it has not looked since");
+        assert!(store.mark_sent(&key, seen.sends, &second, now).await.unwrap());
     })
     .await;
 }
@@ -224,6 +277,66 @@ async fn sessions_keys_and_connections_are_remembered() {
         assert!(store.delete_connection("a").await.unwrap());
         assert!(!store.delete_connection("a").await.unwrap());
         store.ping().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_code_pairs_as_many_browsers_as_it_may_and_a_request_is_seen_once() {
+    on_both(|store| async move {
+        let grant =
+            DeviceGrant { agent_name: Some("Jürgen 日本".into()), agent_email: None, connections: vec!["a".into(), "b \"c\"".into()] };
+        let code = NewPairingCode { code_hash: [1; 32], grant: grant.clone(), uses: 2, created_at: NOW, expires_at: NOW + 1_000 };
+        store.add_pairing_code(&code).await.unwrap();
+        assert!(store.add_pairing_code(&code).await.is_err(), "codes are all different");
+        let new = |id: u128| NewDevice {
+            id: Uuid::from_u128(id),
+            public_key: vec![u8::try_from(id).unwrap(); 91],
+            name: format!("laptop {id}"),
+            browser: Some("Firefox".into()),
+        };
+        assert_eq!(store.pair_device(&[2; 32], &new(1), NOW).await.unwrap(), Pairing::UnknownCode);
+        assert_eq!(store.pair_device(&[1; 32], &new(1), NOW + 1_000).await.unwrap(), Pairing::CodeExpired);
+        let Pairing::Paired(first) = store.pair_device(&[1; 32], &new(1), NOW + 999).await.unwrap() else { panic!("not paired") };
+        let expected = Device {
+            id: Uuid::from_u128(1),
+            public_key: vec![1; 91],
+            name: "laptop 1".into(),
+            browser: Some("Firefox".into()),
+            grant,
+            paired_at: NOW + 999,
+            used_at: None,
+            revoked_at: None,
+        };
+        assert_eq!(first, expected);
+        assert_eq!(store.device(first.id).await.unwrap(), Some(expected.clone()));
+        let same_key = NewDevice { id: Uuid::from_u128(7), ..new(1) };
+        assert_eq!(store.pair_device(&[1; 32], &same_key, NOW).await.unwrap(), Pairing::AlreadyPaired);
+        assert!(matches!(store.pair_device(&[1; 32], &new(2), NOW).await.unwrap(), Pairing::Paired(_)), "that used nothing up");
+        assert_eq!(store.pair_device(&[1; 32], &new(3), NOW).await.unwrap(), Pairing::CodeUsed);
+        assert_eq!(store.pair_device(&[1; 32], &new(2), NOW).await.unwrap(), Pairing::AlreadyPaired);
+
+        store.touch_device(first.id, NOW + 5).await.unwrap();
+        assert!(store.revoke_device(first.id, NOW + 6).await.unwrap());
+        assert!(!store.revoke_device(first.id, NOW + 7).await.unwrap());
+        assert!(!store.revoke_device(Uuid::from_u128(9), NOW).await.unwrap());
+        let revoked = Device { used_at: Some(NOW + 5), revoked_at: Some(NOW + 6), ..expected };
+        assert_eq!(store.device(first.id).await.unwrap(), Some(revoked.clone()));
+        assert_eq!(store.device(Uuid::from_u128(9)).await.unwrap(), None);
+        assert_eq!(store.revoke_devices_of("Anna", NOW).await.unwrap(), 0);
+        assert_eq!(store.revoke_devices_of("Jürgen 日本", NOW + 8).await.unwrap(), 1, "the other one");
+        assert_eq!(store.device(first.id).await.unwrap(), Some(revoked), "the first time counts");
+        assert_eq!(store.list_devices(10).await.unwrap().iter().map(|device| device.id.as_u128()).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(store.list_devices(1).await.unwrap().len(), 1);
+
+        let seen = |number: u8, keep_until| SeenRequest { fingerprint: [number; 32], keep_until };
+        let remembered = store.remember_requests(&[seen(1, NOW), seen(1, NOW), seen(2, NOW + 1)]).await.unwrap();
+        assert_eq!(remembered, [true, false, true], "one of two that come together");
+        assert_eq!(store.remember_requests(&[seen(3, NOW), seen(2, NOW)]).await.unwrap(), [true, false]);
+        assert_eq!(store.sweep_devices(NOW + 1, NOW + 1_000).await.unwrap(), 2, "what is over, and not before");
+        assert_eq!(store.remember_requests(&[seen(2, NOW)]).await.unwrap(), [false]);
+        assert_eq!(store.sweep_devices(NOW, NOW + 1_001).await.unwrap(), 1, "the code");
+        assert_eq!(store.pair_device(&[1; 32], &new(3), NOW).await.unwrap(), Pairing::UnknownCode);
     })
     .await;
 }
@@ -300,11 +413,16 @@ mod model {
 
     impl Model {
         fn claim(&mut self, worker: usize, now: i64, limit: i64) -> Vec<(Uuid, i32, i64)> {
-            let open: Vec<NewEvent> = self.rows.iter().filter(|row| !row.ended).map(|row| row.event.clone()).collect();
+            let open: Vec<(NewEvent, bool)> = self
+                .rows
+                .iter()
+                .filter(|row| !row.ended)
+                .map(|row| (row.event.clone(), row.leased_by.is_some_and(|(_, until)| until >= now)))
+                .collect();
             let waits = |event: &NewEvent| {
-                open.iter().any(|other| {
+                open.iter().any(|(other, worked_at)| {
                     let before = (other.kind.rank(), other.id) < (event.kind.rank(), event.id);
-                    let same_session = other.lsid == event.lsid && other.id != event.id && before;
+                    let same_session = other.lsid == event.lsid && other.id != event.id && (before || *worked_at);
                     let ends = other.kind == EventName::SessionEnd && event.kind == EventName::SessionEnd;
                     let same_ticket =
                         ends && event.ticket.is_some() && other.ticket == event.ticket && other.lsid != event.lsid && other.id < event.id;

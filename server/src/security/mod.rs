@@ -1,9 +1,10 @@
-//! Proofs and secrets: signed sidebar tokens, app keys, chat links, sealed settings.
+//! Proofs and secrets: signed sidebar tokens, app keys, chat links, devices' signatures, sealed settings.
 //!
 //! Nothing here knows HTTP requests or SQL; what must be remembered is handed to the store by the caller.
 
 pub mod app_key;
 pub mod chat_token;
+pub mod device_signature;
 pub mod seal;
 pub mod sidebar_token;
 

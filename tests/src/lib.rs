@@ -4,7 +4,10 @@
 //! Must not link the server: it is tested from outside, as a process.
 
 pub mod appliance;
+pub mod autotask;
 pub mod browser;
+pub mod device;
+pub mod extension;
 pub mod logs;
 pub mod outcomes;
 pub mod ports;
@@ -13,4 +16,5 @@ pub mod processes;
 pub mod scene;
 pub mod server;
 pub mod tls;
+pub mod wire;
 pub mod zendesk;

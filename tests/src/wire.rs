@@ -1,4 +1,4 @@
-//! Faults to order and the record of what was asked: the two things a test does to the wire.
+//! Faults to order and the record of what was asked: the two things a test does to the wire of a simulated ticket system.
 //!
 //! Must not know what any request means.
 
@@ -70,19 +70,19 @@ struct Ordered {
 
 /// The faults ordered, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Faults(Vec<Ordered>);
+pub(crate) struct Faults(Vec<Ordered>);
 
 impl Faults {
-    pub(super) fn order(&mut self, times: Option<u32>, matching: Matching, fault: Fault) {
+    pub(crate) fn order(&mut self, times: Option<u32>, matching: Matching, fault: Fault) {
         self.0.push(Ordered { matching, fault, left: times });
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
 
     /// The oldest fault that hits this request, used up by one.
-    pub(super) fn take(&mut self, method: &Method, path: &str) -> Option<Fault> {
+    pub(crate) fn take(&mut self, method: &Method, path: &str) -> Option<Fault> {
         let at = self.0.iter().position(|ordered| ordered.matching.hits(method, path))?;
         let fault = self.0[at].fault.clone();
         if let Some(left) = &mut self.0[at].left {
@@ -122,14 +122,14 @@ pub struct RecordedRequest {
 const KEPT_REQUESTS: usize = 20_000;
 
 #[derive(Debug, Default)]
-pub(super) struct Recorder {
+pub(crate) struct Journal {
     requests: VecDeque<RecordedRequest>,
     forgotten: usize,
 }
 
-impl Recorder {
-    /// Returns the number to give to [`Recorder::answered`].
-    pub(super) fn arrived(&mut self, request: RecordedRequest) -> usize {
+impl Journal {
+    /// Returns the number to give to [`Journal::answered`].
+    pub(crate) fn arrived(&mut self, request: RecordedRequest) -> usize {
         if self.requests.len() == KEPT_REQUESTS {
             self.requests.pop_front();
             self.forgotten += 1;
@@ -138,27 +138,27 @@ impl Recorder {
         self.forgotten + self.requests.len() - 1
     }
 
-    pub(super) fn authorised(&mut self, number: usize, user: Option<String>) {
+    pub(crate) fn authorised(&mut self, number: usize, user: Option<String>) {
         if let Some(request) = self.at(number) {
             request.user = user;
         }
     }
 
-    pub(super) fn answered(&mut self, number: usize, status: u16) {
+    pub(crate) fn answered(&mut self, number: usize, status: u16) {
         if let Some(request) = self.at(number) {
             request.status = Some(status);
         }
     }
 
-    pub(super) fn all(&self) -> Vec<RecordedRequest> {
+    pub(crate) fn all(&self) -> Vec<RecordedRequest> {
         self.requests.iter().cloned().collect()
     }
 
-    pub(super) fn count(&self, method: &Method, path_prefix: &str) -> usize {
+    pub(crate) fn count(&self, method: &Method, path_prefix: &str) -> usize {
         self.requests.iter().filter(|request| request.method == *method && request.path.starts_with(path_prefix)).count()
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.forgotten += self.requests.len();
         self.requests.clear();
     }

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::account::real_time;
 use super::call::{Call, Content, Reply};
-use super::faults::{Fault, RecordedRequest};
+use crate::wire::{Fault, RecordedRequest};
 use super::{Shared, api, uploads, workspace};
 
 /// Attachments may have 50 MB; nothing else comes near it.
@@ -79,7 +79,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
 
     let mut headers = parts.headers.clone();
     headers.remove(header::AUTHORIZATION);
-    let number = shared.recorder().arrived(RecordedRequest {
+    let number = shared.journal().arrived(RecordedRequest {
         at: real_time(),
         method: parts.method.clone(),
         path: sent_path.clone(),
@@ -112,7 +112,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     };
     let call = Call { method: parts.method, path, query, headers: parts.headers, body, caller: 0 };
     if call.path.starts_with("/agent/events/") {
-        shared.recorder().answered(number, 200);
+        shared.journal().answered(number, 200);
         return Ok(workspace::events(shared, &call));
     }
     if let Some(Fault::ApplyLater(after)) = fault {
@@ -127,7 +127,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         return hang().await;
     }
     let (reply, user) = dispatch(&shared, call);
-    shared.recorder().authorised(number, user);
+    shared.journal().authorised(number, user);
     shared.changed();
     match fault {
         Some(Fault::ApplyThenClose) => Err(Dropped),
@@ -156,7 +156,7 @@ fn ordered(code: u16, body: &str, retry_after: Option<u64>) -> Reply {
 }
 
 fn finish(shared: &Shared, number: usize, reply: Reply) -> Response {
-    shared.recorder().answered(number, reply.status);
+    shared.journal().answered(number, reply.status);
     shared.changed();
     let mut response = reply.into_response();
     if let Ok(id) = HeaderValue::from_str(&super::random_token()) {

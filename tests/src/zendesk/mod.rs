@@ -10,7 +10,6 @@ mod api;
 mod apps;
 mod call;
 mod demo;
-mod faults;
 mod front;
 mod html;
 mod keys;
@@ -39,14 +38,14 @@ pub use account::{
     Attachment, Audit, BODY_LIMIT, COMMENT_LIMIT, Comment, Notification, Role, TARGET_FIELD, Ticket, TicketRestriction, UPLOAD_LIFE, User,
 };
 pub use demo::DemoData;
-pub use faults::{Fault, Matching, RecordedRequest};
+pub use crate::wire::{Fault, Matching, RecordedRequest};
 pub use keys::{AppKey, install_crypto_provider};
 pub use launch::{Location, SidebarLaunch};
 pub use limits::RateLimits;
 pub use package_validator::package_faults;
 
 use account::{Account, Draft, NewComment};
-use faults::{Faults, Recorder};
+use crate::wire::{Faults, Journal};
 
 /// How long the waiting calls of [`SimulatedZendesk`] wait.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -141,7 +140,7 @@ impl Default for Options {
 struct Shared {
     account: Mutex<Account>,
     faults: Mutex<Faults>,
-    recorder: Mutex<Recorder>,
+    journal: Mutex<Journal>,
     latency: Mutex<Duration>,
     changes: watch::Sender<u64>,
     stop: CancellationToken,
@@ -157,8 +156,8 @@ impl Shared {
         locked(&self.faults)
     }
 
-    fn recorder(&self) -> MutexGuard<'_, Recorder> {
-        locked(&self.recorder)
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        locked(&self.journal)
     }
 
     fn latency(&self) -> MutexGuard<'_, Duration> {
@@ -204,7 +203,7 @@ impl SimulatedZendesk {
             latency: Mutex::new(options.latency),
             account: Mutex::new(Account::new(options, url.clone(), key)),
             faults: Mutex::default(),
-            recorder: Mutex::default(),
+            journal: Mutex::default(),
             changes: watch::Sender::new(0),
             stop: stop.clone(),
             tasks: TaskTracker::new(),
@@ -457,17 +456,17 @@ impl SimulatedZendesk {
 
     /// Requests so far, oldest first; the latest 20,000 are kept.
     pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.shared.recorder().all()
+        self.shared.journal().all()
     }
 
     /// How many requests had this method and a path that begins so.
     pub fn count(&self, method: &Method, path_prefix: &str) -> usize {
-        self.shared.recorder().count(method, path_prefix)
+        self.shared.journal().count(method, path_prefix)
     }
 
     /// Forgets the requests so far.
     pub fn clear_requests(&self) {
-        self.shared.recorder().clear();
+        self.shared.journal().clear();
     }
 
     // Waiting

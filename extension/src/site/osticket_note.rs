@@ -1,0 +1,461 @@
+//! An internal note in the agent's own osTicket session, which osTicket's API cannot write (osticket.md 2.14): look, lock, post, confirm.
+//!
+//! Pure: [`start`] and [`Posting::take`] answer the next request, the host on the page sends it with `fetch` and the agent's cookies
+//! (`redirect: "manual"`, no cache, a time limit) and brings the answer. [`Posting`] serialises, so that it outlives a service worker.
+//!
+//! A note must not appear twice, and osTicket neither numbers notes nor says clearly what it did: a success is a redirect that `fetch`
+//! hides, a crash is `200` with HTML, a refusal is `200` with the note's text back in the form. So only one thing counts: the marker, read
+//! on the ticket's page, before the post and after it. Must not post again unless osTicket has refused and the marker is not there.
+
+use deskbridge_shared::panel::{NoteFault, NoteResult};
+use deskbridge_shared::percent;
+use serde::{Deserialize, Serialize};
+
+use super::text;
+
+/// Most of a note, in bytes; osTicket's column cuts silently somewhat above (osticket.md 2.7).
+pub const LONGEST_NOTE: usize = 60_000;
+/// Longest title, in characters.
+pub const LONGEST_TITLE: usize = 255;
+/// As much of an answer as is read, in characters from its beginning; what a [`Request`] looks for is looked for in all of it.
+pub const EXCERPT: usize = 4_000;
+/// A lock is thought lost this long before osTicket drops it, in milliseconds.
+const LOCK_MARGIN: i64 = 10_000;
+/// Longest life of a lock believed, in seconds; stock is 180.
+const LONGEST_LOCK: i64 = 86_400;
+
+/// What is to be written, and what the page shows already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NoteTask {
+    /// Path of the staff pages: `/support/scp/`.
+    pub base_path: String,
+    /// The ticket's internal id.
+    pub ticket: String,
+    /// The page's `meta[name=csrf_token]`.
+    pub csrf_token: String,
+    /// A filled `lockCode` on the page: the agent is writing, and holds the lock. Empty counts as none.
+    pub lock_code: Option<String>,
+    /// A lock an earlier [`Posting`] left: see [`Posting::lock_left`].
+    pub lock_left: Option<HeldLock>,
+    /// Unix milliseconds.
+    pub now: i64,
+    /// The note's title.
+    pub title: String,
+    /// The note, in the HTML osTicket keeps (osticket.md 2.5).
+    pub html: String,
+    /// Stands in title or note, and is how the note is known again.
+    pub marker: String,
+    /// Whether the page's thread has the marker.
+    pub already_there: bool,
+}
+
+/// A lock we took. osTicket crashes when asked for it again while it lasts (osticket.md 2.14), so its code is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldLock {
+    /// Its code.
+    pub code: String,
+    /// Until when it is good, Unix milliseconds.
+    pub until: i64,
+}
+
+/// What comes next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "camelCase")]
+pub enum Step {
+    /// Send this and bring the answer.
+    Request(Request),
+    /// The note is on the ticket.
+    Done,
+    /// It was there before.
+    AlreadyThere,
+    /// It is not, or not surely.
+    Failed {
+        /// Why.
+        reason: Reason,
+        /// osTicket's own words, if it had any: one line.
+        message: Option<String>,
+    },
+}
+
+/// A request on the page's own origin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    /// `GET` or `POST`.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// Headers, by name.
+    pub headers: Vec<(String, String)>,
+    /// A form, encoded.
+    pub body: Option<String>,
+    /// Texts to look for in the whole answer.
+    pub find: Vec<String>,
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum Response {
+    /// An answer that could be read.
+    Answer {
+        /// The HTTP status.
+        status: u16,
+        /// Whether a redirect was followed on the way.
+        #[serde(default)]
+        redirected: bool,
+        /// Where a readable redirect led.
+        #[serde(default)]
+        location: Option<String>,
+        /// Its beginning, up to [`EXCERPT`] characters.
+        body: String,
+        /// Which of [`Request::find`] it holds.
+        #[serde(default)]
+        found: Vec<bool>,
+    },
+    /// A redirect `fetch` does not let us read (`type: "opaqueredirect"`): to the ticket, or to the login.
+    HiddenRedirect,
+    /// No answer: the network, or the time limit.
+    Lost,
+}
+
+/// Why a note was not written. Only after [`Reason::Uncertain`] may it be there all the same; a new try looks first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The page does not give what is needed: no CSRF token, no id, no marker.
+    NotUsable,
+    /// Title or note are longer than osTicket keeps.
+    TooLong,
+    /// The agent is signed out.
+    NoSession,
+    /// The agent may not see this ticket, or not write notes on it.
+    NotAllowed,
+    /// The page is too old: reload it.
+    CsrfRefused,
+    /// Another agent is writing on the ticket.
+    LockedByOther,
+    /// The agent holds the lock elsewhere, in another tab or from minutes ago: save or leave there, or wait three minutes.
+    LockedElsewhere,
+    /// osTicket took the form and wrote nothing.
+    Refused,
+    /// osTicket crashed; the note is not there.
+    Crashed,
+    /// osTicket could not be reached; nothing was sent that writes.
+    NotReached,
+    /// Sent, and lost sight of: look at the ticket before trying again.
+    Uncertain,
+}
+
+impl Step {
+    /// What the panel is told at the end; `None`: this is not the end.
+    pub const fn result(&self) -> Option<NoteResult> {
+        match self {
+            Self::Request(_) => None,
+            Self::Done | Self::AlreadyThere => Some(Ok(())),
+            Self::Failed { reason, .. } => Some(Err(reason.fault())),
+        }
+    }
+}
+
+impl Reason {
+    /// What the panel tells of it.
+    pub const fn fault(self) -> NoteFault {
+        match self {
+            Self::NotUsable => NoteFault::Cannot,
+            Self::TooLong | Self::Refused => NoteFault::Refused,
+            Self::NoSession => NoteFault::SignedOut,
+            Self::NotAllowed => NoteFault::NotAllowed,
+            Self::CsrfRefused => NoteFault::PageTooOld,
+            Self::LockedByOther => NoteFault::LockedByOther,
+            Self::LockedElsewhere => NoteFault::LockedElsewhere,
+            Self::Crashed | Self::NotReached => NoteFault::NotReached,
+            Self::Uncertain => NoteFault::Uncertain,
+        }
+    }
+}
+
+/// The requests one note takes at most: look, post, look, lock, post, look.
+pub const MOST_REQUESTS: usize = 6;
+
+/// A note on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Posting {
+    task: NoteTask,
+    stage: Stage,
+    lock: Option<HeldLock>,
+    asked_for_lock: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Stage {
+    /// Is the marker there already?
+    Looking,
+    /// A lock was asked for.
+    Locking,
+    /// The note was sent.
+    Posting,
+    /// The marker is looked for again.
+    Confirming(Sent),
+    Over,
+}
+
+/// How the post was answered, as long as nobody has looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Sent {
+    /// By a redirect, as if all were well.
+    Redirected,
+    /// By the form again.
+    Refused,
+    /// By a crash.
+    Crashed,
+    /// Not at all.
+    Lost,
+}
+
+/// Begins. The first request reads the ticket's page afresh: the one the agent has open may be older than the note.
+pub fn start(task: NoteTask) -> (Posting, Step) {
+    let lock = task.lock_left.clone().filter(|lock| lock.until > task.now && is_code(&lock.code));
+    let mut posting = Posting { stage: Stage::Over, lock, asked_for_lock: false, task };
+    let step = match posting.task.fault() {
+        Some(reason) => failed(reason),
+        None if posting.task.already_there => Step::AlreadyThere,
+        None => posting.look(Stage::Looking),
+    };
+    (posting, step)
+}
+
+impl Posting {
+    /// Takes an answer to the last request.
+    pub fn take(&mut self, response: &Response) -> Step {
+        let step = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Looking => self.looked(response),
+            Stage::Locking => self.locked(response),
+            Stage::Posting => self.posted(response),
+            Stage::Confirming(sent) => self.confirmed(sent, response),
+            Stage::Over => failed(Reason::NotUsable),
+        };
+        if step == Step::Done {
+            // With the note osTicket drops the agent's locks (`scp/tickets.php`).
+            self.lock = None;
+        }
+        step
+    }
+
+    /// The lock we hold still, for the next [`NoteTask`] on this ticket.
+    pub fn lock_left(&self) -> Option<&HeldLock> {
+        self.lock.as_ref()
+    }
+
+    fn looked(&mut self, response: &Response) -> Step {
+        match seen(response) {
+            Seen::Marker => Step::AlreadyThere,
+            Seen::Ticket => match self.code_at_hand() {
+                Some(code) => self.post(&code),
+                None => self.ask_for_lock(),
+            },
+            Seen::Not(reason) => failed(reason),
+        }
+    }
+
+    fn locked(&mut self, response: &Response) -> Step {
+        let Response::Answer { status, redirected: false, body, .. } = response else {
+            return failed(if *response == Response::Lost { Reason::NotReached } else { Reason::NoSession });
+        };
+        match status {
+            200 => match read_lock(body) {
+                Some(Lock { id: 1.., code: Some(code), time, .. }) if is_code(&code) => {
+                    let until = self.task.now + time.unwrap_or(0).clamp(0, LONGEST_LOCK) * 1000 - LOCK_MARGIN;
+                    self.lock = Some(HeldLock { code: code.clone(), until });
+                    self.post(&code)
+                }
+                Some(Lock { msg, .. }) => {
+                    let message = msg.and_then(|words| text::subject(&words));
+                    Step::Failed { reason: Reason::LockedByOther, message }
+                }
+                None => failed(Reason::Crashed),
+            },
+            // Locking is switched off: no code is asked for.
+            418 => self.post(""),
+            // The crash of asking twice.
+            500 => failed(Reason::LockedElsewhere),
+            _ => failed(refusal(*status, body).unwrap_or(Reason::NotReached)),
+        }
+    }
+
+    fn posted(&mut self, response: &Response) -> Step {
+        let sent = match response {
+            Response::Lost => Sent::Lost,
+            Response::HiddenRedirect | Response::Answer { redirected: true, .. } => Sent::Redirected,
+            Response::Answer { status: 300..=399, location, .. } => match location {
+                Some(to) if to.contains("login.php") => return failed(Reason::NoSession),
+                _ => Sent::Redirected,
+            },
+            Response::Answer { status, body, .. } => match refusal(*status, body) {
+                Some(reason) => return failed(reason),
+                None if *status == 200 && !is_crash(body) => Sent::Refused,
+                None => Sent::Crashed,
+            },
+        };
+        // Never by the answer itself: a refusal has the note's text, marker and all, back in the form.
+        self.look(Stage::Confirming(sent))
+    }
+
+    fn confirmed(&mut self, sent: Sent, response: &Response) -> Step {
+        match seen(response) {
+            Seen::Marker => Step::Done,
+            Seen::Ticket => match sent {
+                // A lock we did not just take may have run out. Nothing was written, so asking once more is safe.
+                Sent::Refused if !self.asked_for_lock => self.ask_for_lock(),
+                Sent::Refused => failed(Reason::Refused),
+                Sent::Crashed => failed(Reason::Crashed),
+                // A redirect without the note, or a request that may still be at work.
+                Sent::Redirected | Sent::Lost => failed(Reason::Uncertain),
+            },
+            Seen::Not(reason) => match (sent, reason) {
+                (Sent::Refused, _) => failed(Reason::Refused),
+                (Sent::Redirected, Reason::NoSession) => failed(Reason::NoSession),
+                _ => failed(Reason::Uncertain),
+            },
+        }
+    }
+
+    fn look(&mut self, stage: Stage) -> Step {
+        self.stage = stage;
+        let path = [&self.task.base_path, "tickets.php?id=", &self.task.ticket].concat();
+        // The queue, which stands in for a ticket one may not see, has links to tickets, but no ticket's tabs.
+        let find = vec![self.task.marker.clone(), "id=\"ticket_tabs\"".into(), ["tickets.php?id=", &self.task.ticket].concat()];
+        Step::Request(Request { method: "GET".into(), path, headers: Vec::new(), body: None, find })
+    }
+
+    fn ask_for_lock(&mut self) -> Step {
+        self.stage = Stage::Locking;
+        self.asked_for_lock = true;
+        self.lock = None;
+        let path = [&self.task.base_path, "ajax.php/lock/ticket/", &self.task.ticket].concat();
+        let headers = vec![("X-CSRFToken".into(), self.task.csrf_token.clone())];
+        Step::Request(Request { method: "POST".into(), path, headers, body: Some(String::new()), find: Vec::new() })
+    }
+
+    fn post(&mut self, lock_code: &str) -> Step {
+        self.stage = Stage::Posting;
+        let task = &self.task;
+        let mut body = String::new();
+        let fields = [
+            ("__CSRFToken__", task.csrf_token.as_str()),
+            ("a", "postnote"),
+            ("id", &task.ticket),
+            ("lockCode", lock_code),
+            ("title", &task.title),
+            ("note", &task.html),
+            // Empty: the ticket's status stays as it is.
+            ("note_status_id", ""),
+        ];
+        for (name, value) in fields {
+            percent::append_pair(&mut body, name, value);
+        }
+        let path = [&task.base_path, "tickets.php?id=", &task.ticket].concat();
+        let headers = vec![("Content-Type".into(), "application/x-www-form-urlencoded".into())];
+        Step::Request(Request { method: "POST".into(), path, headers, body: Some(body), find: Vec::new() })
+    }
+
+    /// The code on the page, else one of an earlier posting that still holds.
+    fn code_at_hand(&self) -> Option<String> {
+        let on_page = self.task.lock_code.as_ref().filter(|code| is_code(code));
+        on_page.or(self.lock.as_ref().map(|lock| &lock.code)).cloned()
+    }
+}
+
+fn seen(response: &Response) -> Seen {
+    let Response::Answer { status, redirected, location, body, found } = response else {
+        return Seen::Not(if *response == Response::Lost { Reason::NotReached } else { Reason::NoSession });
+    };
+    let has = |number: usize| found.get(number).copied().unwrap_or(false);
+    match status {
+        200 if has(1) && has(2) => {
+            if has(0) {
+                Seen::Marker
+            } else {
+                Seen::Ticket
+            }
+        }
+        200 if is_crash(body) => Seen::Not(Reason::Crashed),
+        200 if *redirected => Seen::Not(Reason::NoSession),
+        200 => Seen::Not(Reason::NotAllowed),
+        300..=399 if location.as_ref().is_some_and(|to| !to.contains("login.php")) => Seen::Not(Reason::NotAllowed),
+        300..=399 => Seen::Not(Reason::NoSession),
+        _ => Seen::Not(refusal(*status, body).unwrap_or(Reason::NotReached)),
+    }
+}
+
+/// What the ticket's page says.
+enum Seen {
+    /// The note is there.
+    Marker,
+    /// The ticket, without the note.
+    Ticket,
+    /// Not the ticket.
+    Not(Reason),
+}
+
+impl NoteTask {
+    fn fault(&self) -> Option<Reason> {
+        let plain = |text: &str, also: &[u8]| {
+            !text.is_empty() && text.len() <= 200 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || also.contains(&byte))
+        };
+        let is_path = self.base_path.starts_with('/') && !self.base_path.starts_with("//") && self.base_path.ends_with('/');
+        let is_usable = is_path
+            && plain(&self.base_path, b"/._~%-")
+            && text::ticket_id(&self.ticket, u64::from(u32::MAX)).is_some()
+            && plain(&self.csrf_token, b"_-")
+            // Nothing HTML would write in another way: it is looked for in the page's source.
+            && plain(&self.marker, b"/_.:#-")
+            && (self.html.contains(&self.marker) || self.title.contains(&self.marker));
+        if !is_usable {
+            return Some(Reason::NotUsable);
+        }
+        (self.html.len() > LONGEST_NOTE || self.title.chars().count() > LONGEST_TITLE).then_some(Reason::TooLong)
+    }
+}
+
+/// `{"id":2,"time":180,"code":"I0bFPsxt70"}`, or id 0 and a message.
+#[derive(Deserialize)]
+struct Lock {
+    id: i64,
+    time: Option<i64>,
+    code: Option<String>,
+    msg: Option<String>,
+}
+
+/// `None`: no JSON, so a PHP crash.
+fn read_lock(body: &str) -> Option<Lock> {
+    serde_json::from_str(body).ok()
+}
+
+/// A refusal told by status; all before anything is written.
+fn refusal(status: u16, body: &str) -> Option<Reason> {
+    match status {
+        400 => Some(Reason::CsrfRefused),
+        401 => Some(Reason::NoSession),
+        403 if body.contains("Must login") => Some(Reason::NoSession),
+        403 | 404 | 422 => Some(Reason::NotAllowed),
+        _ => None,
+    }
+}
+
+/// PHP's way to end early (osticket.md 0, 3).
+fn is_crash(body: &str) -> bool {
+    body.contains("Fatal error") || body.contains("Fatal Error") || body.trim().is_empty()
+}
+
+fn is_code(code: &str) -> bool {
+    (1..=64).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+fn failed(reason: Reason) -> Step {
+    Step::Failed { reason, message: None }
+}

@@ -11,6 +11,7 @@ use crate::clock::{Clock, new_id};
 use crate::config::ServerSection;
 use crate::connections::Connections;
 use crate::doors::assets::Assets;
+use crate::doors::devices::DeviceDoor;
 use crate::doors::pages::Pages;
 use crate::doors::texts::Translations;
 use crate::metrics;
@@ -34,6 +35,8 @@ pub struct App {
     pub sessions: AgentSessionStore,
     /// Opens agents' sessions, many in one commit; false where a token was used before.
     pub admissions: GroupCommit<NewAgentSession, bool>,
+    /// What the doors for paired browsers share.
+    pub devices: DeviceDoor,
     /// Stores outbound events, many in one commit.
     pub intake: GroupCommit<Vec<NewEvent>, ()>,
     /// This process among the servers that share the database.
@@ -79,6 +82,7 @@ impl App {
                     Ok(vec![(); callers])
                 }
             }),
+            devices: DeviceDoor::new(&settings.public_url, store.clone())?,
             server_id: new_id(&clock),
             worker_looked_at: AtomicI64::new(clock.now_ms()),
             wake: Arc::new(Notify::new()),

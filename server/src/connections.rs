@@ -12,12 +12,14 @@ use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
 use crate::appliance::{ApplianceClient, ApplianceSettings, Credentials};
-use crate::config::{ApplianceSection, ConnectionSettings, Secret, ZendeskSection};
+use crate::config::{ApplianceSection, AutotaskSection, ConnectionSettings, Secret, ZendeskSection};
 use crate::security::app_key::AppKey;
 use crate::security::seal::MasterKey;
 use crate::store::{Store, StoredConnection};
 use crate::support::ticket_access::TicketAccess;
-use crate::tickets::TicketSystem;
+use crate::tickets::autotask::{Autotask, AutotaskSettings};
+use crate::tickets::osticket::OsTicket;
+use crate::tickets::{AgentReference, TicketSystem};
 use crate::tickets::zendesk::{Client, InstallationSettings, Zendesk};
 
 /// How long an answer about an agent and a ticket is believed.
@@ -35,8 +37,10 @@ pub struct Connection {
     pub tickets: Arc<dyn TicketSystem>,
     /// Set if the ticket system is Zendesk.
     pub zendesk: Option<ZendeskDoor>,
+    /// Set if the ticket system is Autotask.
+    pub autotask: Option<Arc<Autotask>>,
     /// Who may work on which ticket, remembered shortly.
-    pub access: Cache<(u64, String), Arc<TicketAccess>>,
+    pub access: Cache<(AgentReference, String), Arc<TicketAccess>>,
     /// When the appliance was last asked for the panel's sake.
     pub live_asked_at: Mutex<Option<Instant>>,
     event_token: Option<SecretString>,
@@ -93,14 +97,19 @@ impl Connection {
             ..ApplianceSettings::new(section.host.clone(), credentials(section)?)
         })
         .map_err(|error| BuildFault(format!("appliance: {error}")))?;
-        let Some(zendesk) = settings.zendesk.clone() else {
-            return Err(BuildFault("no ticket system is configured".into()));
+        let target_field = settings.panel.target_field.clone();
+        let (mut zendesk, mut autotask) = (None, None);
+        let tickets: Arc<dyn TicketSystem> = match (&settings.zendesk, &settings.autotask, &settings.osticket) {
+            (Some(section), None, None) => zendesk.insert(ZendeskDoor::build(section.clone(), target_field)?).api.clone(),
+            (None, Some(section), None) => autotask.insert(Arc::new(build_autotask(section, target_field)?)).clone(),
+            (None, None, Some(_)) => Arc::new(OsTicket),
+            _ => return Err(BuildFault("exactly one ticket system must be configured".into())),
         };
-        let door = ZendeskDoor::build(zendesk, settings.panel.target_field.clone())?;
         Ok(Self {
             appliance,
-            tickets: door.api.clone(),
-            zendesk: Some(door),
+            tickets,
+            zendesk,
+            autotask,
             access: Cache::builder().max_capacity(5_000).time_to_live(ACCESS_CACHE).build(),
             live_asked_at: Mutex::new(None),
             event_token: section.event_token.as_ref().map(|token| resolved("appliance.event_token", token)).transpose()?,
@@ -113,6 +122,26 @@ impl Connection {
     /// The connection's name.
     pub fn name(&self) -> &str {
         &self.settings.name
+    }
+
+    /// The ticket system's name in settings and answers.
+    pub fn system_name(&self) -> &'static str {
+        let settings = &self.settings;
+        match (&settings.autotask, &settings.osticket) {
+            (Some(_), _) => "autotask",
+            (_, Some(_)) => "osticket",
+            _ => "zendesk",
+        }
+    }
+
+    /// The pages the browser extension stands on: an address with the path the system is installed under, where the settings know it.
+    pub fn site(&self) -> Option<String> {
+        let osticket = self.settings.osticket.as_ref()?;
+        let mut site = osticket.url.clone();
+        if !site.ends_with('/') {
+            site.push('/');
+        }
+        Some(site)
     }
 
     /// The appliance's address for browsers: client scripts and chats. Plain HTTP only where the settings say so.
@@ -141,6 +170,16 @@ pub enum EventRefusal {
     Source,
     /// Without the `event_token`.
     Token,
+}
+
+fn build_autotask(section: &AutotaskSection, target_field: Option<String>) -> Result<Autotask, BuildFault> {
+    Autotask::new(AutotaskSettings {
+        secret: resolved("autotask.secret", &section.secret)?,
+        integration_code: resolved("autotask.integration_code", &section.integration_code)?,
+        section: section.clone(),
+        target_field,
+    })
+    .map_err(|fault| BuildFault(format!("autotask: {fault}")))
 }
 
 impl ZendeskDoor {

@@ -14,6 +14,8 @@ const WAITING: &str = "deskbridge_events_waiting";
 const DEAD_LETTERS: &str = "deskbridge_dead_letters";
 const OLDEST: &str = "deskbridge_oldest_waiting_seconds";
 const SIDEBARS: &str = "deskbridge_sidebars_total";
+const DEVICES_REFUSED: &str = "deskbridge_device_requests_refused_total";
+const PAIRINGS: &str = "deskbridge_pairings_total";
 
 /// Starts counting; the handle renders. A second call in one process counts nothing.
 pub fn start() -> PrometheusHandle {
@@ -30,6 +32,8 @@ pub fn start() -> PrometheusHandle {
     describe_gauge!(DEAD_LETTERS, "Dead letters, by connection");
     describe_gauge!(OLDEST, Unit::Seconds, "Age of the oldest waiting event, by connection");
     describe_counter!(SIDEBARS, "Sidebars asked for, by what became of it");
+    describe_counter!(DEVICES_REFUSED, "Signed requests of devices refused, by reason");
+    describe_counter!(PAIRINGS, "Browsers that asked to be paired, by what became of it");
     handle
 }
 
@@ -56,6 +60,16 @@ pub fn event_ended(connection: &str, kind: EventName, outcome: &Outcome) {
 /// A sidebar was asked for.
 pub fn sidebar(opened: bool) {
     counter!(SIDEBARS, "outcome" => if opened { "opened" } else { "refused" }).increment(1);
+}
+
+/// A device's request was refused.
+pub fn device_refused(reason: &'static str) {
+    counter!(DEVICES_REFUSED, "reason" => reason).increment(1);
+}
+
+/// A browser asked to be paired.
+pub fn pairing(outcome: &'static str) {
+    counter!(PAIRINGS, "outcome" => outcome).increment(1);
 }
 
 /// What waits, told when somebody looks. `connections`: those that run; one without events waits for nothing.

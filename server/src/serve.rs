@@ -42,6 +42,8 @@ const SWEEP_LOOK_EVERY: Duration = Duration::from_secs(1);
 const REFRESH_EVERY: Duration = Duration::from_secs(2);
 /// How often ended sessions and old events are removed.
 const CLEAN_EVERY: Duration = Duration::from_mins(10);
+/// For so long after its end a pairing code is known, so that its late user is told why it does not work.
+const KEEP_CODES_MS: i64 = 30 * 86_400_000;
 
 /// Serves until `stop`, then finishes what runs, within ten seconds.
 pub async fn run(app: Arc<App>, stop: CancellationToken) -> anyhow::Result<()> {
@@ -157,7 +159,8 @@ async fn clean(app: Arc<App>, stop: CancellationToken) {
         let now = app.clock.now_ms();
         let sessions = app.store.sweep_agent_sessions(now).await?;
         let events = app.store.sweep_events(now - i64::from(app.settings.keep_events_days) * 86_400_000).await?;
-        tracing::debug!(sessions, events, "ended sessions and old events removed");
+        let requests = app.store.sweep_devices(now, now - KEEP_CODES_MS).await?;
+        tracing::debug!(sessions, events, requests, "ended sessions, old events and devices' old requests removed");
         Ok(())
     })
     .await;

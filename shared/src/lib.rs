@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod client_script;
+pub mod device;
 #[cfg(any(feature = "panel", test))]
 pub mod panel;
 pub mod percent;

@@ -18,6 +18,16 @@ pub const JUMP: &str = "/api/v1/sessions/jump";
 pub const SESSION_CHAT_LINK: &str = "/api/v1/sessions/chat-link";
 /// Support sessions of a ticket; server-sent events with `Accept: text/event-stream`.
 pub const SESSIONS: &str = "/api/v1/sessions";
+/// The report of an ended session, for a page that puts it onto the ticket itself.
+pub const SESSION_RECORD: &str = "/api/v1/sessions/record";
+/// The page put it there.
+pub const SESSION_RECORDED: &str = "/api/v1/sessions/recorded";
+/// Pairs a browser: a one-time code against a public key.
+pub const DEVICES: &str = "/api/v1/devices";
+/// What a paired browser asks about itself, and how it takes itself away.
+pub const DEVICE_SELF: &str = "/api/v1/devices/self";
+/// Tells what to do with a pairing link; the code stands behind `#`.
+pub const PAIR: &str = "/pair";
 /// The process runs.
 pub const HEALTHZ: &str = "/healthz";
 /// The process can do its work: database reachable, workers running.

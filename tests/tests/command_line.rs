@@ -402,6 +402,7 @@ async fn a_dead_letter_is_listed_shown_and_tried_again() -> Result<()> {
     let shown = run(&scene.server, &["events", "show", &id]).await?;
     shown.check(0, &[&id, CONNECTION, "session_end (outbound)", &lsid, "dead after 1 attempts", "closed"]);
     assert!(Regex::new(r"received +\d{4}-\d{2}-\d{2}T")?.is_match(&shown.out), "{}", shown.out);
+    assert!(Regex::new(r"attempt +\d{4}-\d{2}-\d{2}T\S+ dead after \d+ ms: .*closed")?.is_match(&shown.out), "{}", shown.out);
 
     let nobodys = "0197a000-0000-7000-8000-000000000000";
     for command in ["show", "retry"] {

@@ -79,7 +79,7 @@ pub(crate) async fn run(file: &ConfigFile, only: Option<&str>) -> anyhow::Result
 }
 
 /// The file's connections, and the stored ones it does not name.
-async fn all_settings(opened: &Opened, settings: &Settings) -> anyhow::Result<Vec<ConnectionSettings>> {
+pub(super) async fn all_settings(opened: &Opened, settings: &Settings) -> anyhow::Result<Vec<ConnectionSettings>> {
     let mut all = settings.connection.clone();
     for row in opened.store.connections().await? {
         if !all.iter().any(|connection| connection.name == row.name) {
@@ -96,6 +96,7 @@ async fn check(settings: ConnectionSettings, clock: &Clock) -> Vec<Line> {
     };
     let mut lines = check_appliance(&connection, clock).await;
     lines.extend(check_zendesk(&connection).await);
+    lines.extend(check_autotask(&connection).await);
     lines
 }
 
@@ -171,6 +172,35 @@ async fn check_zendesk(connection: &Connection) -> Vec<Line> {
         // With another id no sidebar token's audience is ours.
         Err(TicketError::Refused(refused)) => lines.push(bad("installation", refused)),
         Err(error) => lines.push(note("panel", format!("{error}; [connection.panel] alone decides what is offered"))),
+    }
+    lines
+}
+
+/// Nothing is written: the right to add is believed as far as the tenant tells of it.
+async fn check_autotask(connection: &Connection) -> Vec<Line> {
+    let Some(autotask) = &connection.autotask else { return Vec::new() };
+    let mut lines = Vec::new();
+    match autotask.zone().await {
+        Ok(zone) => lines.push(good("Autotask zone", format!("{} ({})", zone.name.as_deref().unwrap_or("without a name"), zone.api))),
+        Err(error) => return vec![bad("Autotask zone", error.to_string())],
+    }
+    match autotask.threshold().await {
+        Ok((used, threshold)) => lines.push(good("Autotask login", format!("{used} of {threshold} requests of this hour are used"))),
+        Err(error) => {
+            lines.push(bad("Autotask login", error.to_string()));
+            return lines;
+        }
+    }
+    lines.push(match autotask.note_type_shown().await {
+        Ok(note_type) => good("note type", note_type),
+        Err(error) => bad("note type", error.to_string()),
+    });
+    for finding in autotask.findings().await {
+        lines.push(match finding.said {
+            Ok(said) => good(finding.what, said),
+            Err(error) if finding.is_needed => bad(finding.what, error.to_string()),
+            Err(error) => note(finding.what, error.to_string()),
+        });
     }
     lines
 }

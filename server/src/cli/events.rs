@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{ConfigFile, open};
 use crate::clock::rfc3339;
-use crate::store::EventRow;
+use crate::store::{AttemptRow, EventRow};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -58,7 +58,7 @@ pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Show { id, file } => {
             let opened = open(&file.load()?.server).await?;
             let Some(row) = opened.store.event(*id).await? else { return Ok(unknown(*id)) };
-            show(&row);
+            show(&row, &opened.store.attempts(*id).await?);
         }
         Command::Retry { id, file } => {
             let opened = open(&file.load()?.server).await?;
@@ -80,7 +80,7 @@ fn unknown(id: Uuid) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn show(row: &EventRow) {
+fn show(row: &EventRow, attempts: &[AttemptRow]) {
     println!("id          {}", row.id);
     println!("connection  {}", row.connection);
     println!("kind        {} ({})", row.kind, row.origin);
@@ -91,4 +91,9 @@ fn show(row: &EventRow) {
         println!("next try    {}", rfc3339(row.not_before));
     }
     println!("said        {}", row.outcome.as_deref().unwrap_or("nothing yet"));
+    for attempt in attempts {
+        let took = attempt.ended_at - attempt.leased_at;
+        let next = attempt.next_at.map_or_else(String::new, |at| format!("; next try {}", rfc3339(at)));
+        println!("attempt     {} {} after {took} ms{next}: {}", rfc3339(attempt.leased_at), attempt.result, attempt.said);
+    }
 }

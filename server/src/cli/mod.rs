@@ -2,7 +2,9 @@
 
 mod check;
 mod config;
+mod devices;
 mod events;
+mod links;
 mod package;
 
 use std::path::{Path, PathBuf};
@@ -64,6 +66,18 @@ enum Command {
         #[command(subcommand)]
         command: events::Command,
     },
+    /// Paired browsers, and the codes that pair them.
+    Devices {
+        #[command(subcommand)]
+        command: devices::Command,
+    },
+    /// Print the links that lead from the ticket system to the appliance and back, ready to be entered.
+    Links {
+        /// Only this one's.
+        connection: Option<String>,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
     /// Bring the database's schema up to date.
     Migrate {
         #[command(flatten)]
@@ -102,6 +116,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Config { command } => config::run(&command).await.map(|()| ExitCode::SUCCESS),
         Command::Package { command } => package::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Events { command } => events::run(&command).await,
+        Command::Devices { command } => devices::run(&command).await,
+        Command::Links { connection, file } => links::run(&file, connection.as_deref()).await,
         Command::Migrate { file } => {
             let settings = file.load()?;
             store::open(&settings.server.database).await?;

@@ -7,7 +7,7 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::Value;
 
 /// Keys whose values are never shown.
-const SECRET_KEYS: [&str; 6] = ["client_secret", "password", "event_token", "token", "secret", "keys"];
+const SECRET_KEYS: [&str; 7] = ["client_secret", "password", "event_token", "token", "secret", "integration_code", "keys"];
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,9 @@
 //! JSON schema made from the types, then its meaning, section by section. No secret value is ever part of a message.
 
 mod appliance;
+mod autotask;
 mod fault;
+mod osticket;
 mod panel;
 mod reports;
 mod secret;
@@ -12,8 +14,10 @@ mod server;
 mod zendesk;
 
 pub use appliance::{ApplianceSection, EventKind, JumpAction, is_appliance_id};
+pub use autotask::{AutotaskSection, LabelOrId};
 use fault::StandIn;
 pub use fault::{Fault, Faults};
+pub use osticket::OsTicketSection;
 pub use panel::{PanelSection, SessionKeyQueue, parse_issue};
 pub use reports::ReportsSection;
 pub use secret::{Secret, SecretError};
@@ -59,7 +63,14 @@ pub struct ConnectionSettings {
     pub reports: ReportsSection,
     /// The Zendesk account.
     pub zendesk: Option<ZendeskSection>,
+    /// Or the Autotask tenant.
+    pub autotask: Option<AutotaskSection>,
+    /// Or the osTicket help desk.
+    pub osticket: Option<OsTicketSection>,
 }
+
+/// The sections that name a ticket system; a connection has exactly one of them.
+const TICKET_SYSTEMS: [&str; 3] = ["zendesk", "autotask", "osticket"];
 
 impl ConnectionSettings {
     /// Every secret of the connection with its key, for export and for keeping stored ones.
@@ -71,7 +82,10 @@ impl ConnectionSettings {
             ("appliance.event_token", appliance.event_token.as_mut()),
             ("zendesk.token", self.zendesk.as_mut().map(|zendesk| &mut zendesk.token)),
         ];
-        optional.into_iter().filter_map(|(key, secret)| secret.map(|secret| (key, secret))).collect()
+        let autotask = self.autotask.as_mut().map(|autotask| {
+            [("autotask.secret", Some(&mut autotask.secret)), ("autotask.integration_code", Some(&mut autotask.integration_code))]
+        });
+        optional.into_iter().chain(autotask.into_iter().flatten()).filter_map(|(key, secret)| secret.map(|secret| (key, secret))).collect()
     }
 }
 
@@ -136,13 +150,20 @@ fn check_meaning(value: &Value, faults: &mut Faults) {
         if let Some(reports) = section::<ReportsSection>(connection.get("reports")) {
             reports.check(&mut within.within("reports"));
         }
-        match connection.get("zendesk") {
-            Some(zendesk) => {
-                if let Some(zendesk) = section::<ZendeskSection>(Some(zendesk)) {
-                    zendesk.check(&mut within.within("zendesk"));
-                }
-            }
-            None => within.add("", "no ticket system", "exactly one section naming the ticket system: [connection.zendesk]"),
+        if let Some(zendesk) = section::<ZendeskSection>(connection.get("zendesk")) {
+            zendesk.check(&mut within.within("zendesk"));
+        }
+        if let Some(autotask) = section::<AutotaskSection>(connection.get("autotask")) {
+            autotask.check(&mut within.within("autotask"));
+        }
+        if let Some(osticket) = section::<OsTicketSection>(connection.get("osticket")) {
+            osticket.check(&mut within.within("osticket"));
+        }
+        let named: Vec<&str> = TICKET_SYSTEMS.into_iter().filter(|system| connection.get(*system).is_some()).collect();
+        if named.len() != 1 {
+            let value = if named.is_empty() { "no ticket system".to_owned() } else { named.join(", ") };
+            let sections = TICKET_SYSTEMS.map(|system| format!("[connection.{system}]")).join(", ");
+            within.add("", value, &format!("exactly one section naming the ticket system, of {sections}"));
         }
     }
 }
@@ -204,6 +225,15 @@ pub fn outside_origin(text: &str) -> Result<url::Url, &'static str> {
         _ => false,
     };
     if bare && scheme && url.host().is_some() { Ok(url) } else { Err(EXPECTED) }
+}
+
+/// An address of an outside system that may have a path: `https`, or `http` for a loopback host only.
+pub fn is_outside_address(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|mut url| {
+        let plain = url.query().is_none() && url.fragment().is_none();
+        url.set_path("/");
+        plain && outside_origin(url.as_str()).is_ok()
+    })
 }
 
 fn is_loopback(url: &url::Url) -> bool {

@@ -33,6 +33,11 @@ pub struct ZendeskSection {
     #[serde(default = "default_token_life")]
     #[schemars(range(min = 60, max = 86_400))]
     pub max_token_life_seconds: u32,
+    /// A session that belongs to no ticket gets one when a representative joins.
+    #[serde(default)]
+    pub enable_automatic_ticket_creation: bool,
+    /// A JSON object, as text: what an automatic ticket has where the external key says nothing.
+    pub ticket_default_data: Option<String>,
 }
 
 /// Who can read a note.
@@ -62,6 +67,11 @@ impl ZendeskSection {
             && let Err(error) = self.token.resolve()
         {
             faults.add("token", "", &format!("a readable secret: {error}"));
+        }
+        if let Some(text) = &self.ticket_default_data
+            && !serde_json::from_str::<serde_json::Value>(text).is_ok_and(|value| value.is_object())
+        {
+            faults.add("ticket_default_data", text, "a JSON object like {\"priority\": \"high\"}");
         }
         if let Some(path) = &self.public_key_file {
             let readable = std::fs::read(path).ok().and_then(|pem| jsonwebtoken::DecodingKey::from_rsa_pem(&pem).ok());

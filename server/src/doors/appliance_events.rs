@@ -110,7 +110,7 @@ fn read_events(app: &App, connections: &[&Arc<Connection>], body: &[u8]) -> Resu
         fingerprint: Sha256::digest(body).into(),
         kind,
         lsid: lsid.to_ascii_lowercase(),
-        ticket: field("external_key").map(str::trim).filter(|key| connection.tickets.is_ticket_id(key)).map(str::to_owned),
+        ticket: field("external_key").map(str::trim).filter(|key| connection.tickets.is_ticket_name(key)).map(str::to_owned),
         origin: Origin::Outbound,
         received_at,
     });

@@ -5,6 +5,8 @@ pub mod appliance_events;
 pub mod assets;
 pub mod chat;
 pub mod cookies;
+pub mod device_proof;
+pub mod devices;
 pub mod health;
 pub mod openapi;
 pub mod pages;
@@ -48,16 +50,27 @@ pub fn public(app: &Arc<App>) -> anyhow::Result<Router> {
         .route(routes::JUMP, post(panel::jump))
         .route(routes::SESSION_CHAT_LINK, post(panel::chat_link))
         .route(routes::SESSIONS, get(panel::sessions))
+        .route(routes::DEVICE_SELF, get(devices::itself).delete(devices::forget))
+        .route(routes::SESSION_RECORD, post(panel::record))
+        .route(routes::SESSION_RECORDED, post(panel::recorded))
         .layer(csrf)
         .layer(cookies::session_layer(app.sessions.clone()))
         .layer(axum::middleware::from_fn(cookies::partition_and_bearer))
-        .layer(SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+        .layer(axum::middleware::from_fn_with_state(app.clone(), device_proof::verify))
+        // A code is a proof of its own, and no browser sends it by itself.
+        .route(routes::DEVICES, post(devices::pair))
+        // Set here, so that the answer to a preflight is made by the layers below.
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .layer(devices::cors())
+        .layer(axum::middleware::map_response(devices::hide_cors));
     let router = Router::new()
         .merge(panel)
         .route(routes::ZENDESK_SIDEBAR, post(zendesk_sidebar::open))
         .route(&format!("{}/{{file}}", routes::ASSETS), get(assets::serve))
         .route(routes::APPLIANCE_EVENTS, post(appliance_events::receive))
         .route(&format!("{}/{{token}}", routes::CHAT_LINK), get(chat::open))
+        .route(routes::PAIR, get(devices::page))
         .route(routes::HEALTHZ, get(health::alive))
         .route(routes::READYZ, get(health::ready))
         .route(routes::OPENAPI, get(openapi::document))

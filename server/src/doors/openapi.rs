@@ -16,6 +16,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use deskbridge_shared::api::{Issue, JumpMethod, LiveSession, PanelModel, SessionKey, SessionState};
+    use deskbridge_shared::device::{DeviceAnswer, DeviceConnection};
     use deskbridge_shared::routes;
     use serde_json::Value;
 
@@ -40,6 +41,11 @@ mod tests {
             routes::JUMP,
             routes::SESSION_CHAT_LINK,
             routes::SESSIONS,
+            routes::SESSION_RECORD,
+            routes::SESSION_RECORDED,
+            routes::DEVICES,
+            routes::DEVICE_SELF,
+            routes::PAIR,
             routes::HEALTHZ,
             routes::READYZ,
             routes::OPENAPI,
@@ -77,7 +83,11 @@ mod tests {
             target: None,
             locale: text(),
         };
-        check("PanelModel", serde_json::to_value(model).unwrap(), &["texts"]);
+        let connection = DeviceConnection { name: text(), system: text(), site: None };
+        check("DeviceConnection", serde_json::to_value(connection).unwrap(), &[]);
+        let device = DeviceAnswer { device: text(), name: text(), agent: None, connections: vec![], server_time: text() };
+        check("Device", serde_json::to_value(device).unwrap(), &[]);
+        check("PanelModel", serde_json::to_value(model).unwrap(), &["record_in_page", "texts"]);
         let methods = &document["components"]["schemas"]["JumpMethod"]["enum"];
         assert_eq!(*methods, serde_json::to_value(JumpMethod::ALL).unwrap());
     }

@@ -70,6 +70,39 @@ pub struct Message {
     pub detail: String,
 }
 
+/// What to do with a pairing link.
+#[derive(Clone, Debug, Serialize)]
+struct Pair {
+    locale: &'static str,
+    title: &'static str,
+    steps: [&'static str; 3],
+    note: &'static str,
+}
+
+/// The first is for everybody else.
+const PAIR: [Pair; 2] = [
+    Pair {
+        locale: "en",
+        title: "Pair this browser with Deskbridge",
+        steps: [
+            "Copy the whole address of this page, with what stands behind #.",
+            "Open the options of the Deskbridge extension.",
+            "Paste the address under “Pairing” and confirm.",
+        ],
+        note: "The link works for a short time. If it has expired, ask your administrator for a new one. Do not pass it on.",
+    },
+    Pair {
+        locale: "de",
+        title: "Diesen Browser mit Deskbridge koppeln",
+        steps: [
+            "Kopieren Sie die ganze Adresse dieser Seite, mit dem, was hinter # steht.",
+            "Öffnen Sie die Einstellungen der Erweiterung Deskbridge.",
+            "Fügen Sie die Adresse unter „Kopplung“ ein und bestätigen Sie.",
+        ],
+        note: "Der Link gilt nur kurze Zeit. Ist er abgelaufen, bitten Sie Ihren Administrator um einen neuen. Geben Sie ihn nicht weiter.",
+    },
+];
+
 /// The choice of an issue before a chat.
 #[derive(Clone, Debug, Serialize)]
 pub struct ChooseIssue {
@@ -85,6 +118,7 @@ impl Pages {
         templates.register_template_string("sidebar", include_str!("../../templates/pages/sidebar.hbs"))?;
         templates.register_template_string("message", include_str!("../../templates/pages/message.hbs"))?;
         templates.register_template_string("choose_issue", include_str!("../../templates/pages/choose_issue.hbs"))?;
+        templates.register_template_string("pair", include_str!("../../templates/pages/pair.hbs"))?;
         let mut sidebars = BTreeMap::new();
         for (locale, texts) in translations.all() {
             for color_scheme in [ColorScheme::Light, ColorScheme::Dark] {
@@ -117,6 +151,11 @@ impl Pages {
     /// A page that says one thing.
     pub fn message(&self, context: &Message) -> Result<String, handlebars::RenderError> {
         self.templates.render("message", context)
+    }
+
+    /// What to do with a pairing link, in that language or in English.
+    pub fn pair(&self, locale: &str) -> Result<String, handlebars::RenderError> {
+        self.templates.render("pair", PAIR.iter().find(|page| page.locale == locale).unwrap_or(&PAIR[0]))
     }
 
     /// The choice of an issue.
@@ -158,6 +197,10 @@ mod tests {
         assert!(pages.sidebar("xx", ColorScheme::Light, &session).is_none());
         let message = pages.message(&Message { title: "No", detail: "<i>".into() }).unwrap();
         assert!(message.contains("&lt;i&gt;"));
+        for (locale, lang, word) in [("de", "de", "koppeln"), ("en", "en", "Pair"), ("xx", "en", "Pair")] {
+            let page = pages.pair(locale).unwrap();
+            assert!(page.contains(&format!("lang=\"{lang}\"")) && page.contains(word), "{page}");
+        }
         let issues = vec![deskbridge_shared::api::Issue { code_name: "vpn".into(), title: "V & N".into() }];
         assert!(pages.choose_issue(&ChooseIssue { issues }).unwrap().contains("?issue=vpn\">V &amp; N"));
     }

@@ -20,11 +20,13 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_sessions::Session;
 
+use super::device_proof::DeviceIdentity;
 use super::problem::Problem;
 use crate::app::App;
 use crate::clock::rfc3339;
 use crate::connections::Connection;
-use crate::support::{chat_link, jump, live_sessions, offer, session_key, ticket_access};
+use crate::support::{chat_link, jump, live_sessions, offer, record_in_page, session_key, ticket_access};
+use crate::tickets::AgentReference;
 
 /// How often a stream looks for changes.
 const STREAM_EVERY: Duration = Duration::from_secs(2);
@@ -51,16 +53,21 @@ impl Identity {
     pub const KEY: &'static str = "identity";
 }
 
-/// An agent with a session, and his connection.
+/// Who calls, and what for: an agent by a session of his connection, or a paired browser for each connection it is paired for.
 pub struct Caller {
-    connection: Arc<Connection>,
-    agent_id: u64,
+    connections: Vec<Arc<Connection>>,
+    agent: AgentReference,
 }
 
 impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        if let Some(device) = parts.extensions.get::<DeviceIdentity>() {
+            let connections = device.connections.iter().filter_map(|name| app.connections.by_name(name)).collect();
+            let name = device.agent_name.clone().unwrap_or_else(|| device.name.clone());
+            return Ok(Self { connections, agent: AgentReference::Device { id: device.device, name, email: device.agent_email.clone() } });
+        }
         let session = Session::from_request_parts(parts, app).await.map_err(|_| Problem::no_session())?;
         let identity: Option<Identity> = session.get(Identity::KEY).await.map_err(|error| {
             tracing::error!(%error, "a session could not be read");
@@ -69,7 +76,7 @@ impl FromRequestParts<Arc<App>> for Caller {
         let identity = identity.ok_or_else(Problem::no_session)?;
         // Gone or disabled since.
         let connection = app.connections.by_name(&identity.connection).ok_or_else(Problem::no_session)?;
-        Ok(Self { connection, agent_id: identity.agent_id })
+        Ok(Self { connections: vec![connection], agent: AgentReference::User(identity.agent_id) })
     }
 }
 
@@ -81,15 +88,14 @@ pub struct TicketReference {
 }
 
 impl Caller {
-    /// The ticket named, if the reference is to the session's own connection.
-    fn ticket<'a>(&self, reference: &'a TicketReference) -> Result<&'a str, Problem> {
-        if reference.connection != self.connection.name() {
-            return Err(Problem::foreign_connection());
-        }
+    /// The connection and the ticket named, if the caller may use that connection.
+    fn place<'a>(&'a self, reference: &'a TicketReference) -> Result<(&'a Arc<Connection>, &'a str), Problem> {
+        let connection = self.connections.iter().find(|connection| connection.name() == reference.connection);
+        let connection = connection.ok_or_else(Problem::foreign_connection)?;
         if reference.ticket.is_empty() || reference.ticket.len() > 64 {
             return Err(Problem::bad_request("ticket: 1 to 64 characters"));
         }
-        Ok(&reference.ticket)
+        Ok((connection, &reference.ticket))
     }
 }
 
@@ -134,13 +140,13 @@ fn reference(values: &mut HashMap<String, String>) -> Result<TicketReference, Pr
 pub async fn model(State(app): State<Arc<App>>, caller: Caller, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
     let mut values = read_query(query.as_deref())?;
     let reference = reference(&mut values)?;
-    let ticket = caller.ticket(&reference)?;
-    let access = ticket_access::check(&caller.connection, caller.agent_id, ticket).await?;
-    let offer = offer::current(&caller.connection).await?;
+    let (connection, ticket) = caller.place(&reference)?;
+    let access = ticket_access::check(connection, &caller.agent, ticket).await?;
+    let offer = offer::current(connection).await?;
     let wanted = values.remove("locale").or_else(|| access.agent.locale.clone()).unwrap_or_default();
     let (locale, texts) = app.translations.choose(&wanted);
     let model = PanelModel {
-        connection: caller.connection.name().to_owned(),
+        connection: connection.name().to_owned(),
         ticket: access.ticket.id.clone(),
         methods: offer.methods,
         jumpoints: offer.jumpoints,
@@ -150,6 +156,9 @@ pub async fn model(State(app): State<Arc<App>>, caller: Caller, RawQuery(query):
     };
     let mut model = serde_json::to_value(model).map_err(|_| Problem::internal())?;
     model["texts"] = Value::Object(texts.clone());
+    if connection.tickets.abilities().note.is_none() {
+        model["record_in_page"] = Value::Bool(true);
+    }
     Ok(Json(model))
 }
 
@@ -170,9 +179,9 @@ pub async fn session_key(
     JsonBody(body): JsonBody<KeyBody>,
 ) -> Result<Json<SessionKey>, Problem> {
     let reference = TicketReference { connection: body.connection, ticket: body.ticket };
-    let ticket = caller.ticket(&reference)?;
+    let (connection, ticket) = caller.place(&reference)?;
     let wanted = session_key::Wanted { queue: body.queue, ttl_seconds: body.ttl_seconds };
-    Ok(Json(session_key::generate(&app, &caller.connection, caller.agent_id, ticket, &wanted).await?))
+    Ok(Json(session_key::generate(&app, connection, &caller.agent, ticket, &wanted).await?))
 }
 
 /// `POST /api/v1/sessions/jump`
@@ -183,12 +192,12 @@ pub async fn jump(caller: Caller, JsonBody(mut body): JsonBody<Map<String, Value
         None => Err(Problem::bad_request(format!("{name} is missing"))),
     };
     let reference = TicketReference { connection: take("connection")?, ticket: take("ticket")? };
-    let ticket = caller.ticket(&reference)?;
+    let (connection, ticket) = caller.place(&reference)?;
     if let Some(unknown) = body.keys().find(|name| !JUMP_FIELDS.contains(&name.as_str())) {
         return Err(Problem::bad_request(format!("{} is no field of a jump", unknown.chars().take(60).collect::<String>())));
     }
     let request: JumpRequest = serde_json::from_value(Value::Object(body)).map_err(|error| Problem::bad_request(error.to_string()))?;
-    let launch_url = jump::launch_url(&caller.connection, caller.agent_id, ticket, &request).await?;
+    let launch_url = jump::launch_url(connection, &caller.agent, ticket, &request).await?;
     Ok(Json(json!({ "launch_url": launch_url })))
 }
 
@@ -208,9 +217,34 @@ pub async fn chat_link(
     JsonBody(body): JsonBody<ChatLinkBody>,
 ) -> Result<Json<Value>, Problem> {
     let reference = TicketReference { connection: body.connection, ticket: body.ticket };
-    let ticket = caller.ticket(&reference)?;
-    let (url, expires_ms) = chat_link::make(&app, &caller.connection, caller.agent_id, ticket, body.issue.as_deref()).await?;
+    let (connection, ticket) = caller.place(&reference)?;
+    let (url, expires_ms) = chat_link::make(&app, connection, &caller.agent, ticket, body.issue.as_deref()).await?;
     Ok(Json(json!({ "url": url, "expires_at": rfc3339(expires_ms) })))
+}
+
+/// Body of `POST /api/v1/sessions/record` and `…/recorded`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordBody {
+    connection: String,
+    ticket: String,
+    lsid: String,
+}
+
+/// `POST /api/v1/sessions/record`: the report of an ended session, for the page to put onto its ticket.
+pub async fn record(State(app): State<Arc<App>>, caller: Caller, JsonBody(body): JsonBody<RecordBody>) -> Result<Json<Value>, Problem> {
+    let reference = TicketReference { connection: body.connection, ticket: body.ticket };
+    let (connection, ticket) = caller.place(&reference)?;
+    let record = record_in_page::prepare(&app, connection, &caller.agent, ticket, &body.lsid).await?;
+    Ok(Json(json!({ "title": record.title, "html": record.html, "marker": record.marker, "recorded": record.recorded })))
+}
+
+/// `POST /api/v1/sessions/recorded`: the page put the report onto the ticket.
+pub async fn recorded(State(app): State<Arc<App>>, caller: Caller, JsonBody(body): JsonBody<RecordBody>) -> Result<Json<Value>, Problem> {
+    let reference = TicketReference { connection: body.connection, ticket: body.ticket };
+    let (connection, ticket) = caller.place(&reference)?;
+    record_in_page::confirm(&app, connection, &caller.agent, ticket, &body.lsid).await?;
+    Ok(Json(json!({ "recorded": true })))
 }
 
 /// `GET /api/v1/sessions`, once or as a stream.
@@ -222,15 +256,15 @@ pub async fn sessions(
 ) -> Result<Response, Problem> {
     let mut values = read_query(query.as_deref())?;
     let reference = reference(&mut values)?;
-    let ticket = caller.ticket(&reference)?;
-    let access = ticket_access::check(&caller.connection, caller.agent_id, ticket).await?;
+    let (connection, ticket) = caller.place(&reference)?;
+    let access = ticket_access::check(connection, &caller.agent, ticket).await?;
     let streams =
         headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("text/event-stream"));
     if streams && let Ok(permit) = STREAMS.clone().try_acquire_owned() {
-        let stream = changes(app, caller.connection, access.ticket.id.clone(), permit);
+        let stream = changes(app, connection.clone(), access.ticket.id.clone(), permit);
         return Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response());
     }
-    let sessions = live_sessions::of_ticket(&app, &caller.connection, &access.ticket.id).await?;
+    let sessions = live_sessions::of_ticket(&app, connection, &access.ticket.id).await?;
     Ok(Json(json!({ "sessions": sessions })).into_response())
 }
 

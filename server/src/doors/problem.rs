@@ -19,11 +19,12 @@ pub struct Problem {
     title: &'static str,
     detail: String,
     retry_after: Option<Duration>,
+    server_time: Option<String>,
 }
 
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, title, detail: detail.into(), retry_after: None }
+        Self { status, kind, title, detail: detail.into(), retry_after: None, server_time: None }
     }
 
     /// No such route or thing.
@@ -100,6 +101,74 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-a-form", "The body is not form data", detail)
     }
 
+    /// A device's proof that does not read.
+    pub fn device_proof(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "device-proof", "The device's proof is not understood", detail)
+    }
+
+    /// A session and a device's proof in one request.
+    pub fn two_proofs() -> Self {
+        let detail = "Send a session or a device's signature, not both; an extension omits credentials.";
+        Self::new(StatusCode::BAD_REQUEST, "two-proofs", "The request proves itself twice", detail)
+    }
+
+    /// Only a device may ask this.
+    pub fn no_device() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "no-device", "Only a paired browser can ask this", "Pair this browser, and sign the request.")
+    }
+
+    /// No such device, or not its signature.
+    pub fn device_refused() -> Self {
+        let detail = "Pair this browser again. If it stays, the server's public_url is another than the address it was paired with.";
+        Self::new(StatusCode::UNAUTHORIZED, "device-refused", "This browser is not known here", detail)
+    }
+
+    /// A device an administrator or its own agent has taken away.
+    pub fn device_revoked() -> Self {
+        let detail = "Ask your administrator for a new pairing link.";
+        Self::new(StatusCode::UNAUTHORIZED, "device-revoked", "This browser's pairing was ended", detail)
+    }
+
+    /// Signed too long ago, or in the future. `server_time`: RFC 3339 UTC.
+    pub fn clock(server_time: &str) -> Self {
+        let detail = format!("The server's time is {server_time}. Set this computer's clock.");
+        let problem = Self::new(StatusCode::UNAUTHORIZED, "clock", "This computer's clock is wrong", detail);
+        Self { server_time: Some(server_time.to_owned()), ..problem }
+    }
+
+    /// The same signed request again.
+    pub fn replayed() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "replayed", "The request was sent before", "Sign each request anew.")
+    }
+
+    /// No such pairing code.
+    pub fn pairing_code() -> Self {
+        let detail = "Check it, or ask your administrator for a new one.";
+        Self::new(StatusCode::FORBIDDEN, "pairing-code", "The pairing code is not known", detail)
+    }
+
+    /// A pairing code that was good once.
+    pub fn pairing_code_gone(kind: &'static str, title: &'static str) -> Self {
+        Self::new(StatusCode::GONE, kind, title, "Ask your administrator for a new one.")
+    }
+
+    /// The key of a device that is, or was, paired.
+    pub fn already_paired() -> Self {
+        let detail = "To pair this browser anew, let the extension forget its pairing first, so that it makes a new key.";
+        Self::new(StatusCode::CONFLICT, "already-paired", "This browser was paired before", detail)
+    }
+
+    /// Too many wrong pairing codes.
+    pub fn too_many_codes(wait: Duration) -> Self {
+        let problem = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-codes",
+            "Too many wrong pairing codes",
+            "Check the code, and try again in a minute.",
+        );
+        Self { retry_after: Some(wait), ..problem }
+    }
+
     /// Something in this server failed.
     pub fn internal() -> Self {
         Self::new(
@@ -121,12 +190,15 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({
+        let mut body = json!({
             "type": format!("urn:deskbridge:problem:{}", self.kind),
             "title": self.title,
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        if let Some(server_time) = self.server_time {
+            body["server_time"] = json!(server_time);
+        }
         let mut response =
             (self.status, [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")], body.to_string())
                 .into_response();
@@ -201,6 +273,11 @@ impl From<SupportError> for Problem {
             SupportError::Tickets(error) => error.into(),
             SupportError::Appliance(error) => error.into(),
             SupportError::Store(error) => error.into(),
+            SupportError::NotReady => {
+                let detail = "The appliance has no complete report of this session yet. Try again in a moment.";
+                let problem = Self::new(StatusCode::CONFLICT, "report-not-ready", "The report is not there yet", detail);
+                Self { retry_after: Some(Duration::from_secs(2)), ..problem }
+            }
             SupportError::NotOffered(detail) => Self::new(StatusCode::FORBIDDEN, "not-offered", "This is not offered here", detail),
             SupportError::Invalid { field, problem } => Self::invalid(&field, &problem),
         }

@@ -23,7 +23,7 @@ use crate::clock::random_fraction;
 use crate::connections::Connection;
 use crate::store::{EventName, LeasedEvent, Outcome, StoreError};
 use crate::support::import_session::{self, ImportError};
-use crate::support::import_survey;
+use crate::support::{create_ticket, import_survey};
 use crate::{fault_point, metrics};
 
 /// Length of a lease (DESIGN.md, Settled details).
@@ -212,7 +212,8 @@ async fn process(app: &Arc<App>, connection: &Arc<Connection>, event: &LeasedEve
         return Err(ImportError::Permanent(format!("the server broke off {} times while working at this event", event.attempts - 1)));
     }
     match event.kind {
-        EventName::Progress | EventName::SomeoneJoins => import_session::note_progress(app, connection, event).await,
+        EventName::Progress => import_session::note_progress(app, connection, event).await,
+        EventName::SomeoneJoins => create_ticket::run(app, connection, event).await,
         EventName::SessionEnd => import_session::run(app, connection, event).await,
         EventName::CustomerSurvey | EventName::RepresentativeSurvey => import_survey::run(app, connection, event).await,
     }

@@ -15,6 +15,16 @@ pub enum Body {
     Text,
 }
 
+impl Body {
+    /// A last line of its own.
+    pub fn last_line(self, text: &str) -> String {
+        match self {
+            Self::Html => format!("<p>{text}</p>"),
+            Self::Text => format!("\n\n{text}"),
+        }
+    }
+}
+
 /// How much a ticket system takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoteLimit {

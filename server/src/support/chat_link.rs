@@ -7,6 +7,7 @@ use super::{SupportError, offer, ticket_access};
 use crate::app::App;
 use crate::connections::Connection;
 use crate::security::chat_token::{self, ChatInvitation, ChatTokenError};
+use crate::tickets::AgentReference;
 
 /// Hours a chat link is valid without a setting.
 const DEFAULT_HOURS: u32 = 72;
@@ -15,7 +16,7 @@ const DEFAULT_HOURS: u32 = 72;
 pub async fn make(
     app: &App,
     connection: &Connection,
-    agent_id: u64,
+    agent: &AgentReference,
     ticket: &str,
     issue: Option<&str>,
 ) -> Result<(String, i64), SupportError> {
@@ -30,7 +31,7 @@ pub async fn make(
     {
         return Err(SupportError::invalid("issue", "the code name of one of the configured issues"));
     }
-    let access = ticket_access::check_open(connection, agent_id, ticket).await?;
+    let access = ticket_access::check_open(connection, agent, ticket).await?;
     let hours = connection.settings.panel.chat_link_hours.unwrap_or(DEFAULT_HOURS);
     let expires_at = app.clock.now_seconds() + i64::from(hours) * 3_600;
     let invitation = ChatInvitation {
@@ -41,7 +42,7 @@ pub async fn make(
     };
     let token = chat_token::issue(&app.master_key, &invitation);
     let url = format!("{}{}/{token}", app.settings.public_origin(), deskbridge_shared::routes::CHAT_LINK);
-    tracing::info!(connection = connection.name(), ticket = access.ticket.id, agent = agent_id, "chat link made");
+    tracing::info!(connection = connection.name(), ticket = access.ticket.id, %agent, "chat link made");
     Ok((url, expires_at * 1_000))
 }
 

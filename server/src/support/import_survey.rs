@@ -2,7 +2,8 @@
 //!
 //! The event may come before the survey can be read, and a representative's survey before the session's report.
 
-use super::import_session::{ImportError, deliver, read_report, ticket_of};
+use super::deliver;
+use super::import_session::{ImportError, NO_TICKET, read_report, ticket_of};
 use crate::app::App;
 use crate::appliance::{self, ExitSurvey, SurveyQuery};
 use crate::connections::Connection;
@@ -15,7 +16,10 @@ const WINDOW_SECONDS: u32 = 10;
 /// Imports the survey of `event`. The answer says what was done.
 pub async fn run(app: &App, connection: &Connection, event: &LeasedEvent) -> Result<String, ImportError> {
     let report = read_report(connection, &event.lsid).await?;
-    let Some(ticket) = ticket_of(connection, &report)? else { return Ok("the session belongs to no ticket (no external key)".into()) };
+    let Some(ticket) = ticket_of(app, connection, event, &report).await? else { return Ok(NO_TICKET.into()) };
+    if connection.tickets.abilities().note.is_none() {
+        return Ok("the ticket system takes no notes from a server".into());
+    }
     let customer = event.kind == EventName::CustomerSurvey;
     let kind = if customer { "customer-survey" } else { "representative-survey" };
     let surveys = match surveys(connection, customer, SurveyQuery::Lsid(&event.lsid)).await {
@@ -28,6 +32,7 @@ pub async fn run(app: &App, connection: &Connection, event: &LeasedEvent) -> Res
     };
     let mut surveys: Vec<_> = surveys.into_iter().filter(|survey| survey.lsid.eq_ignore_ascii_case(&event.lsid)).collect();
     surveys.sort_by_key(|survey| survey.timestamp);
+    let title = format!("{} exit survey of session {}", if customer { "Customer's" } else { "Representative's" }, event.lsid);
     let mut done = Vec::new();
     for (index, survey) in surveys.iter().enumerate() {
         // Several people may answer; each answer is a delivery of its own.
@@ -39,7 +44,7 @@ pub async fn run(app: &App, connection: &Connection, event: &LeasedEvent) -> Res
                 app.reports.fit_representative_survey(survey, options, limit)
             }
         };
-        done.push(deliver(app, connection, event, &kind, &ticket, render).await?);
+        done.push(deliver::note(app, connection, event, &kind, &ticket, &title, render).await?);
     }
     if done.is_empty() { Err(ImportError::NotReady) } else { Ok(done.join("; ")) }
 }

@@ -6,9 +6,10 @@ use deskbridge_shared::client_script::{self, client_script_url};
 use super::{SupportError, offer, ticket_access};
 use crate::config::JumpAction;
 use crate::connections::Connection;
+use crate::tickets::AgentReference;
 
 /// The launch URL for `ticket`, if the method and the Jumpoint are among those offered.
-pub async fn launch_url(connection: &Connection, agent_id: u64, ticket: &str, request: &JumpRequest) -> Result<String, SupportError> {
+pub async fn launch_url(connection: &Connection, agent: &AgentReference, ticket: &str, request: &JumpRequest) -> Result<String, SupportError> {
     let offer = offer::current(connection).await?;
     if !offer.methods.contains(&request.method) {
         return Err(SupportError::NotOffered(format!(
@@ -21,7 +22,7 @@ pub async fn launch_url(connection: &Connection, agent_id: u64, ticket: &str, re
     {
         return Err(SupportError::invalid("jumpoint", "one of the configured Jumpoints"));
     }
-    let access = ticket_access::check_open(connection, agent_id, ticket).await?;
+    let access = ticket_access::check_open(connection, agent, ticket).await?;
     let action = match connection.settings.appliance.jump_action {
         JumpAction::JumpItem => client_script::JumpAction::JumpItem,
         JumpAction::PinnedClient => client_script::JumpAction::PinnedClient,
@@ -31,7 +32,7 @@ pub async fn launch_url(connection: &Connection, agent_id: u64, ticket: &str, re
     tracing::info!(
         connection = connection.name(),
         ticket = access.ticket.id,
-        agent = agent_id,
+        %agent,
         method = request.method.name(),
         "jump made"
     );

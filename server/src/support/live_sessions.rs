@@ -10,6 +10,7 @@ use deskbridge_shared::api::{LiveSession, SessionState};
 use tokio::time::Instant;
 
 use super::SupportError;
+use super::import_session::external_key;
 use crate::app::App;
 use crate::appliance::SupportSession;
 use crate::clock::rfc3339;
@@ -51,7 +52,7 @@ async fn ask(app: &App, connection: &Connection, since_ms: i64) {
     match asked {
         Ok(reports) => {
             for report in &reports {
-                if let Err(error) = remember(app, connection, report).await {
+                if let Err(error) = remember(app, connection, report, None).await {
                     tracing::warn!(connection = connection.name(), %error, "a session's state could not be stored");
                 }
             }
@@ -60,9 +61,11 @@ async fn ask(app: &App, connection: &Connection, since_ms: i64) {
     }
 }
 
-/// Stores what a report says about the session's state. A session without a ticket is not kept.
-pub async fn remember(app: &App, connection: &Connection, report: &SupportSession) -> StoreResult<()> {
-    let Some(ticket) = report.external_key.as_deref().map(str::trim).filter(|key| !key.is_empty()) else { return Ok(()) };
+/// Stores what a report says about the session's state; `ticket`: its ticket's id, where that is known better than the report
+/// does. A session without a ticket is not kept.
+pub async fn remember(app: &App, connection: &Connection, report: &SupportSession, ticket: Option<&str>) -> StoreResult<()> {
+    let named = external_key(report).filter(|key| connection.tickets.is_ticket_name(key));
+    let Some(ticket) = ticket.or(named) else { return Ok(()) };
     let ms = |seconds: Option<i64>| seconds.map(|seconds| seconds.saturating_mul(1_000));
     let session = KnownSession {
         connection: connection.name().to_owned(),

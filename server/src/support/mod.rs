@@ -1,12 +1,16 @@
 //! The use cases, one file each. They know connections, the store and each other; they know neither HTTP nor pages.
 
 pub mod chat_link;
+pub mod create_ticket;
+mod deliver;
 pub mod import_session;
 pub mod import_survey;
 pub mod jump;
 pub mod live_sessions;
 pub mod offer;
 pub mod reconcile;
+pub mod record_in_page;
+mod record_time;
 pub mod session_key;
 pub mod ticket_access;
 
@@ -26,6 +30,9 @@ pub enum SupportError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The appliance has no complete report yet; reports lag the sessions (beyondtrust.md, fact 7).
+    #[error("the report of this session is not there yet; try again in a moment")]
+    NotReady,
     /// Not allowed by the settings.
     #[error("{0}")]
     NotOffered(String),

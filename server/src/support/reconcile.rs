@@ -148,7 +148,7 @@ async fn add_unknown(app: &App, connection: &Connection, kind: EventName, found:
             connection: connection.name().to_owned(),
             fingerprint: Sha256::digest(format!("sweep/{}/{}/{}", kind.as_str(), found.lsid, found.distinction)).into(),
             kind,
-            ticket: found.ticket.as_deref().map(str::trim).filter(|key| connection.tickets.is_ticket_id(key)).map(str::to_owned),
+            ticket: found.ticket.as_deref().map(str::trim).filter(|key| connection.tickets.is_ticket_name(key)).map(str::to_owned),
             lsid: found.lsid,
             origin: Origin::Polling,
             received_at,

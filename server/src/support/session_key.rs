@@ -8,6 +8,7 @@ use crate::appliance::{Error as ApplianceError, SessionKeyRequest};
 use crate::clock::rfc3339;
 use crate::config::SessionKeyQueue;
 use crate::connections::Connection;
+use crate::tickets::AgentReference;
 
 /// Bounds of a key's life in seconds.
 const TTL_SECONDS: std::ops::RangeInclusive<u32> = 60..=604_800;
@@ -27,7 +28,7 @@ pub struct Wanted {
 pub async fn generate(
     app: &App,
     connection: &Connection,
-    agent_id: u64,
+    agent: &AgentReference,
     ticket: &str,
     wanted: &Wanted,
 ) -> Result<SessionKey, SupportError> {
@@ -43,14 +44,14 @@ pub async fn generate(
     {
         return Err(SupportError::invalid("ttl_seconds", format!("{} to {}", TTL_SECONDS.start(), TTL_SECONDS.end())));
     }
-    let access = ticket_access::check_open(connection, agent_id, ticket).await?;
+    let access = ticket_access::check_open(connection, agent, ticket).await?;
     let queue = match queue {
         SessionKeyQueue::Agent => {
             let name = access.agent.email.as_deref().and_then(|email| email.split('@').next()).filter(|name| !name.is_empty());
             format!(
                 "rep_username:{}",
                 name.ok_or_else(|| SupportError::NotOffered(
-                    "your Zendesk user has no e-mail address to find your representative by".into()
+                    "no e-mail address of yours is known to find your representative by".into()
                 ))?
             )
         }
@@ -72,7 +73,7 @@ pub async fn generate(
     if made.short_key.is_empty() || made.key_url.is_empty() {
         return Err(ApplianceError::Unexpected { what: "a session key without key or link".into(), excerpt: String::new() }.into());
     }
-    tracing::info!(connection = connection.name(), ticket = access.ticket.id, agent = agent_id, "session key made");
+    tracing::info!(connection = connection.name(), ticket = access.ticket.id, %agent, "session key made");
     Ok(SessionKey {
         mail_subject: made.mail_subject.unwrap_or_default(),
         mail_body: made.mail_body.unwrap_or_else(|| made.key_url.clone()),

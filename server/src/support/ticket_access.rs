@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::SupportError;
 use crate::connections::Connection;
-use crate::tickets::{Agent, Ticket, TicketError};
+use crate::tickets::{Agent, AgentReference, Ticket, TicketError};
 
 /// An agent and a ticket he may work on.
 #[derive(Clone, Debug)]
@@ -16,21 +16,21 @@ pub struct TicketAccess {
 }
 
 /// Asks the ticket system, or remembers what it said some seconds ago. A refusal is not remembered.
-pub async fn check(connection: &Connection, agent_id: u64, ticket: &str) -> Result<Arc<TicketAccess>, SupportError> {
-    let key = (agent_id, ticket.to_owned());
+pub async fn check(connection: &Connection, agent: &AgentReference, ticket: &str) -> Result<Arc<TicketAccess>, SupportError> {
+    let key = (agent.clone(), ticket.to_owned());
     if let Some(access) = connection.access.get(&key).await {
         return Ok(access);
     }
     let ticket = connection.tickets.ticket(ticket).await?;
-    let agent = connection.tickets.agent_for(agent_id, &ticket).await?;
+    let agent = connection.tickets.agent_for(agent, &ticket).await?;
     let access = Arc::new(TicketAccess { ticket, agent });
     connection.access.insert(key, access.clone()).await;
     Ok(access)
 }
 
 /// As [`check`], for acts whose record must fit on the ticket: a closed one takes no more notes.
-pub async fn check_open(connection: &Connection, agent_id: u64, ticket: &str) -> Result<Arc<TicketAccess>, SupportError> {
-    let access = check(connection, agent_id, ticket).await?;
+pub async fn check_open(connection: &Connection, agent: &AgentReference, ticket: &str) -> Result<Arc<TicketAccess>, SupportError> {
+    let access = check(connection, agent, ticket).await?;
     if access.ticket.closed {
         return Err(TicketError::NotAllowed(
             "this ticket is closed and takes no session record; create a follow-up ticket and start from there".into(),

@@ -5,11 +5,11 @@ use std::cell::Cell;
 use js_sys::{Array, Date, JSON, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
-use super::Answer;
-use super::model::{Event, Made, Problem, Thing, is_web};
+use super::model::{Event, Loaded, Made, Problem, Report, Thing, is_web};
 use super::requests::Call;
 use super::texts::Texts;
 use super::view::whole_milliseconds;
+use super::{Answer, Note, RECORDS_IN_PAGE};
 use crate::api::{Issue, JumpMethod, LiveSession, PanelModel, SessionState};
 
 /// No list is read further than this.
@@ -20,9 +20,15 @@ pub fn event(call: Call, answer: &Answer) -> Event {
     let object = Members::of(JSON::parse(&answer.body).unwrap_or(JsValue::NULL));
     if (200..300).contains(&answer.status) {
         let event = match call {
-            Call::Load => Event::Loaded(Box::new((panel_model(&object), texts(&object.get("texts"))))),
+            Call::Load => Event::Loaded(Box::new(Loaded {
+                offer: panel_model(&object),
+                texts: texts(&object.get("texts")),
+                record_in_page: RECORDS_IN_PAGE && object.get("record_in_page").is_truthy(),
+            })),
             Call::Make(thing, _) => Event::Made(thing, Box::new(made(thing, &object))),
             Call::Sessions => Event::Sessions(sessions(&object)),
+            Call::Report(ref lsid) => Event::Report(Box::new(report(lsid, &object))),
+            Call::Recorded(ref lsid) => Event::Recorded(lsid.clone()),
         };
         if object.complete() {
             return event;
@@ -149,6 +155,11 @@ fn made(thing: Thing, object: &Members) -> Made {
         made.mail_body = object.optional("mail_body");
     }
     made
+}
+
+fn report(lsid: &str, object: &Members) -> Report {
+    let note = Note { title: object.text("title"), html: object.text("html"), marker: object.text("marker") };
+    Report { lsid: lsid.into(), note, is_recorded: object.get("recorded").is_truthy() }
 }
 
 /// Without sessions in a state only a later version knows.

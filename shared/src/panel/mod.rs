@@ -49,6 +49,9 @@ impl Answer {
     pub const NOT_REACHED: u16 = 0;
 }
 
+/// Whether this panel can put reports onto the ticket through its page: a constant, so that a panel that never does carries no code for it.
+pub const RECORDS_IN_PAGE: bool = cfg!(any(feature = "record-in-page", test));
+
 /// The page around the panel.
 pub trait Host {
     /// The panel is `height` CSS pixels high now.
@@ -59,6 +62,47 @@ pub trait Host {
     fn insert_into_reply(&self, text: String, done: Done<bool>);
     /// Puts text on the clipboard; `false` when that was not possible.
     fn copy(&self, text: String, done: Done<bool>);
+    /// Puts an internal note onto the ticket, in the agent's own name, unless one with its marker is there already.
+    fn post_note(&self, _note: Note, done: Done<NoteResult>) {
+        done(Err(NoteFault::Cannot));
+    }
+}
+
+/// An internal note for the page to write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// One line.
+    pub title: String,
+    /// Its text, with the marker in it.
+    pub html: String,
+    /// How the note is known again.
+    pub marker: String,
+}
+
+/// Whether the note stands on the ticket.
+pub type NoteResult = Result<(), NoteFault>;
+
+/// Why a page did not write a note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoteFault {
+    /// This page writes no notes.
+    Cannot,
+    /// The agent is signed out of the ticket page.
+    SignedOut,
+    /// The agent may not write notes on this ticket.
+    NotAllowed,
+    /// The ticket page is too old, and must be reloaded.
+    PageTooOld,
+    /// Another agent is writing on this ticket.
+    LockedByOther,
+    /// The agent himself is writing on this ticket, in another tab or until a moment ago.
+    LockedElsewhere,
+    /// The ticket system could not be reached, or failed; nothing was written.
+    NotReached,
+    /// The ticket system refused the note.
+    Refused,
+    /// It was sent and lost sight of: it may be there.
+    Uncertain,
 }
 
 /// What a passing message is about.

@@ -1,9 +1,9 @@
 //! What the panel knows and how that changes. Pure: an event goes in, commands come out; the time is passed in.
 //! Must not know how anything is drawn ([`screen`](super::screen)) or reached ([`view`](super)).
 
-use super::NoticeKind;
 use super::requests::{Call, Place};
-use super::texts::{Text, Texts, decimal, fill, join};
+use super::texts::{Text, Texts, cut, decimal, fill, join};
+use super::{Note, NoteFault, NoteResult, NoticeKind, RECORDS_IN_PAGE};
 use crate::api::{JumpMethod, LiveSession, PanelModel, SessionState};
 
 /// The list of sessions is asked for this often while all goes well, in milliseconds.
@@ -63,6 +63,9 @@ pub struct Ready {
     pub form: Form,
     /// This ticket's sessions.
     pub sessions: Sessions,
+    /// The report that is on its way onto the ticket, or did not get there.
+    pub recording: Option<Recording>,
+    record_in_page: bool,
     slots: [Slot; Thing::ALL.len()],
 }
 
@@ -159,6 +162,39 @@ pub struct Sessions {
     asking: bool,
     failures: u32,
     next: i64,
+}
+
+/// A report on its way onto the ticket through the page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// Whose.
+    pub lsid: String,
+    /// Once the server has given it.
+    pub note: Option<Note>,
+    /// Why it did not get there; `None`: it is still on its way.
+    pub fault: Option<String>,
+}
+
+/// A session's report, as the server gives it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Whose.
+    pub lsid: String,
+    /// What is to be put onto the ticket.
+    pub note: Note,
+    /// It stands there already.
+    pub is_recorded: bool,
+}
+
+/// What the panel needs to begin its work.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// What the server allows on this ticket.
+    pub offer: PanelModel,
+    /// In the agent's language.
+    pub texts: Texts,
+    /// Reports reach this ticket through its page alone.
+    pub record_in_page: bool,
 }
 
 /// What the agent fills in.
@@ -276,7 +312,7 @@ pub enum Action {
 
 impl Action {
     /// All of them, with the name on the page (`data-action`).
-    pub const NAMES: [(Self, &str); 12] = [
+    pub const NAMES: [(Self, &str); 13] = [
         (Self::Reload, "reload"),
         (Self::Make(Thing::Key), "make-key"),
         (Self::Make(Thing::Jump), "jump"),
@@ -285,6 +321,7 @@ impl Action {
         (Self::Copy(Part::KeyLink), "copy-key-link"),
         (Self::Copy(Part::Mail), "copy-mail"),
         (Self::Copy(Part::ChatLink), "copy-chat-link"),
+        (Self::Copy(Part::Report), "copy-report"),
         (Self::Insert(Part::Mail), "insert-key"),
         (Self::Insert(Part::ChatLink), "insert-chat-link"),
         (Self::ToggleOptions, "toggle-options"),
@@ -313,6 +350,8 @@ pub enum Part {
     Mail,
     /// The chat link.
     ChatLink,
+    /// The report the page did not take.
+    Report,
 }
 
 /// Something that happened.
@@ -338,7 +377,7 @@ pub enum Event {
     /// A button was pressed.
     Pressed(Action),
     /// The model came.
-    Loaded(Box<(PanelModel, Texts)>),
+    Loaded(Box<Loaded>),
     /// What was asked for came.
     Made(Thing, Box<Made>),
     /// The sessions came.
@@ -349,6 +388,14 @@ pub enum Event {
     Copied(Part, bool),
     /// Whether the reply took it.
     Inserted(bool),
+    /// The button of a session's report was pressed.
+    Record(String),
+    /// A report came.
+    Report(Box<Report>),
+    /// Whether the page put the report of that session onto the ticket.
+    NotePosted(String, NoteResult),
+    /// The server knows that this session's report stands on the ticket.
+    Recorded(String),
 }
 
 /// Something to do outside.
@@ -366,6 +413,8 @@ pub enum Command {
     Notify(String, NoticeKind),
     /// Put the keyboard on a field.
     Focus(Field),
+    /// Have the page write that session's note.
+    PostNote(String, Note),
 }
 
 impl Panel {
@@ -401,9 +450,9 @@ impl Panel {
             Event::Tick => return self.pass_time(now),
             Event::Pressed(Action::Reload) if matches!(self.phase, Phase::Failed(_)) => return Some(self.load()),
             Event::Loaded(loaded) => {
-                self.texts = loaded.1;
-                self.locale.clone_from(&loaded.0.locale);
-                self.phase = Phase::Ready(Box::new(Ready::new(loaded.0, now)));
+                self.texts = loaded.texts;
+                self.locale.clone_from(&loaded.offer.locale);
+                self.phase = Phase::Ready(Box::new(Ready::new(loaded.offer, loaded.record_in_page, now)));
                 return self.pass_time(now);
             }
             Event::Refused(_, Problem { status: 401, .. }) => self.enter(Phase::Ended),
@@ -460,8 +509,10 @@ impl Panel {
 }
 
 impl Ready {
-    fn new(offer: PanelModel, now: i64) -> Self {
+    fn new(offer: PanelModel, record_in_page: bool, now: i64) -> Self {
         Self {
+            recording: None,
+            record_in_page: RECORDS_IN_PAGE && record_in_page,
             slots: [Slot::Empty, Slot::Empty, Slot::Empty],
             form: Form::new(&offer),
             sessions: Sessions { list: Vec::new(), known: false, problem: None, asking: false, failures: 0, next: now },
@@ -493,9 +544,52 @@ impl Ready {
             }
             Event::Refused(Call::Make(thing, _), problem) => self.slots[thing as usize] = Slot::Failed(problem),
             Event::Refused(Call::Sessions, problem) => self.sessions.failed(problem, now),
+            event if RECORDS_IN_PAGE && self.record_in_page => return self.record(event, now, texts),
             _ => {}
         }
         (None, None)
+    }
+
+    /// Whether this session's report waits for somebody to put it onto the ticket.
+    pub fn is_recordable(&self, session: &LiveSession) -> bool {
+        RECORDS_IN_PAGE && self.record_in_page && session.state == SessionState::Ended
+    }
+
+    /// One report at a time: asked of the server, written by the page, told to the server. Each step may be done again; the marker sees to it
+    /// that the note stands there once.
+    fn record(&mut self, event: Event, now: i64, texts: &Texts) -> (Option<String>, Option<Command>) {
+        let under_way = self.recording.as_mut().filter(|recording| recording.fault.is_none());
+        match (event, under_way) {
+            (Event::Record(lsid), None) => {
+                let known = self.sessions.list.iter().any(|session| session.lsid == lsid && self.is_recordable(session));
+                if known {
+                    self.recording = Some(Recording { lsid: lsid.clone(), note: None, fault: None });
+                    return (None, Some(Command::Call(Call::Report(lsid))));
+                }
+            }
+            (Event::Report(report), Some(recording)) if report.lsid == recording.lsid => {
+                if report.is_recorded {
+                    return self.recorded(now, texts);
+                }
+                recording.note = Some(report.note.clone());
+                return (None, Some(Command::PostNote(report.lsid, report.note)));
+            }
+            (Event::NotePosted(lsid, result), Some(recording)) if lsid == recording.lsid => match result {
+                Ok(()) => return (None, Some(Command::Call(Call::Recorded(lsid)))),
+                Err(fault) => recording.fault = Some(texts.get(note_fault(fault)).into()),
+            },
+            (Event::Recorded(lsid), Some(recording)) if lsid == recording.lsid => return self.recorded(now, texts),
+            (Event::Refused(Call::Report(lsid) | Call::Recorded(lsid), problem), Some(recording)) if lsid == recording.lsid => {
+                recording.fault = Some(problem.message(texts));
+            }
+            _ => {}
+        }
+        (None, None)
+    }
+
+    fn recorded(&mut self, now: i64, texts: &Texts) -> (Option<String>, Option<Command>) {
+        self.recording = None;
+        (Some(texts.get(Text::RecordDone).into()), self.sessions.ask(now))
     }
 
     fn fill(&mut self, field: Field, value: String) {
@@ -558,12 +652,15 @@ impl Ready {
     }
 
     fn text_of(&self, part: Part) -> Option<String> {
+        if RECORDS_IN_PAGE && part == Part::Report {
+            return Some(plain(&self.recording.as_ref()?.note.as_ref()?.html));
+        }
         let thing = if part == Part::ChatLink { Thing::ChatLink } else { Thing::Key };
         let made = self.slot(thing).made()?;
         let text = match part {
             Part::Key => &made.short_key,
             Part::Mail if !made.mail_body.is_empty() => &made.mail_body,
-            Part::Mail | Part::KeyLink | Part::ChatLink => &made.url,
+            Part::Mail | Part::KeyLink | Part::ChatLink | Part::Report => &made.url,
         };
         Some(text.clone())
     }
@@ -697,6 +794,62 @@ pub const fn state_text(state: SessionState) -> Text {
     }
 }
 
+/// What the agent reads of a fault.
+const fn note_fault(fault: NoteFault) -> Text {
+    match fault {
+        NoteFault::Cannot => Text::RecordCannot,
+        NoteFault::SignedOut => Text::RecordSignedOut,
+        NoteFault::NotAllowed => Text::RecordNotAllowed,
+        NoteFault::PageTooOld => Text::RecordPageTooOld,
+        NoteFault::LockedByOther => Text::RecordLockedByOther,
+        NoteFault::LockedElsewhere => Text::RecordLockedElsewhere,
+        NoteFault::NotReached => Text::RecordNotReached,
+        NoteFault::Refused => Text::RecordRefused,
+        NoteFault::Uncertain => Text::RecordUncertain,
+    }
+}
+
+/// A report's HTML as plain text, to be pasted where it would not go by itself: a line for each block, without tags.
+fn plain(html: &str) -> String {
+    let mut out = String::new();
+    let mut rest = html;
+    while let Some((before, after)) = cut(rest, b'<') {
+        push_plain(&mut out, before);
+        let Some((tag, after)) = cut(after, b'>') else { return out };
+        let name = tag.strip_prefix('/').unwrap_or(tag);
+        match cut(name, b' ').map_or(name, |(name, _)| name) {
+            "a" | "b" | "code" | "em" | "i" | "small" | "span" | "strong" | "u" => {}
+            "td" | "th" => push_plain(&mut out, " "),
+            _ if out.is_empty() || out.ends_with('\n') => {}
+            _ => {
+                out.truncate(out.trim_end().len());
+                out.push('\n');
+            }
+        }
+        rest = after;
+    }
+    push_plain(&mut out, rest);
+    out.truncate(out.trim_end().len());
+    out
+}
+
+/// Text between two tags: white space as HTML has it, and the characters HTML writes by name.
+fn push_plain(out: &mut String, text: &str) {
+    let mut decoded = String::from(text);
+    for (name, character) in
+        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#x27;", "'"), ("&#39;", "'"), ("&nbsp;", " "), ("&amp;", "&")]
+    {
+        decoded = decoded.replace(name, character);
+    }
+    for character in decoded.chars() {
+        if !character.is_whitespace() {
+            out.push(character);
+        } else if !out.is_empty() && !out.ends_with([' ', '\n']) {
+            out.push(' ');
+        }
+    }
+}
+
 /// Whether the URL leads to a web page.
 pub fn is_web(url: &str) -> bool {
     url.starts_with("https://") || url.starts_with("http://")
@@ -725,8 +878,20 @@ pub(super) mod tests {
     pub fn at_work() -> Panel {
         let mut panel = Panel::new(texts(), "en".into());
         panel.update(Event::Ticket { place: place("1"), locale: "en".into() }, NOW);
-        panel.update(Event::Loaded(Box::new((offer(), texts()))), NOW);
+        panel.update(loaded(offer()), NOW);
         panel.update(Event::Sessions(Vec::new()), NOW);
+        panel
+    }
+
+    fn loaded(offer: PanelModel) -> Event {
+        Event::Loaded(Box::new(Loaded { offer, texts: texts(), record_in_page: false }))
+    }
+
+    /// A panel at work on a ticket that gets its reports through the page, with a session that has ended and one that goes on.
+    pub fn at_work_in_page() -> Panel {
+        let mut panel = at_work();
+        panel.update(Event::Loaded(Box::new(Loaded { offer: offer(), texts: texts(), record_in_page: true })), NOW);
+        panel.update(Event::Sessions(vec![session(SessionState::Ended), session(SessionState::Active)]), NOW);
         panel
     }
 
@@ -814,7 +979,7 @@ pub(super) mod tests {
         assert_eq!(panel.update(ticket("1"), NOW), Some(Command::Call(Call::Load)));
         assert_eq!(panel.update(ticket("1"), NOW), None, "is on its way");
         assert_eq!(panel.locale, "de");
-        let asked = panel.update(Event::Loaded(Box::new((offer(), texts()))), NOW);
+        let asked = panel.update(loaded(offer()), NOW);
         assert_eq!(asked, Some(Command::Call(Call::Sessions)));
         assert_eq!(panel.update(ticket("1"), NOW), None, "is there");
         assert_eq!(panel.update(ticket("2"), NOW), Some(Command::Call(Call::Load)), "is another");
@@ -854,7 +1019,7 @@ pub(super) mod tests {
     #[test]
     fn an_ended_session_stops_everything() {
         let over = || Problem { status: 401, ..problem() };
-        for call in [Call::Load, Call::Sessions, Call::Make(Thing::Key, Vec::new())] {
+        for call in [Call::Load, Call::Sessions, Call::Make(Thing::Key, Vec::new()), Call::Report(String::new())] {
             let mut panel = at_work();
             panel.update(Event::Refused(call, over()), NOW);
             assert_eq!(panel.phase, Phase::Ended);
@@ -1010,7 +1175,7 @@ pub(super) mod tests {
     fn a_method_that_is_not_offered_cannot_be_chosen() {
         let mut panel = at_work();
         let only = PanelModel { methods: vec![JumpMethod::JumpClient], ..offer() };
-        panel.update(Event::Loaded(Box::new((only, texts()))), NOW);
+        panel.update(loaded(only), NOW);
         fill_in(&mut panel, &[(Field::Method, "rdp")]);
         assert_eq!(ready(&panel).form.method, Some(JumpMethod::JumpClient));
     }
@@ -1068,9 +1233,89 @@ pub(super) mod tests {
         assert_eq!(hear(&[SessionState::Waiting]), "");
         assert_eq!(hear(&[SessionState::Active]), "session_news Charlie Customer state_active");
         let mut panel = Panel::new(texts(), "en".into());
-        panel.update(Event::Loaded(Box::new((offer(), texts()))), NOW);
+        panel.update(loaded(offer()), NOW);
         panel.update(Event::Sessions(vec![session(SessionState::Recorded)]), NOW);
         assert_eq!(panel.announcement, "", "what was there at first is no news");
+    }
+
+    fn report(is_recorded: bool) -> Event {
+        let html =
+            "<h3>Chat</h3>\n<p>Rita: <b>Try</b> 1 &lt; 2 &amp;amp;</p><table><tr><th>OS</th><td>Linux</td></tr></table><p>deskbridge/x</p>"
+                .into();
+        let note = Note { title: "Remote support session".into(), html, marker: "deskbridge/x".into() };
+        Event::Report(Box::new(Report { lsid: ended(), note, is_recorded }))
+    }
+
+    fn ended() -> String {
+        session(SessionState::Ended).lsid
+    }
+
+    #[test]
+    fn a_report_goes_from_the_server_through_the_page_back_to_the_server() {
+        let mut panel = at_work_in_page();
+        let ask = Some(Command::Call(Call::Report(ended())));
+        assert_eq!(panel.update(Event::Record(ended()), NOW), ask);
+        assert_eq!(panel.update(Event::Record(ended()), NOW), None, "is on its way");
+        let Some(Command::PostNote(lsid, note)) = panel.update(report(false), NOW) else { panic!("the page is to write it") };
+        assert_eq!((lsid, note.marker.as_str()), (ended(), "deskbridge/x"));
+        assert_eq!(panel.update(Event::NotePosted("other".into(), Ok(())), NOW), None);
+        let tell = Some(Command::Call(Call::Recorded(ended())));
+        assert_eq!(panel.update(Event::NotePosted(ended(), Ok(())), NOW), tell);
+        assert_eq!(panel.update(Event::Recorded(ended()), NOW + 1), Some(Command::Call(Call::Sessions)), "and the list anew");
+        assert_eq!((panel.announcement.as_str(), &ready(&panel).recording), ("record_done", &None));
+    }
+
+    #[test]
+    fn a_report_that_is_there_is_not_written() {
+        let mut panel = at_work_in_page();
+        panel.update(Event::Record(ended()), NOW);
+        assert_eq!(panel.update(report(true), NOW), Some(Command::Call(Call::Sessions)));
+        assert_eq!(panel.update(report(false), NOW), None, "nobody asks any more");
+    }
+
+    #[test]
+    fn a_report_that_did_not_get_there_is_told_and_can_be_copied_and_tried_again() {
+        let fault = |panel: &Panel| ready(panel).recording.as_ref().and_then(|recording| recording.fault.clone());
+        let mut panel = at_work_in_page();
+        panel.update(Event::Record(ended()), NOW);
+        assert_eq!(press(&mut panel, Action::Copy(Part::Report)), None, "is not here yet");
+        panel.update(refuse(Call::Report(ended())), NOW);
+        assert_eq!(fault(&panel), Some(problem().message(&texts())));
+        for (number, told) in [
+            (NoteFault::Cannot, "record_cannot"),
+            (NoteFault::SignedOut, "record_signed_out"),
+            (NoteFault::NotAllowed, "record_not_allowed"),
+            (NoteFault::PageTooOld, "record_page_too_old"),
+            (NoteFault::LockedByOther, "record_locked_by_other"),
+            (NoteFault::LockedElsewhere, "record_locked_elsewhere"),
+            (NoteFault::NotReached, "record_not_reached"),
+            (NoteFault::Refused, "record_refused"),
+            (NoteFault::Uncertain, "record_uncertain"),
+        ] {
+            assert_eq!(panel.update(Event::Record(ended()), NOW), Some(Command::Call(Call::Report(ended()))), "again");
+            panel.update(report(false), NOW);
+            assert_eq!(panel.update(Event::NotePosted(ended(), Err(number)), NOW), None);
+            assert_eq!(fault(&panel).as_deref(), Some(told));
+        }
+        let text = "Chat\nRita: Try 1 < 2 &amp;\nOS Linux\ndeskbridge/x";
+        assert_eq!(press(&mut panel, Action::Copy(Part::Report)), Some(Command::Copy(Part::Report, text.into())));
+        // The note is there, but the server could not be told.
+        panel.update(Event::Record(ended()), NOW);
+        panel.update(report(false), NOW);
+        panel.update(Event::NotePosted(ended(), Ok(())), NOW);
+        panel.update(refuse(Call::Recorded(ended())), NOW);
+        assert_eq!(fault(&panel), Some(problem().message(&texts())));
+    }
+
+    #[test]
+    fn only_an_ended_session_of_such_a_ticket_can_be_recorded() {
+        let active = session(SessionState::Active).lsid;
+        for lsid in [active.as_str(), "", "unknown"] {
+            assert_eq!(at_work_in_page().update(Event::Record(lsid.into()), NOW), None, "{lsid}");
+        }
+        let mut panel = at_work();
+        panel.update(Event::Sessions(vec![session(SessionState::Ended)]), NOW);
+        assert_eq!(panel.update(Event::Record(ended()), NOW), None, "its reports come by themselves");
     }
 
     #[test]

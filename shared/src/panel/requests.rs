@@ -22,6 +22,10 @@ pub enum Call {
     Make(Thing, Vec<(Field, String)>),
     /// The ticket's sessions.
     Sessions,
+    /// The report of the ended session with that lsid.
+    Report(String),
+    /// Tells that the page has put that session's report onto the ticket.
+    Recorded(String),
 }
 
 /// A question as HTTP has it.
@@ -40,6 +44,8 @@ impl Request {
             Call::Load => get(routes::PANEL, place, Some(locale)),
             Call::Sessions => get(routes::SESSIONS, place, None),
             Call::Make(thing, fields) => Self { path: path(*thing).into(), body: Some(body(place, fields)) },
+            Call::Report(lsid) => about_session(routes::SESSION_RECORD, place, lsid),
+            Call::Recorded(lsid) => about_session(routes::SESSION_RECORDED, place, lsid),
         }
     }
 }
@@ -62,12 +68,17 @@ fn get(path: &str, place: &Place, locale: Option<&str>) -> Request {
     Request { path, body: None }
 }
 
+fn about_session(path: &str, place: &Place, lsid: &str) -> Request {
+    let mut body = object(place);
+    body.push_str(",\"lsid\":");
+    push_json_text(&mut body, lsid);
+    body.push('}');
+    Request { path: path.into(), body: Some(body) }
+}
+
 /// A flat JSON object.
 fn body(place: &Place, fields: &[(Field, String)]) -> String {
-    let mut out = String::from("{\"connection\":");
-    push_json_text(&mut out, &place.connection);
-    out.push_str(",\"ticket\":");
-    push_json_text(&mut out, &place.ticket);
+    let mut out = object(place);
     for (field, value) in fields {
         out.push_str(",\"");
         out.push_str(field.name());
@@ -79,6 +90,15 @@ fn body(place: &Place, fields: &[(Field, String)]) -> String {
         }
     }
     out.push('}');
+    out
+}
+
+/// A JSON object with the ticket in it, still open.
+fn object(place: &Place) -> String {
+    let mut out = String::from("{\"connection\":");
+    push_json_text(&mut out, &place.connection);
+    out.push_str(",\"ticket\":");
+    push_json_text(&mut out, &place.ticket);
     out
 }
 
@@ -122,6 +142,9 @@ mod tests {
             "/api/v1/sessions/chat-link",
             Some(r#"{"connection":"Zendesk production","ticket":"88121","issue":"general_tech"}"#),
         );
+        let about = Some(r#"{"connection":"Zendesk production","ticket":"88121","lsid":"0a1b"}"#);
+        check(&Call::Report("0a1b".into()), "/api/v1/sessions/record", about);
+        check(&Call::Recorded("0a1b".into()), "/api/v1/sessions/recorded", about);
         let fields = [(Field::Method, "shell_jump"), (Field::Target, "core-sw-1"), (Field::Port, "022"), (Field::Console, "true")];
         check(
             &Call::Make(Thing::Jump, fields.map(|(field, value)| (field, value.to_owned())).into()),

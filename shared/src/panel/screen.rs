@@ -3,9 +3,10 @@
 //! Elements keep their key from tree to tree, so that the page keeps its nodes, and with them the keyboard's place, while texts around them change.
 //! Buttons carry `data-action`, fields their API name, values worth reading `data-part`: styles and tests hold on to these.
 
+use super::RECORDS_IN_PAGE;
 use super::element::{Element, element};
 use super::model::{
-    Action, Field, Form, Made, Panel, Part, Phase, Ready, Sessions, Slot, TEXT_LIMIT, Thing, customer_name, is_web, spelled, state_text,
+    Action, Field, Form, Made, Panel, Part, Phase, Ready, Slot, TEXT_LIMIT, Thing, customer_name, is_web, spelled, state_text,
 };
 use super::texts::{Text, Texts, cut, decimal, fill, join};
 use super::time::clock;
@@ -32,6 +33,8 @@ pub fn field_id(field: Field) -> String {
 
 const PRIMARY: &str = "class=button button-primary button-wide";
 const WIDE: &str = "class=button button-wide";
+/// `data-action` of the button that puts a session's report onto the ticket; `data-lsid` says whose.
+pub const RECORD: &str = "record";
 
 struct Screen<'a> {
     panel: &'a Panel,
@@ -65,7 +68,7 @@ impl Screen<'_> {
                 if !ready.offer.issues.is_empty() {
                     root = root.child(self.chat_section(ready));
                 }
-                root.child(self.sessions_section(&ready.sessions))
+                root.child(self.sessions_section(ready))
             }
         }
     }
@@ -225,11 +228,12 @@ impl Screen<'_> {
         self.make(section, slot, Thing::ChatLink)
     }
 
-    fn sessions_section(&self, sessions: &Sessions) -> Element {
+    fn sessions_section(&self, ready: &Ready) -> Element {
+        let sessions = &ready.sessions;
         let mut section = self.section("sessions", Text::SessionsTitle);
         if !sessions.list.is_empty() {
             let list = element("ul", "list").with("class=sessions");
-            section = section.child(sessions.list.iter().fold(list, |list, session| list.child(self.session_item(session))));
+            section = section.child(sessions.list.iter().fold(list, |list, session| list.child(self.session_item(session, ready))));
         } else if sessions.known {
             section = section.child(self.hint(Text::SessionsNone));
         } else if sessions.problem.is_none() {
@@ -246,7 +250,7 @@ impl Screen<'_> {
         )
     }
 
-    fn session_item(&self, session: &LiveSession) -> Element {
+    fn session_item(&self, session: &LiveSession, ready: &Ready) -> Element {
         let time = |time: &Option<String>| time.as_deref().map(self.surroundings.local_time).unwrap_or_default();
         let (start, end) = (time(&session.started_at), time(&session.ended_at));
         let mut details = String::new();
@@ -261,11 +265,35 @@ impl Screen<'_> {
             details.push_str(&fill(&self.texts.fill(template, "start", &start), "end", &end));
         }
         let state = session.state.name();
-        element("li", &session.lsid)
+        let item = element("li", &session.lsid)
             .attribute("data-state", state)
             .child(element("span", "customer").with("class=customer").text(customer_name(session, self.texts)))
             .child(element("span", "state").attribute("class", &join(&["badge badge-", state])).text(self.said(state_text(session.state))))
-            .child(element("span", "details").with("class=details").text(&details))
+            .child(element("span", "details").with("class=details").text(&details));
+        if RECORDS_IN_PAGE && ready.is_recordable(session) { self.recordable(item, session, ready) } else { item }
+    }
+
+    /// A session's item with the button that puts its report onto the ticket, and what came of it.
+    fn recordable(&self, mut item: Element, session: &LiveSession, ready: &Ready) -> Element {
+        let recording = ready.recording.as_ref().filter(|recording| recording.lsid == session.lsid);
+        let fault = recording.and_then(|recording| recording.fault.as_ref());
+        if let Some(fault) = fault {
+            item = item.child(element("p", "fault").with("class=notice notice-fault;role=alert").text(fault));
+        }
+        let is_busy = recording.is_some() && fault.is_none();
+        let mut button = element("button", RECORD)
+            .with("type=button;class=button button-small")
+            .attribute("data-action", RECORD)
+            .attribute("data-lsid", &session.lsid)
+            .child(self.label(if is_busy { Text::Recording } else { Text::Record }));
+        if is_busy {
+            button = button.with("aria-disabled=true").child(spinner());
+        }
+        item = item.child(button);
+        if fault.is_some() && recording.is_some_and(|recording| recording.note.is_some()) {
+            item = item.child(self.copy_button(Part::Report, Text::RecordCopy));
+        }
+        item
     }
 
     fn said(&self, text: Text) -> &str {
@@ -412,8 +440,9 @@ const fn method_texts(method: JumpMethod) -> (Text, Text) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::tests::{NOW, at_work, key, problem, session};
-    use super::super::model::{Event, Panel};
+    use super::super::NoteFault;
+    use super::super::model::tests::{NOW, at_work, at_work_in_page, key, problem, session};
+    use super::super::model::{Event, Panel, Report};
     use super::super::requests::Call;
     use super::*;
     use crate::api::SessionState;
@@ -472,6 +501,13 @@ mod tests {
         panel.update(Event::Sessions(SessionState::ALL.map(session).into()), NOW);
         panel.update(Event::Refused(Call::Sessions, problem()), NOW);
         screens.push(("all made".into(), panel.clone()));
+        let mut in_page = at_work_in_page();
+        screens.push(("a report to be added".into(), in_page.clone()));
+        in_page.update(Event::Record(session(SessionState::Ended).lsid), NOW);
+        screens.push(("a report on its way".into(), in_page.clone()));
+        in_page.update(Event::Report(Box::new(Report { lsid: session(SessionState::Ended).lsid, ..Report::default() })), NOW);
+        in_page.update(Event::NotePosted(session(SessionState::Ended).lsid, Err(NoteFault::Refused)), NOW);
+        screens.push(("a report that was refused".into(), in_page));
         panel.update(Event::Tick, NOW + 600_000);
         screens.push(("all expired".into(), panel));
         screens
@@ -619,6 +655,24 @@ mod tests {
             words(list),
             "Charlie Customer | state_recorded | with_representative Rita · time_span 10:00 10:31 | unnamed_customer | state_waiting | time_since 10:00"
         );
+    }
+
+    #[test]
+    fn an_ended_session_offers_its_report_where_the_page_writes_it() {
+        let shown = |name: &str| {
+            let (_, panel) = screens().into_iter().find(|(known, _)| known == name).expect("that screen");
+            words(find(&show(&panel), "class", "sessions").expect("a list"))
+        };
+        let ended = "Charlie Customer | state_ended | with_representative Rita · time_span 10:00 10:31";
+        let active = "Charlie Customer | state_active | with_representative Rita · time_since 10:00";
+        assert_eq!(shown("a report to be added"), [ended, "record", active].join(" | "));
+        assert_eq!(shown("a report on its way"), [ended, "recording", active].join(" | "));
+        assert_eq!(shown("a report that was refused"), [ended, "record_refused", "record", "record_copy", active].join(" | "));
+        assert!(!shown("all made").contains("record |"));
+        let (_, panel) = screens().into_iter().find(|(known, _)| known == "a report to be added").expect("that screen");
+        let tree = show(&panel);
+        let button = find(&tree, "data-action", RECORD).expect("the button");
+        assert_eq!(button.get("data-lsid"), Some(session(SessionState::Ended).lsid.as_str()));
     }
 
     #[test]

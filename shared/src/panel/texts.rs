@@ -107,6 +107,19 @@ texts! {
     TimeSince = "time_since",
     TimeSpan = "time_span",
     SessionNews = "session_news",
+    Record = "record",
+    Recording = "recording",
+    RecordDone = "record_done",
+    RecordCopy = "record_copy",
+    RecordCannot = "record_cannot",
+    RecordSignedOut = "record_signed_out",
+    RecordNotAllowed = "record_not_allowed",
+    RecordPageTooOld = "record_page_too_old",
+    RecordLockedByOther = "record_locked_by_other",
+    RecordLockedElsewhere = "record_locked_elsewhere",
+    RecordNotReached = "record_not_reached",
+    RecordRefused = "record_refused",
+    RecordUncertain = "record_uncertain",
 }
 
 /// The texts in one language.

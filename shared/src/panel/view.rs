@@ -15,7 +15,7 @@ use super::model::{Action, Command, Event, Field, Panel};
 use super::requests::{Call, Place, Request};
 use super::screen::{self, Surroundings, screen};
 use super::texts::{Texts, join};
-use super::{Answer, Backend, Done, Host, answers};
+use super::{Answer, Backend, Done, Host, RECORDS_IN_PAGE, answers};
 
 /// Clocks this many milliseconds apart agree: the answer's way and whole seconds make up for as much.
 const SKEW_IGNORED: i64 = 30_000;
@@ -130,10 +130,12 @@ impl Inner {
 
     /// Presses the button whose name the closest element around has in `attribute`.
     fn press(self: &Rc<Self>, event: &web_sys::Event, attribute: &str) {
-        if let Some(element) = closest(event, &join(&["[", attribute, "]"]))
-            && let Some(action) = Action::from_name(&element.get_attribute(attribute).unwrap_or_default())
-        {
+        let Some(element) = closest(event, &join(&["[", attribute, "]"])) else { return };
+        let name = element.get_attribute(attribute).unwrap_or_default();
+        if let Some(action) = Action::from_name(&name) {
             self.happen(Event::Pressed(action));
+        } else if RECORDS_IN_PAGE && name == screen::RECORD {
+            self.happen(Event::Record(element.get_attribute("data-lsid").unwrap_or_default()));
         }
     }
 
@@ -189,6 +191,11 @@ impl Inner {
             Command::Insert(text) => self.host.insert_into_reply(text, self.done(Event::Inserted)),
             Command::Open(url) => self.open(&url),
             Command::Notify(text, kind) => self.host.notify(&text, kind),
+            Command::PostNote(lsid, note) => {
+                if RECORDS_IN_PAGE {
+                    self.host.post_note(note, self.done(move |result| Event::NotePosted(lsid, result)));
+                }
+            }
             Command::Focus(field) => {
                 if let Some(control) = self.document.get_element_by_id(&screen::field_id(field)) {
                     focus(&control);
@@ -290,6 +297,19 @@ fn local_time(time: &str, locale: &str) -> String {
 pub(super) fn whole_milliseconds(time: f64) -> Option<i64> {
     #[expect(clippy::cast_possible_truncation, reason = "JavaScript's times fit; the fraction is not wanted")]
     (!time.is_nan()).then_some(time as i64)
+}
+
+/// Elements drawn into a node the panel does not own: what hosts show beside it, or in its place.
+#[derive(Default)]
+pub struct Drawing(Vec<Shown>);
+
+impl Drawing {
+    /// Makes the inside of `root` look like `tree`, touching only what differs from the last time.
+    pub fn draw(&mut self, root: &HtmlElement, tree: Described) {
+        if let Some(document) = root.owner_document() {
+            patch_children(&document, root, &mut self.0, vec![tree]);
+        }
+    }
 }
 
 /// An element on the page, and what it was drawn from (its children apart).

@@ -5,6 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use crate::outgoing;
+use crate::security::sha256;
 use crate::tickets::TicketError;
 
 /// An answer's limit; a page of a hundred audits with full comments stays below.
@@ -30,7 +31,6 @@ pub struct Answer {
     text: String,
     retry_after: Option<std::time::Duration>,
     request_id: Option<String>,
-    writes: bool,
 }
 
 impl Client {
@@ -46,22 +46,22 @@ impl Client {
             .header(header::ACCEPT, "application/json")
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder, writes: bool) -> Result<Answer, TicketError> {
-        let passing = |what: &str, uncertain| TicketError::Passing { what: format!("Zendesk: {what}"), retry_after: None, uncertain };
-        let response = request.send().await.map_err(|error| passing(outgoing::describe(&error), writes && !error.is_connect()))?;
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, TicketError> {
+        let passing = |what: &str| TicketError::passing(format!("Zendesk: {what}"));
+        let response = request.send().await.map_err(|error| passing(outgoing::describe(&error)))?;
         let status = response.status().as_u16();
         let retry_after = outgoing::retry_after(response.headers());
         let request_id =
             response.headers().get("x-zendesk-request-id").and_then(|id| id.to_str().ok()).map(|id| id.chars().take(64).collect());
-        let body = outgoing::read_body(response, MAX_ANSWER).await.map_err(|error| passing(&error.to_string(), writes))?;
+        let body = outgoing::read_body(response, MAX_ANSWER).await.map_err(|error| passing(&error.to_string()))?;
         let text = String::from_utf8_lossy(&body).into_owned();
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Ok(Answer { status, body, text, retry_after, request_id, writes })
+        Ok(Answer { status, body, text, retry_after, request_id })
     }
 
     /// A GET.
     pub async fn get(&self, path: &str) -> Result<Answer, TicketError> {
-        self.send(self.request(Method::GET, path), false).await
+        self.send(self.request(Method::GET, path)).await
     }
 
     /// A GET whose answer need not be JSON: status and body.
@@ -72,12 +72,20 @@ impl Client {
 
     /// A request with a JSON body.
     pub async fn send_json(&self, method: Method, path: &str, body: &Value) -> Result<Answer, TicketError> {
-        self.send(self.request(method, path).json(body), true).await
+        self.send(self.request(method, path).json(body)).await
     }
 
-    /// An upload. It leaves nothing on a ticket, so a lost answer is no uncertainty.
+    /// A creation: within two hours the same key and body create once (zendesk.md d.5).
+    pub async fn create_json(&self, path: &str, key: &str, body: &Value) -> Result<Answer, TicketError> {
+        // Another body under the same key would be refused.
+        let [a, b, c, d, ..] = sha256(body.to_string().as_bytes());
+        let key = format!("{key}/{:08x}", u32::from_be_bytes([a, b, c, d]));
+        self.send(self.request(Method::POST, path).header("Idempotency-Key", key).json(body)).await
+    }
+
+    /// An upload.
     pub async fn post_file(&self, path: &str, content_type: &str, bytes: Vec<u8>) -> Result<Answer, TicketError> {
-        self.send(self.request(Method::POST, path).header(header::CONTENT_TYPE, content_type).body(bytes), false).await
+        self.send(self.request(Method::POST, path).header(header::CONTENT_TYPE, content_type).body(bytes)).await
     }
 }
 
@@ -87,11 +95,9 @@ impl Answer {
         let reference = self.request_id.as_deref().map_or_else(String::new, |id| format!(" (request {id})"));
         let said = self.excerpt();
         match self.status {
-            200..=299 if self.body.is_null() => Err(TicketError::Passing {
-                what: format!("Zendesk answered HTTP {} without JSON for {what}{reference}", self.status),
-                retry_after: None,
-                uncertain: self.writes,
-            }),
+            200..=299 if self.body.is_null() => {
+                Err(TicketError::passing(format!("Zendesk answered HTTP {} without JSON for {what}{reference}", self.status)))
+            }
             200..=299 => Ok(self.body),
             401 => Err(TicketError::Denied(format!("Zendesk did not accept the API user; check username and token{reference}"))),
             403 => {
@@ -100,7 +106,6 @@ impl Answer {
             408 | 409 | 425 | 429 | 500..=599 => Err(TicketError::Passing {
                 what: format!("Zendesk answered HTTP {} for {what}{reference}: {said}", self.status),
                 retry_after: self.retry_after,
-                uncertain: self.writes && self.status >= 500,
             }),
             300..=399 => Err(TicketError::Refused(format!("Zendesk redirects (HTTP {}) for {what}; check the account's url", self.status))),
             status => Err(TicketError::Refused(format!("Zendesk refused {what} (HTTP {status}){reference}: {said}"))),

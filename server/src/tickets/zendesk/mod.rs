@@ -1,6 +1,7 @@
 //! Zendesk over its REST API (zendesk.md d), as one API user of the account.
 
 mod client;
+mod create;
 mod installation;
 
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use serde_json::{Value, json};
 pub use client::{Answer, Client};
 pub use installation::InstallationSettings;
 
-use super::{Abilities, Agent, NewNote, Ticket, TicketError, TicketSystem};
-use crate::config::ZendeskSection;
+use super::{Abilities, Agent, AgentReference, Files, NewNote, NewTicket, Ticket, TicketError, TicketSystem};
+use crate::config::{NoteVisibility, ZendeskSection};
 use crate::reports::NoteLimit;
 use crate::security::app_key::{KeyFault, pem_of_answer};
 
@@ -169,15 +170,22 @@ fn field_value(ticket: &Value, field: &str) -> Option<String> {
 #[async_trait]
 impl TicketSystem for Zendesk {
     fn abilities(&self) -> Abilities {
-        Abilities { note: NoteLimit::ZENDESK }
+        Abilities {
+            note: Some(NoteLimit::ZENDESK),
+            files: Files::WithNote,
+            notes_are_public: self.settings.note_visibility == NoteVisibility::Public,
+            expands_placeholders: true,
+            records_time: false,
+            creates_tickets: self.settings.enable_automatic_ticket_creation,
+        }
     }
 
-    fn is_ticket_id(&self, text: &str) -> bool {
+    fn is_ticket_name(&self, text: &str) -> bool {
         (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0')
     }
 
     async fn ticket(&self, id: &str) -> Result<Ticket, TicketError> {
-        if !self.is_ticket_id(id) {
+        if !self.is_ticket_name(id) {
             return Err(TicketError::NoTicket("a Zendesk ticket id is a whole number".into()));
         }
         let answer = self.client.get(&format!("/api/v2/tickets/{id}")).await?;
@@ -187,7 +195,10 @@ impl TicketSystem for Zendesk {
         Ok(self.read_ticket(&answer.ok("the ticket")?["ticket"]))
     }
 
-    async fn agent_for(&self, agent_id: u64, ticket: &Ticket) -> Result<Agent, TicketError> {
+    async fn agent_for(&self, agent: &AgentReference, ticket: &Ticket) -> Result<Agent, TicketError> {
+        let AgentReference::User(agent_id) = *agent else {
+            return Err(TicketError::NotAllowed("Zendesk tickets have the panel in their sidebar; open it there".into()));
+        };
         let profile = self.profile(agent_id).await?;
         if !profile.is_agent {
             return Err(TicketError::NotAllowed("only an active agent of the account can start remote support".into()));
@@ -216,7 +227,7 @@ impl TicketSystem for Zendesk {
     }
 
     /// Looks through the ticket's audits: our marker is in their metadata, which only the API can write, or in the comment itself.
-    async fn find_marker(&self, ticket: &str, marker: &str) -> Result<Option<String>, TicketError> {
+    async fn find_note(&self, ticket: &str, marker: &str) -> Result<Option<String>, TicketError> {
         let mut query = FIRST_PAGE.to_owned();
         for _ in 0..MAX_AUDIT_PAGES {
             let answer = self.client.get(&format!("/api/v2/tickets/{ticket}/audits?{query}")).await?;
@@ -243,14 +254,12 @@ impl TicketSystem for Zendesk {
                 path.push_str(&deskbridge_shared::percent::encode(token));
             }
             let answer = self.client.post_file(&path, attachment.content_type, attachment.bytes.clone()).await?.ok("an attachment")?;
-            let token = answer["upload"]["token"].as_str().ok_or_else(|| TicketError::Passing {
-                what: "the account took an attachment but gave no token for it".into(),
-                retry_after: None,
-                uncertain: false,
-            })?;
+            let token = answer["upload"]["token"]
+                .as_str()
+                .ok_or_else(|| TicketError::passing("the account took an attachment but gave no token for it"))?;
             upload = Some(token.to_owned());
         }
-        let mut comment = json!({ "html_body": note.html, "public": note.public });
+        let mut comment = json!({ "html_body": note.body, "public": self.abilities().notes_are_public });
         if let Some(token) = upload {
             comment["uploads"] = json!([token]);
         }
@@ -258,6 +267,20 @@ impl TicketSystem for Zendesk {
         let answer = self.client.send_json(Method::PUT, &format!("/api/v2/tickets/{ticket}"), &body).await?;
         let answer = of_ticket(answer, ticket)?.ok("the note")?;
         Ok(note_id(&answer["audit"]))
+    }
+
+    async fn find_ticket(&self, marker: &str) -> Result<Option<String>, TicketError> {
+        let path = format!("/api/v2/tickets?external_id={}", deskbridge_shared::percent::encode(marker));
+        let found = self.client.get(&path).await?.ok("the list of tickets")?;
+        let ours = found["tickets"].as_array().into_iter().flatten().find(|ticket| ticket["external_id"].as_str() == Some(marker));
+        Ok(ours.map(|ticket| self.read_ticket(ticket).id))
+    }
+
+    async fn create_ticket(&self, ticket: &NewTicket) -> Result<String, TicketError> {
+        let body = create::body(ticket, self.settings.ticket_default_data.as_deref(), self.abilities().notes_are_public)?;
+        let answer = self.client.create_json("/api/v2/tickets", &ticket.marker, &body).await?.ok("the new ticket")?;
+        let id = self.read_ticket(&answer["ticket"]).id;
+        if id.is_empty() { Err(TicketError::passing("Zendesk created a ticket but did not say which")) } else { Ok(id) }
     }
 }
 
@@ -274,11 +297,9 @@ fn next_page(page: &Value) -> Option<String> {
 fn of_ticket(answer: Answer, ticket: &str) -> Result<Answer, TicketError> {
     match answer.status {
         404 => Err(TicketError::NoTicket(format!("there is no ticket {ticket} in the account any more"))),
-        403 => Err(TicketError::Passing {
-            what: format!("Zendesk does not let the API user work on ticket {ticket}; give its role access to all tickets"),
-            retry_after: None,
-            uncertain: false,
-        }),
+        403 => Err(TicketError::passing(format!(
+            "Zendesk does not let the API user work on ticket {ticket}; give its role access to all tickets"
+        ))),
         _ => Ok(answer),
     }
 }

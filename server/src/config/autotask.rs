@@ -1,0 +1,104 @@
+//! `[connection.autotask]`: one Autotask tenant over its REST API. The names are the vendor guide's (autotask-extension.md a.17).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::fault::Within;
+use super::{Secret, is_outside_address};
+use crate::tickets::autotask::{TicketDefaults, TimeDefaults};
+
+/// An Autotask tenant.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AutotaskSection {
+    /// The API user's key; it looks like an e-mail address.
+    pub username: String,
+    /// The API user's secret.
+    pub secret: Secret,
+    /// The tracking identifier of the integration.
+    pub integration_code: Secret,
+    /// Where to ask for the tenant's zone. A services URL of any age is understood (`https://webservices5.autotask.net/…`);
+    /// without one any zone is asked.
+    pub services_url: Option<String>,
+    /// The type of the notes: a label of the tenant's note types, or a number. Default 1.
+    #[serde(default = "default_note_type")]
+    pub note_type: LabelOrId,
+    /// Requesters read the notes.
+    #[serde(default)]
+    pub publish_notes_as_public: bool,
+    /// Sessions become time entries.
+    #[serde(default)]
+    pub update_time_entry: bool,
+    /// The guide's JSON object, as text.
+    pub time_entry_default_data: Option<String>,
+    /// Makes a representative's user name an e-mail address; `defaultDomain` in the time entry's data does too.
+    pub default_domain: Option<String>,
+    /// A session that belongs to no ticket gets one when a representative joins.
+    #[serde(default)]
+    pub enable_automatic_ticket_creation: bool,
+    /// The guide's JSON object, as text.
+    pub ticket_default_data: Option<String>,
+}
+
+/// A label as people see it, or the number behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum LabelOrId {
+    /// The number.
+    Id(u32),
+    /// The label, or a number as text.
+    Label(String),
+}
+
+fn default_note_type() -> LabelOrId {
+    LabelOrId::Id(1)
+}
+
+impl AutotaskSection {
+    pub(super) fn check(&self, faults: &mut Within<'_>) {
+        if self.username.trim().is_empty() || self.username.contains(char::is_whitespace) {
+            faults.add("username", &self.username, "the API user's key (Username in Autotask)");
+        }
+        for (key, secret) in [("secret", &self.secret), ("integration_code", &self.integration_code)] {
+            if !secret.is_stored_mark()
+                && let Err(error) = secret.resolve()
+            {
+                faults.add(key, "", &format!("a readable secret: {error}"));
+            }
+        }
+        if let Some(url) = &self.services_url
+            && !is_outside_address(url)
+        {
+            faults.add("services_url", url, "an address like https://webservices5.autotask.net/ (http only for a loopback host)");
+        }
+        if let Some(domain) = &self.default_domain
+            && !is_domain(domain)
+        {
+            faults.add("default_domain", domain, "a mail domain like example.com");
+        }
+        if let Some(text) = &self.time_entry_default_data {
+            match TimeDefaults::read(text) {
+                Err(expected) => faults.add("time_entry_default_data", text, &expected),
+                Ok(defaults) if self.update_time_entry => {
+                    if let Some(missing) = defaults.missing() {
+                        faults.add("time_entry_default_data", text, missing);
+                    }
+                }
+                Ok(_) => {}
+            }
+        } else if self.update_time_entry {
+            faults.add("time_entry_default_data", "", "a JSON object with at least roleName and summaryNotes, since update_time_entry is on");
+        }
+        if let Some(text) = &self.ticket_default_data
+            && let Err(expected) = TicketDefaults::read(text)
+        {
+            faults.add("ticket_default_data", text, &expected);
+        }
+    }
+}
+
+fn is_domain(text: &str) -> bool {
+    text.contains('.')
+        && text.len() <= 253
+        && text.split('.').all(|label| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+}

@@ -1,0 +1,24 @@
+//! `[connection.osticket]`: one osTicket help desk, whose staff pages the browser extension stands on.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::fault::Within;
+use super::is_outside_address;
+
+/// An osTicket help desk.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OsTicketSection {
+    /// The help desk's address, with the path it is installed under.
+    pub url: String,
+}
+
+impl OsTicketSection {
+    pub(super) fn check(&self, faults: &mut Within<'_>) {
+        if !is_outside_address(&self.url) {
+            let expected = "an address like https://help.example.com/support/: https (http only for a loopback host), no user, no query";
+            faults.add("url", &self.url, expected);
+        }
+    }
+}

@@ -334,7 +334,9 @@ fn capabilities(settings: &Settings, profile: &Path) -> Result<thirtyfour::Chrom
     }
     capabilities.add_arg(&format!("--user-data-dir={}", profile.join("profile").display()))?;
     capabilities.add_arg(&format!("--lang={}", settings.language))?;
-    capabilities.add_experimental_option("prefs", json!({"intl.accept_languages": settings.language}))?;
+    // Outside of developer mode an unpacked extension that reloads itself stays switched off.
+    let prefs = json!({"intl.accept_languages": settings.language, "extensions.ui.developer_mode": !settings.extensions.is_empty()});
+    capabilities.add_experimental_option("prefs", prefs)?;
     if settings.dark {
         capabilities.add_arg("--force-dark-mode")?;
     }

@@ -103,7 +103,7 @@ fn text(settings: &ConnectionSettings, public_url: &str, pages: Option<&str>) ->
 fn section(out: &mut String, title: &str, fields: &[(&str, String)]) {
     let _ = writeln!(out, "\n{title}");
     for (name, value) in fields {
-        let _ = writeln!(out, "  {name:<26}{value}");
+        let _ = writeln!(out, "  {name:<28}{value}");
     }
 }
 

@@ -37,7 +37,7 @@ const PASSING_TEXTS: [&str; 5] = ["deadlock", "timed out", "timeout expired", "t
 const ADVICE: [(&str, &str); 8] = [
     ("combination is not currently defined", "give the resource that role, with a Service Desk queue"),
     ("is not an active general allocation code", "allocationCodeID must be a work type (a billing code of use type 1) that is active"),
-    ("not exist for the required field", "give it in ticket_default_data or in the session's external key"),
+    ("not exist for the required field", "a new ticket's fields can be given in ticket_default_data or in the session's external key"),
     ("queueid is required", "give queueID in ticket_default_data, or assignedResourceName"),
     ("picklist value", "Autotask's numbers differ from tenant to tenant; use the label"),
     ("summarynotes can not be blank", "give summaryNotes in time_entry_default_data"),

@@ -12,8 +12,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use serde_json::{Value, json};
 
+use super::zone::Zones;
 use super::*;
-use crate::config::{LabelOrId, Secret};
+use crate::config::{LabelOrId, Secret, Settings};
 
 #[derive(Clone)]
 struct Call {
@@ -212,4 +213,118 @@ async fn an_agent_is_whoever_was_paired_unless_he_works_there_no_more() {
     double.next(503, json!({}));
     assert!(matches!(ask("d@msp.example").await, Err(TicketError::Passing { .. })));
     assert!(matches!(tenant.agent_for(&AgentReference::User(1), &Ticket::default()).await, Err(TicketError::NotAllowed(_))));
+}
+
+#[tokio::test]
+async fn a_part_whose_answer_was_lost_is_written_again_alone() {
+    const DAY: i64 = 86_400_000;
+    let double = Double::start().await;
+    let tenant = double.tenant();
+    // From noon of a day to the morning of the day after the next: three parts.
+    let entry = TimeEntry {
+        started_at: 20_000 * DAY + DAY / 2,
+        ended_at: 20_002 * DAY + DAY / 4,
+        representative: "a@msp.example".into(),
+        marker: "deskbridge/x/time/0".into(),
+    };
+    let nothing = || json!({ "items": [] });
+    let role = json!({ "items": [{ "id": 1, "resourceID": 3, "roleID": 8, "isDefault": true, "isActive": true }] });
+    double.next(200, json!({ "items": [{ "id": 3, "email": "a@msp.example", "isActive": true }] }));
+    double.next(200, role);
+    double.next(200, nothing());
+    double.next(200, json!({ "itemId": 70 }));
+    double.next(503, json!({}));
+    assert!(matches!(tenant.record_time("7", &entry).await, Err(TicketError::Passing { .. })));
+    let first = double.calls()[3].body["internalNotes"].clone();
+    assert_eq!(first, "Remote support session [deskbridge/x/time/0 part 1 of 3]");
+    let standing = || json!({ "items": [{ "id": 70, "ticketID": 7, "internalNotes": first }] });
+    double.next(200, standing());
+    assert_eq!(tenant.find_time("7", &entry).await.unwrap(), None, "a part is not the whole");
+    double.next(200, standing());
+    double.next(200, json!({ "itemId": 71 }));
+    double.next(200, json!({ "itemId": 72 }));
+    assert_eq!(tenant.record_time("7", &entry).await.unwrap(), "70");
+    let marks: Vec<String> = double.calls()[7..].iter().map(|call| call.body["internalNotes"].to_string()).collect();
+    assert!(marks.len() == 2 && marks[0].contains("part 2 of 3") && marks[1].contains("part 3 of 3"), "{marks:?}");
+}
+
+const PAGE: &str = include_str!("../../../../docs/autotask.md");
+
+/// The settings as the vendor's guide shows them, its two JSON texts with their nulls included, are read as they stand in our documents.
+#[test]
+fn the_guides_settings_are_read_as_the_documents_show_them() {
+    let (_, rest) = PAGE.split_once("```toml\n").unwrap();
+    let (file, _) = rest.split_once("```").unwrap();
+    let settings =
+        Settings::parse("docs/autotask.md", &file.replace("\"env:", "\""), std::iter::empty()).unwrap_or_else(|faults| panic!("{faults}"));
+    let section = settings.connection[0].autotask.as_ref().unwrap();
+    assert_eq!((&section.note_type, section.update_time_entry, section.enable_automatic_ticket_creation), (&LabelOrId::Id(1), true, true));
+    let time = TimeDefaults::read(section.time_entry_default_data.as_deref().unwrap()).unwrap();
+    assert_eq!(
+        (time.default_domain.as_deref(), time.role_name.as_deref(), time.billing_code),
+        (Some("example.com"), Some("Sample Role"), None)
+    );
+    let ticket = TicketDefaults::read(section.ticket_default_data.as_deref().unwrap()).unwrap();
+    assert_eq!(ticket.0["companyID"].value, "Acme, Inc.");
+    Zones::new(reqwest::Client::builder().build().unwrap(), section.username.clone(), section.services_url.as_deref()).unwrap();
+}
+
+/// Each setting of the guide (seeds/003, pages 11 to 14) has a row, and each of our keys in that table exists.
+#[test]
+fn every_setting_of_the_guide_has_its_place() {
+    const GUIDE: [&str; 39] = [
+        "Plugin Configuration Name",
+        "Appliance Id",
+        "Bomgar Appliance Host Name",
+        "Bomgar Integration API OAuth Client ID",
+        "Bomgar Integration API OAuth Client Secret",
+        "Bomgar Integration API User Name",
+        "Bomgar Integration API Password",
+        "Locale Used for Bomgar API Calls",
+        "Disabled",
+        "Allow Invalid Certificates",
+        "Use Non-TLS Connections",
+        "Outbound Events Types",
+        "Polling Event Types",
+        "Polling Interval",
+        "Retry Attempt Limit",
+        "Retry Outbound Event Types",
+        "Retry Polling Event Types",
+        "Autotask Services URL",
+        "Autotask Username",
+        "Autotask Password",
+        "Autotask Note Type",
+        "Autotask Publish Notes as Public",
+        "Autotask Update Time Entry",
+        "Time Entry Default Data",
+        "Enable Automatic Ticket Creation on Session Start",
+        "Ticket Default Data",
+        "`defaultDomain`",
+        "`roleName`",
+        "`summaryNotes`",
+        "`taskId`",
+        "`internalAllocationCodeID`",
+        "`type`",
+        "`date`",
+        "`offsetHours`",
+        "`internalRepID`",
+        "`creatorUserID`",
+        "`contractID`",
+        "`accountName`",
+        "`assignedResourceRoleName`",
+    ];
+    let (_, table) = PAGE.split_once("## From the vendor's settings to ours").unwrap();
+    let rows: Vec<Vec<&str>> =
+        table.lines().filter(|line| line.starts_with("| ")).map(|line| line.split('|').map(str::trim).collect()).collect();
+    let rows = &rows[2..rows.iter().position(|row| row[1] == "said").unwrap()];
+    for setting in GUIDE {
+        assert!(rows.iter().any(|row| row[1].contains(setting)), "{setting}");
+    }
+    let schema = crate::config::schema().to_string();
+    let keys: Vec<&str> = rows.iter().filter_map(|row| row[2].strip_prefix('`')?.strip_suffix('`')).collect();
+    assert!(keys.len() > 20, "{keys:?}");
+    for key in keys {
+        let last = key.rsplit('.').next().unwrap();
+        assert!(schema.contains(&format!("\"{last}\":")), "{key}");
+    }
 }

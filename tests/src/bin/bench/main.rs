@@ -7,6 +7,7 @@
 
 mod bare_route;
 mod events;
+mod extension;
 mod load;
 mod machine;
 mod memory;
@@ -26,7 +27,7 @@ const SENDERS: usize = 64;
 /// Rounds of the server and of its peer each; odd, so that there is a median.
 const ROUNDS: usize = 5;
 
-const USAGE: &str = "usage: bench [sidebar|events|memory|panel|queue] [--check]";
+const USAGE: &str = "usage: bench [sidebar|events|memory|panel|queue|extension] [--check]";
 
 /// What can be measured by itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,11 +37,18 @@ enum Bench {
     Memory,
     Panel,
     Queue,
+    Extension,
 }
 
 impl Bench {
-    const ALL: [(&str, Self); 5] =
-        [("sidebar", Self::Sidebar), ("events", Self::Events), ("memory", Self::Memory), ("panel", Self::Panel), ("queue", Self::Queue)];
+    const ALL: [(&str, Self); 6] = [
+        ("sidebar", Self::Sidebar),
+        ("events", Self::Events),
+        ("memory", Self::Memory),
+        ("panel", Self::Panel),
+        ("queue", Self::Queue),
+        ("extension", Self::Extension),
+    ];
 
     async fn run(self) -> Result<Vec<Row>> {
         match self {
@@ -49,6 +57,7 @@ impl Bench {
             Self::Memory => memory::run().await,
             Self::Panel => panel::run(),
             Self::Queue => queue::run().await,
+            Self::Extension => extension::run().await,
         }
     }
 }

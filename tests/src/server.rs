@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
@@ -49,6 +50,22 @@ pub enum Database {
 impl Database {
     /// For tests that tell the same story on either.
     pub const ALL: [Self; 2] = [Self::Sqlite, Self::Postgres];
+
+    /// Both, or SQLite alone, loudly, where there is no PostgreSQL.
+    pub fn obtainable() -> Vec<Self> {
+        match crate::postgres::obtainable() {
+            Ok(()) => Self::ALL.to_vec(),
+            Err(error) => {
+                tell(&format!("PostgreSQL is left out: {error:#}"));
+                vec![Self::Sqlite]
+            }
+        }
+    }
+}
+
+/// Figures of a test, shown whether or not it passes.
+pub fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Settings of a server to be started. Starts with what every test wants; each method changes one thing.
@@ -219,6 +236,17 @@ impl Deskbridge {
     /// The database's URL.
     pub fn database_url(&self) -> &str {
         &self.database_url
+    }
+
+    /// Another server on the same database and behind the same address, not started yet. It finds the connections in the database.
+    pub async fn sibling(&self) -> Result<Self> {
+        let key = self.directory().join("deskbridge.key");
+        Self::builder()
+            .database_url(self.database_url())
+            .server_setting("public_url", self.public_url())
+            .server_setting("master_key_file", key.to_str().context("a plain path")?)
+            .prepare()
+            .await
     }
 
     /// The directory that holds settings, key and SQLite file.

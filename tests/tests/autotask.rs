@@ -10,8 +10,9 @@ use deskbridge_tests::appliance::{
 };
 use deskbridge_tests::autotask::{self, ApiUser, Choice, Entity, ErrorShape, Fault, Matching, REST, Right, SampleData, SimulatedAutotask};
 use deskbridge_tests::outcomes::{CUSTOMER_SURVEY, Outcome, REPRESENTATIVE_SURVEY, SESSION_END};
-use deskbridge_tests::server::{Builder, Deskbridge};
+use deskbridge_tests::server::{Builder, Database, Deskbridge, tell};
 use futures_util::future::try_join_all;
+use rand::Rng as _;
 use regex::Regex;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -20,6 +21,8 @@ use toml::{Table, toml};
 const CONNECTION: &str = "Simulated Autotask";
 const EVENT_TOKEN: &str = "simulated-event-token";
 const SOMEONE_JOINS: &str = "someone_joins";
+/// Longest wait until everything stands. A dead server's lease lasts 15 s.
+const DRAIN_LIMIT: Duration = Duration::from_secs(90);
 /// Says where the process shall end (`server/src/fault_point.rs`).
 const FAULT_POINT: &str = "DESKBRIDGE_FAULT_POINT";
 
@@ -269,6 +272,74 @@ async fn the_process_dies_at_every_step_and_everything_stands_once() -> Result<(
     // A file, a note and a time entry each pass the steps of a write: the second and third time are the note's and the time's.
     let steps = ["planned:2", "sent", "sent:2", "sent:3", "written", "written:2", "written:3", "confirmed"];
     try_join_all(steps.map(async |step| dies_at(step).await.context(step))).await.map(drop)
+}
+
+// Killed at random moments
+
+const SESSIONS: usize = 60;
+const KILLS: usize = 15;
+
+/// Sessions end all the while servers are killed and started again: one on SQLite, two in turn on PostgreSQL. Every third session begins
+/// without a ticket, and every session is recorded as time.
+async fn killed_during_a_burst(database: Database) -> Result<()> {
+    let mut random = rand::rng();
+    let options = autotask::Options { latency: Duration::from_millis(40), ..autotask::Options::default() };
+    let plan = Plan { autotask: options, server: Deskbridge::builder().database(database), ..with(changed(with_tickets(), with_time())) };
+    let Desk { appliance, autotask, data, server } = Desk::start(plan).await?;
+    let mut servers = vec![server];
+    if database == Database::Postgres {
+        let mut second = servers[0].sibling().await?;
+        second.start().await?;
+        servers.push(second);
+    }
+    let told = |server: &Deskbridge| {
+        let url = format!("{}{}?appliance=default&token={EVENT_TOKEN}", server.url(), routes::APPLIANCE_EVENTS);
+        Recipient { events: vec![EventKind::MemberAdded, EventKind::End], ..Recipient::new(url) }
+    };
+    appliance.set_recipient(told(&servers[0]));
+    let mut played = Vec::new();
+    for kill in 0..KILLS {
+        for number in 0..SESSIONS / KILLS {
+            let asks = number % 3 == 0;
+            let key = if asks { json!({ "title": "From the burst" }).to_string() } else { data.ticket.to_string() };
+            played.push((appliance.play(SessionScript::short(key))?, asks));
+        }
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..700))).await;
+        let (victim, survivor) = (kill % servers.len(), (kill + 1) % servers.len());
+        appliance.set_recipient(told(&servers[survivor]));
+        servers[victim].restart().await?;
+    }
+    appliance.outbound_idle().await?;
+    let asking = played.iter().filter(|(_, asks)| *asks).count();
+    let tickets = || {
+        let all = autotask.records(Entity::Tickets).into_iter();
+        all.filter(|ticket| ticket.get("title") == Some(&json!("From the burst")))
+            .filter_map(|ticket| ticket.get("id")?.as_i64())
+            .collect::<Vec<_>>()
+    };
+    let on_all = |count: &dyn Fn(i64) -> usize| tickets().into_iter().chain([data.ticket]).map(count).sum::<usize>();
+    let standing =
+        || (on_all(&|ticket| autotask.notes(ticket).len()), on_all(&|ticket| autotask.time_entries(ticket).len()), tickets().len());
+    let begun = tokio::time::Instant::now();
+    while standing().1 < SESSIONS && begun.elapsed() < DRAIN_LIMIT {
+        // The tenant tells nobody; and what is doubled would come after the last.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let (notes, entries, made) = standing();
+    tell(&format!(
+        "{database:?}, {} server(s), Autotask: {KILLS} kills, {SESSIONS} sessions, {notes} notes, {entries} time entries, {made} new tickets of {asking}",
+        servers.len()
+    ));
+    ensure!((notes, entries, made) == (SESSIONS, SESSIONS, asking), "{notes} notes, {entries} entries, {made} tickets");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_random_moments_nothing_is_lost_or_doubled() -> Result<()> {
+    let told = Database::obtainable()
+        .into_iter()
+        .map(async |database| killed_during_a_burst(database).await.with_context(|| format!("{database:?}")));
+    try_join_all(told).await.map(drop)
 }
 
 // Time

@@ -283,13 +283,8 @@ async fn a_session_and_a_signature_do_not_go_together() -> Result<()> {
 #[tokio::test]
 async fn a_lost_device_is_revoked_at_once_on_every_server() -> Result<()> {
     let first = builder().database(Database::Postgres).start().await?;
-    let key = first.directory().join("deskbridge.key");
-    let second = Deskbridge::builder()
-        .database_url(first.database_url())
-        .server_setting("public_url", first.public_url())
-        .server_setting("master_key_file", key.to_str().context("a plain path")?)
-        .start()
-        .await?;
+    let mut second = first.sibling().await?;
+    second.start().await?;
     let anna = ["--agent", "Anna Berg"];
     let (mut lost, mut kept) = (Browser::paired(&first, FIRST, &anna).await?, Browser::paired(&first, FIRST, &anna).await?);
     let other = Browser::paired(&first, FIRST, &["--agent", "Ben"]).await?;

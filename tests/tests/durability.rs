@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,9 +15,8 @@ use deskbridge_tests::appliance::{
 use deskbridge_tests::outcomes::{CUSTOMER_SURVEY, SESSION_END};
 use deskbridge_tests::processes::Signal;
 use deskbridge_tests::scene::{CONNECTION, EVENT_TOKEN, Plan, Scene};
-use deskbridge_tests::server::{Database, Deskbridge, loopback_client};
+use deskbridge_tests::server::{Database, Deskbridge, loopback_client, tell};
 use deskbridge_tests::zendesk::{self, Fault, Matching, SimulatedZendesk};
-use deskbridge_tests::{postgres, server};
 use futures_util::future::{join_all, try_join_all};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -58,25 +56,9 @@ fn unlimited(database: Database) -> Plan {
     }
 }
 
-/// Both databases, or SQLite alone, loudly, where there is no PostgreSQL.
-fn databases() -> Vec<Database> {
-    match postgres::obtainable() {
-        Ok(()) => Database::ALL.to_vec(),
-        Err(error) => {
-            tell(&format!("PostgreSQL is left out: {error:#}"));
-            vec![Database::Sqlite]
-        }
-    }
-}
-
 /// For stories of several servers: whether they can be told.
 fn several_servers() -> bool {
-    databases().contains(&Database::Postgres)
-}
-
-/// Figures of a test, shown whether or not it passes.
-fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    Database::obtainable().contains(&Database::Postgres)
 }
 
 fn writes_to_tickets() -> Matching {
@@ -87,17 +69,6 @@ fn writes_to_tickets() -> Matching {
 fn ends_to(server: &Deskbridge) -> Recipient {
     let url = format!("{}{}?appliance=default&token={EVENT_TOKEN}", server.url(), routes::APPLIANCE_EVENTS);
     Recipient { events: vec![EventKind::End], ..Recipient::new(url) }
-}
-
-/// Another server on the same database and behind the same address, not started yet. It finds the connections in the database.
-async fn another_server(first: &Deskbridge) -> Result<Deskbridge> {
-    let key = first.directory().join("deskbridge.key");
-    server::Deskbridge::builder()
-        .database_url(first.database_url())
-        .server_setting("public_url", first.public_url())
-        .server_setting("master_key_file", key.to_str().context("a plain path")?)
-        .prepare()
-        .await
 }
 
 /// A support session that has ended, in the order of the ends.
@@ -267,7 +238,7 @@ async fn dies_at(database: Database, steps: &[&str]) -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_step_the_process_dies_at_there_is_one_note() -> Result<()> {
     let mut stories = Vec::new();
-    for database in databases() {
+    for database in Database::obtainable() {
         stories.extend(STEPS.map(|step| (database, vec![step])));
         // And again and again: each restart finds what the one before left behind.
         stories.push((database, vec!["sent", "planned", "written", "confirmed"]));
@@ -300,7 +271,7 @@ async fn killed_during_a_burst(database: Database) -> Result<()> {
     let Scene { appliance, zendesk, server, .. } = scene;
     let mut servers = vec![server];
     if database == Database::Postgres {
-        let mut second = another_server(&servers[0]).await?;
+        let mut second = servers[0].sibling().await?;
         second.start().await?;
         servers.push(second);
     }
@@ -350,7 +321,7 @@ async fn killed_during_a_burst(database: Database) -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_random_moments_during_a_burst_nothing_is_lost_or_doubled() -> Result<()> {
     let rounds: u32 = std::env::var(ROUNDS_VARIABLE).map_or(Ok(1), |given| given.parse()).context(ROUNDS_VARIABLE)?;
-    let told = databases().into_iter().map(async |database| {
+    let told = Database::obtainable().into_iter().map(async |database| {
         for round in 1..=rounds {
             killed_during_a_burst(database).await.with_context(|| format!("{database:?}, round {round} of {rounds}"))?;
         }
@@ -367,7 +338,7 @@ async fn two_servers_share_the_work_and_the_sidebars() -> Result<()> {
         return Ok(());
     }
     let scene = Scene::start(unlimited(Database::Postgres)).await?;
-    let mut second = another_server(&scene.server).await?;
+    let mut second = scene.server.sibling().await?;
     second.start().await?;
     // Each sweeps when it starts; later, that would tell of the same sessions as the events.
     swept(&scene.appliance, 2).await?;
@@ -414,7 +385,7 @@ async fn an_event_given_to_a_busy_server_is_done_by_another_within_a_second() ->
     }
     let scene = Scene::start(unlimited(Database::Postgres)).await?;
     scene.appliance.set_recipient(ends_to(&scene.server));
-    let mut second = another_server(&scene.server).await?;
+    let mut second = scene.server.sibling().await?;
     second.start().await?;
     second.signal(Signal::Stop)?;
     // All places are taken by writes that are given up after this test.
@@ -446,7 +417,7 @@ async fn an_event_given_to_a_busy_server_is_done_by_another_within_a_second() ->
 /// again, must not write what the other wrote.
 async fn freezes(before_the_write: bool) -> Result<()> {
     let scene = Scene::start(unlimited(Database::Postgres)).await?;
-    let mut second = another_server(&scene.server).await?;
+    let mut second = scene.server.sibling().await?;
     scene.appliance.set_recipient(ends_to(&scene.server));
     let ticket = scene.people.vpn_ticket;
     let ended;
@@ -521,7 +492,8 @@ async fn stops_in_order(database: Database) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_in_order_is_quick_and_a_restart_resumes_at_once() -> Result<()> {
-    let told = databases().into_iter().map(async |database| stops_in_order(database).await.with_context(|| format!("{database:?}")));
+    let told =
+        Database::obtainable().into_iter().map(async |database| stops_in_order(database).await.with_context(|| format!("{database:?}")));
     try_join_all(told).await.map(drop)
 }
 

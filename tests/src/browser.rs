@@ -1,12 +1,10 @@
 //! A real Chromium, driven through chromedriver.
 //!
-//! Waits are bounded and for something: an element, a text, a frame. Nothing here knows a page of Deskbridge.
+//! Nothing here knows a page of Deskbridge.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::{Value, json};
@@ -15,22 +13,13 @@ use thirtyfour::prelude::*;
 use thirtyfour::{BrowserLogEntry, LoggingPrefsLogLevel};
 
 use crate::logs::Logs;
+use crate::page::{COMMAND_LIMIT, Page, end_session, port_in};
 use crate::processes::{self, Signal};
 use crate::server::loopback_client;
 
 /// Where Debian's packages `chromium` and `chromium-driver` put them.
 const CHROMIUM: &str = "/usr/bin/chromium";
 const CHROMEDRIVER: &str = "/usr/bin/chromedriver";
-
-/// How long an element lets itself be awaited, and how often it is looked for.
-const PATIENCE: Duration = Duration::from_secs(20);
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
-
-/// A page or a command of the driver.
-const COMMAND_LIMIT: Duration = Duration::from_mins(1);
-
-/// From the end of a session to the end of its browser.
-const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// No calls home, nothing that depends on the machine's screen, keyring or shared memory. As root, Chromium runs
 /// without a sandbox or not at all.
@@ -88,7 +77,7 @@ impl Default for Settings {
 /// One browser with a profile of its own. Dropping it ends browser and driver.
 #[derive(Debug)]
 pub struct Browser {
-    driver: WebDriver,
+    page: Page,
     // Fields are dropped in order: the profile goes when nobody writes into it any more.
     chromedriver: Chromedriver,
     chromium: Option<u32>,
@@ -106,93 +95,15 @@ impl Browser {
             .await
             .map_err(|error| anyhow!("no browser session: {error}\n{}", chromedriver.logs.tail()))?;
         let chromium = driver.capabilities().get("goog:processID").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
-        let browser = Self { driver, chromedriver, chromium, _profile: profile };
-        browser.driver.set_page_load_timeout(COMMAND_LIMIT).await?;
+        let browser = Self { page: Page::new(driver), chromedriver, chromium, _profile: profile };
+        browser.driver().set_page_load_timeout(COMMAND_LIMIT).await?;
         browser.set_size(settings.width, settings.height).await?;
         Ok(browser)
     }
 
-    /// The session itself, for what has no helper here.
-    pub const fn driver(&self) -> &WebDriver {
-        &self.driver
-    }
-
-    /// Opens a page and waits until it is loaded.
-    pub async fn open(&self, url: &str) -> Result<()> {
-        self.driver.goto(url).await.with_context(|| format!("cannot open {url}"))
-    }
-
-    /// The first displayed element of a CSS selector in the current frame, now or within 20 s.
-    pub async fn element(&self, css: &str) -> Result<WebElement> {
-        self.driver
-            .query(By::Css(css))
-            .wait(PATIENCE, LOOK_INTERVAL)
-            .and_displayed()
-            .first()
-            .await
-            .with_context(|| format!("no element '{css}' is displayed"))
-    }
-
-    /// The first displayed element of a CSS selector whose text contains `text`, now or within 20 s.
-    pub async fn element_with_text(&self, css: &str, text: &str) -> Result<WebElement> {
-        self.driver
-            .query(By::Css(css))
-            .wait(PATIENCE, LOOK_INTERVAL)
-            .and_displayed()
-            .with_text(thirtyfour::stringmatch::StringMatch::new(text).partial())
-            .first()
-            .await
-            .with_context(|| format!("no element '{css}' with the text '{text}' is displayed"))
-    }
-
-    /// Waits until no element of a CSS selector is left in the current frame.
-    pub async fn wait_until_gone(&self, css: &str) -> Result<()> {
-        self.driver
-            .query(By::Css(css))
-            .wait(PATIENCE, LOOK_INTERVAL)
-            .wait_until_gone()
-            .await
-            .with_context(|| format!("an element '{css}' stays"))
-    }
-
-    /// The text of an element as a reader sees it.
-    pub async fn text(&self, css: &str) -> Result<String> {
-        Ok(self.element(css).await?.text().await?)
-    }
-
-    /// Clicks an element once it can be clicked.
-    pub async fn click(&self, css: &str) -> Result<()> {
-        let element = self.element(css).await?;
-        element.wait_until().wait(PATIENCE, LOOK_INTERVAL).enabled().await.with_context(|| format!("'{css}' stays disabled"))?;
-        element.click().await.with_context(|| format!("cannot click '{css}'"))
-    }
-
-    /// Empties a field and types into it, key by key.
-    pub async fn type_into(&self, css: &str, text: &str) -> Result<()> {
-        let element = self.element(css).await?;
-        element.clear().await?;
-        element.send_keys(text).await.with_context(|| format!("cannot type into '{css}'"))
-    }
-
-    /// Goes into an iframe, cross-origin ones included; selectors then mean its document.
-    pub async fn enter_frame(&self, css: &str) -> Result<()> {
-        self.element(css).await?.enter_frame().await.with_context(|| format!("cannot enter the frame '{css}'"))
-    }
-
-    /// Back to the top document.
-    pub async fn leave_frames(&self) -> Result<()> {
-        Ok(self.driver.enter_default_frame().await?)
-    }
-
-    /// Runs a script in the current frame; its `return`ed value, where promises are awaited.
-    pub async fn execute(&self, script: &str, arguments: Vec<Value>) -> Result<Value> {
-        let answer = self.driver.execute(script, arguments).await.context("the script failed")?;
-        Ok(answer.json().clone())
-    }
-
     /// What pages wrote to the console and what went wrong in them since the last call, oldest first.
     pub async fn console(&self) -> Result<Vec<BrowserLogEntry>> {
-        Ok(self.driver.browser_log().await?)
+        Ok(self.driver().browser_log().await?)
     }
 
     /// The messages of [`Browser::console`] that tell of a failure: exceptions, refused requests, CSP violations.
@@ -208,18 +119,9 @@ impl Browser {
         Ok(())
     }
 
-    /// Writes the page as a PNG; makes the directory if need be.
-    pub async fn screenshot(&self, path: &Path) -> Result<()> {
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        }
-        let picture = self.driver.screenshot_as_png().await.context("no screenshot")?;
-        std::fs::write(path, picture).with_context(|| format!("cannot write {}", path.display()))
-    }
-
     /// A command of the Chrome DevTools Protocol to the page, for what WebDriver cannot say.
     pub async fn cdp(&self, method: &str, parameters: Value) -> Result<Value> {
-        let url = format!("{}/session/{}/goog/cdp/execute", self.chromedriver.url, self.driver.session_id());
+        let url = format!("{}/session/{}/goog/cdp/execute", self.chromedriver.url, self.driver().session_id());
         let answer = loopback_client()?
             .post(url)
             .json(&json!({"cmd": method, "params": parameters}))
@@ -244,7 +146,15 @@ impl Browser {
 
     /// Ends the browser in order; what a test that passed should do.
     pub async fn close(self) -> Result<()> {
-        self.driver.clone().quit().await.context("the browser does not end")
+        self.driver().clone().quit().await.context("the browser does not end")
+    }
+}
+
+impl Deref for Browser {
+    type Target = Page;
+
+    fn deref(&self) -> &Page {
+        &self.page
     }
 }
 
@@ -252,10 +162,10 @@ impl Drop for Browser {
     fn drop(&mut self) {
         // Elements a test still holds would otherwise try to end the session when they go. After `close` it is an error
         // that says so.
-        if self.driver.clone().leak().is_err() {
+        if self.driver().clone().leak().is_err() {
             return;
         }
-        let ended = self.chromedriver.end_session(&self.driver.session_id().to_string());
+        let ended = end_session(&self.chromedriver.url, &self.driver().session_id().to_string());
         if let (Err(error), Some(id)) = (ended, self.chromium) {
             eprintln!("the browser does not end and is killed: {error:#}");
             processes::send(id, Signal::Kill).ok();
@@ -298,32 +208,12 @@ impl Chromedriver {
     }
 }
 
-impl Chromedriver {
-    /// Ends a session in order, without the runtime that a dropped test may no longer have. Written by hand for that
-    /// reason; chromedriver answers when the browser is gone (WebDriver, "Delete Session").
-    fn end_session(&self, id: &str) -> Result<()> {
-        let address = self.url.trim_start_matches("http://");
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(END_LIMIT))?;
-        write!(stream, "DELETE /session/{id} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
-        let mut status = String::new();
-        BufReader::new(stream).read_line(&mut status)?;
-        anyhow::ensure!(status.split(' ').nth(1) == Some("200"), "chromedriver says {status:?}");
-        Ok(())
-    }
-}
-
 impl Drop for Chromedriver {
     fn drop(&mut self) {
         if let Err(error) = self.process.kill().and_then(|()| self.process.wait()) {
             eprintln!("cannot end chromedriver: {error}");
         }
     }
-}
-
-fn port_in(line: &str) -> Option<u16> {
-    let (_, rest) = line.rsplit_once("port ")?;
-    rest.trim_end_matches('.').parse().ok()
 }
 
 fn capabilities(settings: &Settings, profile: &Path) -> Result<thirtyfour::ChromeCapabilities> {
@@ -350,15 +240,4 @@ fn capabilities(settings: &Settings, profile: &Path) -> Result<thirtyfour::Chrom
     capabilities.accept_insecure_certs(settings.accept_invalid_certificates)?;
     capabilities.set_browser_log_level(LoggingPrefsLogLevel::All)?;
     Ok(capabilities)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_port_is_read() {
-        assert_eq!(port_in("ChromeDriver was started successfully on port 41235."), Some(41_235));
-        assert_eq!(port_in("Starting ChromeDriver"), None);
-    }
 }

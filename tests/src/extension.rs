@@ -1,27 +1,28 @@
-//! The browser extension in a real Chromium: its directory, its id, its options page; and sites made of the saved pages it is to stand on.
+//! The browser extension in a real browser: its directory, its id, its options page; and sites made of the saved pages it is to stand on.
 //!
 //! Knows the extension from outside only: its files, its pages, what it puts onto others.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, ensure};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use thirtyfour::prelude::*;
 
 use crate::browser::{Browser, Settings};
+use crate::page::Page;
 
 /// A browser with the extension built for tests (`cargo xtask build extension`), which may enter pages on this machine.
 #[derive(Debug)]
-pub struct ExtendedBrowser {
+pub struct ExtendedBrowser<B = Browser> {
     /// The browser.
-    pub browser: Browser,
+    pub browser: B,
     /// The origin of the extension's pages.
     pub origin: String,
 }
@@ -39,7 +40,9 @@ impl ExtendedBrowser {
         settings.extensions.push(directory);
         Ok(Self { browser: Browser::start(&settings).await?, origin })
     }
+}
 
+impl<B: Deref<Target = Page>> ExtendedBrowser<B> {
     /// Opens the options page.
     pub async fn open_options(&self) -> Result<()> {
         self.browser.open(&format!("{}/options.html", self.origin)).await?;
@@ -64,7 +67,7 @@ impl ExtendedBrowser {
     /// Goes into the panel's frame on the page shown.
     pub async fn enter_panel(&self) -> Result<()> {
         let host = self.browser.element("[data-deskbridge-panel]").await?;
-        let frame = host.get_shadow_root().await?.find(By::Css("iframe")).await?;
+        let frame = self.browser.in_shadow_of(&host, "iframe").await?;
         frame.enter_frame().await.context("cannot enter the panel")
     }
 }
@@ -182,9 +185,32 @@ impl Site {
     }
 }
 
+/// As osTicket takes an internal note (osticket.md 2.14): with the page's token and lock code, and answered by a redirect.
+fn take_note(page: &mut SitePage, form: &BTreeMap<String, String>, address: &str) -> Response {
+    let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
+    let token = format!("<meta name=\"csrf_token\" content=\"{}\">", field("__CSRFToken__"));
+    let lock = format!("name=\"lockCode\" value=\"{}\"", field("lockCode"));
+    if !page.html.contains(&token) {
+        return (StatusCode::BAD_REQUEST, "Valid CSRF Token Required").into_response();
+    }
+    if field("a") != "postnote" || field("lockCode").is_empty() || !page.html.contains(&lock) {
+        return Html(page.html.clone()).into_response();
+    }
+    let note = format!("<div class=\"thread-entry note\"><b>{}</b>{}</div>", field("title"), field("note"));
+    page.html = page.html.replace("<div id=\"thread-items\"", &format!("{note}<div id=\"thread-items\""));
+    (StatusCode::FOUND, [(header::LOCATION, address.to_owned())]).into_response()
+}
+
 async fn serve(State(site): State<Site>, request: Request) -> Response {
-    let address = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    let pages = site.pages.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (parts, body) = request.into_parts();
+    let address = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap_or_default();
+    let mut pages = site.pages.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if parts.method == Method::POST {
+        let form: BTreeMap<String, String> = url::form_urlencoded::parse(&body).into_owned().collect();
+        let Some(page) = pages.get_mut(address) else { return StatusCode::NOT_FOUND.into_response() };
+        return take_note(page, &form, address);
+    }
     let Some(page) = pages.get(address) else { return StatusCode::NOT_FOUND.into_response() };
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

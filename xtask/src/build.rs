@@ -1,4 +1,4 @@
-//! `cargo xtask build`: the panel (WebAssembly), the server, or both.
+//! `cargo xtask build`: the panel (WebAssembly), the browser extension, the server, or all.
 
 use std::path::Path;
 
@@ -6,12 +6,12 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use crate::steps::Steps;
-use crate::{commands, setup, wasm};
+use crate::{commands, extension, setup, wasm};
 
 /// What to build.
 #[derive(Args)]
 pub struct Options {
-    /// Only this part; without it, both
+    /// Only this part; without it, all
     part: Option<Part>,
 }
 
@@ -19,6 +19,8 @@ pub struct Options {
 enum Part {
     /// The panel's WebAssembly and glue
     Panel,
+    /// The browser extension, unpacked: target/extension
+    Extension,
     /// The server, as a debug build
     Server,
 }
@@ -26,9 +28,17 @@ enum Part {
 /// `cargo xtask build`.
 pub fn run(root: &Path, options: &Options) -> Result<()> {
     let wanted = |part| options.part.is_none_or(|only| only == part);
-    let mut steps = Steps::new(2 * usize::from(wanted(Part::Panel)) + usize::from(wanted(Part::Server)));
+    let needs_wasm = wanted(Part::Panel) || wanted(Part::Extension);
+    let count = [needs_wasm, wanted(Part::Panel), wanted(Part::Extension), wanted(Part::Server)].into_iter().filter(|step| *step).count();
+    let mut steps = Steps::new(count);
+    if needs_wasm {
+        steps.run("Rust target for WebAssembly", setup::wasm_target)?;
+    }
     if wanted(Part::Panel) {
-        panel(root, &mut steps)?;
+        steps.run("Panel (WebAssembly)", || wasm::build_panel(root, false))?;
+    }
+    if wanted(Part::Extension) {
+        steps.run("Browser extension", || extension::build(root))?;
     }
     if wanted(Part::Server) {
         steps.run("Server", || commands::run(commands::cargo(root).args(["build", "--package", "deskbridge"])))?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::steps::Steps;
-use crate::{build, commands};
+use crate::{build, commands, extension};
 
 /// Passed on to the demo.
 #[derive(Args)]
@@ -22,8 +22,9 @@ pub struct Options {
 
 /// `cargo xtask demo`.
 pub fn run(root: &Path, options: &Options) -> Result<()> {
-    let mut steps = Steps::new(3);
+    let mut steps = Steps::new(4);
     build::panel(root, &mut steps)?;
+    steps.run("Browser extension", || extension::build(root))?;
     steps.run("Server and simulated systems", || {
         let mut cargo = commands::cargo(root);
         cargo.args(["build", "--package", "deskbridge", "--package", "deskbridge-tests"]).args(["--bin", "deskbridge", "--bin", "demo"]);

@@ -8,6 +8,7 @@ mod build;
 mod commands;
 mod counts;
 mod demo;
+mod extension;
 mod package;
 mod setup;
 mod steps;
@@ -33,9 +34,9 @@ enum Command {
     Demo(demo::Options),
     /// Run every check and every test, on SQLite and PostgreSQL, in a real browser
     Test(test::Options),
-    /// Build the panel (WebAssembly), the server, or both
+    /// Build the panel (WebAssembly), the browser extension, the server, or all
     Build(build::Options),
-    /// Build what is released: the server and, with a settings file, the Zendesk app
+    /// Build what is released: the server, the browser extension and, with a settings file, the Zendesk app
     Package(package::Options),
     /// Measure in a release build and print the figures
     Bench(bench::Options),
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
         Command::Build(options) => build::run(&root, &options),
         Command::Package(options) => package::run(&root, &options),
         Command::Bench(options) => bench::run(&root, &options),
-        Command::Setup => setup::run(),
+        Command::Setup => setup::run(&root),
     };
     if let Err(error) = outcome {
         eprintln!("error: {error:#}");

@@ -4,27 +4,48 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::steps::Steps;
-use crate::{commands, setup, wasm};
+use crate::{commands, extension, setup, wasm};
 
 /// Where to, and for whom.
 #[derive(Args)]
 pub struct Options {
+    /// Only this part; without it, all
+    part: Option<Part>,
     /// Directory to put the files into
     #[arg(long, default_value = "target/package")]
     out: PathBuf,
+    /// Pages the extension may enter without asking the user, as in https://desk.example.com/*; for a package of one's own
+    #[arg(long = "host", value_name = "PATTERN")]
+    hosts: Vec<String>,
     /// Settings of the server the Zendesk app shall open; without it, no app package is made
     #[arg(long)]
     config: Option<PathBuf>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The browser extension's packages for the stores
+    Extension,
+    /// The server, and with --config the Zendesk app
+    Server,
+}
+
 /// `cargo xtask package`.
 pub fn run(root: &Path, options: &Options) -> Result<()> {
     let out = root.join(&options.out);
-    let mut steps = Steps::new(if options.config.is_some() { 4 } else { 3 });
-    steps.run("Rust target for the panel", setup::wasm_target)?;
+    let wanted = |part| options.part.is_none_or(|only| only == part);
+    let server_steps = if options.config.is_some() { 3 } else { 2 };
+    let mut steps = Steps::new(1 + usize::from(wanted(Part::Extension)) + if wanted(Part::Server) { server_steps } else { 0 });
+    steps.run("Rust target for WebAssembly", setup::wasm_target)?;
+    if wanted(Part::Extension) {
+        steps.run("Browser extension", || extension::package(root, &out, &options.hosts))?;
+    }
+    if !wanted(Part::Server) {
+        return Ok(());
+    }
     steps.run("Panel (WebAssembly), optimised", || wasm::build_panel(root, true))?;
     let server = steps.run("Server, for release (this takes some minutes)", || {
         commands::run(commands::cargo(root).args(["build", "--release", "--package", "deskbridge"]))?;

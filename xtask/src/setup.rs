@@ -1,6 +1,6 @@
 //! What the commands need besides the toolchain that runs them: installed here, or named in one line.
 //!
-//! Debian packages are installed as root only; nothing is ever downloaded past rustup and apt.
+//! Debian packages are installed as root only; nothing is ever downloaded past rustup, apt and cargo.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::commands;
 use crate::steps::Steps;
+use crate::{commands, wasm};
 
 /// The panel's target.
 pub const WASM_TARGET: &str = "wasm32-unknown-unknown";
@@ -23,18 +23,23 @@ struct DebianPackage {
     is_there: fn() -> bool,
 }
 
-const DEBIAN_PACKAGES: [DebianPackage; 3] = [
+const DEBIAN_PACKAGES: [DebianPackage; 4] = [
     DebianPackage { name: "chromium", is_there: || commands::on_path("chromium") },
     DebianPackage { name: "chromium-driver", is_there: || commands::on_path("chromedriver") },
+    DebianPackage { name: "firefox-esr", is_there: || commands::on_path("firefox-esr") },
     DebianPackage { name: "postgresql", is_there: postgres_is_there },
 ];
 
+/// Firefox's driver: the version that was tried with Firefox ESR (autotask-extension.md g.2).
+const GECKODRIVER: &str = "0.37.1";
+
 /// `cargo xtask setup`.
-pub fn run() -> Result<()> {
-    let mut steps = Steps::new(3);
+pub fn run(root: &Path) -> Result<()> {
+    let mut steps = Steps::new(4);
     steps.run("Rust target for the panel", wasm_target)?;
     steps.run("rustfmt and clippy", lints)?;
-    steps.run("Chromium, chromedriver and PostgreSQL", debian_packages)
+    steps.run("Browsers and PostgreSQL", debian_packages)?;
+    steps.run("geckodriver", || geckodriver(root))
 }
 
 /// The WebAssembly target of the toolchain that runs us.
@@ -67,11 +72,11 @@ pub fn lints() -> Result<()> {
     rustup(&arguments)
 }
 
-/// The browser and the database the tests drive.
+/// The browsers and the database the tests drive.
 pub fn debian_packages() -> Result<()> {
     let missing: Vec<&str> = DEBIAN_PACKAGES.into_iter().filter(|package| !(package.is_there)()).map(|package| package.name).collect();
     if missing.is_empty() {
-        println!("  Chromium, chromedriver and PostgreSQL are there");
+        println!("  Chromium, chromedriver, Firefox and PostgreSQL are there");
         return Ok(());
     }
     if !is_root() || !commands::on_path("apt-get") {
@@ -81,6 +86,22 @@ pub fn debian_packages() -> Result<()> {
     let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
     arguments.extend(missing);
     commands::run(apt_get(&arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+/// Firefox's driver, below the target directory, where the tests look for it.
+pub fn geckodriver(root: &Path) -> Result<()> {
+    let tools = wasm::target_directory(root).join("tools");
+    if tools.join("bin/geckodriver").is_file() || commands::on_path("geckodriver") {
+        println!("  geckodriver is there");
+        return Ok(());
+    }
+    println!("  Debian has no geckodriver, so it is built here: some minutes, once. The extension's tests in Firefox need it.");
+    // Out of the way of our own builds; what is left after a build that was broken off is used by the next.
+    let work = tools.join("build");
+    let mut install = commands::cargo(root);
+    install.args(["install", "geckodriver", "--version", GECKODRIVER, "--locked", "--quiet"]);
+    commands::run(install.arg("--root").arg(&tools).arg("--target-dir").arg(&work))?;
+    std::fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))
 }
 
 fn rustup(arguments: &[&str]) -> Result<()> {

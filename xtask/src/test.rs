@@ -15,13 +15,13 @@ use clap::Args;
 
 use crate::counts::{Counts, failed_test};
 use crate::steps::{Steps, seconds};
-use crate::{commands, setup, wasm};
+use crate::{commands, extension, setup, wasm};
 
 /// All tests together; a run that takes longer hangs.
 const TEST_LIMIT: Duration = Duration::from_mins(45);
 
 /// Rust that compiles to WebAssembly and to nothing else.
-const WASM_PACKAGES: [&str; 2] = ["deskbridge-shared", "deskbridge-zendesk-app"];
+const WASM_PACKAGES: [&str; 3] = ["deskbridge-shared", "deskbridge-zendesk-app", "deskbridge-extension"];
 
 /// The wasm shell has no native tests and would only be compiled empty.
 const NATIVE_WORKSPACE: [&str; 3] = ["--workspace", "--exclude", "deskbridge-zendesk-app"];
@@ -38,21 +38,23 @@ pub struct Options {
 
 /// `cargo xtask test`. Says itself what failed, because its counts must come last.
 pub fn run(root: &Path, options: &Options) -> ExitCode {
-    let mut steps = Steps::new(if options.fast { 4 } else { 10 });
+    let mut steps = Steps::new(if options.fast { 5 } else { 13 });
     if !options.fast {
         steps.run_or_note("Rust target for the panel", setup::wasm_target);
         steps.run_or_note("rustfmt and clippy", setup::lints);
-        steps.run_or_note("Chromium, chromedriver and PostgreSQL", setup::debian_packages);
+        steps.run_or_note("Browsers and PostgreSQL", setup::debian_packages);
+        steps.run_or_note("geckodriver", || setup::geckodriver(root));
         if !steps.failures().is_empty() {
             return close(&steps, &Outcome::default());
         }
     }
     let panel = steps.run_or_note("Panel (WebAssembly)", || wasm::build_panel(root, false));
+    let extension = steps.run_or_note("Browser extension", || extension::build(root));
     if !options.fast {
         checks(root, &mut steps);
     }
     let built = steps.run_or_note("Server and tests, compiled", || compile(root));
-    let postgres = if panel.and(built).is_some() {
+    let postgres = if panel.and(extension).and(built).is_some() {
         steps.run_or_note("PostgreSQL", || Postgres::start(root))
     } else {
         steps.skip("PostgreSQL", "the build failed");
@@ -86,6 +88,7 @@ fn checks(root: &Path, steps: &mut Steps) {
         }
         commands::run(clippy.args(["--", "--deny", "warnings"]))
     });
+    steps.run_or_note("Lints of the browser extension", || extension::lint(root));
 }
 
 /// Programs and tests in one go, so that both come from the same set of features. The tests find the server beside

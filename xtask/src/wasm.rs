@@ -1,4 +1,5 @@
-//! Builds the panel: `zendesk-app/dist/` with `panel.js`, `panel_bg.wasm` and `panel.css`, which the server embeds.
+//! Builds the WebAssembly: the panel's `zendesk-app/dist/` (`panel.js`, `panel_bg.wasm`, `panel.css`), which the server embeds, and the
+//! extension's core.
 //!
 //! One path for development and release: rustc, wasm-bindgen (as a library, so that no tool is downloaded), wasm-opt.
 //! Only wasm-opt needs Node; without it the panel works all the same and is a third larger, so a release insists on it.
@@ -14,7 +15,8 @@ use wasm_bindgen_cli_support::Bindgen;
 use crate::commands::{cargo, on_path, run};
 use crate::setup::WASM_TARGET;
 
-const PACKAGE: &str = "deskbridge-zendesk-app";
+const PANEL: &str = "deskbridge-zendesk-app";
+const EXTENSION: &str = "deskbridge-extension";
 const PROFILE: &str = "wasm";
 
 /// Instead of the glue's own loader, which knows every way to load wasm. The page names the file, because the server gives it a hashed name.
@@ -51,10 +53,9 @@ const WASM_OPT: [&str; 10] = [
 /// Builds the panel into `zendesk-app/dist/`. `release`: fail rather than leave wasm-opt out.
 pub fn build_panel(root: &Path, release: bool) -> Result<()> {
     let app = root.join("zendesk-app");
-    let work = target_directory(root).join(PROFILE).join("panel");
-    fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
+    let work = work_directory(root, "panel")?;
 
-    let compiled = compile(root)?;
+    let compiled = compile(root, PANEL)?;
     let mut output = Bindgen::new()
         .input_path(&compiled)
         .out_name("panel")
@@ -71,13 +72,7 @@ pub fn build_panel(root: &Path, release: bool) -> Result<()> {
     }
     output.emit(&work).context("wasm-bindgen wrote nothing")?;
     let wasm = work.join("panel_bg.wasm");
-    match wasm_opt(&app) {
-        Ok(tool) => run(Command::new(tool).args(WASM_OPT).arg(&wasm).arg("-o").arg(&wasm))?,
-        Err(reason) if release => return Err(reason.context("a release needs wasm-opt")),
-        Err(reason) => {
-            println!("  without wasm-opt, so the panel is larger than a released one: {reason:#}");
-        }
-    }
+    optimise(&app, &wasm, release)?;
 
     let dist = app.join("dist");
     fs::create_dir_all(&dist).with_context(|| format!("cannot make {}", dist.display()))?;
@@ -86,18 +81,57 @@ pub fn build_panel(root: &Path, release: bool) -> Result<()> {
     write_if_new(&dist.join("panel.css"), &fs::read(app.join("assets/panel.css"))?)
 }
 
-/// Compiles the shell; answers where the module lies. Paths of this machine are kept out of it.
-fn compile(root: &Path) -> Result<PathBuf> {
+/// Builds the extension's module and answers its glue (an ES module) and its wasm. `release`: fail rather than leave wasm-opt out.
+pub fn build_extension(root: &Path, release: bool) -> Result<(String, Vec<u8>)> {
+    let work = work_directory(root, "extension")?;
+    let compiled = compile(root, EXTENSION)?;
+    let mut output = Bindgen::new()
+        .input_path(&compiled)
+        .out_name("core")
+        .web(true)?
+        .typescript(false)
+        .omit_default_module_path(true)
+        .remove_name_section(true)
+        .remove_producers_section(true)
+        .generate_output()
+        .context("wasm-bindgen refused the extension")?;
+    let glue = thin(output.js());
+    output.emit(&work).context("wasm-bindgen wrote nothing")?;
+    let wasm = work.join("core_bg.wasm");
+    optimise(&root.join("zendesk-app"), &wasm, release)?;
+    Ok((glue, fs::read(&wasm)?))
+}
+
+fn work_directory(root: &Path, name: &str) -> Result<PathBuf> {
+    let work = target_directory(root).join(PROFILE).join(name);
+    fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
+    Ok(work)
+}
+
+/// Runs the module through wasm-opt, in place.
+fn optimise(app: &Path, wasm: &Path, release: bool) -> Result<()> {
+    match wasm_opt(app) {
+        Ok(tool) => run(Command::new(tool).args(WASM_OPT).arg(wasm).arg("-o").arg(wasm)),
+        Err(reason) if release => Err(reason.context("a release needs wasm-opt")),
+        Err(reason) => {
+            println!("  without wasm-opt, so the module is larger than a released one: {reason:#}");
+            Ok(())
+        }
+    }
+}
+
+/// Compiles a shell; answers where the module lies. Paths of this machine are kept out of it.
+fn compile(root: &Path, package: &str) -> Result<PathBuf> {
     let remap = |place: &Path, name| format!("--remap-path-prefix={}={name}", place.display());
     let flags: Vec<String> = std::iter::once(remap(root, "deskbridge"))
         .chain(cargo_home().map(|home| remap(&home, "cargo")))
         .chain([STACK.to_owned()])
         .collect();
     run(cargo(root)
-        // With --target these reach the panel alone, not build scripts.
+        // With --target these reach the module alone, not build scripts.
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
-        .args(["build", "--package", PACKAGE, "--target", WASM_TARGET, "--profile", PROFILE]))?;
-    let module = target_directory(root).join(WASM_TARGET).join(PROFILE).join("deskbridge_zendesk_app.wasm");
+        .args(["build", "--package", package, "--target", WASM_TARGET, "--profile", PROFILE]))?;
+    let module = target_directory(root).join(WASM_TARGET).join(PROFILE).join(format!("{}.wasm", package.replace('-', "_")));
     ensure!(module.is_file(), "cargo made no {}", module.display());
     Ok(module)
 }
@@ -147,14 +181,15 @@ fn script(glue: &str) -> Result<String> {
 }
 
 /// An unchanged file keeps its time, so that the server is not built again for nothing.
-fn write_if_new(path: &Path, content: &[u8]) -> Result<()> {
+pub fn write_if_new(path: &Path, content: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|old| old == content) {
         return Ok(());
     }
     fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn target_directory(root: &Path) -> PathBuf {
+/// Where cargo builds.
+pub fn target_directory(root: &Path) -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |directory| root.join(directory))
 }
 

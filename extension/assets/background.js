@@ -1,0 +1,129 @@
+// The background: a service worker in Chromium, an event page in Firefox. Hands each message to the wasm module's router with all there is to
+// know, keeps what it remembers, and does what it says. Listeners stand before anything is awaited, or a worker that is woken misses the event.
+
+import './bridge.js';
+import { managed } from './bridge.js';
+import init, { beginNote, continueNote, enrol, patterns, randomId, route, withoutTab } from './core.js';
+
+const api = globalThis.browser ?? globalThis.chrome;
+const REGISTERED = 'deskbridge-sites';
+const NOTE_REQUESTS = 8;
+
+const ready = init({ module_or_path: api.runtime.getURL('core_bg.wasm') });
+// One message at a time: each reads the memory and may change it.
+let last = ready;
+const inTurn = (work) => {
+  const next = last.then(work);
+  last = next.catch(() => undefined);
+  return next;
+};
+
+const known = async () => ({ ...(await api.storage.local.get(['stored', 'paired'])), managed: await managed() });
+const remembered = async () => (await api.storage.session.get('memory')).memory ?? {};
+
+const answer = (message, sender) =>
+  inTurn(async () => {
+    const question = {
+      message,
+      sender: {
+        id: sender.id,
+        url: sender.url ?? '',
+        origin: sender.origin ?? new URL(sender.url ?? 'about:blank').origin,
+        tab: sender.tab?.id ?? null,
+        frame: sender.frameId ?? null,
+        document: sender.documentId ?? null,
+      },
+      extension: { id: api.runtime.id, origin: api.runtime.getURL('').replace(/\/$/, '') },
+      ...(await known()),
+      memory: await remembered(),
+      language: navigator.language,
+      random: randomId(),
+    };
+    const outcome = JSON.parse(route(JSON.stringify(question)));
+    if (outcome.memory) await api.storage.session.set({ memory: outcome.memory });
+    return outcome;
+  });
+
+const tell = ({ tab, frame }, message) => api.tabs.sendMessage(tab, message, { frameId: frame });
+
+/** A note in the agent's own session: the page says how it stands, and sends what the step machine says. */
+async function writeNote(to, message) {
+  const { lockLeft = {} } = await api.storage.session.get('lockLeft');
+  const page = await tell(to, { type: 'note', key: message.key });
+  if (!page) return null;
+  const { ticket, title, html, marker } = message;
+  const task = { ...page, ticket, title, html, marker, now: Date.now(), lockLeft: lockLeft[message.key] ?? null };
+  let { posting, step } = JSON.parse(beginNote(JSON.stringify({ ...task, alreadyThere: false })));
+  for (let sent = 0; step.step === 'request' && sent < NOTE_REQUESTS; sent += 1) {
+    const response = (await tell(to, { type: 'fetch', key: message.key, request: step }).catch(() => null)) ?? { kind: 'lost' };
+    ({ posting, step } = JSON.parse(continueNote(JSON.stringify({ posting, response }))));
+  }
+  await api.storage.session.set({ lockLeft: { [message.key]: posting.lock } });
+  return step;
+}
+
+async function handle(message, sender) {
+  const { reply, forward } = await answer(message, sender);
+  if (!forward) return reply;
+  return forward.message.type === 'note' ? writeNote(forward, forward.message) : tell(forward, forward.message);
+}
+
+api.runtime.onMessage.addListener((message, sender, reply) => {
+  handle(message, sender).then(reply, () => reply(null));
+  return true;
+});
+
+api.tabs.onRemoved.addListener((tab) =>
+  inTurn(async () => {
+    const memory = JSON.parse(withoutTab(JSON.stringify(await remembered()), tab));
+    await api.storage.session.set({ memory });
+  }),
+);
+
+/** The content script runs on the sites that are set, and on no other. */
+const register = () =>
+  inTurn(async () => {
+    const { stored, managed } = await known();
+    const { origins } = await api.permissions.getAll();
+    const hosts = await Promise.all(
+      JSON.parse(patterns(JSON.stringify(stored ?? {}), JSON.stringify(managed))).map(async (pattern) => {
+        const origin = pattern.replace(/(:\/\/[^/]*\/).*/, '$1*');
+        return (origins.includes(origin) || (await api.permissions.contains({ origins: [origin] }))) && pattern;
+      }),
+    );
+    const matches = hosts.filter(Boolean);
+    await api.scripting.unregisterContentScripts({ ids: [REGISTERED] }).catch(() => undefined);
+    if (matches.length > 0) {
+      const script = { id: REGISTERED, matches, js: ['content.js'], allFrames: true, runAt: 'document_idle', persistAcrossSessions: true };
+      await api.scripting.registerContentScripts([script]);
+    }
+    return matches;
+  });
+
+/** Pages that are open already get the script too: their old one died with the old extension, or they were opened before it. */
+async function enter(matches) {
+  const tabs = matches.length > 0 ? await api.tabs.query({ url: matches }) : [];
+  await Promise.allSettled(tabs.map(({ id }) => api.scripting.executeScript({ target: { tabId: id, allFrames: true }, files: ['content.js'] })));
+}
+
+const pairByPolicy = async () => {
+  const { stored, managed, paired } = await known();
+  await ready;
+  enrol(JSON.stringify(stored ?? {}), JSON.stringify(managed), JSON.stringify(paired ?? null));
+};
+
+const openPanel = async (tab) => {
+  const told = tab?.id && (await api.tabs.sendMessage(tab.id, { type: 'open' }).catch(() => false));
+  // Nothing to open there; the settings say what is missing.
+  if (!told && !(await known()).paired) await api.runtime.openOptionsPage();
+};
+
+api.runtime.onInstalled.addListener(() => register().then(enter).then(pairByPolicy));
+api.runtime.onStartup.addListener(() => register().then(pairByPolicy));
+api.permissions.onAdded.addListener(() => register().then(enter));
+api.permissions.onRemoved.addListener(register);
+api.storage.onChanged.addListener((changes, area) => {
+  if (area === 'managed' || changes.stored) register().then(enter).then(area === 'managed' ? pairByPolicy : undefined);
+});
+api.commands.onCommand.addListener((command, tab) => command === 'open-panel' && openPanel(tab));
+api.action.onClicked.addListener(openPanel);

@@ -1,0 +1,57 @@
+// What the extension's own pages need of the browser's extension interface, for the wasm module (src/browser.rs). Decides nothing.
+
+const api = globalThis.browser ?? globalThis.chrome;
+
+/** A policy's settings. Firefox refuses where there is no policy. */
+export const managed = () => api.storage.managed.get(null).catch(() => ({}));
+
+/** One transaction on the one object store that keeps the key: an object that cannot be read out, so `storage.local` cannot hold it. */
+const keys = (mode, ask) =>
+  new Promise((resolve, reject) => {
+    const opening = indexedDB.open('deskbridge', 1);
+    opening.onupgradeneeded = () => opening.result.createObjectStore('keys');
+    opening.onerror = () => reject(opening.error);
+    opening.onsuccess = () => {
+      const database = opening.result;
+      const transaction = database.transaction('keys', mode);
+      const asked = ask(transaction.objectStore('keys'));
+      transaction.oncomplete = () => {
+        database.close();
+        resolve(asked.result ?? null);
+      };
+      transaction.onabort = () => {
+        database.close();
+        reject(transaction.error);
+      };
+    };
+  });
+
+globalThis.deskbridge = {
+  /** Everything the options page shows, as JSON. */
+  async read() {
+    const [local, policy, permissions, commands] = await Promise.all([
+      api.storage.local.get(['stored', 'paired']),
+      managed(),
+      api.permissions.getAll(),
+      api.commands?.getAll() ?? [],
+    ]);
+    const shortcut = commands.find((command) => command.name === 'open-panel')?.shortcut;
+    return JSON.stringify({ ...local, managed: policy, allowed: permissions.origins, shortcut });
+  },
+  store: (name, json) =>
+    JSON.parse(json) === null ? api.storage.local.remove(name) : api.storage.local.set({ [name]: JSON.parse(json) }),
+  send: async (json) => JSON.stringify((await api.runtime.sendMessage(JSON.parse(json))) ?? null),
+  keepKey: (key) => keys('readwrite', (store) => (key === null ? store.delete('device') : store.put(key, 'device'))),
+  keptKey: () => keys('readonly', (store) => store.get('device')),
+  allow: (pattern) => api.permissions.request({ origins: [pattern] }),
+  disallow: (pattern) => api.permissions.remove({ origins: [pattern] }),
+  openSettings: () => api.runtime.openOptionsPage(),
+  // Only Firefox has a way there for extensions; Chromium lets its own page be opened by address.
+  openShortcuts: () =>
+    api.commands.openShortcutSettings?.() ?? api.tabs.create({ url: 'chrome://extensions/shortcuts' }),
+  onChange(changed) {
+    api.storage.onChanged.addListener(() => changed());
+    api.permissions.onAdded.addListener(() => changed());
+    api.permissions.onRemoved.addListener(() => changed());
+  },
+};

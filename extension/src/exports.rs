@@ -1,0 +1,100 @@
+//! What the JavaScript hosts call. Wasm only; JSON goes in and out.
+
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen_futures::spawn_local;
+
+use crate::json::{read, write};
+use crate::router::{self, Memory, Question};
+use crate::settings::{Managed, Paired, Settings, Stored, match_pattern};
+use crate::signing::hexadecimal;
+use crate::site::osticket_note::{self, NoteTask, Posting, Response};
+use crate::{browser, device, options_page, panel_page};
+
+/// A message came: what to answer, remember and send on. `null` for what does not read.
+#[wasm_bindgen]
+pub fn route(question: &str) -> String {
+    write(&read::<Question>(question).map(|question| router::answer(&question)).unwrap_or_default())
+}
+
+/// A tab was closed: the memory without it.
+#[wasm_bindgen(js_name = withoutTab)]
+pub fn without_tab(memory: &str, tab: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "browsers number tabs with integers")]
+    let memory = read::<Memory>(memory).unwrap_or_default().without_tab(tab as i64);
+    write(&memory)
+}
+
+/// The patterns of the pages to run on, as a JSON list; less those the manifest has anyway.
+#[wasm_bindgen]
+pub fn patterns(stored: &str, managed: &str) -> String {
+    let stored: Stored = read(stored).unwrap_or_default();
+    let managed: Managed = read(managed).unwrap_or_default();
+    let sites = Settings::of(&stored, &managed).sites;
+    let mut patterns: Vec<String> = sites.iter().filter_map(|site| match_pattern(&site.url)).collect();
+    patterns.sort();
+    patterns.dedup();
+    write(&patterns)
+}
+
+/// The next step of a note, and what to hand in with its answer.
+#[derive(Serialize)]
+struct NoteStep {
+    posting: Posting,
+    step: osticket_note::Step,
+}
+
+/// Begins a note in the agent's own osTicket session. `task`: a [`NoteTask`].
+#[wasm_bindgen(js_name = beginNote)]
+pub fn begin_note(task: &str) -> String {
+    let Some(task) = read::<NoteTask>(task) else { return String::new() };
+    let (posting, step) = osticket_note::start(task);
+    write(&NoteStep { posting, step })
+}
+
+/// Goes on with it. `answered`: the posting, and what came of its request.
+#[wasm_bindgen(js_name = continueNote)]
+pub fn continue_note(answered: &str) -> String {
+    #[derive(Deserialize)]
+    struct Answered {
+        posting: Posting,
+        response: Response,
+    }
+    let Some(Answered { mut posting, response }) = read(answered) else { return String::new() };
+    let step = posting.take(&response);
+    write(&NoteStep { posting, step })
+}
+
+/// 128 random bits in hexadecimal.
+#[wasm_bindgen(js_name = randomId)]
+pub fn random_id() -> String {
+    hexadecimal(&browser::random(16))
+}
+
+/// Pairs by a policy's token, if there is one and the browser is not paired with that server yet.
+#[wasm_bindgen]
+pub fn enrol(stored: &str, managed: &str, paired: &str) {
+    let stored: Stored = read(stored).unwrap_or_default();
+    let managed: Managed = read(managed).unwrap_or_default();
+    let paired: Option<Paired> = read(paired);
+    let settings = Settings::of(&stored, &managed);
+    let is_done = paired.is_some_and(|paired| paired.server == settings.server);
+    if let Some(token) = settings.enrolment_token.filter(|_| settings.server_is_managed && !is_done) {
+        spawn_local(async move {
+            // The options page says that it has not worked yet; the next start tries again.
+            let _ = device::pair(&settings.server, &token, "").await;
+        });
+    }
+}
+
+/// Shows the panel in `panel.html`.
+#[wasm_bindgen(js_name = startPanel)]
+pub fn start_panel() {
+    spawn_local(panel_page::start());
+}
+
+/// Shows the options in `options.html`.
+#[wasm_bindgen(js_name = startOptions)]
+pub fn start_options() {
+    options_page::start();
+}

@@ -1,0 +1,448 @@
+//! The browser extension in a real Chromium, on saved ticket pages served with their sites' policies, against the real server and a simulated
+//! appliance.
+//!
+//! The extension is the one built for tests (`cargo xtask build extension`). Pictures are written only where `DESKBRIDGE_SCREENSHOTS` says so.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use deskbridge_shared::device::PairingLink;
+use deskbridge_shared::routes;
+use deskbridge_tests::appliance::{self, Recipient, SessionScript, SimulatedAppliance};
+use deskbridge_tests::browser::{Browser, Settings};
+use deskbridge_tests::device::pairing_code;
+use deskbridge_tests::extension::{ExtendedBrowser, OSTICKET_STYLE, PJAX, STAFF_POLICY, STRICTEST_POLICY, Site, SitePage};
+use deskbridge_tests::scene::EVENT_TOKEN;
+use deskbridge_tests::server::Deskbridge;
+use serde_json::{Value, json};
+use thirtyfour::By;
+
+/// What the extension put onto a page, less the panel over it.
+const BUTTON: &str = "[data-deskbridge]:not([data-deskbridge-panel])";
+const PANEL: &str = "[data-deskbridge-panel]";
+const CONNECTION: &str = "Desk";
+
+/// A help desk of saved pages, an appliance, a server for both, and a browser with the extension.
+struct Stage {
+    site: Site,
+    appliance: SimulatedAppliance,
+    server: Deskbridge,
+    browser: ExtendedBrowser,
+}
+
+impl Stage {
+    async fn start(settings: Settings) -> Result<Self> {
+        let site = Site::start().await?;
+        for ticket in ["116", "117"] {
+            site.add(&format!("/support/scp/tickets.php?id={ticket}"), osticket(ticket)?);
+        }
+        site.add("/support/scp/tickets.php?queue=1", SitePage::saved("osticket/queue.html", STAFF_POLICY, &[])?.with_script(PJAX));
+        let appliance = SimulatedAppliance::start(appliance::Options::default()).await?;
+        let server = Deskbridge::builder().connection_text(&connection(&appliance, &site)).start().await?;
+        let events = format!("{}{}?appliance=default&token={EVENT_TOKEN}", server.url(), routes::APPLIANCE_EVENTS);
+        appliance.set_recipient(Recipient::new(events));
+        let browser = ExtendedBrowser::start(settings).await?;
+        Ok(Self { site, appliance, server, browser })
+    }
+
+    /// The page's address of a ticket of the help desk.
+    fn ticket(&self, ticket: &str) -> String {
+        format!("{}/support/scp/tickets.php?id={ticket}", self.site.url)
+    }
+
+    async fn pairing_link(&self) -> Result<String> {
+        let code = pairing_code(&self.server, CONNECTION, &["--agent", "Avery"]).await?;
+        Ok(PairingLink::text(self.server.public_url(), &code))
+    }
+
+    /// Paired, and with the help desk among the sites; its connection is found by the address.
+    async fn set_up(&self) -> Result<()> {
+        self.browser.set(json!({ "sites": [self.site.osticket("/support/", "")] })).await?;
+        self.browser.pair(&self.pairing_link().await?).await
+    }
+
+    fn browser(&self) -> &Browser {
+        &self.browser.browser
+    }
+
+    async fn open(&self, address: &str) -> Result<()> {
+        self.browser().open(address).await
+    }
+
+    async fn count(&self, css: &str) -> Result<u64> {
+        let count = self.browser().execute("return document.querySelectorAll(arguments[0]).length", vec![json!(css)]).await?;
+        count.as_u64().context("a number")
+    }
+
+    /// Opens the panel with its button, and goes into it.
+    async fn open_panel(&self) -> Result<()> {
+        self.browser().click(BUTTON).await?;
+        self.browser.enter_panel().await
+    }
+
+    async fn picture(&self, name: &str) -> Result<()> {
+        if let Some(folder) = std::env::var_os("DESKBRIDGE_SCREENSHOTS") {
+            self.browser().screenshot(&PathBuf::from(folder).join(name)).await?;
+        }
+        Ok(())
+    }
+
+    async fn no_errors(&self) -> Result<()> {
+        let errors = self.browser().console_errors().await?;
+        let errors: Vec<_> = errors.into_iter().filter(|error| !error.contains("favicon.ico")).collect();
+        ensure!(errors.is_empty(), "{errors:?}");
+        Ok(())
+    }
+}
+
+/// A ticket of the help desk; its number is `5156` and its id.
+fn osticket(ticket: &str) -> Result<SitePage> {
+    let number = format!("5156{ticket}");
+    let page = SitePage::saved("osticket/ticket-device.html", STAFF_POLICY, &[("251638", &number), ("118", ticket)])?;
+    Ok(page.with_style(OSTICKET_STYLE).with_script(PJAX))
+}
+
+fn connection(appliance: &SimulatedAppliance, site: &Site) -> String {
+    let options = appliance.options();
+    format!(
+        r#"
+        name = "{CONNECTION}"
+        [appliance]
+        id = "default"
+        host = "{host}"
+        client_id = "{client_id}"
+        client_secret = "{client_secret}"
+        allow_invalid_certificates = true
+        event_token = "{EVENT_TOKEN}"
+        [panel]
+        issues = ["general_tech=General Technical Issues"]
+        jumpoints = ["HQ-Net"]
+        allow_jump_client = true
+        allow_rdp = true
+        [osticket]
+        url = "{site}/support/"
+        "#,
+        host = appliance.host(),
+        client_id = options.client_id,
+        client_secret = options.client_secret,
+        site = site.url,
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_pairing_to_a_session_beside_the_ticket() -> Result<()> {
+    let stage = Stage::start(Settings { height: 1300, ..Settings::default() }).await?;
+    stage.set_up().await?;
+    stage.picture("options-paired.png").await?;
+
+    stage.open(&stage.ticket("116")).await?;
+    stage.browser().element(BUTTON).await?;
+    ensure!(stage.count(BUTTON).await? == 1);
+    stage.open_panel().await?;
+    let target = stage.browser().element("#field-target").await?.value().await?.unwrap_or_default();
+    ensure!(!target.is_empty(), "the machine comes from the ticket's page");
+    stage.browser().click("[data-action='make-key']").await?;
+    let key = stage.browser().text("[data-part='key']").await?;
+    ensure!(key.len() == 7, "{key}");
+    stage.browser().click("[data-action='insert-key']").await?;
+    stage.browser().element_with_text("#notice", "").await?;
+    let lsid = stage.appliance.begin_session_with_key(&key)?;
+    for (_, step) in SessionScript::example("5156116").steps.into_iter().take(2) {
+        stage.appliance.step(&lsid, step)?;
+    }
+    stage.browser().element("li[data-state='active']").await?;
+    stage.browser().click("[data-action='jump']").await?;
+    let launch = stage.browser().element("[data-part='launch']").await?.attr("href").await?.unwrap_or_default();
+    ensure!(launch.contains(&target), "{launch}");
+    stage.browser().leave_frames().await?;
+    let tabs = stage.browser().driver().windows().await?;
+    stage.browser().driver().switch_to_window(tabs[0].clone()).await?;
+    stage.picture("osticket-panel.png").await?;
+    let reply = stage.browser().execute("return document.querySelector('#response')?.value", vec![]).await?;
+    ensure!(reply.as_str().is_some_and(|reply| reply.contains("?ak=")), "the invitation stands in the reply: {reply}");
+    stage.no_errors().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_report_becomes_a_note_in_the_agents_own_session() -> Result<()> {
+    let stage = Stage::start(Settings { height: 1300, ..Settings::default() }).await?;
+    stage.set_up().await?;
+    stage.open(&stage.ticket("116")).await?;
+    stage.open_panel().await?;
+    stage.browser().click("[data-action='make-key']").await?;
+    let key = stage.browser().text("[data-part='key']").await?;
+    let lsid = stage.appliance.begin_session_with_key(&key)?;
+    for (_, step) in SessionScript::example("5156116").steps {
+        stage.appliance.step(&lsid, step)?;
+    }
+    stage.browser().click("li[data-state='ended'] [data-action='record']").await?;
+    stage.browser().element("li[data-state='recorded']").await?;
+    stage.picture("osticket-recorded.png").await?;
+    stage.browser().leave_frames().await?;
+    stage.open(&stage.ticket("116")).await?;
+    let notes = stage.browser().driver().find_all(By::Css(".thread-entry.note")).await?;
+    let mut reports = 0;
+    for note in notes {
+        reports += usize::from(note.text().await?.contains("Rebuilt the mail profile"));
+    }
+    ensure!(reports == 1, "{reports} reports");
+    stage.no_errors().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_button_follows_the_ticket() -> Result<()> {
+    let stage = Stage::start(Settings::default()).await?;
+    stage.set_up().await?;
+    stage.open(&stage.ticket("116")).await?;
+    let of = |ticket: &str| format!("{BUTTON}[data-deskbridge='osticket:{ticket}']");
+    stage.browser().element(&of("116")).await?;
+    stage.browser().click(BUTTON).await?;
+    stage.browser().element(PANEL).await?;
+
+    let go = async |page: &str| stage.browser().execute("return pjax(arguments[0])", vec![json!(format!("tickets.php?{page}"))]).await;
+    go("id=117").await?;
+    stage.browser().element(&of("117")).await?;
+    ensure!((stage.count(BUTTON).await?, stage.count(PANEL).await?) == (1, 0), "the other ticket's panel went with it");
+    go("queue=1").await?;
+    stage.browser().wait_until_gone("[data-deskbridge]").await?;
+    go("id=116").await?;
+    stage.browser().element(&of("116")).await?;
+    stage.browser().driver().back().await?;
+    stage.browser().wait_until_gone("[data-deskbridge]").await?;
+
+    // osTicket draws a ticket again by itself; the panel that is open stays open.
+    stage.open(&stage.ticket("116")).await?;
+    stage.browser().click(BUTTON).await?;
+    stage.browser.enter_panel().await?;
+    stage.browser().element("[data-action='make-key']").await?;
+    stage.browser().execute("window.isTheSame = true", vec![]).await?;
+    stage.browser().leave_frames().await?;
+    for _ in 0..3 {
+        stage.browser().execute("document.querySelector('[data-deskbridge]:not([data-deskbridge-panel])').isOld = true", vec![]).await?;
+        go("id=116").await?;
+        wait_until(stage.browser(), "return !document.querySelector('[data-deskbridge]:not([data-deskbridge-panel])')?.isOld && document.querySelectorAll('[data-deskbridge]').length === 2").await?;
+    }
+    let redraw = "const container = document.querySelector('#pjax-container');
+        const page = container.innerHTML;
+        container.replaceChildren();
+        return new Promise((resolve) => setTimeout(() => { container.innerHTML = page; resolve(); }, 300));";
+    stage.browser().execute(redraw, vec![]).await?;
+    wait_until(stage.browser(), "return document.querySelectorAll('[data-deskbridge]').length === 2").await?;
+    stage.browser.enter_panel().await?;
+    ensure!(stage.browser().execute("return window.isTheSame", vec![]).await? == json!(true), "the panel was loaded anew");
+    stage.browser().leave_frames().await?;
+
+    // What the keyboard shortcut makes the background say; no driver can press a browser's own shortcut.
+    stage.open(&stage.ticket("117")).await?;
+    stage.browser().element(BUTTON).await?;
+    let page = stage.browser().driver().window().await?;
+    let tab = stage.browser().driver().new_tab().await?;
+    stage.browser().driver().switch_to_window(tab).await?;
+    stage.browser.open_options().await?;
+    let shortcut = "return chrome.commands.getAll().then((all) => all.find(({ name }) => name === 'open-panel').shortcut)";
+    let shortcut = stage.browser().execute(shortcut, vec![]).await?;
+    ensure!(stage.browser().text("kbd").await? == shortcut.as_str().unwrap_or_default() && shortcut != json!(""), "{shortcut}");
+    let open = "return chrome.tabs.query({ url: arguments[0] }).then(([tab]) => chrome.tabs.sendMessage(tab.id, { type: 'open' }))";
+    let told = stage.browser().execute(open, vec![json!(format!("{}/*", stage.site.url.rsplit_once(':').context("a port")?.0))]).await?;
+    ensure!(told == json!(true), "{told}");
+    stage.browser().driver().switch_to_window(page).await?;
+    stage.browser().element(PANEL).await?;
+    stage.no_errors().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_card_in_autotasks_frame_under_the_strictest_policy() -> Result<()> {
+    let stage = Stage::start(Settings::default()).await?;
+    stage.browser.pair(&stage.pairing_link().await?).await?;
+    stage.browser.set(json!({ "server": stage.server.public_url(), "sites": [stage.site.autotask(CONNECTION)] })).await?;
+    let shell = stage.site.add("/AutotaskOnyx/LandingPage?view-data=e30", SitePage::saved("autotask/shell.html", STRICTEST_POLICY, &[])?);
+    let detail = "/Mvc/ServiceDesk/TicketDetail.mvc?workspace=False&ticketId=35754";
+    stage.site.add(detail, SitePage::saved("autotask/detail.html", STRICTEST_POLICY, &[])?);
+    stage.open(&shell).await?;
+    stage.browser().enter_frame("iframe").await?;
+    let card = stage.browser().element(&format!("{BUTTON}[data-deskbridge='autotask:35754']")).await?;
+    ensure!(stage.count(BUTTON).await? == 1);
+    card.find(By::Css(".ContentContainer > .Content > div")).await?.get_shadow_root().await?.find(By::Css("button")).await?.click().await?;
+    stage.browser.enter_panel().await?;
+    stage.browser().click("[data-action='make-key']").await?;
+    stage.browser().element("[data-part='key']").await?;
+    stage.browser().leave_frames().await?;
+    ensure!(stage.count("[data-deskbridge]").await? == 0, "the shell around has nothing of ours");
+    stage.picture("autotask-panel.png").await?;
+    stage.no_errors().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_pages_cannot_show_the_panel() -> Result<()> {
+    let stage = Stage::start(Settings::default()).await?;
+    stage.set_up().await?;
+    stage.open(&stage.ticket("116")).await?;
+    stage.open_panel().await?;
+    stage.browser().element("[data-action='make-key']").await?;
+    let panel = stage.browser().execute("return location.href", vec![]).await?;
+    let panel = panel.as_str().context("an address")?.to_owned();
+    stage.browser().leave_frames().await?;
+
+    let refused = async |why: &str| -> Result<()> {
+        stage.browser().enter_frame("#thief").await?;
+        stage.browser().element_with_text("#panel", "may not show the panel").await?;
+        ensure!(stage.count("button, a, input").await? == 0, "{why}");
+        stage.browser().leave_frames().await
+    };
+    let steal =
+        "const thief = Object.assign(document.createElement('iframe'), { id: 'thief', src: arguments[0] }); document.body.append(thief)";
+    stage.browser().execute(steal, vec![json!(panel)]).await?;
+    refused("a second frame on the ticket's own page, with the first one's address").await?;
+
+    let evil = Site::start().await?;
+    let address = evil.add("/", SitePage::new("<!doctype html><title>Evil</title><body></body>", "")).replace("127.0.0.1", "localhost");
+    let tab = stage.browser().driver().new_tab().await?;
+    stage.browser().driver().switch_to_window(tab).await?;
+    for src in [panel.clone(), panel.split('#').next().unwrap_or_default().to_owned(), format!("{}0", &panel[..panel.len() - 1])] {
+        stage.open(&address).await?;
+        stage.browser().execute(steal, vec![json!(src)]).await?;
+        refused("a page of another site").await?;
+    }
+    stage.picture("refused.png").await?;
+    for page in ["options.html", "core_bg.wasm", "background.js", "manifest.json"] {
+        let src = format!("{}/{page}", stage.browser.origin);
+        let script = "return fetch(arguments[0]).then(() => true, () => false)";
+        ensure!(stage.browser().execute(script, vec![json!(src)]).await? == json!(false), "{page} is open to web pages");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_page_makes_up_moves_nothing() -> Result<()> {
+    let stage = Stage::start(Settings::default()).await?;
+    stage.set_up().await?;
+    stage.open(&stage.ticket("116")).await?;
+    stage.browser().element(BUTTON).await?;
+    let forge = "for (let round = 0; round < 50; round += 1) {
+        document.dispatchEvent(new CustomEvent('deskbridge:newer'));
+        window.dispatchEvent(new CustomEvent('deskbridge:newer'));
+        for (const data of [{ deskbridge: 'close' }, { deskbridge: 'height', height: 3000 }, { type: 'open' }]) {
+          window.postMessage(data, '*');
+          window.dispatchEvent(new MessageEvent('message', { data, origin: arguments[0] }));
+        }
+      }
+      const button = document.querySelector('[data-deskbridge]:not([data-deskbridge-panel])');
+      button.click();
+      button.dispatchEvent(new KeyboardEvent('keydown', { key: ' ', bubbles: true }));
+      return typeof globalThis.deskbridge + typeof globalThis.chrome?.runtime?.sendMessage";
+    let reach = stage.browser().execute(forge, vec![json!(stage.browser.origin)]).await?;
+    ensure!(reach == json!("undefinedundefined"), "the page reaches {reach}");
+    ensure!((stage.count(BUTTON).await?, stage.count(PANEL).await?) == (1, 0), "made-up presses open nothing");
+
+    stage.open_panel().await?;
+    stage.browser().element("[data-action='make-key']").await?;
+    // A press that nobody made makes no key: a button that was pressed is busy at once.
+    let press = "const button = document.querySelector('[data-action=\"make-key\"]'); button.click(); return button.ariaDisabled";
+    ensure!(stage.browser().execute(press, vec![]).await? == Value::Null);
+    stage.browser().leave_frames().await?;
+    let height = "return document.querySelector('[data-deskbridge-panel]').shadowRoot.querySelector('iframe').style.height";
+    let before = stage.browser().execute(height, vec![]).await?;
+    stage.browser().execute(forge, vec![json!(stage.browser.origin)]).await?;
+    ensure!(stage.count(PANEL).await? == 1, "the panel stays open");
+    ensure!(stage.browser().execute(height, vec![]).await? == before, "and keeps its height");
+    stage.browser.enter_panel().await?;
+    stage.browser().click("[data-action='make-key']").await?;
+    stage.browser().element("[data-part='key']").await?;
+    ensure!(stage.appliance.count(|request| request.is("generate_session_key")) == 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_takes_over_open_pages() -> Result<()> {
+    let stage = Stage::start(Settings::default()).await?;
+    stage.set_up().await?;
+    stage.open(&stage.ticket("116")).await?;
+    stage.browser().element(BUTTON).await?;
+    stage.browser().execute("document.querySelector('[data-deskbridge]').isOld = true", vec![]).await?;
+    let page = stage.browser().driver().window().await?;
+    let tab = stage.browser().driver().new_tab().await?;
+    stage.browser().driver().switch_to_window(tab).await?;
+    stage.browser.open_options().await?;
+    // The page goes with the old version.
+    stage.browser().execute("setTimeout(() => chrome.runtime.reload())", vec![]).await?;
+    stage.browser().driver().switch_to_window(page).await?;
+    wait_until(stage.browser(), "const own = document.querySelectorAll('[data-deskbridge]'); return own.length === 1 && !own[0].isOld")
+        .await?;
+    stage.open_panel().await?;
+    stage.browser().click("[data-action='make-key']").await?;
+    stage.browser().element("[data-part='key']").await?;
+    stage.browser().leave_frames().await?;
+    ensure!(stage.count(BUTTON).await? == 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_options_page_says_what_is_wrong() -> Result<()> {
+    let stage = Stage::start(Settings { height: 1500, ..Settings::default() }).await?;
+    stage.browser.open_options().await?;
+    stage.picture("options-new.png").await?;
+    let told = async |part: &str, name: &str| -> Result<()> {
+        stage.browser().element_with_text("[data-section='pairing'] .notice-fault", part).await?;
+        stage.picture(name).await
+    };
+    let test = async || stage.browser().click("[data-action='check']").await;
+    test().await?;
+    told("not paired yet", "options-unpaired.png").await?;
+    stage.browser().type_into("#field-code", "https://127.0.0.1:1/pair#ABCD-EFGH-JKMN-PQRS").await?;
+    stage.browser().click("[data-action='pair']").await?;
+    told("does not answer", "options-unreachable.png").await?;
+    let wrong = PairingLink::text(stage.server.public_url(), "ABCD-EFGH-JKMN-PQRS");
+    stage.browser().type_into("#field-code", &wrong).await?;
+    stage.browser().click("[data-action='pair']").await?;
+    told("does not know this code", "options-wrong-code.png").await?;
+
+    stage.browser.pair(&stage.pairing_link().await?).await?;
+    test().await?;
+    stage.browser().element_with_text("[data-section='pairing'] .notice-done", "Everything works").await?;
+    stage.browser().element_with_text("[data-section='pairing'] .notice-fault", "has no connection").await?;
+    stage.browser().type_into("#field-new-site", &format!("{}/support/scp/index.php", stage.site.url)).await?;
+    stage.browser().click("[data-action='add-osticket']").await?;
+    stage.browser().element(&format!("[data-site='{}/support/']", stage.site.url)).await?;
+    stage.browser().click("[data-action='toggle-1']").await?;
+    stage.picture("options-at-work.png").await?;
+    stage.open(&stage.ticket("116")).await?;
+    stage.browser().element(BUTTON).await?;
+
+    let revoked = stage.server.command(&["devices", "revoke", "--agent", "Avery"]).await?;
+    ensure!(revoked.status.success());
+    stage.open_panel().await?;
+    stage.browser().element_with_text("[data-message='failed']", "pairing was ended").await?;
+    stage.browser().leave_frames().await?;
+    stage.picture("osticket-revoked.png").await?;
+    stage.browser.open_options().await?;
+    test().await?;
+    told("pairing was ended", "options-revoked.png").await?;
+    stage.browser().click("[data-action='forget']").await?;
+    stage.browser().element_with_text("[data-action='forget']", "Really forget").await?;
+    stage.browser().click("[data-action='forget']").await?;
+    stage.browser().element("[data-state='unpaired']").await?;
+    ensure!(stage.browser().execute("return chrome.storage.local.get('paired')", vec![]).await? == json!({}));
+    let language = stage.browser().element("#field-language").await?;
+    language.find(By::Css("option[value='de']")).await?.click().await?;
+    stage.browser().element_with_text("h1", "Deskbridge-Einstellungen").await?;
+    stage.picture("options-german.png").await?;
+    let unnamed = "return [...document.querySelectorAll('button, a, input, select, textarea')]
+        .filter((node) => !(node.textContent.trim() || node.labels?.length)).map((node) => node.outerHTML)";
+    ensure!(stage.browser().execute(unnamed, vec![]).await? == json!([]), "every control has a name");
+    Ok(())
+}
+
+/// Waits until a script answers `true`.
+async fn wait_until(browser: &Browser, script: &str) -> Result<()> {
+    let waiting = format!(
+        "const until = Date.now() + 15000;
+        const is = () => {{ {script} }};
+        return new Promise((resolve) => {{
+          const look = () => is() ? resolve(true) : Date.now() > until ? resolve(false) : setTimeout(look, 20);
+          look();
+        }});"
+    );
+    let came: Value = browser.execute(&waiting, vec![]).await?;
+    ensure!(came == json!(true), "never came: {script}");
+    Ok(())
+}

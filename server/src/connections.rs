@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
 use crate::appliance::{ApplianceClient, ApplianceSettings, Credentials};
-use crate::config::{ApplianceSection, AutotaskSection, ConnectionSettings, Secret, ZendeskSection};
+use crate::config::{ApplianceSection, AutotaskSection, ConnectionSettings, OsTicketSection, Secret, ZendeskSection};
 use crate::security::app_key::AppKey;
 use crate::security::seal::MasterKey;
 use crate::store::{Store, StoredConnection};
@@ -136,12 +136,7 @@ impl Connection {
 
     /// The pages the browser extension stands on: an address with the path the system is installed under, where the settings know it.
     pub fn site(&self) -> Option<String> {
-        let osticket = self.settings.osticket.as_ref()?;
-        let mut site = osticket.url.clone();
-        if !site.ends_with('/') {
-            site.push('/');
-        }
-        Some(site)
+        self.settings.osticket.as_ref().map(OsTicketSection::site)
     }
 
     /// The appliance's address for browsers: client scripts and chats. Plain HTTP only where the settings say so.

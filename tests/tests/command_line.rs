@@ -472,6 +472,34 @@ async fn the_zendesk_package_is_one_the_account_takes() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_extension_comes_with_policies_that_know_this_server() -> Result<()> {
+    let builder = Deskbridge::builder().server_setting("public_url", "https://remote.example.com").connection_text(
+        "name = \"Help desk\"\n[appliance]\nhost = \"support.example.com\"\nclient_id = \"c\"\nclient_secret = \"s\"\n\
+         [osticket]\nurl = \"https://help.example.com/support\"\n",
+    );
+    let server = builder.prepare().await?;
+    let out = server.directory().join("extension");
+    run(&server, &["package", "extension", "--out", out.to_str().context("a plain path")?])
+        .await?
+        .check(0, &["devices pair", "EXTENSION_ID"]);
+    for (browser, background) in [("chromium", "service_worker"), ("firefox", "scripts")] {
+        let mut archive = zip::ZipArchive::new(std::fs::File::open(out.join(format!("deskbridge-extension-{browser}.zip")))?)?;
+        let manifest: serde_json::Value = serde_json::from_reader(archive.by_name("manifest.json")?)?;
+        let keys: Vec<&String> = manifest["background"].as_object().context("a background")?.keys().filter(|key| *key != "type").collect();
+        assert_eq!(keys, [background], "{browser}");
+        assert!(archive.by_name("core_bg.wasm").is_ok());
+    }
+    let policy = |name: &str| -> Result<serde_json::Value> { Ok(serde_json::from_reader(std::fs::File::open(out.join(name))?)?) };
+    let told = serde_json::json!({
+        "serverUrl": "https://remote.example.com", "enrolmentToken": "ENROLMENT_TOKEN",
+        "sites": [{ "kind": "osticket", "url": "https://help.example.com/support/", "connection": "Help desk" }],
+    });
+    assert_eq!(policy("policy-chromium.json")?["3rdparty"]["extensions"]["EXTENSION_ID"], told);
+    assert_eq!(policy("policy-firefox.json")?["policies"]["3rdparty"]["Extensions"]["extension@deskbridge"], told);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_package_the_account_would_refuse_is_not_built() -> Result<()> {
     let server = Deskbridge::builder().prepare().await?;
     let out = server.directory().join("app.zip");

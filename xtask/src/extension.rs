@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 
-use crate::{commands, wasm};
+use crate::{commands, setup, wasm};
 
 /// The largest package we ship, in bytes.
 const SIZE_LIMIT: usize = 300_000;
@@ -78,19 +78,33 @@ impl Files {
         Ok(())
     }
 
+    /// Puts the stores' packages where the server's build takes them in.
+    fn embed(&self, root: &Path) -> Result<()> {
+        let dist = root.join("extension/dist");
+        fs::create_dir_all(&dist).with_context(|| format!("cannot make {}", dist.display()))?;
+        for (name, audience) in [("chromium.zip", Audience::Chromium), ("firefox.zip", Audience::Firefox)] {
+            wasm::write_if_new(&dist.join(name), &self.zipped(audience)?)?;
+        }
+        Ok(())
+    }
+
     /// Makes a store's package.
     pub fn pack(&self, path: &Path, audience: Audience) -> Result<()> {
+        let bytes = self.zipped(audience)?;
+        ensure!(bytes.len() <= SIZE_LIMIT, "the package has {} bytes; {SIZE_LIMIT} is the limit", bytes.len());
+        wasm::write_if_new(path, &bytes)?;
+        println!("  {} ({} bytes)", path.display(), bytes.len());
+        Ok(())
+    }
+
+    fn zipped(&self, audience: Audience) -> Result<Vec<u8>> {
         let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
         let options = SimpleFileOptions::default().last_modified_time(zip::DateTime::default()).unix_permissions(0o644);
         for (name, bytes) in self.of(audience)? {
             zip.start_file(name, options)?;
             zip.write_all(&bytes)?;
         }
-        let bytes = zip.finish()?.into_inner();
-        ensure!(bytes.len() <= SIZE_LIMIT, "the package has {} bytes; {SIZE_LIMIT} is the limit", bytes.len());
-        wasm::write_if_new(path, &bytes)?;
-        println!("  {} ({} bytes)", path.display(), bytes.len());
-        Ok(())
+        Ok(zip.finish()?.into_inner())
     }
 
     /// Prints what weighs what.
@@ -147,8 +161,14 @@ pub fn build(root: &Path) -> Result<()> {
     let files = Files::build(root, false)?;
     files.unpack(&directory(root).join("unpacked"), Audience::Everybody)?;
     files.unpack(&directory(root).join("loopback"), Audience::Tests)?;
+    files.embed(root)?;
     files.print_sizes();
     Ok(())
+}
+
+/// Builds what the released server hands out with `deskbridge package extension`.
+pub fn embedded(root: &Path) -> Result<()> {
+    Files::build(root, true)?.embed(root)
 }
 
 /// Builds the stores' packages into `out`. `hosts`: match patterns of pages the extension may enter without asking the user, for an
@@ -172,10 +192,14 @@ pub fn lint(root: &Path) -> Result<()> {
         npm.current_dir(&extension).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
         commands::run(&mut npm).context("npm could not install the extension's linters")?;
     }
-    commands::run(Command::new(extension.join("node_modules/.bin/eslint")).current_dir(&extension).arg("assets"))?;
-    let mut web_ext = Command::new(extension.join("node_modules/.bin/web-ext"));
-    web_ext.current_dir(&extension).args(["lint", "--no-config-discovery", "--source-dir"]).arg(directory(root).join("unpacked"));
-    commands::run(&mut web_ext)
+    let node = setup::node(root)?;
+    let tool = |name: &str| {
+        let mut tool = Command::new(&node);
+        tool.current_dir(&extension).arg(extension.join("node_modules/.bin").join(name));
+        tool
+    };
+    commands::run(tool("eslint").arg("assets"))?;
+    commands::run(tool("web-ext").args(["lint", "--no-config-discovery", "--source-dir"]).arg(directory(root).join("unpacked")))
 }
 
 fn collect(directory: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {

@@ -37,7 +37,7 @@ enum Part {
 pub fn run(root: &Path, options: &Options) -> Result<()> {
     let out = root.join(&options.out);
     let wanted = |part| options.part.is_none_or(|only| only == part);
-    let server_steps = if options.config.is_some() { 3 } else { 2 };
+    let server_steps = if options.config.is_some() { 4 } else { 3 };
     let mut steps = Steps::new(1 + usize::from(wanted(Part::Extension)) + if wanted(Part::Server) { server_steps } else { 0 });
     steps.run("Rust target for WebAssembly", setup::wasm_target)?;
     if wanted(Part::Extension) {
@@ -47,6 +47,7 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
         return Ok(());
     }
     steps.run("Panel (WebAssembly), optimised", || wasm::build_panel(root, true))?;
+    steps.run("Browser extension for the server to hand out", || extension::embedded(root))?;
     let server = steps.run("Server, for release (this takes some minutes)", || {
         commands::run(commands::cargo(root).args(["build", "--release", "--package", "deskbridge"]))?;
         std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;

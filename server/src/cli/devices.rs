@@ -1,4 +1,4 @@
-//! `deskbridge devices pair | list | revoke`: codes that pair browsers, and the browsers paired.
+//! `deskbridge devices pair | codes | withdraw | list | revoke`: codes that pair browsers, and the browsers paired.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{ConfigFile, Opened, open};
 use crate::clock::{random_bytes, rfc3339};
 use crate::security::sha256;
-use crate::store::{Device, DeviceGrant, NewPairingCode};
+use crate::store::{CodeId, Device, DeviceGrant, DevicesOf, NewPairingCode, PairingCode, Withdrawal};
 
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
@@ -19,6 +19,21 @@ const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 pub(crate) enum Command {
     /// Make a code that pairs a browser, or many.
     Pair(Pair),
+    /// The codes, newest first; what they are is not shown again.
+    Codes {
+        /// How many.
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(i64).range(1..=100_000))]
+        limit: i64,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// End a code before its time; browsers it has paired stay paired.
+    Withdraw {
+        /// The code's id.
+        id: CodeId,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
     /// The paired browsers, newest first.
     List {
         /// How many.
@@ -27,17 +42,39 @@ pub(crate) enum Command {
         #[command(flatten)]
         file: ConfigFile,
     },
-    /// End a browser's pairing, at once and for good.
+    /// End a browser's pairing, or several, at once and for good.
     Revoke {
-        /// The device's id.
-        #[arg(required_unless_present = "agent", conflicts_with = "agent")]
-        id: Option<Uuid>,
-        /// All devices of the agent of that name.
-        #[arg(long)]
-        agent: Option<String>,
+        #[command(flatten)]
+        which: Which,
         #[command(flatten)]
         file: ConfigFile,
     },
+}
+
+/// Whose pairing ends. Of several devices, the codes that could pair more of them end, too.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Which {
+    /// The device's id.
+    id: Option<Uuid>,
+    /// All devices of the agent of that name, or of that address where he was given no name.
+    #[arg(long, value_name = "NAME", value_parser = one_line)]
+    agent: Option<String>,
+    /// All devices of the agent with that address.
+    #[arg(long, value_name = "ADDRESS", value_parser = one_line)]
+    email: Option<String>,
+    /// All devices paired with the code of that id.
+    #[arg(long, value_name = "CODE_ID")]
+    code: Option<CodeId>,
+}
+
+impl Which {
+    /// Unless it is one device.
+    fn several(&self) -> Option<DevicesOf> {
+        let agent = self.agent.clone().map(DevicesOf::Agent);
+        let email = self.email.clone().map(DevicesOf::Email);
+        agent.or(email).or(self.code.map(DevicesOf::Code))
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -73,15 +110,33 @@ fn one_line(text: &str) -> Result<String, &'static str> {
 pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Pair(wanted) => pair(wanted).await?,
+        Command::Codes { limit, file } => {
+            let opened = open(&file.load()?.server).await?;
+            let now = opened.clock.now_ms();
+            for code in opened.store.list_pairing_codes(*limit).await? {
+                println!("{}", code_line(&code, now));
+            }
+        }
+        Command::Withdraw { id, file } => {
+            let opened = open(&file.load()?.server).await?;
+            match opened.store.withdraw_pairing_code(*id, opened.clock.now_ms()).await? {
+                Withdrawal::Withdrawn => println!("withdrawn"),
+                Withdrawal::EndedBefore => println!("it had ended before"),
+                Withdrawal::UnknownCode => {
+                    eprintln!("deskbridge: there is no code {id}; `deskbridge devices codes` shows their ids");
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
+        }
         Command::List { limit, file } => {
             let opened = open(&file.load()?.server).await?;
             for device in opened.store.list_devices(*limit).await? {
                 println!("{}", line(&device));
             }
         }
-        Command::Revoke { id, agent, file } => {
+        Command::Revoke { which, file } => {
             let opened = open(&file.load()?.server).await?;
-            return revoke(&opened, *id, agent.as_deref()).await;
+            return revoke(&opened, which).await;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -105,33 +160,30 @@ async fn pair(wanted: &Pair) -> anyhow::Result<()> {
     let now = opened.clock.now_ms();
     let expires_at = now + wanted.days.map_or(wanted.minutes * MINUTE_MS, |days| days * DAY_MS);
     let grant = DeviceGrant { agent_name: wanted.agent.clone(), agent_email: wanted.email.clone(), connections };
-    opened
-        .store
-        .add_pairing_code(&NewPairingCode {
-            code_hash: sha256(normalize_code(&code).unwrap_or_default().as_bytes()),
-            grant: grant.clone(),
-            uses: wanted.uses,
-            created_at: now,
-            expires_at,
-        })
-        .await?;
+    let code_hash = sha256(normalize_code(&code).unwrap_or_default().as_bytes());
+    let new = NewPairingCode { code_hash, grant: grant.clone(), uses: wanted.uses, created_at: now, expires_at };
+    opened.store.add_pairing_code(&new).await?;
     println!("code     {code}");
     println!("link     {}", PairingLink::text(settings.server.public_origin(), &code));
     println!("agent    {}", agent(&grant));
     println!("for      {}", grant.connections.join(", "));
     println!("until    {}, {}", rfc3339(expires_at), if wanted.uses == 1 { "once".to_owned() } else { format!("{} times", wanted.uses) });
+    println!("id       {}", CodeId::of(&code_hash));
     println!("Whoever has the code can pair a browser with it. It is not shown again.");
     Ok(())
 }
 
-async fn revoke(opened: &Opened, id: Option<Uuid>, agent: Option<&str>) -> anyhow::Result<ExitCode> {
+async fn revoke(opened: &Opened, which: &Which) -> anyhow::Result<ExitCode> {
     let now = opened.clock.now_ms();
-    if let Some(agent) = agent {
-        let revoked = opened.store.revoke_devices_of(agent, now).await?;
-        println!("{revoked} revoked");
-        return Ok(if revoked > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    if let Some(several) = which.several() {
+        let revoked = opened.store.revoke_devices_of(&several, now).await?;
+        match revoked.codes {
+            0 => println!("{} revoked", revoked.devices),
+            codes => println!("{} revoked, codes withdrawn: {codes}", revoked.devices),
+        }
+        return Ok(if revoked.devices + revoked.codes > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let Some(id) = id else { return Ok(ExitCode::FAILURE) };
+    let Some(id) = which.id else { return Ok(ExitCode::FAILURE) };
     if opened.store.revoke_device(id, now).await? {
         println!("revoked");
     } else if opened.store.device(id).await?.is_some() {
@@ -151,6 +203,28 @@ fn agent(grant: &DeviceGrant) -> String {
     }
 }
 
+fn connections(grant: &DeviceGrant) -> String {
+    if grant.connections.is_empty() { "for nothing any more".to_owned() } else { grant.connections.join(", ") }
+}
+
+fn code_line(code: &PairingCode, now: i64) -> String {
+    let until = rfc3339(code.expires_at);
+    let state = match code.uses_left {
+        _ if code.expires_at <= now => format!("ended {until}"),
+        0 => "used up".to_owned(),
+        1 => format!("1 use left until {until}"),
+        uses => format!("{uses} uses left until {until}"),
+    };
+    format!(
+        "{} made {}, {state}, {} paired: {}, {}",
+        code.id,
+        rfc3339(code.created_at),
+        code.paired,
+        agent(&code.grant),
+        connections(&code.grant)
+    )
+}
+
 fn line(device: &Device) -> String {
     let state = match (device.revoked_at, device.used_at) {
         (Some(at), _) => format!("revoked {}", rfc3339(at)),
@@ -158,12 +232,13 @@ fn line(device: &Device) -> String {
         (None, None) => "not used yet".to_owned(),
     };
     let browser = device.browser.as_deref().map(|browser| format!(" ({browser})")).unwrap_or_default();
+    let code = device.code_hash.as_ref().map(|hash| format!(", code {}", CodeId::of(hash))).unwrap_or_default();
     format!(
-        "{} paired {}, {state}: {}{browser}, {}, {}",
+        "{} paired {}, {state}: {}{browser}, {}, {}{code}",
         device.id,
         rfc3339(device.paired_at),
         device.name,
         agent(&device.grant),
-        device.grant.connections.join(", ")
+        connections(&device.grant)
     )
 }

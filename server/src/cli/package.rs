@@ -1,4 +1,5 @@
 //! `deskbridge package zendesk`: the app package an administrator uploads to his account (zendesk.md a).
+//! `deskbridge package extension`: the browser extension's packages, and policies that tell it of this server.
 
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
@@ -10,12 +11,25 @@ use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 
 use super::ConfigFile;
+use crate::config::Settings;
 use crate::doors::texts::TranslationFiles;
 
 /// Logos of the app; other files of the folder belong to the sidebar page.
 #[derive(RustEmbed)]
 #[folder = "../zendesk-app/assets"]
 struct AppAssets;
+
+/// Made by `cargo xtask build extension`.
+#[derive(RustEmbed)]
+#[folder = "../extension/dist"]
+#[allow_missing = true]
+struct Extension;
+
+/// The extension's id in Firefox (manifest.json); Chromium's depends on who publishes it.
+const FIREFOX_ID: &str = "extension@deskbridge";
+/// Stands for what only the administrator knows.
+const CHROMIUM_ID: &str = "EXTENSION_ID";
+const ENROLMENT_TOKEN: &str = "ENROLMENT_TOKEN";
 
 const LOGOS: [&str; 2] = ["logo.png", "logo-small.png"];
 
@@ -24,6 +38,14 @@ pub(crate) enum Command {
     /// The Zendesk app package, with this server's addresses.
     Zendesk {
         /// The zip file to write.
+        #[arg(long)]
+        out: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// The browser extension's packages for Chromium and Firefox, and policy files that tell it of this server and its sites.
+    Extension {
+        /// The folder to write them to; made if missing.
         #[arg(long)]
         out: PathBuf,
         #[command(flatten)]
@@ -43,7 +65,46 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
             );
             Ok(())
         }
+        Command::Extension { out, file } => {
+            let settings = file.load()?;
+            std::fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
+            for name in ["chromium.zip", "firefox.zip"] {
+                let package = Extension::get(name).context("this build holds no extension; `cargo xtask package` makes one that does")?;
+                write(&out.join(format!("deskbridge-extension-{name}")), &package.data)?;
+            }
+            let policy = managed(&settings);
+            write(&out.join("policy-chromium.json"), &pretty(&json!({ "3rdparty": { "extensions": { CHROMIUM_ID: policy } } }))?)?;
+            write(
+                &out.join("policy-firefox.json"),
+                &pretty(&json!({ "policies": { "3rdparty": { "Extensions": { FIREFOX_ID: policy } } } }))?,
+            )?;
+            println!(
+                "Packages and policies written to {}. Put the extension's id for {CHROMIUM_ID} and, for {ENROLMENT_TOKEN}, what\n\
+                 deskbridge devices pair --connection NAME --uses N --days D  prints; see docs/extension.md.",
+                out.display()
+            );
+            Ok(())
+        }
     }
+}
+
+/// What the extension is told by policy: this server, and the pages of the connections it serves (extension/assets/managed_schema.json).
+fn managed(settings: &Settings) -> Value {
+    let enabled = settings.connection.iter().filter(|connection| !connection.disabled);
+    let mut sites: Vec<Value> = Vec::new();
+    for connection in enabled {
+        let site = match (&connection.autotask, &connection.osticket) {
+            (Some(_), _) => json!({ "kind": "autotask", "connection": connection.name }),
+            (_, Some(osticket)) => json!({ "kind": "osticket", "url": osticket.site(), "connection": connection.name }),
+            _ => continue,
+        };
+        sites.push(site);
+    }
+    json!({ "serverUrl": settings.server.public_origin(), "enrolmentToken": ENROLMENT_TOKEN, "sites": sites })
+}
+
+fn pretty(value: &Value) -> anyhow::Result<Vec<u8>> {
+    Ok(format!("{}\n", serde_json::to_string_pretty(value)?).into_bytes())
 }
 
 fn write(out: &Path, bytes: &[u8]) -> anyhow::Result<()> {

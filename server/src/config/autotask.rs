@@ -38,6 +38,9 @@ pub struct AutotaskSection {
     pub enable_automatic_ticket_creation: bool,
     /// The guide's JSON object, as text.
     pub ticket_default_data: Option<String>,
+    /// What a session's external key may set besides what any may: a new ticket's fields, by the names of `ticket_default_data`.
+    #[serde(default = "default_external_key_may_set")]
+    pub external_key_may_set: Vec<String>,
 }
 
 /// A label as people see it, or the number behind it.
@@ -48,6 +51,17 @@ pub enum LabelOrId {
     Id(u32),
     /// The label, or a number as text.
     Label(String),
+}
+
+/// Fields named in `external_key_may_set` at most.
+const MAX_NAMED_FIELDS: usize = 100;
+/// Longest name of a field.
+const MAX_FIELD_NAME: usize = 60;
+
+/// A portal for several companies says so in the key, as the vendor's guide has it. It gives nobody more than the key gives anyway, which
+/// may name any ticket of any company.
+fn default_external_key_may_set() -> Vec<String> {
+    vec!["accountName".to_owned()]
 }
 
 fn default_note_type() -> LabelOrId {
@@ -87,14 +101,31 @@ impl AutotaskSection {
                 Ok(_) => {}
             }
         } else if self.update_time_entry {
-            faults.add("time_entry_default_data", "", "a JSON object with at least roleName and summaryNotes, since update_time_entry is on");
+            faults.add(
+                "time_entry_default_data",
+                "",
+                "a JSON object with at least roleName and summaryNotes, since update_time_entry is on",
+            );
         }
         if let Some(text) = &self.ticket_default_data
             && let Err(expected) = TicketDefaults::read(text)
         {
             faults.add("ticket_default_data", text, &expected);
         }
+        if self.external_key_may_set.len() > MAX_NAMED_FIELDS {
+            faults.add("external_key_may_set", "", &format!("at most {MAX_NAMED_FIELDS} names"));
+        }
+        if let Some(name) = self.external_key_may_set.iter().find(|name| !is_field_name(name)) {
+            faults.add("external_key_may_set", name, "names of a ticket's fields, like accountName or contractID");
+        }
     }
+}
+
+/// Not those that only Autotask or we may set.
+fn is_field_name(text: &str) -> bool {
+    (1..=MAX_FIELD_NAME).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && !["id", "externalID"].iter().any(|own| text.eq_ignore_ascii_case(own))
 }
 
 fn is_domain(text: &str) -> bool {

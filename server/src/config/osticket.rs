@@ -15,6 +15,11 @@ pub struct OsTicketSection {
 }
 
 impl OsTicketSection {
+    /// The address all of the help desk's pages begin with.
+    pub fn site(&self) -> String {
+        format!("{}/", self.url.trim_end_matches('/'))
+    }
+
     pub(super) fn check(&self, faults: &mut Within<'_>) {
         if !is_outside_address(&self.url) {
             let expected = "an address like https://help.example.com/support/: https (http only for a loopback host), no user, no query";

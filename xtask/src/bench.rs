@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::steps::Steps;
-use crate::{build, commands};
+use crate::{build, commands, extension};
 
 /// Which figures.
 #[derive(Args)]
@@ -21,8 +21,15 @@ pub struct Options {
 
 /// `cargo xtask bench`.
 pub fn run(root: &Path, options: &Options) -> Result<()> {
-    let mut steps = Steps::new(4);
+    let needs_extension = options.bench.as_deref().is_none_or(|bench| bench == "extension");
+    let mut steps = Steps::new(4 + usize::from(needs_extension));
     build::panel(root, &mut steps)?;
+    if needs_extension {
+        steps.run("Browser extension", || {
+            extension::build(root)?;
+            extension::package(root, &root.join("target/package"), &[])
+        })?;
+    }
     steps.run("Server and benches, for release (this takes some minutes)", || {
         let mut cargo = commands::cargo(root);
         cargo.args(["build", "--release", "--package", "deskbridge", "--package", "deskbridge-tests"]).args([

@@ -6,10 +6,15 @@
 pub mod appliance;
 pub mod autotask;
 pub mod browser;
+pub mod desks;
 pub mod device;
 pub mod extension;
+pub mod firefox;
+mod html;
 pub mod logs;
+pub mod osticket;
 pub mod outcomes;
+pub mod page;
 pub mod ports;
 pub mod postgres;
 pub mod processes;

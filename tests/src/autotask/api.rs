@@ -16,6 +16,9 @@ use super::{ThreadRefusal, ZoneAddress, attachments, notes, query, tickets, time
 /// Path of the services in every zone. Clients must take it as discovery gives it (a.1).
 pub const SERVICES: &str = "/ATServicesRest/";
 
+/// The entity of files where they are added.
+const ATTACHMENTS: &str = "TicketAttachments";
+
 /// What a path and a method mean. Creates of what nothing here makes, companies for example, are not simulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Endpoint {
@@ -23,6 +26,8 @@ enum Endpoint {
     Query(Entity, Page),
     Count(Entity),
     Information(Entity),
+    /// Of files where they are added: `TicketAttachments`.
+    AttachmentInformation,
     Fields(Entity),
     UserDefinedFields(Entity),
     CreateTicket,
@@ -76,6 +81,9 @@ impl Endpoint {
         if *first == "ThresholdInformation" {
             return (*method == Method::GET && rest.is_empty()).then_some(Self::Threshold);
         }
+        if *first == ATTACHMENTS {
+            return (*method == Method::GET && rest == ["entityInformation"]).then_some(Self::AttachmentInformation);
+        }
         let entity = Entity::of_path(first)?;
         Some(match (method.as_str(), rest) {
             ("GET" | "POST", ["query"]) => Self::Query(entity, Page::First),
@@ -110,7 +118,9 @@ impl Endpoint {
             Self::CreateTimeEntry => (Entity::TimeEntries, Right::Create),
             Self::UpdateTimeEntry => (Entity::TimeEntries, Right::Update),
             Self::DeleteTimeEntry(_) => (Entity::TimeEntries, Right::Delete),
-            Self::Information(_) | Self::Fields(_) | Self::UserDefinedFields(_) | Self::Threshold => return None,
+            Self::Information(_) | Self::AttachmentInformation | Self::Fields(_) | Self::UserDefinedFields(_) | Self::Threshold => {
+                return None;
+            }
         })
     }
 
@@ -120,6 +130,7 @@ impl Endpoint {
             Self::Query(entity, page) => query::run(tenant, call, entity, page, base),
             Self::Count(entity) => query::count(tenant, call, entity),
             Self::Information(entity) => Ok(information(user, entity)),
+            Self::AttachmentInformation => Ok(attachment_information(user)),
             Self::Fields(entity) => Ok(Reply::json(tenant.fields_json(entity))),
             Self::UserDefinedFields(entity) => Ok(Reply::json(tenant.user_defined_fields_json(entity))),
             Self::CreateTicket => tickets::create(tenant, author, call),
@@ -289,14 +300,9 @@ fn show(tenant: &Tenant, entity: Entity, id: i64, ticket: Option<i64>) -> Outcom
 fn information(user: &ApiUser, entity: Entity) -> Reply {
     let can = |right: Right| match right {
         Right::Query => true,
-        Right::Create => matches!(
-            entity,
-            Entity::AttachmentInfo
-                | Entity::TicketAdditionalConfigurationItems
-                | Entity::TicketNotes
-                | Entity::Tickets
-                | Entity::TimeEntries
-        ),
+        Right::Create => {
+            matches!(entity, Entity::TicketAdditionalConfigurationItems | Entity::TicketNotes | Entity::Tickets | Entity::TimeEntries)
+        }
         Right::Update => matches!(entity, Entity::TicketNotes | Entity::Tickets | Entity::TimeEntries),
         Right::Delete => entity == Entity::TimeEntries,
     };
@@ -316,6 +322,24 @@ fn information(user: &ApiUser, entity: Entity) -> Reply {
             entity,
             Entity::Companies | Entity::ConfigurationItems | Entity::Contacts | Entity::TicketNotes | Entity::Tickets
         ),
+    }}))
+}
+
+/// Files are read as `AttachmentInfo`, which nobody may create, and added as `TicketAttachments`.
+fn attachment_information(user: &ApiUser) -> Reply {
+    let may = !user.denied.contains(&(Entity::AttachmentInfo, Right::Create));
+    Reply::json(json!({"info": {
+        "name": "TicketAttachment",
+        "canCreate": true,
+        "canDelete": false,
+        "canQuery": true,
+        "canUpdate": false,
+        "hasUserDefinedFields": false,
+        "userAccessForCreate": if may { "All" } else { "None" },
+        "userAccessForDelete": "None",
+        "userAccessForQuery": "All",
+        "userAccessForUpdate": "None",
+        "supportsWebhookCallouts": false,
     }}))
 }
 

@@ -1,7 +1,7 @@
 //! The web pages an extension meets: the ticket page in the structure captured in October 2026, and the command that leads to it
 //! (autotask-extension.md c.2, c.3).
 //!
-//! Knows no sign-in. What is drawn here is drawn for selectors, not for eyes.
+//! Knows no sign-in. What is drawn here is drawn for selectors; for the demo there is as much style as makes it readable.
 
 use std::fmt::Write as _;
 
@@ -13,6 +13,18 @@ use super::tenant::{Tenant, integer, text};
 
 const TICKET_PAGE: &str = "/Mvc/ServiceDesk/TicketDetail.mvc";
 const COMMAND: &str = "/Autotask/AutotaskExtend/ExecuteCommand.aspx";
+
+/// None of Autotask's own.
+const STYLE: &str = "body { margin: 0; background: #e9edf0; color: #333; font: 13px/18px Arial, sans-serif }
+  .PageHeadingContainer, .EntityHeadingContainer, .DetailsSection, .ConversationItem, .InsightShell { margin: 0 0 12px; padding: 12px 16px; background: #fff }
+  .PageHeadingContainer { margin: 0 0 16px; border-bottom: 1px solid #c9d1d6 } .TitleBarItem { font-size: 16px; font-weight: bold }
+  .ToolBar { display: flex; margin-top: 8px } .Button2 { padding: 2px 10px; border: 1px solid #b8c2c9; border-radius: 3px; background: #f4f6f7 }
+  .MainContainer { display: grid; grid-template-columns: 240px minmax(0, 1fr) 320px; gap: 16px; padding: 0 16px }
+  .DetailsSectionHeading, .InsightShell > .Title, .ConversationItem > .Title, .EntityHeadingContainer > .Title { font-weight: bold }
+  .EntityHeadingContainer > .Title { font-size: 18px; line-height: 26px } .ReadOnlyData { margin-top: 10px }
+  .ReadOnlyLabelContainer { color: #68737a; font-size: 12px } .LabelContainer1 { display: flex; gap: 4px } .Required { color: #c33 }
+  .QuickNote textarea { box-sizing: border-box; width: 100%; height: 60px; margin-bottom: 12px } .Message { white-space: pre-wrap; overflow-wrap: anywhere }
+  .LinkButton2 { color: #376a94 }";
 
 /// How the ticket page looks to the tenant's people.
 #[derive(Clone, Debug)]
@@ -82,13 +94,23 @@ fn ticket_page(tenant: &Tenant, call: &Call) -> Option<Reply> {
         let (title, words) = (escaped(&field_text(note, "title")), escaped(&field_text(note, "description")));
         let _ = write!(feed, r#"<div class="ConversationItem"><div class="Title">{title}</div><div class="Message">{words}</div></div>"#);
     }
+    for entry in tenant.all(Entity::TimeEntries).filter(|entry| integer(entry, "ticketID") == Some(id)) {
+        let hours = entry.get("hoursWorked").and_then(serde_json::Value::as_f64).unwrap_or_default();
+        let who = integer(entry, "resourceID").and_then(|id| tenant.get(Entity::Resources, id));
+        let who = who.map(|who| format!("{} {}", field_text(who, "firstName"), field_text(who, "lastName"))).unwrap_or_default();
+        let (who, words) = (escaped(&who), escaped(&field_text(entry, "summaryNotes")));
+        let _ = write!(
+            feed,
+            r#"<div class="ConversationItem TimeEntry"><div class="Title">{who}, {hours:.2} h</div><div class="Message">{words}</div></div>"#
+        );
+    }
     // Ids change at every load: nobody may select by them.
     let edit = format!("z{}", super::random_id());
     Some(Reply::page(
         200,
         format!(
             r#"<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{number} - {title} | Autotask PSA</title></head>
+<html lang="en"><head><meta charset="utf-8"><title>{number} - {title} | Autotask PSA</title><style>{STYLE}</style></head>
 <body class="EntityPage EntityDetail">
 <div class="PageHeadingContainer"><div class="TitleBarItem Title"><span class="Text">Ticket </span>
 <span class="SecondaryText">- {number} - {title} ({company})</span></div>

@@ -1,4 +1,4 @@
-//! The demo: a simulated appliance, a simulated Zendesk and a real server, for a person with a browser.
+//! The demo: simulated appliances, a simulated Zendesk, Autotask and osTicket, and a real server between them, for a person with a browser.
 //!
 //! Everything runs on this computer and is forgotten at the next start. `--check` plays the whole story by itself.
 
@@ -12,17 +12,29 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{Html, Redirect};
 use axum::routing::{get, post};
+use deskbridge_shared::routes;
 use deskbridge_tests::appliance::{SessionScript, SimulatedAppliance, Step};
+use deskbridge_tests::desks::{AUTOTASK, Desks, OSTICKET};
+use deskbridge_tests::device::Browser;
+use deskbridge_tests::outcomes;
 use deskbridge_tests::scene::{Plan, Scene};
-use deskbridge_tests::server::Deskbridge;
+use deskbridge_tests::server::{Deskbridge, loopback_client};
+use reqwest::Method;
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc};
 
 /// Settings, database and log; made anew at each start.
 const DIRECTORY: &str = "demo-data";
 
+/// In [`DIRECTORY`]: the browser extension, set up for this demo.
+const EXTENSION: &str = "extension";
+
 /// Between two steps of a played session: slow enough to watch the panel, fast enough not to bore.
 const PACE: Duration = Duration::from_millis(900);
+
+/// The number of the osTicket ticket that is opened.
+const OSTICKET_NUMBER: &str = "515631";
 
 /// Stands in the transcript of the played session.
 const LAST_WORDS: &str = "Läuft wieder, vielen Dank";
@@ -36,9 +48,14 @@ async fn main() -> Result<()> {
         _ => bail!("usage: demo [--check]"),
     };
     forget_last_time(Path::new(DIRECTORY))?;
-    let scene =
-        Scene::start(Plan { server: Deskbridge::builder().directory(DIRECTORY).public_host("localhost"), ..Plan::default() }).await?;
-    if check { play_the_whole_story(scene).await } else { show(scene).await }
+    let desks = Desks::start().await?;
+    let [autotask, osticket] = desks.connections();
+    let server = Deskbridge::builder().directory(DIRECTORY).public_host("localhost").connection(autotask).connection(osticket);
+    let scene = Scene::start(Plan { server, ..Plan::default() }).await?;
+    desks.tell(&scene.server);
+    let code = desks.pairing_code(&scene.server).await?;
+    desks.set_up_extension(&scene.server, &code, &Path::new(DIRECTORY).join(EXTENSION))?;
+    if check { play_the_whole_story(scene, desks, &code).await } else { show(scene, desks, &code).await }
 }
 
 /// Removes what the last demo left, and nothing that is not a demo's.
@@ -50,37 +67,81 @@ fn forget_last_time(directory: &Path) -> Result<()> {
     std::fs::remove_dir_all(directory).with_context(|| format!("cannot remove {}", directory.display()))
 }
 
-/// Without a person: a key from the sidebar, its session, its report on the ticket, once.
-async fn play_the_whole_story(mut scene: Scene) -> Result<()> {
+/// Without a person: in each ticket system a key, its session, its report on the ticket, once.
+async fn play_the_whole_story(mut scene: Scene, desks: Desks, code: &str) -> Result<()> {
     let ticket = scene.people.vpn_ticket;
     let sidebar = scene.open_sidebar(scene.people.agent).await?;
     let key = sidebar.session_key(ticket).await?;
     println!("Ticket {ticket}: session key {}", key.short_key);
-
-    let lsid = scene.appliance.begin_session_with_key(&key.short_key)?;
-    for (_, step) in SessionScript::example(ticket.to_string()).steps {
-        scene.appliance.step(&lsid, step)?;
-    }
-    println!("Session {lsid} was played");
-
-    let is_report = |body: &str| body.contains(LAST_WORDS);
+    play_session(&scene.appliance, &key.short_key, &ticket.to_string())?;
     let note = scene.zendesk.wait_for_comment(ticket, |comment| is_report(&comment.plain_body)).await?;
     scene.appliance.outbound_idle().await?;
     let reports = scene.zendesk.comments(ticket);
     let reports = reports.iter().filter(|comment| is_report(&comment.plain_body)).count();
     ensure!(reports == 1, "the report stands on the ticket {reports} times");
     println!("Ticket {ticket}: the report is there ({} characters)", note.plain_body.chars().count());
+
+    let addresses = Addresses::of(&desks);
+    for address in [&addresses.autotask, &addresses.osticket] {
+        // osTicket leads to its login page first.
+        let answer = loopback_client()?.get(address).send().await.with_context(|| format!("{address} does not answer"))?;
+        ensure!(answer.status().is_success() || answer.status().is_redirection(), "{address} says {}", answer.status());
+    }
+    let mut browser = Browser::new(&scene.server)?;
+    browser.pair(code).await?;
+    let lsid = support(&scene.server, &browser, &desks.autotask.appliance, AUTOTASK, &desks.autotask_data.ticket.to_string()).await?;
+    let ticket = desks.autotask_data.ticket;
+    desks.autotask.system.wait_for_note(ticket, |note| is_report(&note.description)).await?;
+    let time = desks.autotask.system.wait_for_time_entry(ticket, |_| true).await?;
+    scene.outcome(&lsid, outcomes::SESSION_END).await?.done()?;
+    let reports = desks.autotask.system.notes(ticket).into_iter().filter(|note| is_report(&note.description)).count();
+    ensure!(reports == 1, "the report stands on Autotask's ticket {reports} times");
+    println!("Autotask ticket {ticket}: the report is there, and {:.2} hours", time.hours_worked);
+
+    let lsid = support(&scene.server, &browser, &desks.osticket.appliance, OSTICKET, OSTICKET_NUMBER).await?;
+    scene.outcome(&lsid, outcomes::SESSION_END).await?.done()?;
+    let question = json!({ "connection": OSTICKET, "ticket": OSTICKET_NUMBER, "lsid": lsid }).to_string();
+    let note = browser.ask(Method::POST, routes::SESSION_RECORD, &question).await?;
+    ensure!(note.status == 200 && is_report(&note.text), "{}: {}", note.status, note.text);
+    println!("osTicket ticket {OSTICKET_NUMBER}: the report is ready for the agent's page");
+
     let ended = scene.server.terminate().await?;
     ensure!(ended.success(), "the server ended with {ended}");
     Ok(())
 }
 
+fn is_report(text: &str) -> bool {
+    text.contains(LAST_WORDS)
+}
+
+/// A paired browser makes a key for a ticket, and its session is played; answers the lsid.
+async fn support(server: &Deskbridge, browser: &Browser, appliance: &SimulatedAppliance, connection: &str, ticket: &str) -> Result<String> {
+    let question = json!({ "connection": connection, "ticket": ticket }).to_string();
+    let answer = browser.ask(Method::POST, routes::SESSION_KEY, &question).await?;
+    ensure!(answer.status == 200, "{connection}: {}: {}\n{}", answer.status, answer.text, server.logs().tail());
+    let answer = answer.json();
+    let key = answer["short_key"].as_str().context("no key")?;
+    println!("{connection}, ticket {ticket}: session key {key}");
+    play_session(appliance, key, ticket)
+}
+
+fn play_session(appliance: &SimulatedAppliance, key: &str, ticket: &str) -> Result<String> {
+    let lsid = appliance.begin_session_with_key(key)?;
+    for (_, step) in SessionScript::example(ticket).steps {
+        appliance.step(&lsid, step)?;
+    }
+    println!("Session {lsid} was played");
+    Ok(lsid)
+}
+
 /// With a person, until Ctrl-C.
-async fn show(scene: Scene) -> Result<()> {
+async fn show(scene: Scene, desks: Desks, code: &str) -> Result<()> {
     let Scene { appliance, zendesk, people: _, mut server } = scene;
-    let stage = Arc::new(Stage { appliance, ticket_list: format!("{}/agent", zendesk.url()), playing: Mutex::new(()) });
+    let addresses = Addresses::of(&desks);
+    let appliances = vec![appliance, desks.autotask.appliance.clone(), desks.osticket.appliance.clone()];
+    let stage = Arc::new(Stage { appliances, ticket_list: format!("{}/agent", zendesk.url()), addresses, playing: Mutex::new(()) });
     let page = serve_page(Arc::clone(&stage)).await?;
-    println!("{}", instructions(&stage, &page));
+    println!("{}", instructions(&stage, &page, &desks, &desks.pairing_link(&server, code)));
     let mut console = read_console();
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
     loop {
@@ -99,24 +160,54 @@ async fn show(scene: Scene) -> Result<()> {
     Ok(())
 }
 
-fn instructions(stage: &Stage, page: &str) -> String {
+/// Tickets outside Zendesk.
+struct Addresses {
+    autotask: String,
+    osticket: String,
+}
+
+impl Addresses {
+    fn of(desks: &Desks) -> Self {
+        Self {
+            autotask: desks.autotask.system.ticket_page(desks.autotask_data.ticket),
+            osticket: desks.osticket.system.ticket_page(desks.osticket_data.vpn),
+        }
+    }
+}
+
+fn instructions(stage: &Stage, page: &str, desks: &Desks, pairing_link: &str) -> String {
+    let agent = desks.osticket.system.options().agent;
     format!(
-        "\nDeskbridge is running. Open this in your browser:\n\n    {}\n\n\
+        "\nDeskbridge is running. Open this in your browser:\n\n    {zendesk}\n\n\
          1. Open a ticket; in the sidebar on the right, make a session key.\n\
          2. Press Enter here, or \"Play\" on {page} : a customer joins, is helped, and leaves.\n\
-         \x20  Or be the customer yourself by the key's link, and the representative on {}/console .\n\
+         \x20  Or be the customer yourself by the key's link, and the representative on {console}/console .\n\
          \x20  (The browser will warn of the simulated appliance's certificate, which nobody has signed.)\n\
          3. Watch the session in the sidebar, and its report arrive on the ticket.\n\n\
+         The same in Autotask and osTicket, with the browser extension. In Chrome, Edge or Chromium: chrome://extensions, Developer mode, Load unpacked,\n\n\
+         \x20   {DIRECTORY}/{EXTENSION}\n\n\
+         It comes with server, sites and pairing set, as an organisation's policy would. Then:\n\n\
+         \x20   {autotask}\n    {osticket}   (sign in as {user}, {password})\n\n\
+         In Autotask the report and the time arrive by themselves; reload the ticket. In osTicket press \"Add report to this ticket\".\n\
+         To pair by hand, load target/extension/loopback instead, paste {pairing_link} into its settings\n\
+         and add {desk} to its sites (osTicket).\n\n\
          The server's settings, database and log are in {DIRECTORY}/. Ctrl-C ends everything.\n",
-        stage.ticket_list,
-        stage.appliance.base_url(),
+        zendesk = stage.ticket_list,
+        console = stage.appliances[0].base_url(),
+        autotask = stage.addresses.autotask,
+        osticket = stage.addresses.osticket,
+        user = agent.user,
+        password = agent.password,
+        desk = desks.osticket.system.url(),
     )
 }
 
 /// What console and page work on.
 struct Stage {
-    appliance: SimulatedAppliance,
+    /// Zendesk's first.
+    appliances: Vec<SimulatedAppliance>,
     ticket_list: String,
+    addresses: Addresses,
     playing: Mutex<()>,
 }
 
@@ -127,36 +218,37 @@ impl Stage {
             println!("A session is being played already.");
             return;
         };
-        let Some(ticket) = self.last_ticket() else {
-            println!("Make a session key in a ticket's sidebar first.");
+        let Some((appliance, ticket)) = self.last_ticket() else {
+            println!("Make a session key beside a ticket first.");
             return;
         };
         println!("A support session for ticket {ticket} begins.");
         let script = SessionScript::example(ticket);
-        let lsid = self.appliance.begin_session(script.session);
+        let lsid = appliance.begin_session(script.session);
         for (_, step) in script.steps {
             tokio::time::sleep(PACE).await;
             if let Some(text) = told(&step) {
                 println!("  {text}");
             }
-            if let Err(error) = self.appliance.step(&lsid, step) {
+            if let Err(error) = appliance.step(&lsid, step) {
                 // The person may have ended it from the representative's page.
                 println!("  It cannot go on: {error:#}");
                 return;
             }
         }
-        println!("The session is over; its report comes to the ticket now.");
+        println!("The session is over; its report comes to the ticket now, in osTicket when you add it.");
     }
 
-    /// The external key of the last session key or client script that was asked for.
-    fn last_ticket(&self) -> Option<String> {
-        self.appliance
-            .requests()
-            .iter()
-            .rev()
-            .flat_map(|request| &request.parameters)
-            .find(|(name, _)| name == "session.custom.external_key")
-            .map(|(_, ticket)| ticket.clone())
+    /// The external key of the last session key or client script that was asked for, and the appliance that was asked.
+    fn last_ticket(&self) -> Option<(&SimulatedAppliance, String)> {
+        let mut asked = Vec::new();
+        for appliance in &self.appliances {
+            for request in appliance.requests() {
+                let key = request.parameters.iter().find(|(name, _)| name == "session.custom.external_key");
+                asked.extend(key.map(|(_, ticket)| (request.at_milliseconds, appliance, ticket.clone())));
+            }
+        }
+        asked.into_iter().max_by_key(|(at, _, _)| *at).map(|(_, appliance, ticket)| (appliance, ticket))
     }
 }
 
@@ -192,9 +284,11 @@ const PAGE: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8">
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem;color-scheme:light dark}
 button{font:inherit;padding:.4rem 1rem}</style>
 <h1>Deskbridge demo</h1>
-<ol><li>Open a ticket in the <a href="TICKETS" target="_blank" rel="noopener">ticket list</a> and make a session key.</li>
+<ol><li>Open a ticket in the <a href="TICKETS" target="_blank" rel="noopener">ticket list</a> and make a session key.
+With the browser extension: a ticket in <a href="AUTOTASK" target="_blank" rel="noopener">Autotask</a> or
+<a href="OSTICKET" target="_blank" rel="noopener">osTicket</a>.</li>
 <li><form method="post" action="/play"><button>Play a support session for that ticket</button></form></li>
-<li>Watch it in the sidebar; its report arrives on the ticket.</li></ol>
+<li>Watch it in the panel; its report arrives on the ticket.</li></ol>
 <p>The representative's side is the <a href="CONSOLE" target="_blank" rel="noopener">console</a>
 of the simulated appliance; the browser will warn of its certificate.</p></html>"#;
 
@@ -208,8 +302,10 @@ async fn serve_page(stage: Arc<Stage>) -> Result<String> {
 }
 
 async fn page(State(stage): State<Arc<Stage>>) -> Html<String> {
-    let console = format!("{}/console", stage.appliance.base_url());
-    Html(PAGE.replace("TICKETS", &stage.ticket_list).replace("CONSOLE", &console))
+    let console = format!("{}/console", stage.appliances[0].base_url());
+    let Addresses { autotask, osticket } = &stage.addresses;
+    let texts = [("TICKETS", &stage.ticket_list), ("CONSOLE", &console), ("AUTOTASK", autotask), ("OSTICKET", osticket)];
+    Html(texts.into_iter().fold(PAGE.to_owned(), |page, (name, address)| page.replace(name, address)))
 }
 
 async fn play(State(stage): State<Arc<Stage>>) -> Redirect {

@@ -1,0 +1,232 @@
+//! The wire: connections, request bodies, latency, ordered faults, the record of every request.
+//!
+//! Served by hand, because a fault must be able to drop the connection instead of answering.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::response::Response;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::desk::real_time;
+use super::{Shared, staff};
+use crate::wire::{Fault, RecordedRequest};
+
+/// PHP's own limit for forms.
+const BODY_MAX: usize = 8 * 1024 * 1024;
+
+/// What a crash answers with status 200 (osticket.md 0, 3.1).
+pub const CRASH: &str = "<br />\n<b>Fatal error</b>:  Allowed memory size of 50331648 bytes exhausted (tried to allocate 13983744 bytes) in \
+                         <b>/srv/osticket/include/class.thread.php</b> on line <b>40</b><br />\n";
+
+/// A request, read completely.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub method: Method,
+    pub path: String,
+    pub query: Vec<(String, String)>,
+    /// Path and query as they were sent.
+    pub address: String,
+    pub headers: HeaderMap,
+    /// The fields of a form.
+    pub form: Vec<(String, String)>,
+}
+
+impl Call {
+    pub(super) fn query(&self, name: &str) -> Option<&str> {
+        of(&self.query, name)
+    }
+
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
+        of(&self.form, name)
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The value of a cookie.
+    pub(super) fn cookie(&self, name: &str) -> Option<&str> {
+        let cookies = self.header(header::COOKIE.as_str())?;
+        cookies.split(';').filter_map(|cookie| cookie.trim().split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+}
+
+fn of<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    // As in PHP, the last of several counts.
+    pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+/// An answer. Everything is called HTML, JSON too (osticket.md 3.3).
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    pub status: u16,
+    headers: Vec<(HeaderName, String)>,
+    body: String,
+}
+
+impl Reply {
+    pub(super) fn new(status: u16, body: impl Into<String>) -> Self {
+        Self { status, headers: Vec::new(), body: body.into() }
+    }
+
+    pub(super) fn redirect(to: impl Into<String>) -> Self {
+        Self::new(302, "").with(header::LOCATION, to)
+    }
+
+    pub(super) fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.body));
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let fixed = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-store, no-cache, must-revalidate")];
+        let fixed = fixed.map(|(name, value)| (name, value.to_owned()));
+        for (name, value) in fixed.into_iter().chain(self.headers) {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                response.headers_mut().append(name, value);
+            }
+        }
+        response
+    }
+}
+
+/// Ends the connection without an answer.
+#[derive(Debug)]
+struct Dropped;
+
+impl std::fmt::Display for Dropped {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("the connection was dropped on purpose")
+    }
+}
+
+impl std::error::Error for Dropped {}
+
+/// Takes connections until the installation is stopped.
+pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let accepted = tokio::select! {
+            () = shared.stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (shared, stop) = (Arc::clone(&shared), shared.stop.clone());
+                let tasks = shared.tasks.clone();
+                tasks.spawn(async move { stop.run_until_cancelled(connection(stream, shared)).await });
+            }
+            // Out of descriptors: let others finish.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+    // Without it small answers wait for the peer's acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| answer(Arc::clone(&shared), request));
+    // An error here is a peer that went away or a fault that was ordered.
+    let _ = hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response, Dropped> {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = Limited::new(body, BODY_MAX).collect().await else {
+        return Ok(Reply::new(413, "<h1>413 Request Entity Too Large</h1>").into_response());
+    };
+    let body = body.to_bytes();
+    let call = Call {
+        path: parts.uri.path().to_owned(),
+        query: url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect(),
+        address: parts.uri.path_and_query().map_or_else(String::new, ToString::to_string),
+        form: form(&parts.headers, &body),
+        method: parts.method,
+        headers: parts.headers,
+    };
+    let number = record(&shared, &call, body.len());
+    let latency = shared.desk().options.latency;
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
+    }
+    let fault = shared.faults().take(&call.method, &call.path);
+    match &fault {
+        Some(Fault::Hang) => return hang().await,
+        Some(Fault::CloseConnection) => return Err(Dropped),
+        Some(Fault::Status { code, body, retry_after }) => {
+            let reply = Reply::new(*code, body);
+            let reply = retry_after.map_or(reply.clone(), |seconds| reply.with(header::RETRY_AFTER, seconds.to_string()));
+            return Ok(finish(&shared, number, reply));
+        }
+        Some(Fault::ApplyLater(after)) => {
+            let (after, later) = (*after, Arc::clone(&shared));
+            // A task of its own: the caller's end must not end it.
+            shared.tasks.spawn(async move {
+                if later.stop.run_until_cancelled(tokio::time::sleep(after)).await.is_some() {
+                    let _ = staff::answer(&mut later.desk(), &call);
+                    later.changed();
+                }
+            });
+            return hang().await;
+        }
+        _ => {}
+    }
+    let (reply, user) = staff::answer(&mut shared.desk(), &call);
+    shared.journal().authorised(number, user);
+    shared.changed();
+    match fault {
+        Some(Fault::ApplyThenClose) => Err(Dropped),
+        Some(Fault::ApplyThenHang) => hang().await,
+        Some(Fault::ApplyThenStatus(code)) => Ok(finish(&shared, number, Reply::new(code, CRASH))),
+        _ => Ok(finish(&shared, number, reply)),
+    }
+}
+
+fn form(headers: &HeaderMap, body: &[u8]) -> Vec<(String, String)> {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if media_type.split(';').next().unwrap_or_default().trim() == "application/x-www-form-urlencoded" {
+        url::form_urlencoded::parse(body).into_owned().collect()
+    } else {
+        Vec::new()
+    }
+}
+
+/// Until the peer or the installation goes away.
+async fn hang() -> Result<Response, Dropped> {
+    std::future::pending::<Infallible>().await;
+    Err(Dropped)
+}
+
+fn record(shared: &Shared, call: &Call, body_length: usize) -> usize {
+    let mut headers = call.headers.clone();
+    headers.remove(header::COOKIE);
+    let number = shared.journal().arrived(RecordedRequest {
+        at: real_time(),
+        method: call.method.clone(),
+        path: call.path.clone(),
+        query: call.query.clone(),
+        headers,
+        user: None,
+        body: Value::Null,
+        body_length,
+        status: None,
+    });
+    shared.changed();
+    number
+}
+
+fn finish(shared: &Shared, number: usize, reply: Reply) -> Response {
+    shared.journal().answered(number, reply.status);
+    shared.changed();
+    reply.into_response()
+}

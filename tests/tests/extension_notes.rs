@@ -1,0 +1,314 @@
+//! The report of a session as an internal note in the agent's own osTicket session, from the click to the thread: a real browser with the
+//! extension, the simulated osTicket, the real server, the simulated appliance.
+//!
+//! The extension is the one built for tests (`cargo xtask build extension`). Pictures are written only where `DESKBRIDGE_SCREENSHOTS` says so.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use deskbridge_shared::device::PairingLink;
+use deskbridge_shared::routes;
+use deskbridge_tests::appliance::{self, Recipient, SessionScript, SimulatedAppliance};
+use deskbridge_tests::browser::{Browser, Settings};
+use deskbridge_tests::device::pairing_code;
+use deskbridge_tests::extension::ExtendedBrowser;
+use deskbridge_tests::osticket::{Agent, CRASH, Entry, Fault, LOCK_LIFE, Matching, Options, SampleData, SimulatedOsTicket};
+use deskbridge_tests::scene::EVENT_TOKEN;
+use deskbridge_tests::server::Deskbridge;
+use reqwest::Method;
+use serde_json::{Value, json};
+use thirtyfour::By;
+
+const CONNECTION: &str = "Desk";
+/// What the extension put onto a page, less the panel over it.
+const BUTTON: &str = "[data-deskbridge]:not([data-deskbridge-panel])";
+const RECORD: &str = "li[data-state='ended'] [data-action='record']";
+const RECORDED: &str = "li[data-state='recorded']";
+/// Stands in the report of every played session.
+const WORDS: &str = "Rebuilt the mail profile.";
+
+/// A help desk with an agent signed in, an appliance, a server for both, and a paired browser with the extension.
+struct Stage {
+    osticket: SimulatedOsTicket,
+    data: SampleData,
+    appliance: SimulatedAppliance,
+    server: Deskbridge,
+    browser: ExtendedBrowser,
+}
+
+impl Stage {
+    async fn start() -> Result<Self> {
+        let osticket = SimulatedOsTicket::start(Options::default()).await?;
+        let data = osticket.fill_sample_data();
+        let appliance = SimulatedAppliance::start(appliance::Options::default()).await?;
+        let server = Deskbridge::builder().connection_text(&connection(&appliance, &osticket)).start().await?;
+        let events = format!("{}{}?appliance=default&token={EVENT_TOKEN}", server.url(), routes::APPLIANCE_EVENTS);
+        appliance.set_recipient(Recipient::new(events));
+        let browser = ExtendedBrowser::start(Settings { height: 1000, ..Settings::default() }).await?;
+        browser.set(json!({ "sites": [{ "kind": "osticket", "url": osticket.url(), "connection": "" }] })).await?;
+        let code = pairing_code(&server, CONNECTION, &["--agent", "Avery Agent"]).await?;
+        browser.pair(&PairingLink::text(server.public_url(), &code)).await?;
+        let stage = Self { osticket, data, appliance, server, browser };
+        stage.open(stage.data.vpn).await?;
+        stage.sign_in().await?;
+        Ok(stage)
+    }
+
+    fn browser(&self) -> &Browser {
+        &self.browser.browser
+    }
+
+    /// Plays a session of the ticket to its end, and waits until the server knows; answers its lsid.
+    async fn play(&self, number: &str) -> Result<String> {
+        let lsid = self.appliance.play(SessionScript::example(number))?;
+        self.server.wait_for_log(&format!("kind=\"session_end\" lsid=\"{lsid}\".*: event done")).await?;
+        Ok(lsid)
+    }
+
+    async fn open(&self, ticket: u32) -> Result<()> {
+        self.browser().open(&self.osticket.ticket_page(ticket)).await
+    }
+
+    /// On the login page, which stands before the page that was wanted.
+    async fn sign_in(&self) -> Result<()> {
+        let agent = Agent::default();
+        self.browser().type_into("[name='userid']", &agent.user).await?;
+        self.browser().type_into("[name='passwd']", &agent.password).await?;
+        self.browser().click("#login [type='submit']").await?;
+        self.browser().element(BUTTON).await.map(drop)
+    }
+
+    /// Opens the panel with its button, and goes into it.
+    async fn open_panel(&self) -> Result<()> {
+        self.browser().click(BUTTON).await?;
+        self.browser.enter_panel().await
+    }
+
+    /// Opens a ticket anew, and the panel on it.
+    async fn open_with_panel(&self, ticket: u32) -> Result<()> {
+        self.browser().leave_frames().await?;
+        self.open(ticket).await?;
+        self.open_panel().await
+    }
+
+    /// Asks for the report; answers what the panel says of it.
+    async fn record_in_vain(&self, words: &str) -> Result<()> {
+        self.browser().click(RECORD).await?;
+        self.browser().element_with_text("li[data-state='ended'] .notice-fault", words).await.map(drop)
+    }
+
+    async fn record(&self) -> Result<()> {
+        self.browser().click(RECORD).await?;
+        self.browser().element(RECORDED).await.map(drop)
+    }
+
+    async fn count(&self, css: &str) -> Result<usize> {
+        Ok(self.browser().driver().find_all(By::Css(css)).await?.len())
+    }
+
+    /// The one note of a ticket; it is of this session and this agent.
+    fn only_note(&self, ticket: u32, lsid: &str) -> Result<Entry> {
+        let notes = self.osticket.notes(ticket);
+        let [note] = &notes[..] else { anyhow::bail!("{} notes: {notes:?}", notes.len()) };
+        ensure!(note.author == "Avery Agent", "{note:?}");
+        ensure!(note.html.contains(WORDS) && note.html.contains(&format!("deskbridge/{lsid}/report/0")), "{note:?}");
+        Ok(note.clone())
+    }
+
+    /// The next post of a note goes wrong.
+    fn fail_note(&self, fault: Fault) {
+        self.osticket.fail_next(1, Matching::new(Method::POST, self.osticket.staff_path("tickets.php")), fault);
+    }
+
+    fn posts(&self) -> usize {
+        self.osticket.count(&Method::POST, &self.osticket.staff_path("tickets.php"))
+    }
+
+    async fn picture(&self, name: &str) -> Result<()> {
+        if let Some(folder) = std::env::var_os("DESKBRIDGE_SCREENSHOTS") {
+            self.browser().screenshot(&PathBuf::from(folder).join(name)).await?;
+        }
+        Ok(())
+    }
+}
+
+fn connection(appliance: &SimulatedAppliance, osticket: &SimulatedOsTicket) -> String {
+    let options = appliance.options();
+    format!(
+        r#"
+        name = "{CONNECTION}"
+        [appliance]
+        id = "default"
+        host = "{host}"
+        client_id = "{client_id}"
+        client_secret = "{client_secret}"
+        allow_invalid_certificates = true
+        event_token = "{EVENT_TOKEN}"
+        [panel]
+        allow_jump_client = true
+        allow_rdp = true
+        jumpoints = ["HQ-Net"]
+        [osticket]
+        url = "{url}"
+        "#,
+        host = appliance.host(),
+        client_id = options.client_id,
+        client_secret = options.client_secret,
+        url = osticket.url(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_report_stands_once_by_the_agent() -> Result<()> {
+    let stage = Stage::start().await?;
+    let ticket = stage.data.vpn;
+    stage.open_panel().await?;
+    stage.browser().click("[data-action='make-key']").await?;
+    let key = stage.browser().text("[data-part='key']").await?;
+    let lsid = stage.appliance.begin_session_with_key(&key)?;
+    for (_, step) in SessionScript::example("515631").steps {
+        stage.appliance.step(&lsid, step)?;
+    }
+    stage.browser().element(RECORD).await?;
+    stage.browser().leave_frames().await?;
+    stage.picture("osticket-ticket.png").await?;
+    stage.browser.enter_panel().await?;
+    stage.record().await?;
+    stage.browser().element_with_text(RECORDED, "On the ticket").await?;
+    ensure!(stage.count(RECORD).await? == 0, "it is not offered again");
+    let note = stage.only_note(ticket, &lsid)?;
+    ensure!(note.title == format!("Remote support session {lsid}"), "{note:?}");
+    ensure!(stage.osticket.lock_holder(ticket).is_none(), "nobody else is kept from writing");
+
+    stage.open_with_panel(ticket).await?;
+    stage.browser().element(RECORDED).await?;
+    ensure!(stage.count(RECORD).await? == 0, "not after a reload either");
+    stage.browser().leave_frames().await?;
+    stage.browser().element_with_text(".thread-entry.note", WORDS).await?;
+    ensure!(stage.count(".thread-entry.note").await? == 1);
+    stage.picture("osticket-note.png").await?;
+    stage.only_note(ticket, &lsid)?;
+    ensure!(stage.posts() == 1, "{} posts", stage.posts());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_wrong_is_told_and_nothing_is_doubled() -> Result<()> {
+    let stage = Stage::start().await?;
+    let ticket = stage.data.vpn;
+    stage.osticket.add_agent(Agent::named("blake", "Blake", "Busy"));
+    let lsid = stage.play("515631").await?;
+    stage.open_panel().await?;
+
+    stage.osticket.begin_writing(ticket, "blake")?;
+    stage.record_in_vain("Another agent is writing on this ticket.").await?;
+    stage.picture("osticket-locked.png").await?;
+    stage.osticket.advance_clock(LOCK_LIFE);
+    stage.osticket.begin_writing(ticket, "avery")?;
+    stage.record_in_vain("You are writing on this ticket in another tab").await?;
+    stage.osticket.advance_clock(LOCK_LIFE);
+    ensure!(stage.posts() == 0, "without a lock nothing was sent");
+
+    stage.fail_note(Fault::Status { code: 200, body: CRASH.to_owned(), retry_after: None });
+    stage.record_in_vain("could not be reached, or failed").await?;
+    ensure!(stage.osticket.notes(ticket).is_empty());
+
+    // It arrives, and neither its answer nor the look at the ticket comes back.
+    let page = Matching::new(Method::GET, stage.osticket.staff_path("tickets.php"));
+    stage.osticket.fail_next(1, page.clone(), Fault::Status { code: 503, body: String::new(), retry_after: None });
+    stage.record_in_vain("could not be reached, or failed").await?;
+    ensure!(stage.osticket.notes(ticket).is_empty(), "without a look nothing is sent");
+    stage.fail_note(Fault::ApplyThenClose);
+    stage.record().await?;
+    stage.only_note(ticket, &lsid)?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_is_made_up_for_by_a_look() -> Result<()> {
+    let stage = Stage::start().await?;
+    let ticket = stage.data.vpn;
+    // Without locks nothing but the marker keeps the second note away.
+    stage.osticket.alter(|options| options.locking = false);
+    let lsid = stage.play("515631").await?;
+    stage.open_panel().await?;
+    stage.fail_note(Fault::ApplyThenStatus(502));
+    stage.record().await?;
+    stage.only_note(ticket, &lsid)?;
+
+    // A second session; osTicket is away from the moment it has written the note.
+    let second = stage.play("515631").await?;
+    stage.fail_note(Fault::ApplyThenStatus(502));
+    let posts = stage.posts();
+    let away = stage.osticket.clone();
+    let watching = tokio::spawn(async move {
+        let tickets = away.staff_path("tickets.php");
+        away.wait_until(|desk| (desk.count(&Method::POST, &tickets) > posts).then_some(())).await?;
+        away.fail_always(Matching::new(Method::GET, tickets), Fault::Status { code: 503, body: String::new(), retry_after: None });
+        anyhow::Ok(())
+    });
+    stage.record_in_vain("It is not certain that the report arrived.").await?;
+    watching.await??;
+    ensure!(stage.osticket.notes(ticket).len() == 2);
+    stage.osticket.clear_faults();
+    stage.browser().click(RECORD).await?;
+    stage.browser().wait_until_gone(RECORD).await?;
+    ensure!(stage.count(RECORDED).await? == 2);
+    let notes = stage.osticket.notes(ticket);
+    ensure!(notes.len() == 2 && notes[1].title.contains(&second), "found by its marker: {notes:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_ended_is_told() -> Result<()> {
+    let stage = Stage::start().await?;
+    let ticket = stage.data.vpn;
+    let lsid = stage.play("515631").await?;
+    stage.open_panel().await?;
+    stage.osticket.end_sessions();
+    stage.record_in_vain("You are signed out of the help desk.").await?;
+    stage.picture("osticket-signed-out.png").await?;
+    ensure!(stage.posts() == 0);
+
+    // Signed in again in another tab: this page's token is of the former session.
+    let page = stage.browser().driver().window().await?;
+    let tab = stage.browser().driver().new_tab().await?;
+    stage.browser().driver().switch_to_window(tab).await?;
+    stage.open(ticket).await?;
+    stage.sign_in().await?;
+    stage.browser().driver().switch_to_window(page).await?;
+    stage.browser.enter_panel().await?;
+    stage.record_in_vain("The ticket page is too old.").await?;
+    ensure!(stage.osticket.notes(ticket).is_empty());
+    stage.open_with_panel(ticket).await?;
+    stage.record().await?;
+    stage.only_note(ticket, &lsid).map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nobody_locks_and_while_the_agent_writes() -> Result<()> {
+    let stage = Stage::start().await?;
+    let SampleData { vpn, screen } = stage.data;
+    // The agent writes a reply: the page holds the lock, and asking for it again would crash osTicket.
+    let lsid = stage.play("515631").await?;
+    stage.browser().type_into("#response", "Hello Priya,").await?;
+    stage.osticket.wait_until(|desk| desk.lock_holder(vpn)).await?;
+    let held = "const until = Date.now() + 15000;
+        return new Promise((resolve) => {
+          const look = () => document.querySelector('#reply').lockCode.value ? resolve(true) : Date.now() > until ? resolve(false) : setTimeout(look, 20);
+          look();
+        });";
+    ensure!(stage.browser().execute(held, vec![]).await? == Value::Bool(true));
+    stage.open_panel().await?;
+    stage.record().await?;
+    stage.only_note(vpn, &lsid)?;
+    stage.browser().leave_frames().await?;
+    let reply = stage.browser().execute("return document.querySelector('#response').value", vec![]).await?;
+    ensure!(reply == json!("Hello Priya,"), "{reply}");
+
+    stage.osticket.alter(|options| options.locking = false);
+    let lsid = stage.play("HD.43-4182").await?;
+    stage.open_with_panel(screen).await?;
+    stage.record().await?;
+    stage.only_note(screen, &lsid).context("where locking is switched off").map(drop)
+}

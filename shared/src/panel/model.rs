@@ -589,7 +589,10 @@ impl Ready {
 
     fn recorded(&mut self, now: i64, texts: &Texts) -> (Option<String>, Option<Command>) {
         self.recording = None;
-        (Some(texts.get(Text::RecordDone).into()), self.sessions.ask(now))
+        // The next tick asks.
+        self.sessions.next = now;
+        let said = texts.get(Text::RecordDone).to_owned();
+        (Some(said.clone()), Some(Command::Notify(said, NoticeKind::Done)))
     }
 
     fn fill(&mut self, field: Field, value: String) {
@@ -1261,7 +1264,9 @@ pub(super) mod tests {
         assert_eq!(panel.update(Event::NotePosted("other".into(), Ok(())), NOW), None);
         let tell = Some(Command::Call(Call::Recorded(ended())));
         assert_eq!(panel.update(Event::NotePosted(ended(), Ok(())), NOW), tell);
-        assert_eq!(panel.update(Event::Recorded(ended()), NOW + 1), Some(Command::Call(Call::Sessions)), "and the list anew");
+        let told = Some(Command::Notify("record_done".into(), NoticeKind::Done));
+        assert_eq!(panel.update(Event::Recorded(ended()), NOW + 1), told, "for those who see, too");
+        assert_eq!(panel.update(Event::Tick, NOW + 1), Some(Command::Call(Call::Sessions)), "and the list anew");
         assert_eq!((panel.announcement.as_str(), &ready(&panel).recording), ("record_done", &None));
     }
 
@@ -1269,7 +1274,7 @@ pub(super) mod tests {
     fn a_report_that_is_there_is_not_written() {
         let mut panel = at_work_in_page();
         panel.update(Event::Record(ended()), NOW);
-        assert_eq!(panel.update(report(true), NOW), Some(Command::Call(Call::Sessions)));
+        assert_eq!(panel.update(report(true), NOW), Some(Command::Notify("record_done".into(), NoticeKind::Done)));
         assert_eq!(panel.update(report(false), NOW), None, "nobody asks any more");
     }
 

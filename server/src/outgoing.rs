@@ -55,6 +55,11 @@ pub fn describe(error: &reqwest::Error) -> &'static str {
     }
 }
 
+/// Whether the request was sent and only its answer did not come in time: what it asked for may still be done.
+pub fn may_be_done(error: &reqwest::Error) -> bool {
+    error.is_timeout() && !error.is_connect()
+}
+
 /// `Retry-After` in seconds, at most an hour; a date counts as none, the systems we call send none.
 pub fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
     let seconds: u64 = headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;

@@ -174,13 +174,16 @@ async fn hear_other_servers(app: Arc<App>) {
     }
 }
 
-/// Servers that share the database share each appliance's limits too: every one takes its part.
+/// Servers that share the database share each appliance's and tenant's limits too: every one takes its part.
 async fn share_limits(app: Arc<App>, stop: CancellationToken) {
     every(ALIVE_EVERY, &stop, || async {
         let now = app.clock.now_ms();
         let servers = app.store.server_alive(app.server_id, now, now - ALIVE_MS).await?;
         for connection in app.connections.all().iter() {
             connection.appliance.share_limits(servers);
+            if let Some(autotask) = &connection.autotask {
+                autotask.share_limits(servers);
+            }
         }
         Ok(())
     })

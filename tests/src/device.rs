@@ -13,7 +13,7 @@ use deskbridge_shared::device::{
 };
 use deskbridge_shared::routes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use reqwest::{Client, Method, Url};
+use reqwest::{Client, Method, Response, Url};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -168,8 +168,8 @@ impl Browser {
         Call { method: draft.method.clone(), path: draft.path.clone(), body: draft.body.clone(), headers }
     }
 
-    /// Sends a request as it stands.
-    pub async fn send(&self, call: &Call) -> Result<Answer> {
+    /// Sends a request as it stands; the answer is still to be read.
+    pub async fn open(&self, call: &Call) -> Result<Response> {
         // reqwest would write a path's escapes anew.
         let url = Url::parse(&format!("{}{}", self.server, call.path))?;
         ensure!(url.as_str().ends_with(&call.path), "{} would be sent as {url}", call.path);
@@ -180,7 +180,12 @@ impl Browser {
         if !call.body.is_empty() {
             request = request.body(call.body.clone());
         }
-        let answer = request.send().await.context("the server does not answer")?;
+        request.send().await.context("the server does not answer")
+    }
+
+    /// Sends a request as it stands, and reads the answer to its end.
+    pub async fn send(&self, call: &Call) -> Result<Answer> {
+        let answer = self.open(call).await?;
         Ok(Answer { status: answer.status().as_u16(), headers: answer.headers().clone(), text: answer.text().await? })
     }
 

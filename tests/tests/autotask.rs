@@ -42,6 +42,8 @@ struct Plan {
     settings: Table,
     /// Keys of `[connection.panel]`.
     panel: Table,
+    /// Keys of `[connection.appliance]`.
+    appliance: Table,
     server: Builder,
     /// The tenant refuses time entries that span midnight.
     no_time_over_midnight: bool,
@@ -63,7 +65,15 @@ impl Desk {
         let data = autotask.fill_sample_data()?;
         // The representative of every script is somebody here.
         autotask.alter_record(Entity::Resources, data.technician, json!({ "email": "jdoe@msp.example" }))?;
-        let server = plan.server.connection(connection(&appliance, &autotask, plan.settings, plan.panel)).prepare().await?;
+        let server = plan
+            .server
+            .connection(connection(
+                &appliance,
+                &autotask,
+                [("autotask", plan.settings), ("panel", plan.panel), ("appliance", plan.appliance)],
+            ))
+            .prepare()
+            .await?;
         let desk = Self { appliance, autotask, data, server };
         desk.appliance.set_recipient(desk.recipient(&[EventKind::End, EventKind::CustomerSurvey, EventKind::RepresentativeSurvey]));
         Ok(desk)
@@ -107,7 +117,7 @@ impl Desk {
     }
 }
 
-fn connection(appliance: &SimulatedAppliance, autotask: &SimulatedAutotask, settings: Table, panel: Table) -> Table {
+fn connection(appliance: &SimulatedAppliance, autotask: &SimulatedAutotask, changes: [(&str, Table); 3]) -> Table {
     let (of_appliance, user) = (appliance.options(), autotask.options().api_user);
     let mut connection: Table = toml::from_str(&format!(
         r#"
@@ -134,7 +144,7 @@ fn connection(appliance: &SimulatedAppliance, autotask: &SimulatedAutotask, sett
         services_url = autotask.url(),
     ))
     .unwrap_or_else(|error| panic!("the connection is not TOML: {error}"));
-    for (section, changes) in [("autotask", settings), ("panel", panel)] {
+    for (section, changes) in changes {
         if let Some(toml::Value::Table(table)) = connection.get_mut(section) {
             table.extend(changes);
         }
@@ -506,15 +516,15 @@ fn tickets_of(desk: &Desk, lsid: &str) -> Vec<autotask::Record> {
     desk.autotask.records(Entity::Tickets).into_iter().filter(|ticket| ticket.get("externalID") == Some(&json!(marker))).collect()
 }
 
-async fn desk_with_tickets() -> Result<Desk> {
-    let desk = Desk::start(with(changed(with_tickets(), with_time()))).await?;
+async fn desk_with_tickets(settings: Table) -> Result<Desk> {
+    let desk = Desk::start(with(changed(changed(with_tickets(), with_time()), settings))).await?;
     desk.appliance.set_recipient(desk.recipient(&[EventKind::MemberAdded, EventKind::End]));
     Ok(desk)
 }
 
 #[tokio::test]
 async fn a_representative_who_joins_makes_one_ticket_and_the_report_goes_there() -> Result<()> {
-    let desk = desk_with_tickets().await?;
+    let desk = desk_with_tickets(Table::new()).await?;
     let key =
         json!({ "title": "Printer on fire", "priority": "Critical", "email": "TOM@customer.example", "name": "Tom", "queueID": null });
     let lsid = begin(&desk, &key)?;
@@ -550,7 +560,7 @@ async fn a_representative_who_joins_makes_one_ticket_and_the_report_goes_there()
 
 #[tokio::test]
 async fn a_lost_answer_or_a_dead_process_makes_no_second_ticket() -> Result<()> {
-    let desk = desk_with_tickets().await?;
+    let desk = desk_with_tickets(Table::new()).await?;
     // Else the first request would be the one without a due date, which is refused.
     desk.autotask.alter(|options| options.settings.supplies_due_date = true);
     desk.autotask.fail_next(1, Matching::new(Method::POST, format!("{REST}Tickets")), Fault::ApplyThenClose);
@@ -584,7 +594,8 @@ async fn a_lost_answer_or_a_dead_process_makes_no_second_ticket() -> Result<()> 
 
 #[tokio::test]
 async fn what_a_new_ticket_cannot_have_is_a_dead_letter_that_says_so() -> Result<()> {
-    let desk = desk_with_tickets().await?;
+    let named = toml! { external_key_may_set = ["accountName", "assignedResourceName"] };
+    let desk = desk_with_tickets(named).await?;
     let stories = [
         (json!({ "accountName": "Harbour" }), &["no company “Harbour”", "“Harbour Logistics”"][..]),
         (json!({ "priority": "Urgent" }), &["“Urgent”", "“Critical” (4)"][..]),
@@ -592,7 +603,9 @@ async fn what_a_new_ticket_cannot_have_is_a_dead_letter_that_says_so() -> Result
         (json!({ "externalID": "mine" }), &["“externalID”"][..]),
         (json!({ "ticketCategory": "Incident" }), &["queueID is required", "give queueID"][..]),
         (json!({ "assignedResourceName": "nobody" }), &["assignedResourceName", "“nobody”"][..]),
-        (json!({ "contactID": 987_654 }), &["987654"][..]),
+        (json!({ "configurationItemID": 987_654 }), &["987654"][..]),
+        (json!({ "contactID": desk.data.contact }), &["may not set “contactID”", "external_key_may_set"][..]),
+        (json!({ "allocationCodeID": desk.data.work_type }), &["may not set “allocationCodeID”", "external_key_may_set"][..]),
     ];
     for (key, expected) in stories {
         let lsid = begin(&desk, &key)?;
@@ -651,16 +664,18 @@ async fn a_burst_of_sessions_stays_below_the_limit_of_requests_at_a_time() -> Re
 
 #[tokio::test]
 async fn status_and_text_decide_whether_a_write_is_tried_again() -> Result<()> {
-    let desk = Desk::start(Plan::default()).await?;
+    let desk = Desk::start(Plan { appliance: toml! { retry_attempt_limit = 1 }, ..Plan::default() }).await?;
     let notes = format!("Tickets/{}/Notes", desk.data.ticket);
-    let page = Fault::Status { code: 500, body: "<html>\r\nServer Error</html>".into(), retry_after: None };
+    let with_body = |code, body: &str| Fault::Status { code, body: body.into(), retry_after: None };
     for (fault, is_tried_again) in [
-        (page, true),
+        (with_body(500, "<html>\r\nServer Error</html>"), true),
+        (with_body(500, r#"{"Message":"An error has occurred."}"#), true),
         (refusal(503, "maintenance"), true),
         (refusal(500, "Itgenatr005: thread threshold exceeded"), true),
         (refusal(429, "slow down"), true),
+        (refusal(500, "A text that nobody knows"), true),
         (refusal(500, "Picklist value [7] does not exist for noteType"), false),
-        (refusal(500, "A text that nobody knows"), false),
+        (with_body(415, r#"{"Message":"The request entity's media type is not supported."}"#), false),
     ] {
         let before = desk.autotask.notes(desk.data.ticket).len();
         desk.autotask.fail_next(1, writes_of(&notes), fault.clone());
@@ -668,12 +683,42 @@ async fn status_and_text_decide_whether_a_write_is_tried_again() -> Result<()> {
         assert_eq!(matches!(outcome, Outcome::Done(_)), is_tried_again, "{fault:?}: {outcome:?}");
         assert_eq!(desk.autotask.notes(desk.data.ticket).len(), before + usize::from(is_tried_again), "{fault:?}");
     }
-    for shape in [ErrorShape::Objects, ErrorShape::Message] {
+    // What nobody knows is tried again no more often than the settings have it, and then told.
+    desk.autotask.fail_next(2, writes_of(&notes), refusal(500, "A text that nobody knows"));
+    assert_contains(&desk.play_short().await?.1.dead()?, &["A text that nobody knows", "gave up after 2 attempts"]);
+    for (shape, expected) in [(ErrorShape::Objects, "use the label"), (ErrorShape::Message, "gave up after 2 attempts")] {
         desk.autotask.alter(|options| options.error_shape = shape);
         desk.autotask.set_picklist(Entity::TicketNotes, "noteType", vec![Choice::new(3, "Task Notes")]);
         let (_, outcome) = desk.play_short().await?;
-        assert_contains(&outcome.dead()?, &["Picklist value [1] does not exist for noteType", "use the label"]);
+        assert_contains(&outcome.dead()?, &["Picklist value [1] does not exist for noteType", expected]);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_zone_that_cannot_be_told_for_a_moment_holds_nothing() -> Result<()> {
+    let mut desk = Desk::prepare(Plan::default()).await?;
+    let zone = Matching::new(Method::GET, format!("{REST}zoneInformation"));
+    let fault = Fault::Status { code: 500, body: r#"{"Message":"An error has occurred."}"#.into(), retry_after: None };
+    desk.autotask.fail_next(1, zone, fault);
+    desk.server.start().await?;
+    desk.play_short().await?.1.done()?;
+    assert!(desk.server.logs().lines_matching("credentials are refused")?.is_empty());
+    Ok(())
+}
+
+/// Whoever mends what a dead letter names retries at once.
+#[tokio::test]
+async fn a_dead_letter_whose_cause_is_mended_succeeds_at_once() -> Result<()> {
+    let desk = Desk::start(with(changed(with_time(), toml! { note_type = "Remote Help" }))).await?;
+    let (_, outcome) = desk.play_short().await?;
+    assert_contains(&outcome.dead()?, &["noteType has no “Remote Help”"]);
+    desk.autotask.set_picklist(Entity::TicketNotes, "noteType", vec![Choice::new(29_683_411, "Remote Help")]);
+    desk.autotask.alter_record(Entity::Resources, desk.data.technician, json!({ "isActive": false }))?;
+    assert_contains(&desk.play_short().await?.1.dead()?, &["is not active"]);
+    desk.autotask.alter_record(Entity::Resources, desk.data.technician, json!({ "isActive": true }))?;
+    desk.play_short().await?.1.done()?;
+    assert_eq!((desk.autotask.notes(desk.data.ticket).len(), desk.autotask.time_entries(desk.data.ticket).len()), (2, 1));
     Ok(())
 }
 
@@ -726,6 +771,10 @@ async fn check_tells_what_the_api_user_lacks() -> Result<()> {
         desk.autotask.requests().iter().filter(|request| request.path.ends_with("/Notes") || request.path.ends_with("TimeEntries")).count();
     assert_eq!(before, 0, "nothing is written");
 
+    deny(&desk, &[(Entity::AttachmentInfo, Right::Create)])?;
+    let (good, said) = desk.check().await?;
+    assert!(good, "reports stand on their tickets without files too: {said}");
+    assert_contains(&said, &["note Simulated Autotask: right: files: ", "TicketAttachments", "a long report is shortened"]);
     desk.autotask.alter_api_user(&user.user_name, |user| *user = user.clone().least_privilege()).context("the API user")?;
     let (good, said) = desk.check().await?;
     assert!(!good);

@@ -4,18 +4,19 @@
 
 use std::collections::BTreeSet;
 use std::process::Output;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use deskbridge_shared::device::{DEVICE_HEADER, DeviceAnswer, NONCE_HEADER, SIGNATURE_HEADER, TIME_HEADER};
-use deskbridge_shared::routes::{DEVICE_SELF, DEVICES, PAIR, PANEL, SESSION_KEY};
+use deskbridge_shared::routes::{DEVICE_SELF, DEVICES, PAIR, PANEL, SESSION_KEY, SESSIONS};
 use deskbridge_tests::device::{Answer, Browser, Call, now_ms, pairing_code};
 use deskbridge_tests::scene::{Plan, Scene};
 use deskbridge_tests::server::{Builder, Database, Deskbridge, loopback_client};
 use futures_util::future::try_join_all;
-use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, RETRY_AFTER};
+use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 
@@ -30,6 +31,56 @@ fn builder() -> Builder {
              [zendesk]\nurl = \"http://127.0.0.1:1\"\nusername = \"api@example.com\"\ntoken = \"t\"\napp_id = 1\ninstallation_id = 2\n"
         ))
     })
+}
+
+/// An osTicket connection: its tickets are shown without asking anybody.
+fn osticket(name: &str, port: u16) -> String {
+    format!(
+        "name = \"{name}\"\n[appliance]\nid = \"{name}\"\nhost = \"127.0.0.1:1\"\nclient_id = \"c\"\nclient_secret = \"s\"\n\
+         [osticket]\nurl = \"http://127.0.0.1:{port}/\"\n"
+    )
+}
+
+/// Applies the settings file with its connections changed.
+async fn apply(server: &Deskbridge, change: impl FnOnce(&mut Vec<toml::Value>)) -> Result<String> {
+    let mut settings: toml::Table = std::fs::read_to_string(server.settings_path())?.parse()?;
+    change(settings["connection"].as_array_mut().context("no connections")?);
+    std::fs::write(server.settings_path(), settings.to_string())?;
+    let output = server.command(&["config", "apply", "--prune"]).await?;
+    let said = String::from_utf8([output.stdout, output.stderr].concat())?;
+    ensure!(output.status.success(), "{said}");
+    Ok(said)
+}
+
+/// The names of the connections a device may be used for, as the database has them.
+async fn granted(browser: &Browser) -> Result<Vec<String>> {
+    let told = taken("what it may be used for", &browser.ask(Method::GET, DEVICE_SELF, "").await?);
+    Ok(told.connections.into_iter().map(|connection| connection.name).collect())
+}
+
+/// Asks for a stream of a ticket's sessions.
+async fn stream(browser: &Browser, connection: &str) -> Result<Response> {
+    let mut call = browser.sign(&browser.draft(Method::GET, &format!("{SESSIONS}?connection={connection}&ticket=100001"), ""));
+    call.headers.push(("accept".to_owned(), "text/event-stream".to_owned()));
+    let answer = browser.open(&call).await?;
+    ensure!(answer.status() == 200, "{}: {}", answer.status(), answer.text().await?);
+    Ok(answer)
+}
+
+fn is_stream(answer: &Response) -> bool {
+    answer.headers()[CONTENT_TYPE] == "text/event-stream"
+}
+
+/// Everything a stream tells until the server ends it.
+async fn until_it_ends(stream: Response) -> Result<String> {
+    tokio::time::timeout(Duration::from_secs(20), stream.text()).await.context("the stream goes on")?.context("the stream broke off")
+}
+
+/// The id the command gives a new code, and the code.
+async fn code_with_id(server: &Deskbridge, arguments: &[&str]) -> Result<(String, String)> {
+    let (ended, said) = run(server, &[&["pair"], arguments].concat()).await?;
+    let line = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).map(|text| text.trim().to_owned());
+    line("id ").zip(line("code ")).with_context(|| format!("{ended}: {said}"))
 }
 
 /// What an attacker does to a request he has.
@@ -250,6 +301,10 @@ async fn a_proof_that_does_not_read_is_told_so() -> Result<()> {
 
     let body = format!("{{\"connection\": \"{}\"}}", "x".repeat(65 * 1_024));
     refused("an oversized body", &browser.ask(Method::POST, SESSION_KEY, &body).await?, 413, "too-large");
+    // Of a device that does not exist, too: else the answers would tell which do.
+    let mut unknown = browser.draft(Method::POST, SESSION_KEY, &body);
+    "01930000-0000-7000-8000-000000000000".clone_into(&mut unknown.device);
+    refused("a stranger's oversized body", &browser.send(&browser.sign(&unknown)).await?, 413, "too-large");
     taken("the same browser, sound", &browser.send(&sound()).await?);
     Ok(())
 }
@@ -346,13 +401,221 @@ async fn a_code_pairs_as_often_as_it_may_and_in_its_time() -> Result<()> {
         let calls = (0..20).map(|_| browser.pairing(&code)).collect::<Result<Vec<_>>>()?;
         let answers = try_join_all(calls.iter().map(|call| browser.send(call))).await?;
         assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 1, "{database:?}");
-        for answer in answers.iter().filter(|answer| answer.status != 201) {
-            refused("the same browser", answer, 409, "already-paired");
-        }
+        let devices: BTreeSet<String> = answers.iter().map(|answer| answer.json()["device"].to_string()).collect();
+        assert!(devices.len() == 1 && answers.iter().all(|answer| [200, 201].contains(&answer.status)), "{database:?}: {answers:?}");
         assert_eq!(pair(&code).await?.status, 201, "{database:?}: the second use is left");
         refused("the third", &pair(&code).await?, 410, "pairing-code-used");
-        refused("the same browser with the used code", &browser.send(&browser.pairing(&code)?).await?, 409, "already-paired");
+        // Twice at once with a code for one: neither is told that the code was used, by itself.
+        let code = pairing_code(&server, FIRST, &[]).await?;
+        let browser = Browser::new(&server)?;
+        let calls = [browser.pairing(&code)?, browser.pairing(&code)?];
+        let answers = try_join_all(calls.iter().map(|call| browser.send(call))).await?;
+        let statuses: BTreeSet<u16> = answers.iter().map(|answer| answer.status).collect();
+        assert_eq!(statuses, [200, 201].into(), "{database:?}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_pairing_is_given_again() -> Result<()> {
+    let server = builder().start().await?;
+    let (id, code) = code_with_id(&server, &["--connection", FIRST, "--agent", "Anna Berg"]).await?;
+    let mut browser = Browser::new(&server)?;
+    let paired = browser.pair(&code).await?;
+    let again = async || browser.send(&browser.pairing(&code)?).await;
+    let told = taken("with the same code", &again().await?);
+    assert_eq!(DeviceAnswer { server_time: paired.server_time.clone(), ..told }, paired);
+    refused("another browser", &Browser::new(&server)?.send(&Browser::new(&server)?.pairing(&code)?).await?, 410, "pairing-code-used");
+    let other = pairing_code(&server, FIRST, &[]).await?;
+    refused("with another code", &browser.send(&browser.pairing(&other)?).await?, 409, "already-paired");
+    refused("with a wrong code", &browser.send(&browser.pairing("0000000000000000")?).await?, 409, "already-paired");
+    // Whoever has the code but not the key is told nothing.
+    let stranger = Browser::new(&server)?;
+    let mut call = browser.pairing(&code)?;
+    let forged = stranger.sign(&stranger.draft(Method::POST, DEVICES, &call.body)).header(SIGNATURE_HEADER).clone();
+    *call.header(SIGNATURE_HEADER) = forged;
+    refused("without the key", &browser.send(&call).await?, 401, "device-refused");
+    assert_eq!(run(&server, &["list"]).await?.1.lines().count(), 1);
+    assert_eq!(run(&server, &["withdraw", &id]).await?, (0, "it had ended before\n".to_owned()));
+    assert_eq!(run(&server, &["revoke", &paired.device]).await?.0, 0);
+    refused("revoked", &again().await?, 409, "already-paired");
+    Ok(())
+}
+
+#[tokio::test]
+async fn codes_are_listed_and_withdrawn_with_what_they_paired() -> Result<()> {
+    for database in Database::ALL {
+        let server = builder().database(database).start().await?;
+        let pair = async |code: &str| -> Result<Answer> {
+            let browser = Browser::new(&server)?;
+            browser.send(&browser.pairing(code)?).await
+        };
+        let (token, code) = code_with_id(&server, &["--connection", FIRST, "--uses", "3", "--days", "30"]).await?;
+        let mut kept = Browser::new(&server)?;
+        kept.pair(&code).await?;
+        let (_, listed) = run(&server, &["codes"]).await?;
+        assert!(listed.starts_with(&format!("{token} made 20")), "{listed}");
+        assert!(listed.contains(", 2 uses left until 20") && listed.ends_with(", 1 paired: anybody, First\n"), "{listed}");
+        let plain = code.replace('-', "");
+        assert!(!listed.contains(&code) && !listed.contains(&plain), "the code is shown again: {listed}");
+        assert!(run(&server, &["list"]).await?.1.ends_with(&format!(", anybody, First, code {token}\n")));
+
+        // Withdrawn: nobody more, and those it has paired stay.
+        assert_eq!(run(&server, &["withdraw", &token]).await?, (0, "withdrawn\n".to_owned()));
+        assert_eq!(run(&server, &["withdraw", &token]).await?, (0, "it had ended before\n".to_owned()));
+        refused("withdrawn", &pair(&code).await?, 410, "pairing-code-expired");
+        assert!(run(&server, &["codes"]).await?.1.contains(", ended 20"));
+        taken("paired before", &kept.ask(Method::GET, DEVICE_SELF, "").await?);
+        assert_eq!(run(&server, &["revoke", "--code", &token]).await?, (0, "1 revoked\n".to_owned()));
+        refused("paired with it", &kept.ask(Method::GET, DEVICE_SELF, "").await?, 401, "device-revoked");
+
+        // A code's devices are not taken away without the code.
+        let (leaked, code) = code_with_id(&server, &["--connection", FIRST, "--uses", "3"]).await?;
+        let (one, other) = (pair(&code).await?, Browser::paired(&server, FIRST, &[]).await?);
+        assert_eq!(one.status, 201, "{}", one.text);
+        assert_eq!(run(&server, &["revoke", "--code", &leaked]).await?, (0, "1 revoked, codes withdrawn: 1\n".to_owned()));
+        refused("with the leaked code", &pair(&code).await?, 410, "pairing-code-expired");
+        taken("with another code", &other.ask(Method::GET, DEVICE_SELF, "").await?);
+
+        // An agent by his address, whichever way it was given, and with what could bring him back.
+        let by_address = Browser::paired(&server, FIRST, &["--email", "Anna@Example.com"]).await?;
+        let by_both = Browser::paired(&server, FIRST, &["--agent", "Anna Berg", "--email", "anna@example.com"]).await?;
+        let unused = pairing_code(&server, FIRST, &["--agent", "Anna Berg", "--email", "anna@example.com"]).await?;
+        assert_eq!(run(&server, &["revoke", "--agent", "anna@example.com"]).await?, (0, "1 revoked\n".to_owned()), "he has no other name");
+        refused("by address", &by_address.ask(Method::GET, DEVICE_SELF, "").await?, 401, "device-revoked");
+        taken("by name", &by_both.ask(Method::GET, DEVICE_SELF, "").await?);
+        assert_eq!(
+            run(&server, &["revoke", "--email", "anna@example.com"]).await?,
+            (0, "1 revoked, codes withdrawn: 1\n".to_owned())
+        );
+        refused("by name, too", &by_both.ask(Method::GET, DEVICE_SELF, "").await?, 401, "device-revoked");
+        refused("her unused code", &pair(&unused).await?, 410, "pairing-code-expired");
+        taken("nobody's", &other.ask(Method::GET, DEVICE_SELF, "").await?);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_granted_for_a_connection_ends_with_it() -> Result<()> {
+    for database in Database::ALL {
+        let server = builder().connection_text(&osticket("Third", 1)).database(database).start().await?;
+        let of_all = [FIRST, SECOND, "Third"].map(|name| ["--connection", name]).concat();
+        let (_, code) = code_with_id(&server, &of_all).await?;
+        let mut browser = Browser::new(&server)?;
+        browser.pair(&code).await?;
+        let (_, unused) = code_with_id(&server, &of_all).await?;
+        let only_first = pairing_code(&server, FIRST, &[]).await?;
+        assert_eq!(granted(&browser).await?, [FIRST, SECOND, "Third"]);
+
+        // Gone, and back under the same name.
+        let mut removed = None;
+        let said = apply(&server, |connections| removed = Some(connections.remove(0))).await?;
+        assert!(said.contains("First: removed"), "{said}");
+        let said = apply(&server, |connections| connections.extend(removed)).await?;
+        assert!(said.contains("First: added"), "{said}");
+        assert_eq!(granted(&browser).await?, [SECOND, "Third"], "{database:?}");
+        let mut late = Browser::new(&server)?;
+        late.pair(&unused).await?;
+        assert_eq!(granted(&late).await?, [SECOND, "Third"], "{database:?}: with a code made before");
+        let stranger = Browser::new(&server)?;
+        refused("a code for it alone", &stranger.send(&stranger.pairing(&only_first)?).await?, 403, "pairing-code");
+
+        // Another help desk under the same name. Other settings change nothing.
+        let said = apply(&server, |connections| {
+            connections[0]["zendesk"]["url"] = "http://127.0.0.1:1/".into();
+            connections[0]["zendesk"]["installation_id"] = 3.into();
+            connections[1]["osticket"]["url"] = "http://127.0.0.1:2/".into();
+        })
+        .await?;
+        assert!(said.contains("Second: changed\n") && said.contains("Third: changed to another ticket system"), "{said}");
+        assert_eq!(granted(&browser).await?, [SECOND], "{database:?}");
+        let said = apply(&server, |connections| {
+            let [section, system] = ["osticket", "zendesk"].map(|name| (name, connections[1].get(name).cloned()));
+            let (Some(section), None) = (section.1, system.1) else { panic!("other sections") };
+            let second = connections[0].as_table_mut().expect("a table");
+            second.remove("zendesk");
+            second.insert("osticket".to_owned(), section);
+        })
+        .await?;
+        assert!(said.contains("Second: changed to another ticket system"), "{said}");
+        assert_eq!(granted(&browser).await?, [""; 0], "{database:?}");
+        assert!(run(&server, &["list"]).await?.1.contains("for nothing any more"));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_sidebar_ends_with_its_connection() -> Result<()> {
+    let scene = Scene::start(Plan::default()).await?;
+    let sidebar = scene.open_sidebar(scene.people.agent).await?;
+    let ticket = scene.people.vpn_ticket;
+    assert_eq!(sidebar.get(SESSIONS, ticket).send().await?.status(), 200);
+    let stream = sidebar.get(SESSIONS, ticket).header("accept", "text/event-stream").send().await?;
+    assert!(is_stream(&stream));
+    let mut removed = Vec::new();
+    apply(&scene.server, |connections| removed.append(connections)).await?;
+    apply(&scene.server, |connections| connections.append(&mut removed)).await?;
+    let answer = sidebar.get(SESSIONS, ticket).send().await?;
+    assert_eq!(answer.status(), 401);
+    assert_eq!(answer.json::<Value>().await?["type"], "urn:deskbridge:problem:no-session");
+    assert!(until_it_ends(stream).await?.starts_with("event: sessions\n"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_what_opened_it() -> Result<()> {
+    let server = Deskbridge::builder().connection_text(&osticket(FIRST, 1)).connection_text(&osticket(SECOND, 1)).start().await?;
+    let revoked = Browser::paired(&server, FIRST, &[]).await?;
+    let other = Browser::paired(&server, FIRST, &["--connection", SECOND]).await?;
+    let (ends, mut stays, disabled) = (stream(&revoked, FIRST).await?, stream(&other, SECOND).await?, stream(&other, FIRST).await?);
+    assert!(is_stream(&ends) && is_stream(&stays) && is_stream(&disabled));
+    assert_eq!(run(&server, &["revoke", &revoked.device]).await?.0, 0);
+    assert!(until_it_ends(ends).await?.starts_with("event: sessions\n"), "the device was revoked");
+    apply(&server, |connections| drop(connections[0].as_table_mut().map(|first| first.insert("disabled".to_owned(), true.into())))).await?;
+    assert!(until_it_ends(disabled).await?.starts_with("event: sessions\n"), "the connection was disabled");
+    // Two looks and more have passed, and this one may go on: it is ended by its own device.
+    assert!(stays.chunk().await?.is_some());
+    assert_eq!(other.ask(Method::DELETE, DEVICE_SELF, "").await?.status, 204);
+    until_it_ends(stays).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_takes_all_streams() -> Result<()> {
+    let server = Deskbridge::builder().connection_text(&osticket(FIRST, 1)).connection_text(&osticket(SECOND, 1)).start().await?;
+    let greedy = Browser::paired(&server, FIRST, &["--connection", SECOND]).await?;
+    let mut open = Vec::new();
+    for connection in [FIRST, SECOND, FIRST, FIRST] {
+        open.push(stream(&greedy, connection).await?);
+        assert!(open.last().is_some_and(is_stream));
+    }
+    for connection in [FIRST, SECOND] {
+        let answer = stream(&greedy, connection).await?;
+        assert!(!is_stream(&answer), "a fifth");
+        assert_eq!(answer.json::<Value>().await?, json!({ "sessions": [] }), "it may look, again and again");
+    }
+    let other = Browser::paired(&server, FIRST, &[]).await?;
+    assert!(is_stream(&stream(&other, FIRST).await?), "another device");
+    // A stream that is left gives its place back as soon as the server hears of it.
+    drop(open.pop());
+    let again = async {
+        while !is_stream(&stream(&greedy, FIRST).await?) {}
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(Duration::from_secs(25), again).await.context("the place is not given back")?
+}
+
+#[tokio::test]
+async fn a_use_that_cannot_be_noted_is_no_refusal() -> Result<()> {
+    let server = builder().start().await?;
+    let browser = Browser::paired(&server, FIRST, &[]).await?;
+    let mut database = sqlx::SqliteConnection::connect(server.database_url()).await?;
+    sqlx::query("CREATE TRIGGER no_use BEFORE UPDATE OF used_at ON device BEGIN SELECT RAISE(ABORT, 'not now'); END")
+        .execute(&mut database)
+        .await?;
+    taken("its use cannot be noted", &browser.ask(Method::GET, DEVICE_SELF, "").await?);
+    server.wait_for_log("a device's use could not be noted.*not now").await?;
+    assert!(run(&server, &["list"]).await?.1.contains("not used yet"));
     Ok(())
 }
 
@@ -380,22 +643,29 @@ async fn an_expired_code_pairs_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn wrong_codes_are_soon_not_looked_at() -> Result<()> {
+async fn wrong_codes_keep_nobody_from_pairing() -> Result<()> {
     let server = builder().start().await?;
-    let good = pairing_code(&server, FIRST, &[]).await?;
+    let rollout = pairing_code(&server, FIRST, &["--uses", "30"]).await?;
     let browser = Browser::new(&server)?;
     for number in 0..10 {
         let wrong = if number % 2 == 0 { format!("{number:016}") } else { "no code".to_owned() };
         refused("a wrong code", &browser.send(&browser.pairing(&wrong)?).await?, 403, "pairing-code");
     }
-    for code in ["0000000000000011", &good] {
+    for code in ["0000000000000011", "no code"] {
         let answer = browser.send(&browser.pairing(code)?).await?;
         refused("after ten wrong ones", &answer, 429, "too-many-codes");
         let wait: u64 = answer.headers[RETRY_AFTER].to_str()?.parse()?;
         assert!((1..=60).contains(&wait), "{wait}");
     }
+    // All from one address, as behind a proxy. The one that guessed is one of them.
+    let others = (0..19).map(|_| Browser::new(&server)).collect::<Result<Vec<_>>>()?;
+    for browser in [browser].iter().chain(&others) {
+        let answer = browser.send(&browser.pairing(&rollout)?).await?;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+    }
     let figures = figures(&server, "deskbridge_pairings_total").await?;
-    assert_eq!(figures, ["{outcome=\"limited\"} 2", "{outcome=\"unknown_code\"} 10"].map(str::to_owned).into());
+    let expected = ["{outcome=\"limited\"} 2", "{outcome=\"paired\"} 20", "{outcome=\"unknown_code\"} 10"];
+    assert_eq!(figures, expected.map(str::to_owned).into());
     Ok(())
 }
 
@@ -574,6 +844,12 @@ async fn the_commands_say_what_is_wrong() -> Result<()> {
         (&["revoke", nobody, "--agent", "x"], 2, "--agent"),
         (&["revoke", nobody], 1, "there is no device"),
         (&["revoke", "x"], 2, "x"),
+        (&["revoke", "--email", "x", "--agent", "x"], 2, "--agent"),
+        (&["revoke", "--email", "nobody@example.com"], 1, "0 revoked"),
+        (&["revoke", "--code", "0011"], 2, "16 hexadecimal"),
+        (&["withdraw", "00112233445566778"], 2, "16 hexadecimal"),
+        (&["withdraw", "0011223344556677"], 1, "there is no code"),
+        (&["codes"], 0, ""),
         (&["list"], 0, ""),
     ] {
         let (ended, said) = run(&server, arguments).await?;

@@ -522,6 +522,19 @@ async fn written_after_the_restart(in_order: bool) -> Result<()> {
     Ok(())
 }
 
+/// The account works at a write for longer than we wait for its answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_happens_long_after_we_gave_up_is_not_done_again() -> Result<()> {
+    let scene = Scene::start(unlimited(Database::Sqlite)).await?;
+    scene.zendesk.fail_next(1, writes_to_tickets(), Fault::ApplyLater(Duration::from_secs(40)));
+    let ended = [play(&scene.appliance, scene.people.vpn_ticket)?];
+    drained(&scene.appliance, &scene.zendesk, &scene.server, &ended).await?;
+    let census = Census::take(&scene.zendesk, &ended);
+    ensure!(census == Census::once_each(1), "{census}");
+    ensure!(scene.zendesk.count(&Method::PUT, "/api/v2/tickets/") == 1, "it was only looked for");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_happens_only_after_the_restart_is_waited_for() -> Result<()> {
     tokio::try_join!(written_after_the_restart(true), written_after_the_restart(false)).map(drop)

@@ -13,3 +13,5 @@ CREATE TABLE event_attempt (
 -- Which event began the last write, and how many writes were begun: two events of one session must not both write.
 ALTER TABLE delivery ADD COLUMN sent_by BYTEA;
 ALTER TABLE delivery ADD COLUMN sends BIGINT NOT NULL DEFAULT 0;
+-- Until then a write that was begun may still arrive; nobody writes again before (Unix ms).
+ALTER TABLE delivery ADD COLUMN settled_at BIGINT NOT NULL DEFAULT 0;

@@ -21,7 +21,7 @@ use crate::app::App;
 use crate::clock::rfc3339;
 use crate::metrics;
 use crate::security::device_signature::{Proof, ProofFault, body_digest};
-use crate::store::{SeenRequest, StoreError};
+use crate::store::{Device, SeenRequest, StoreError};
 
 /// A device's use is noted at most once in this time, so that reading does not become writing.
 const TOUCH_AFTER_MS: i64 = 60_000;
@@ -45,6 +45,19 @@ impl DeviceIdentity {
     /// The agent as people know him.
     pub fn agent(&self) -> Option<&str> {
         self.agent_name.as_deref().or(self.agent_email.as_deref())
+    }
+}
+
+impl From<Device> for DeviceIdentity {
+    fn from(device: Device) -> Self {
+        let grant = device.grant;
+        Self {
+            device: device.id,
+            name: device.name,
+            agent_name: grant.agent_name,
+            agent_email: grant.agent_email,
+            connections: grant.connections,
+        }
     }
 }
 
@@ -138,9 +151,10 @@ async fn admit(app: &App, request: Request) -> Result<Request, Refusal> {
     }
     let id = read_device(&parts.headers)?;
     let proof = read_proof(&parts.headers)?;
+    // First the body, whosever it is: a refusal before it would tell which devices there are.
+    let body = read_body(Request::from_parts(parts.clone(), body)).await?;
     // Each time from the database: revocation holds at once, on every server.
     let device = app.store.device(id).await?.ok_or(Refusal::UnknownDevice)?;
-    let body = read_body(Request::from_parts(parts.clone(), body)).await?;
     check_signature(app, &proof, &device.public_key, &parts, &body, &id.to_string())?;
     if device.revoked_at.is_some() {
         return Err(Refusal::Revoked);
@@ -150,16 +164,13 @@ async fn admit(app: &App, request: Request) -> Result<Request, Refusal> {
     if !app.devices.seen.commit(SeenRequest { fingerprint, keep_until }).await? {
         return Err(Refusal::Replayed);
     }
-    if device.used_at.is_none_or(|used_at| now - used_at >= TOUCH_AFTER_MS) {
-        app.store.touch_device(id, now).await?;
+    if device.used_at.is_none_or(|used_at| now - used_at >= TOUCH_AFTER_MS)
+        && let Err(error) = app.store.touch_device(id, now).await
+    {
+        // Only people look at it.
+        tracing::warn!(device = %id, %error, "a device's use could not be noted");
     }
-    parts.extensions.insert(DeviceIdentity {
-        device: id,
-        name: device.name,
-        agent_name: device.grant.agent_name,
-        agent_email: device.grant.agent_email,
-        connections: device.grant.connections,
-    });
+    parts.extensions.insert(DeviceIdentity::from(device));
     // What a browser says of the page a request comes from guards requests that it sends with a cookie by itself. Nobody but the device
     // can have made this one, and an extension is always another site.
     parts.headers.remove(header::ORIGIN);

@@ -135,9 +135,9 @@ impl From<PairRefusal> for Problem {
 /// `POST /api/v1/devices`
 pub async fn pair(State(app): State<Arc<App>>, request: Request) -> Response {
     match admit(&app, request).await {
-        Ok(answer) => {
-            metrics::pairing("paired");
-            (StatusCode::CREATED, Json(answer)).into_response()
+        Ok((status, answer)) => {
+            metrics::pairing(if status == StatusCode::CREATED { "paired" } else { "paired_before" });
+            (status, Json(answer)).into_response()
         }
         Err(refusal) => {
             metrics::pairing(refusal.outcome());
@@ -147,12 +147,10 @@ pub async fn pair(State(app): State<Arc<App>>, request: Request) -> Response {
     }
 }
 
-async fn admit(app: &App, request: Request) -> Result<DeviceAnswer, PairRefusal> {
+/// The device, new (201) or as it was paired before (200).
+async fn admit(app: &App, request: Request) -> Result<(StatusCode, DeviceAnswer), PairRefusal> {
     // The listener always says who is at the other end.
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0.ip());
-    if let Some(wait) = wrong_codes(app).wait(peer, app.clock.now_ms()) {
-        return Err(PairRefusal::Limited(wait));
-    }
     let (parts, body) = request.into_parts();
     if parts.headers.contains_key(DEVICE_HEADER) {
         return Err(Refusal::Header("Deskbridge-Device must not be there: a browser that is being paired has no id yet").into());
@@ -170,20 +168,17 @@ async fn admit(app: &App, request: Request) -> Result<DeviceAnswer, PairRefusal>
     match pairing {
         Pairing::Paired(device) => {
             tracing::info!(device = %device.id, agent = device.grant.agent_name, "a browser was paired");
-            let grant = device.grant;
-            let identity = DeviceIdentity {
-                device: device.id,
-                name: device.name,
-                agent_name: grant.agent_name,
-                agent_email: grant.agent_email,
-                connections: grant.connections,
-            };
-            Ok(answer(app, &identity))
+            Ok((StatusCode::CREATED, answer(app, &device.into())))
         }
-        Pairing::UnknownCode => {
-            wrong_codes(app).note(peer, now);
-            Err(PairRefusal::UnknownCode)
+        Pairing::PairedBefore(device) => {
+            tracing::info!(device = %device.id, agent = device.grant.agent_name, "a browser asked again for the device it was paired as");
+            Ok((StatusCode::OK, answer(app, &device.into())))
         }
+        // Only now: a right code is taken, however many wrong ones came from the same address.
+        Pairing::UnknownCode => Err(match wrong_codes(app).note(peer, now) {
+            Some(wait) => PairRefusal::Limited(wait),
+            None => PairRefusal::UnknownCode,
+        }),
         Pairing::CodeUsed => Err(PairRefusal::CodeUsed),
         Pairing::CodeExpired => Err(PairRefusal::CodeExpired),
         Pairing::AlreadyPaired => Err(PairRefusal::AlreadyPaired),
@@ -268,10 +263,11 @@ pub async fn page(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
 const WRONG_CODES_WINDOW_MS: i64 = 60_000;
 /// … so many wrong codes from one address …
 const WRONG_CODES_OF_PEER: u32 = 10;
-/// … and so many from all together are looked up. Behind a proxy all browsers share its address.
+/// … and so many from all together are called wrong; whoever sends more is told to wait.
 const WRONG_CODES_OF_ALL: u32 = 100;
 
-/// Wrong codes of the present minute. Guessing 80 bits is hopeless anyway; this keeps guessers from being work and noise.
+/// Wrong codes of the present minute. Guessing 80 bits is hopeless, so nobody is locked out: behind a proxy all browsers have its address,
+/// and one that has a right code must not wait for others' wrong ones.
 #[derive(Default)]
 struct WrongCodes {
     begun_at: i64,
@@ -285,22 +281,20 @@ fn wrong_codes(app: &App) -> std::sync::MutexGuard<'_, WrongCodes> {
 }
 
 impl WrongCodes {
-    /// How long to wait, if no more codes are looked at now (Unix ms).
-    fn wait(&mut self, peer: IpAddr, now: i64) -> Option<Duration> {
+    /// Counts a wrong code (`now`: Unix ms), or says how long to wait where there were too many.
+    fn note(&mut self, peer: IpAddr, now: i64) -> Option<Duration> {
         if !(0..WRONG_CODES_WINDOW_MS).contains(&(now - self.begun_at)) {
             *self = Self { begun_at: now, ..Self::default() };
         }
-        let of_peer = self.by_peer.get(&network(peer)).copied().unwrap_or(0);
-        let full = self.all >= WRONG_CODES_OF_ALL || of_peer >= WRONG_CODES_OF_PEER;
-        let rest = WRONG_CODES_WINDOW_MS - (now - self.begun_at);
-        full.then(|| Duration::from_millis(rest.unsigned_abs()))
-    }
-
-    fn note(&mut self, peer: IpAddr, now: i64) {
-        // Its answer does not matter: the code was looked at.
-        let _ = self.wait(peer, now);
+        let network = network(peer);
+        let of_peer = self.by_peer.get(&network).copied().unwrap_or(0);
+        if self.all >= WRONG_CODES_OF_ALL || of_peer >= WRONG_CODES_OF_PEER {
+            let rest = WRONG_CODES_WINDOW_MS - (now - self.begun_at);
+            return Some(Duration::from_millis(rest.unsigned_abs()));
+        }
         self.all += 1;
-        *self.by_peer.entry(network(peer)).or_default() += 1;
+        self.by_peer.insert(network, of_peer + 1);
+        None
     }
 }
 
@@ -321,17 +315,16 @@ mod tests {
         let peer = |number: u32| IpAddr::V4(number.into());
         let mut codes = WrongCodes::default();
         for _ in 0..WRONG_CODES_OF_PEER {
-            assert_eq!(codes.wait(peer(1), 1_000_000), None);
-            codes.note(peer(1), 1_000_000);
+            assert_eq!(codes.note(peer(1), 1_000_000), None);
         }
-        assert_eq!(codes.wait(peer(1), 1_020_000), Some(Duration::from_secs(40)));
-        assert_eq!(codes.wait(peer(2), 1_020_000), None);
-        for number in 0..WRONG_CODES_OF_ALL {
-            codes.note(peer(100 + number), 1_030_000);
+        assert_eq!(codes.note(peer(1), 1_020_000), Some(Duration::from_secs(40)));
+        for number in 0..WRONG_CODES_OF_ALL - WRONG_CODES_OF_PEER {
+            assert_eq!(codes.note(peer(100 + number), 1_030_000), None);
         }
-        assert_eq!(codes.wait(peer(2), 1_030_000), Some(Duration::from_secs(30)));
-        assert_eq!(codes.wait(peer(1), 1_060_000), None);
-        assert!(codes.by_peer.is_empty());
+        assert_eq!(codes.note(peer(2), 1_030_000), Some(Duration::from_secs(30)));
+        assert_eq!(codes.by_peer.values().sum::<u32>(), WRONG_CODES_OF_ALL, "refused ones are not kept");
+        assert_eq!(codes.note(peer(1), 1_060_000), None);
+        assert_eq!(codes.by_peer.len(), 1);
     }
 
     #[test]

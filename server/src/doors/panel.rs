@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
@@ -17,8 +17,9 @@ use futures_util::stream::{self, Stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tower_sessions::Session;
+use tower_sessions::session::Id;
+use tower_sessions::{Session, SessionStore};
+use uuid::Uuid;
 
 use super::device_proof::DeviceIdentity;
 use super::problem::Problem;
@@ -30,10 +31,12 @@ use crate::tickets::AgentReference;
 
 /// How often a stream looks for changes.
 const STREAM_EVERY: Duration = Duration::from_secs(2);
-/// A stream ends after so many looks; the panel opens the next one, and its session is checked again.
+/// A stream ends after so many looks; the panel opens the next one.
 const STREAM_LOOKS: usize = 150;
 /// Streams one server holds at a time; beyond, panels poll.
-static STREAMS: std::sync::LazyLock<Arc<Semaphore>> = std::sync::LazyLock::new(|| Arc::new(Semaphore::new(1_000)));
+const MAX_STREAMS: usize = 1_000;
+/// Streams one server holds for one agent or device, so that nobody takes them all.
+const MAX_STREAMS_OF_ONE: usize = 4;
 
 /// Fields of a jump, besides the ticket reference.
 const JUMP_FIELDS: [&str; 10] =
@@ -57,6 +60,29 @@ impl Identity {
 pub struct Caller {
     connections: Vec<Arc<Connection>>,
     agent: AgentReference,
+    pass: Pass,
+}
+
+/// What let a caller in. It is looked at again while an answer goes on.
+#[derive(Clone, Copy, Debug)]
+enum Pass {
+    Session(Id),
+    Device(Uuid),
+}
+
+impl Pass {
+    /// The connection of that name as it runs now; none if it does not run, or if the pass does not open it any more.
+    async fn connection(self, app: &App, name: &str) -> anyhow::Result<Option<Arc<Connection>>> {
+        let opens = match self {
+            // Whoever has opened a session has opened it for one connection; with that it ends.
+            Self::Session(id) => app.sessions.load(&id).await?.is_some(),
+            Self::Device(id) => {
+                let device = app.store.device(id).await?.filter(|device| device.revoked_at.is_none());
+                device.is_some_and(|device| device.grant.connections.iter().any(|granted| granted == name))
+            }
+        };
+        Ok(if opens { app.connections.by_name(name) } else { None })
+    }
 }
 
 impl FromRequestParts<Arc<App>> for Caller {
@@ -66,17 +92,18 @@ impl FromRequestParts<Arc<App>> for Caller {
         if let Some(device) = parts.extensions.get::<DeviceIdentity>() {
             let connections = device.connections.iter().filter_map(|name| app.connections.by_name(name)).collect();
             let name = device.agent_name.clone().unwrap_or_else(|| device.name.clone());
-            return Ok(Self { connections, agent: AgentReference::Device { id: device.device, name, email: device.agent_email.clone() } });
+            let agent = AgentReference::Device { id: device.device, name, email: device.agent_email.clone() };
+            return Ok(Self { connections, agent, pass: Pass::Device(device.device) });
         }
         let session = Session::from_request_parts(parts, app).await.map_err(|_| Problem::no_session())?;
         let identity: Option<Identity> = session.get(Identity::KEY).await.map_err(|error| {
             tracing::error!(%error, "a session could not be read");
             Problem::unavailable("The database does not answer. Try again in a moment.")
         })?;
-        let identity = identity.ok_or_else(Problem::no_session)?;
+        let (identity, id) = identity.zip(session.id()).ok_or_else(Problem::no_session)?;
         // Gone or disabled since.
         let connection = app.connections.by_name(&identity.connection).ok_or_else(Problem::no_session)?;
-        Ok(Self { connections: vec![connection], agent: AgentReference::User(identity.agent_id) })
+        Ok(Self { connections: vec![connection], agent: AgentReference::User(identity.agent_id), pass: Pass::Session(id) })
     }
 }
 
@@ -260,34 +287,90 @@ pub async fn sessions(
     let access = ticket_access::check(connection, &caller.agent, ticket).await?;
     let streams =
         headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("text/event-stream"));
-    if streams && let Ok(permit) = STREAMS.clone().try_acquire_owned() {
-        let stream = changes(app, connection.clone(), access.ticket.id.clone(), permit);
+    if streams && let Some(place) = StreamPlace::take(Watcher::of(&caller, connection)) {
+        let stream = changes(app, caller.pass, connection.clone(), access.ticket.id.clone(), place);
         return Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response());
     }
     let sessions = live_sessions::of_ticket(&app, connection, &access.ticket.id).await?;
     Ok(Json(json!({ "sessions": sessions })).into_response())
 }
 
-/// The ticket's sessions now, and again whenever they change.
+/// Who has a stream open.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Watcher {
+    /// By connection and id there, whichever of his sessions asks.
+    Agent(String, u64),
+    Device(Uuid),
+}
+
+impl Watcher {
+    fn of(caller: &Caller, connection: &Connection) -> Self {
+        match &caller.agent {
+            AgentReference::User(id) => Self::Agent(connection.name().to_owned(), *id),
+            AgentReference::Device { id, .. } => Self::Device(*id),
+        }
+    }
+}
+
+/// Streams open now, by who has them.
+static STREAMS: LazyLock<Mutex<HashMap<Watcher, usize>>> = LazyLock::new(Mutex::default);
+
+/// A stream's place among those; given back when the stream is dropped.
+struct StreamPlace(Watcher);
+
+impl StreamPlace {
+    fn take(watcher: Watcher) -> Option<Self> {
+        let mut streams = STREAMS.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = streams.get(&watcher).copied().unwrap_or(0);
+        if own >= MAX_STREAMS_OF_ONE || streams.values().sum::<usize>() >= MAX_STREAMS {
+            return None;
+        }
+        streams.insert(watcher.clone(), own + 1);
+        Some(Self(watcher))
+    }
+}
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        let mut streams = STREAMS.lock().unwrap_or_else(PoisonError::into_inner);
+        match streams.get_mut(&self.0) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => drop(streams.remove(&self.0)),
+        }
+    }
+}
+
+/// The ticket's sessions now, and again whenever they change, as long as the caller may see them.
 fn changes(
     app: Arc<App>,
+    pass: Pass,
     connection: Arc<Connection>,
     ticket: String,
-    permit: OwnedSemaphorePermit,
+    place: StreamPlace,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     struct Looking {
         app: Arc<App>,
+        pass: Pass,
         connection: Arc<Connection>,
         ticket: String,
         last: Option<Vec<LiveSession>>,
         looks: usize,
-        _permit: OwnedSemaphorePermit,
+        _place: StreamPlace,
     }
-    let begin = Looking { app, connection, ticket, last: None, looks: 0, _permit: permit };
+    let begin = Looking { app, pass, connection, ticket, last: None, looks: 0, _place: place };
     stream::unfold(begin, |mut looking| async move {
         while looking.looks < STREAM_LOOKS {
             if looking.looks > 0 {
                 tokio::time::sleep(STREAM_EVERY).await;
+                match looking.pass.connection(&looking.app, looking.connection.name()).await {
+                    Ok(Some(connection)) => looking.connection = connection,
+                    // The next request is told why.
+                    Ok(None) => return None,
+                    Err(error) => {
+                        tracing::warn!(%error, "a stream of sessions ends");
+                        return None;
+                    }
+                }
             }
             looking.looks += 1;
             match live_sessions::of_ticket(&looking.app, &looking.connection, &looking.ticket).await {

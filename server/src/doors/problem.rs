@@ -223,8 +223,9 @@ impl From<TicketError> for Problem {
             TicketError::NotAllowed(detail) => {
                 Self::new(StatusCode::FORBIDDEN, "ticket-not-allowed", "You cannot do this on this ticket", detail)
             }
-            TicketError::Passing { what, retry_after, .. } => {
-                tracing::warn!(what, "the ticket system did not answer");
+            error @ (TicketError::Passing { .. } | TicketError::Unanswered(_)) => {
+                let retry_after = if let TicketError::Passing { retry_after, .. } = &error { *retry_after } else { None };
+                tracing::warn!(%error, "the ticket system did not answer");
                 let problem = Self::new(
                     StatusCode::BAD_GATEWAY,
                     "ticket-system-unavailable",

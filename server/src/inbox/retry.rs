@@ -45,6 +45,9 @@ pub fn decide(attempt: &Attempt<'_>) -> Outcome {
     match attempt.error {
         ImportError::Permanent(_) => Outcome::Dead(reason),
         ImportError::Denied(_) => Outcome::Retry { not_before: at(DENIED_WAIT), reason, counts: false },
+        ImportError::Unsettled { until } => {
+            Outcome::Retry { not_before: (*until).max(at(TURN_WAIT)).min(at(LONGEST_WISH)), reason, counts: false }
+        }
         // Woken when the earlier one ends; this is only in case that goes unnoticed.
         ImportError::NotItsTurn => Outcome::Retry { not_before: at(TURN_WAIT), reason, counts: false },
         ImportError::NotReady => {

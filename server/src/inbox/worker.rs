@@ -28,6 +28,8 @@ use crate::{fault_point, metrics};
 
 /// Length of a lease (DESIGN.md, Settled details).
 const LEASE_MS: i64 = 15_000;
+/// So long before its end a lease that cannot be renewed is given up.
+const LEASE_MARGIN_MS: i64 = 2_000;
 /// How often it is renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// Without a wake-up, the store is looked at this often, more or less a tenth.
@@ -168,7 +170,7 @@ async fn work(app: &Arc<App>, connection: &Arc<Connection>, event: &LeasedEvent)
         Ok(_) | Err(ImportError::NotReady | ImportError::Permanent(_)) => Verdict::Well,
         Err(ImportError::Passing { retry_after, .. }) => Verdict::Passing(*retry_after),
         Err(ImportError::Denied(_)) => Verdict::Denied,
-        Err(ImportError::NotItsTurn | ImportError::Store(_)) => Verdict::Nothing,
+        Err(ImportError::NotItsTurn | ImportError::Unsettled { .. } | ImportError::Store(_)) => Verdict::Nothing,
     };
     let now = app.clock.now_ms();
     let outcome = match result {
@@ -219,14 +221,17 @@ async fn process(app: &Arc<App>, connection: &Arc<Connection>, event: &LeasedEve
     }
 }
 
-/// Renews the lease; returns when it is lost.
+/// Renews the lease; returns when it is lost, or may be soon because the database does not answer.
 async fn lose_lease(app: &App, event: &LeasedEvent) {
+    let mut until = event.leased_at + LEASE_MS;
     loop {
         tokio::time::sleep(RENEW_EVERY).await;
-        match app.store.renew_lease(event, app.clock.now_ms() + LEASE_MS).await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => tracing::warn!(%error, "the lease could not be renewed"),
+        let wanted = app.clock.now_ms() + LEASE_MS;
+        let left = Duration::from_millis(u64::try_from(until - LEASE_MARGIN_MS - app.clock.now_ms()).unwrap_or(0));
+        match tokio::time::timeout(left, app.store.renew_lease(event, wanted)).await {
+            Ok(Ok(true)) => until = wanted,
+            Ok(Ok(false)) | Err(_) => return,
+            Ok(Err(error)) => tracing::warn!(%error, "the lease could not be renewed"),
         }
     }
 }

@@ -7,7 +7,10 @@ use sqlx::{QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::{Db, DbRow, SqlStore, damaged, insert_chunks};
-use crate::store::{Device, DeviceGrant, DeviceStore, NewDevice, NewPairingCode, Pairing, Result, SeenRequest};
+use crate::store::{
+    CodeId, Device, DeviceGrant, DeviceStore, DevicesOf, NewDevice, NewPairingCode, Pairing, PairingCode, Result, Revoked, SeenRequest,
+    StoredConnection, Withdrawal,
+};
 
 fn names(connections: &[String]) -> String {
     serde_json::to_string(connections).unwrap_or_default()
@@ -21,17 +24,83 @@ fn grant(row: &DbRow) -> Result<DeviceGrant> {
     })
 }
 
+fn hash(bytes: &[u8]) -> Result<[u8; 32]> {
+    bytes.try_into().map_err(|_| damaged("a code's hash"))
+}
+
 fn device(row: &DbRow) -> Result<Device> {
+    let code_hash: Option<Vec<u8>> = row.try_get("code_hash")?;
     Ok(Device {
         id: Uuid::from_slice(row.try_get("id")?).map_err(|_| damaged("a device's id"))?,
         public_key: row.try_get("public_key")?,
         name: row.try_get("name")?,
         browser: row.try_get("browser")?,
         grant: grant(row)?,
+        code_hash: code_hash.as_deref().map(hash).transpose()?,
         paired_at: row.try_get("paired_at")?,
         used_at: row.try_get("used_at")?,
         revoked_at: row.try_get("revoked_at")?,
     })
+}
+
+fn pairing_code(row: &DbRow) -> Result<PairingCode> {
+    Ok(PairingCode {
+        id: CodeId::of(&hash(row.try_get("code_hash")?)?),
+        grant: grant(row)?,
+        uses_left: row.try_get("uses_left")?,
+        paired: row.try_get("paired")?,
+        created_at: row.try_get("created_at")?,
+        expires_at: row.try_get("expires_at")?,
+    })
+}
+
+/// Adds the condition that holds for these devices, and for the codes that pair them.
+fn push_condition(statement: &mut QueryBuilder<Db>, which: &DevicesOf) {
+    match which {
+        DevicesOf::Agent(agent) => statement
+            .push("(agent_name = ")
+            .push_bind(agent.clone())
+            .push(" OR agent_name IS NULL AND lower(agent_email) = lower(")
+            .push_bind(agent.clone())
+            .push("))"),
+        DevicesOf::Email(address) => statement.push("lower(agent_email) = lower(").push_bind(address.clone()).push(")"),
+        DevicesOf::Code(id) => statement.push("substr(code_hash, 1, 8) = ").push_bind(id.0.to_vec()),
+    };
+}
+
+/// Rows with connection names, and how they get others. Written as they are, which locks them. Codes first: a browser that is being paired
+/// holds its code's row, so it is a device before devices are read, or finds its code changed.
+const GRANTS: [(&str, &str); 2] = [
+    (
+        "UPDATE pairing_code SET connections = connections RETURNING code_hash AS id, connections",
+        "UPDATE pairing_code SET connections = $2 WHERE code_hash = $1",
+    ),
+    (
+        "UPDATE device SET connections = connections WHERE revoked_at IS NULL RETURNING id, connections",
+        "UPDATE device SET connections = $2 WHERE id = $1",
+    ),
+];
+
+/// Ends what was granted under a connection's name: a name may come back for another ticket system. A device without a connection stays to be
+/// seen and opens nothing; a code without one goes.
+pub(super) async fn end_grants(transaction: &mut sqlx::Transaction<'_, Db>, connection: &str) -> Result<()> {
+    sqlx::query("UPDATE agent_session SET record = '' WHERE connection = $1 AND record <> ''")
+        .bind(connection)
+        .execute(&mut **transaction)
+        .await?;
+    for (lock, change) in GRANTS {
+        for row in sqlx::query(lock).fetch_all(&mut **transaction).await? {
+            let before: Vec<String> =
+                serde_json::from_str(row.try_get("connections")?).map_err(|_| damaged("a device's or code's connections"))?;
+            if before.iter().any(|name| name == connection) {
+                let left: Vec<String> = before.into_iter().filter(|name| name != connection).collect();
+                let id: Vec<u8> = row.try_get("id")?;
+                sqlx::query(change).bind(id).bind(names(&left)).execute(&mut **transaction).await?;
+            }
+        }
+    }
+    sqlx::query("DELETE FROM pairing_code WHERE connections = '[]'").execute(&mut **transaction).await?;
+    Ok(())
 }
 
 #[async_trait]
@@ -53,15 +122,46 @@ impl DeviceStore for SqlStore {
         Ok(())
     }
 
-    async fn pair_device(&self, code_hash: &[u8; 32], new: &NewDevice, now: i64) -> Result<Pairing> {
-        let mut transaction = self.write.begin().await?;
-        // First the key: whoever has paired hears so, whatever has become of the code.
-        let known =
-            sqlx::query("SELECT 1 FROM device WHERE public_key = $1").bind(&new.public_key).fetch_optional(&mut *transaction).await?;
-        if known.is_some() {
-            return Ok(Pairing::AlreadyPaired);
+    async fn list_pairing_codes(&self, limit: i64) -> Result<Vec<PairingCode>> {
+        let rows = sqlx::query(
+            "SELECT *, (SELECT count(*) FROM device d WHERE d.code_hash = pairing_code.code_hash) AS paired
+             FROM pairing_code ORDER BY created_at DESC, code_hash LIMIT $1",
+        )
+        .bind(limit)
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter().map(pairing_code).collect()
+    }
+
+    async fn withdraw_pairing_code(&self, id: CodeId, now: i64) -> Result<Withdrawal> {
+        let withdrawn =
+            sqlx::query("UPDATE pairing_code SET expires_at = $2 WHERE substr(code_hash, 1, 8) = $1 AND expires_at > $2 AND uses_left > 0")
+                .bind(&id.0[..])
+                .bind(now)
+                .execute(&self.write)
+                .await?;
+        if withdrawn.rows_affected() > 0 {
+            return Ok(Withdrawal::Withdrawn);
         }
-        // The row stays locked until the end: of many that come at once, as many pair as the code has uses.
+        let known =
+            sqlx::query("SELECT 1 FROM pairing_code WHERE substr(code_hash, 1, 8) = $1").bind(&id.0[..]).fetch_optional(&self.read).await?;
+        Ok(if known.is_some() { Withdrawal::EndedBefore } else { Withdrawal::UnknownCode })
+    }
+
+    async fn pair_device(&self, code_hash: &[u8; 32], new: &NewDevice, now: i64) -> Result<Pairing> {
+        // Only read, so that whoever guesses codes holds up no writer.
+        let known =
+            sqlx::query("SELECT 1 FROM pairing_code WHERE code_hash = $1 UNION ALL SELECT 1 FROM device WHERE public_key = $2 LIMIT 1")
+                .bind(&code_hash[..])
+                .bind(&new.public_key)
+                .fetch_optional(&self.read)
+                .await?;
+        if known.is_none() {
+            return Ok(Pairing::UnknownCode);
+        }
+        let mut transaction = self.write.begin().await?;
+        // The row stays locked until the end: of many that come at once, as many pair as the code has uses, and a browser that asks twice
+        // finds the device of its first request.
         let taken = sqlx::query(
             "UPDATE pairing_code SET uses_left = uses_left - 1 WHERE code_hash = $1 AND uses_left > 0 AND expires_at > $2
              RETURNING agent_name, agent_email, connections",
@@ -70,6 +170,13 @@ impl DeviceStore for SqlStore {
         .bind(now)
         .fetch_optional(&mut *transaction)
         .await?;
+        // Whoever has paired hears so, whatever has become of the code. Without a commit the use is given back.
+        let paired =
+            sqlx::query("SELECT * FROM device WHERE public_key = $1").bind(&new.public_key).fetch_optional(&mut *transaction).await?;
+        if let Some(paired) = paired.as_ref().map(device).transpose()? {
+            let same_code = paired.code_hash.as_ref() == Some(code_hash);
+            return Ok(if same_code && paired.revoked_at.is_none() { Pairing::PairedBefore(paired) } else { Pairing::AlreadyPaired });
+        }
         let Some(taken) = taken else {
             let code = sqlx::query("SELECT uses_left FROM pairing_code WHERE code_hash = $1")
                 .bind(&code_hash[..])
@@ -83,8 +190,8 @@ impl DeviceStore for SqlStore {
         };
         let grant = grant(&taken)?;
         let paired = sqlx::query(
-            "INSERT INTO device (id, public_key, name, browser, agent_name, agent_email, connections, paired_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (public_key) DO NOTHING",
+            "INSERT INTO device (id, public_key, name, browser, agent_name, agent_email, connections, paired_at, code_hash)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (public_key) DO NOTHING",
         )
         .bind(&new.id.as_bytes()[..])
         .bind(&new.public_key)
@@ -94,10 +201,11 @@ impl DeviceStore for SqlStore {
         .bind(&grant.agent_email)
         .bind(names(&grant.connections))
         .bind(now)
+        .bind(&code_hash[..])
         .execute(&mut *transaction)
         .await?;
         if paired.rows_affected() == 0 {
-            // The same browser, twice at once. The code is given back.
+            // The same browser with another code, at once. This code is given back.
             return Ok(Pairing::AlreadyPaired);
         }
         transaction.commit().await?;
@@ -107,6 +215,7 @@ impl DeviceStore for SqlStore {
             name: new.name.clone(),
             browser: new.browser.clone(),
             grant,
+            code_hash: Some(*code_hash),
             paired_at: now,
             used_at: None,
             revoked_at: None,
@@ -132,13 +241,19 @@ impl DeviceStore for SqlStore {
         Ok(revoked.rows_affected() == 1)
     }
 
-    async fn revoke_devices_of(&self, agent_name: &str, now: i64) -> Result<u64> {
-        let revoked = sqlx::query("UPDATE device SET revoked_at = $2 WHERE agent_name = $1 AND revoked_at IS NULL")
-            .bind(agent_name)
-            .bind(now)
-            .execute(&self.write)
-            .await?;
-        Ok(revoked.rows_affected())
+    async fn revoke_devices_of(&self, which: &DevicesOf, now: i64) -> Result<Revoked> {
+        let mut transaction = self.write.begin().await?;
+        // Codes first: see GRANTS.
+        let mut withdraw = QueryBuilder::<Db>::new("UPDATE pairing_code SET expires_at = ");
+        withdraw.push_bind(now).push(" WHERE uses_left > 0 AND expires_at > ").push_bind(now).push(" AND ");
+        push_condition(&mut withdraw, which);
+        let codes = withdraw.build().execute(&mut *transaction).await?.rows_affected();
+        let mut revoke = QueryBuilder::<Db>::new("UPDATE device SET revoked_at = ");
+        revoke.push_bind(now).push(" WHERE revoked_at IS NULL AND ");
+        push_condition(&mut revoke, which);
+        let devices = revoke.build().execute(&mut *transaction).await?.rows_affected();
+        transaction.commit().await?;
+        Ok(Revoked { devices, codes })
     }
 
     async fn touch_device(&self, id: Uuid, used_at: i64) -> Result<()> {
@@ -168,5 +283,20 @@ impl DeviceStore for SqlStore {
         let requests = sqlx::query("DELETE FROM device_nonce WHERE keep_until < $1").bind(now).execute(&self.write).await?;
         let codes = sqlx::query("DELETE FROM pairing_code WHERE expires_at < $1").bind(codes_before).execute(&self.write).await?;
         Ok(requests.rows_affected() + codes.rows_affected())
+    }
+
+    async fn replace_connection(&self, connection: &StoredConnection, disabled: bool) -> Result<()> {
+        let mut transaction = self.write.begin().await?;
+        end_grants(&mut transaction, &connection.name).await?;
+        sqlx::query("DELETE FROM connection WHERE name = $1").bind(&connection.name).execute(&mut *transaction).await?;
+        sqlx::query("INSERT INTO connection (name, settings, disabled, updated_at) VALUES ($1, $2, $3, $4)")
+            .bind(&connection.name)
+            .bind(&connection.settings)
+            .bind(disabled)
+            .bind(connection.updated_at)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(())
     }
 }

@@ -28,7 +28,9 @@ macro_rules! claim {
             "WHERE id IN (SELECT e.id FROM inbox_event e WHERE e.connection = $1 AND e.state IN ('ready', 'leased') AND e.not_before <= $3 ",
             "AND (e.state = 'ready' OR e.lease_until < $3) ",
             "AND NOT EXISTS (SELECT 1 FROM inbox_event o WHERE o.connection = e.connection AND o.lsid = e.lsid AND o.state IN ('ready', 'leased') ",
-            "AND o.id <> e.id AND (o.rank < e.rank OR (o.rank = e.rank AND o.id < e.id) OR (o.state = 'leased' AND o.lease_until >= $3))) ",
+            "AND o.id <> e.id AND (o.rank < e.rank OR (o.rank = e.rank AND o.id < e.id) OR (o.state = 'leased' AND o.lease_until >= $3)) ",
+            // A join whose next try is far away holds up nothing: the session's end does what is left of it.
+            "AND NOT (o.rank = 0 AND e.rank > 0 AND o.state = 'ready' AND o.not_before > $3 + 5000)) ",
             "AND NOT (e.kind = 'session_end' AND EXISTS (SELECT 1 FROM inbox_event t WHERE t.connection = e.connection AND t.ticket = e.ticket ",
             "AND t.state IN ('ready', 'leased') AND t.kind = 'session_end' AND t.lsid <> e.lsid AND t.id < e.id)) ",
             "ORDER BY e.not_before, e.id LIMIT $5 ",
@@ -50,7 +52,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-pub use devices::{Device, DeviceGrant, DeviceStore, NewDevice, NewPairingCode, Pairing, SeenRequest};
+pub use devices::{
+    CodeId, Device, DeviceGrant, DeviceStore, DevicesOf, NewDevice, NewPairingCode, Pairing, PairingCode, Revoked, SeenRequest, Withdrawal,
+};
 pub use group_commit::GroupCommit;
 pub use sessions::{AgentSessionStore, Lifetimes};
 
@@ -331,6 +335,14 @@ pub enum DeliveryState {
 }
 
 impl DeliveryState {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Sent => "sent",
+            Self::Confirmed => "confirmed",
+        }
+    }
+
     fn parse(text: &str) -> Option<Self> {
         match text {
             "planned" => Some(Self::Planned),
@@ -354,6 +366,8 @@ pub struct Delivery {
     pub remote_id: Option<String>,
     /// Writes begun so far.
     pub sends: i64,
+    /// Unix ms until which the last of them may still arrive.
+    pub settled_at: i64,
 }
 
 /// What is known of a support session.
@@ -414,8 +428,8 @@ pub trait Store: DeviceStore {
     async fn take_turn(&self, event: &LeasedEvent, ticket: &str) -> Result<bool>;
     /// Takes back what [`Store::take_turn`] or the posted event said of the ticket, so that none waits for this event.
     async fn forget_ticket(&self, event: &LeasedEvent) -> Result<()>;
-    /// Which of these sessions have had an event of that kind.
-    async fn known_events(&self, connection: &str, kind: EventName, lsids: &[String]) -> Result<Vec<String>>;
+    /// Session and origin of every event of that kind these sessions have had.
+    async fn known_events(&self, connection: &str, kind: EventName, lsids: &[String]) -> Result<Vec<(String, Origin)>>;
     /// Per connection and state: how many events, and when the oldest came (Unix ms).
     async fn queue_sizes(&self) -> Result<Vec<QueueSize>>;
     /// Removes events done before `before` (Unix ms). Dead letters stay.
@@ -456,7 +470,10 @@ pub trait Store: DeviceStore {
     async fn confirmed(&self, key: &DeliveryKey) -> Result<Option<String>>;
     /// A write is about to begin, by the worker that holds `event` and has seen the delivery with so many `sends`. False if its lease is
     /// lost, if somebody else has begun a write since, or while another event of the session may be writing: then nothing may be written.
-    async fn mark_sent(&self, key: &DeliveryKey, sends: i64, event: &LeasedEvent, now: i64) -> Result<bool>;
+    /// Until `settled_at` (Unix ms) it may still arrive, whatever becomes of the worker.
+    async fn mark_sent(&self, key: &DeliveryKey, sends: i64, event: &LeasedEvent, now: i64, settled_at: i64) -> Result<bool>;
+    /// What became of the write that was begun when `sends` others had been: nothing was written (`state` planned), or it may have been.
+    async fn settle_sent(&self, key: &DeliveryKey, sends: i64, state: DeliveryState, settled_at: i64) -> Result<()>;
     /// The note stands.
     async fn mark_confirmed(&self, key: &DeliveryKey, remote_id: &str, now: i64) -> Result<()>;
 

@@ -142,7 +142,11 @@ impl Store for SqlStore {
     }
 
     async fn delete_connection(&self, name: &str) -> Result<bool> {
-        Ok(sqlx::query("DELETE FROM connection WHERE name = $1").bind(name).execute(&self.write).await?.rows_affected() > 0)
+        let mut transaction = self.write.begin().await?;
+        devices::end_grants(&mut transaction, name).await?;
+        let deleted = sqlx::query("DELETE FROM connection WHERE name = $1").bind(name).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(deleted.rows_affected() > 0)
     }
 
     async fn open_agent_sessions(&self, sessions: &[NewAgentSession]) -> Result<Vec<bool>> {
@@ -286,10 +290,10 @@ impl Store for SqlStore {
         Ok(())
     }
 
-    async fn known_events(&self, connection: &str, kind: EventName, lsids: &[String]) -> Result<Vec<String>> {
+    async fn known_events(&self, connection: &str, kind: EventName, lsids: &[String]) -> Result<Vec<(String, Origin)>> {
         let mut known = Vec::new();
         for chunk in lsids.chunks(INSERT_CHUNK) {
-            let mut select = QueryBuilder::<Db>::new("SELECT DISTINCT lsid FROM inbox_event WHERE connection = ");
+            let mut select = QueryBuilder::<Db>::new("SELECT lsid, origin FROM inbox_event WHERE connection = ");
             select.push_bind(connection.to_owned()).push(" AND kind = ").push_bind(kind.as_str()).push(" AND lsid IN (");
             let mut names = select.separated(", ");
             for lsid in chunk {
@@ -297,7 +301,8 @@ impl Store for SqlStore {
             }
             select.push(")");
             for row in select.build().fetch_all(&self.read).await? {
-                known.push(row.try_get("lsid")?);
+                let origin = Origin::parse(row.try_get("origin")?).ok_or_else(|| damaged("an event's origin"))?;
+                known.push((row.try_get("lsid")?, origin));
             }
         }
         Ok(known)
@@ -526,7 +531,7 @@ impl Store for SqlStore {
         .execute(&self.write)
         .await?;
         let row = sqlx::query(
-            "SELECT ticket, marker, state, remote_id, sends FROM delivery WHERE connection = $1 AND lsid = $2 AND kind = $3 AND part = $4",
+            "SELECT ticket, marker, state, remote_id, sends, settled_at FROM delivery WHERE connection = $1 AND lsid = $2 AND kind = $3 AND part = $4",
         )
         .bind(&key.connection)
         .bind(&key.lsid)
@@ -541,6 +546,7 @@ impl Store for SqlStore {
             state,
             remote_id: row.try_get("remote_id")?,
             sends: row.try_get("sends")?,
+            settled_at: row.try_get("settled_at")?,
         })
     }
 
@@ -557,9 +563,9 @@ impl Store for SqlStore {
         row.map(|row| Ok(row.try_get::<Option<String>, _>("remote_id")?.unwrap_or_default())).transpose()
     }
 
-    async fn mark_sent(&self, key: &DeliveryKey, sends: i64, event: &LeasedEvent, now: i64) -> Result<bool> {
+    async fn mark_sent(&self, key: &DeliveryKey, sends: i64, event: &LeasedEvent, now: i64, settled_at: i64) -> Result<bool> {
         let marked = sqlx::query(
-            "UPDATE delivery SET state = 'sent', sent_at = $5, sent_by = $6, sends = sends + 1
+            "UPDATE delivery SET state = 'sent', sent_at = $5, sent_by = $6, sends = sends + 1, settled_at = $9
              WHERE connection = $1 AND lsid = $2 AND kind = $3 AND part = $4 AND state <> 'confirmed' AND sends = $8
              AND EXISTS (SELECT 1 FROM inbox_event e WHERE e.id = $6 AND e.lease_epoch = $7 AND e.state = 'leased' AND e.lease_until >= $5)
              AND NOT EXISTS (SELECT 1 FROM inbox_event o WHERE o.id = delivery.sent_by AND o.id <> $6 AND o.state = 'leased' AND o.lease_until >= $5)",
@@ -572,9 +578,27 @@ impl Store for SqlStore {
         .bind(&event.id.as_bytes()[..])
         .bind(event.epoch)
         .bind(sends)
+        .bind(settled_at)
         .execute(&self.write)
         .await?;
         Ok(marked.rows_affected() == 1)
+    }
+
+    async fn settle_sent(&self, key: &DeliveryKey, sends: i64, state: DeliveryState, settled_at: i64) -> Result<()> {
+        sqlx::query(
+            "UPDATE delivery SET state = $6, settled_at = $7
+             WHERE connection = $1 AND lsid = $2 AND kind = $3 AND part = $4 AND state = 'sent' AND sends = $5 + 1",
+        )
+        .bind(&key.connection)
+        .bind(&key.lsid)
+        .bind(&key.kind)
+        .bind(key.part)
+        .bind(sends)
+        .bind(state.as_str())
+        .bind(settled_at)
+        .execute(&self.write)
+        .await?;
+        Ok(())
     }
 
     async fn mark_confirmed(&self, key: &DeliveryKey, remote_id: &str, now: i64) -> Result<()> {

@@ -149,6 +149,44 @@ async fn a_retry_waits_and_counts_only_when_it_should() {
 }
 
 #[tokio::test]
+async fn a_join_that_waits_long_holds_up_nothing() {
+    on_both(|store| async move {
+        store.add_events(&[event("a", "s1", EventName::SomeoneJoins, 0)]).await.unwrap();
+        let joins = claim(&store, NOW).await.remove(0);
+        store.add_events(&[event("a", "s1", EventName::SessionEnd, 0)]).await.unwrap();
+        assert!(claim(&store, NOW).await.is_empty(), "it is worked at");
+        let retry = |not_before| Outcome::Retry { not_before, reason: "HTTP 502".into(), counts: true };
+        assert!(store.finish_event(&joins, &retry(NOW + 4_000), NOW).await.unwrap());
+        assert!(claim(&store, NOW).await.is_empty(), "it is tried again in a moment");
+        let joins = claim(&store, NOW + 4_000).await.remove(0);
+        assert!(store.finish_event(&joins, &retry(NOW + 600_000), NOW).await.unwrap());
+        assert_eq!(claim(&store, NOW + 4_000).await[0].kind, EventName::SessionEnd);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_write_that_was_refused_may_go_to_another_ticket_and_one_without_answer_may_not() {
+    on_both(|store| async move {
+        store.add_events(&[event("a", "s1", EventName::SessionEnd, 0)]).await.unwrap();
+        let leased = claim(&store, NOW).await.remove(0);
+        let key = DeliveryKey { connection: "a".into(), lsid: "s1".into(), kind: "report".into(), part: 0 };
+        store.plan_delivery(&key, "1", "m", NOW).await.unwrap();
+        assert!(store.mark_sent(&key, 0, &leased, NOW, NOW + 20_000).await.unwrap());
+        store.settle_sent(&key, 1, DeliveryState::Planned, NOW).await.unwrap();
+        assert_eq!(store.plan_delivery(&key, "2", "m", NOW).await.unwrap().ticket, "1", "another write's fate");
+        store.settle_sent(&key, 0, DeliveryState::Planned, NOW).await.unwrap();
+        let again = store.plan_delivery(&key, "2", "m", NOW).await.unwrap();
+        assert_eq!((again.ticket.as_str(), again.state, again.sends), ("2", DeliveryState::Planned, 1));
+        assert!(store.mark_sent(&key, 1, &leased, NOW, NOW + 20_000).await.unwrap());
+        store.settle_sent(&key, 1, DeliveryState::Sent, NOW + 60_000).await.unwrap();
+        let unanswered = store.plan_delivery(&key, "3", "m", NOW).await.unwrap();
+        assert_eq!((unanswered.ticket.as_str(), unanswered.settled_at), ("2", NOW + 60_000));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_attempts_came_to_is_kept_as_long_as_their_event() {
     on_both(|store| async move {
         store.add_events(&[event("a", "s1", EventName::SessionEnd, 0)]).await.unwrap();
@@ -193,20 +231,23 @@ async fn a_delivery_goes_one_way() {
         let leased = claim(&store, NOW).await.remove(0);
         let key = DeliveryKey { connection: "a".into(), lsid: "s1".into(), kind: "report".into(), part: 0 };
         let planned = store.plan_delivery(&key, "1", "m", NOW).await.unwrap();
-        assert_eq!(planned, Delivery { ticket: "1".into(), marker: "m".into(), state: DeliveryState::Planned, remote_id: None, sends: 0 });
+        assert_eq!(
+            planned,
+            Delivery { ticket: "1".into(), marker: "m".into(), state: DeliveryState::Planned, remote_id: None, sends: 0, settled_at: 0 }
+        );
         assert_eq!(store.plan_delivery(&key, "2", "m", NOW).await.unwrap().ticket, "2", "nothing was sent: the newer external key counts");
         let stale = LeasedEvent { epoch: leased.epoch - 1, ..leased.clone() };
-        assert!(!store.mark_sent(&key, 0, &stale, NOW).await.unwrap(), "another worker has the event");
-        assert!(!store.mark_sent(&key, 0, &leased, NOW + 15_001).await.unwrap(), "the lease is over");
+        assert!(!store.mark_sent(&key, 0, &stale, NOW, NOW + 20_000).await.unwrap(), "another worker has the event");
+        assert!(!store.mark_sent(&key, 0, &leased, NOW + 15_001, NOW + 15_001 + 20_000).await.unwrap(), "the lease is over");
         assert_eq!(store.plan_delivery(&key, "2", "m", NOW).await.unwrap().state, DeliveryState::Planned);
-        assert!(!store.mark_sent(&key, 1, &leased, NOW).await.unwrap(), "seen with another number of writes");
-        assert!(store.mark_sent(&key, 0, &leased, NOW).await.unwrap());
-        assert!(!store.mark_sent(&key, 0, &leased, NOW).await.unwrap(), "a write was begun since");
+        assert!(!store.mark_sent(&key, 1, &leased, NOW, NOW + 20_000).await.unwrap(), "seen with another number of writes");
+        assert!(store.mark_sent(&key, 0, &leased, NOW, NOW + 20_000).await.unwrap());
+        assert!(!store.mark_sent(&key, 0, &leased, NOW, NOW + 20_000).await.unwrap(), "a write was begun since");
         let sent = store.plan_delivery(&key, "3", "m", NOW).await.unwrap();
         assert_eq!((sent.ticket.as_str(), sent.state), ("2", DeliveryState::Sent), "a write may stand there");
         assert_eq!(store.release_leases(Uuid::from_u128(1), NOW).await.unwrap(), 0, "a write may be under way: the lease ends by itself");
         store.mark_confirmed(&key, "77", NOW).await.unwrap();
-        assert!(!store.mark_sent(&key, 1, &leased, NOW).await.unwrap());
+        assert!(!store.mark_sent(&key, 1, &leased, NOW, NOW + 20_000).await.unwrap());
         assert_eq!(store.plan_delivery(&key, "3", "m", NOW).await.unwrap().state, DeliveryState::Confirmed);
     })
     .await;
@@ -228,12 +269,12 @@ async fn two_events_of_one_session_never_write_at_the_same_time() {
         assert_eq!((first.id, second.id), (later.id, earlier.id));
         let key = DeliveryKey { connection: "a".into(), lsid: "s1".into(), kind: "report".into(), part: 0 };
         let seen = store.plan_delivery(&key, "1", "m", now).await.unwrap();
-        assert!(store.mark_sent(&key, seen.sends, &first, now).await.unwrap());
+        assert!(store.mark_sent(&key, seen.sends, &first, now, now + 20_000).await.unwrap());
         let seen = store.plan_delivery(&key, "1", "m", now).await.unwrap();
-        assert!(!store.mark_sent(&key, seen.sends, &second, now).await.unwrap(), "the other may be writing");
+        assert!(!store.mark_sent(&key, seen.sends, &second, now, now + 20_000).await.unwrap(), "the other may be writing");
         assert!(store.finish_event(&first, &Outcome::Done("written".into()), now).await.unwrap());
-        assert!(!store.mark_sent(&key, 0, &second, now).await.unwrap(), "it has not looked since");
-        assert!(store.mark_sent(&key, seen.sends, &second, now).await.unwrap());
+        assert!(!store.mark_sent(&key, 0, &second, now, now + 20_000).await.unwrap(), "it has not looked since");
+        assert!(store.mark_sent(&key, seen.sends, &second, now, now + 20_000).await.unwrap());
     })
     .await;
 }
@@ -304,6 +345,7 @@ async fn a_code_pairs_as_many_browsers_as_it_may_and_a_request_is_seen_once() {
             name: "laptop 1".into(),
             browser: Some("Firefox".into()),
             grant,
+            code_hash: Some([1; 32]),
             paired_at: NOW + 999,
             used_at: None,
             revoked_at: None,
@@ -311,10 +353,21 @@ async fn a_code_pairs_as_many_browsers_as_it_may_and_a_request_is_seen_once() {
         assert_eq!(first, expected);
         assert_eq!(store.device(first.id).await.unwrap(), Some(expected.clone()));
         let same_key = NewDevice { id: Uuid::from_u128(7), ..new(1) };
-        assert_eq!(store.pair_device(&[1; 32], &same_key, NOW).await.unwrap(), Pairing::AlreadyPaired);
+        let again = store.pair_device(&[1; 32], &same_key, NOW + 1_000).await.unwrap();
+        assert_eq!(again, Pairing::PairedBefore(expected.clone()), "its answer was lost");
+        assert_eq!(store.pair_device(&[2; 32], &same_key, NOW).await.unwrap(), Pairing::AlreadyPaired, "not its code");
         assert!(matches!(store.pair_device(&[1; 32], &new(2), NOW).await.unwrap(), Pairing::Paired(_)), "that used nothing up");
         assert_eq!(store.pair_device(&[1; 32], &new(3), NOW).await.unwrap(), Pairing::CodeUsed);
-        assert_eq!(store.pair_device(&[1; 32], &new(2), NOW).await.unwrap(), Pairing::AlreadyPaired);
+        assert!(
+            matches!(store.pair_device(&[1; 32], &new(2), NOW).await.unwrap(), Pairing::PairedBefore(_)),
+            "whatever became of the code"
+        );
+        let listed = store.list_pairing_codes(10).await.unwrap();
+        let id = CodeId([1; 8]);
+        let listed_code = PairingCode { id, grant: code.grant.clone(), uses_left: 0, paired: 2, created_at: NOW, expires_at: NOW + 1_000 };
+        assert_eq!(listed, [listed_code]);
+        assert_eq!(store.withdraw_pairing_code(id, NOW).await.unwrap(), Withdrawal::EndedBefore);
+        assert_eq!(store.withdraw_pairing_code(CodeId([2; 8]), NOW).await.unwrap(), Withdrawal::UnknownCode);
 
         store.touch_device(first.id, NOW + 5).await.unwrap();
         assert!(store.revoke_device(first.id, NOW + 6).await.unwrap());
@@ -323,8 +376,11 @@ async fn a_code_pairs_as_many_browsers_as_it_may_and_a_request_is_seen_once() {
         let revoked = Device { used_at: Some(NOW + 5), revoked_at: Some(NOW + 6), ..expected };
         assert_eq!(store.device(first.id).await.unwrap(), Some(revoked.clone()));
         assert_eq!(store.device(Uuid::from_u128(9)).await.unwrap(), None);
-        assert_eq!(store.revoke_devices_of("Anna", NOW).await.unwrap(), 0);
-        assert_eq!(store.revoke_devices_of("Jürgen 日本", NOW + 8).await.unwrap(), 1, "the other one");
+        assert_eq!(store.pair_device(&[1; 32], &new(1), NOW).await.unwrap(), Pairing::AlreadyPaired, "revoked");
+        let agent = |name: &str| DevicesOf::Agent(name.to_owned());
+        assert_eq!(store.revoke_devices_of(&agent("Anna"), NOW).await.unwrap(), Revoked { devices: 0, codes: 0 });
+        let ended = store.revoke_devices_of(&agent("Jürgen 日本"), NOW + 8).await.unwrap();
+        assert_eq!(ended, Revoked { devices: 1, codes: 0 }, "the other one; the code is used up");
         assert_eq!(store.device(first.id).await.unwrap(), Some(revoked), "the first time counts");
         assert_eq!(store.list_devices(10).await.unwrap().iter().map(|device| device.id.as_u128()).collect::<Vec<_>>(), [2, 1]);
         assert_eq!(store.list_devices(1).await.unwrap().len(), 1);
@@ -337,6 +393,78 @@ async fn a_code_pairs_as_many_browsers_as_it_may_and_a_request_is_seen_once() {
         assert_eq!(store.remember_requests(&[seen(2, NOW)]).await.unwrap(), [false]);
         assert_eq!(store.sweep_devices(NOW, NOW + 1_001).await.unwrap(), 1, "the code");
         assert_eq!(store.pair_device(&[1; 32], &new(3), NOW).await.unwrap(), Pairing::UnknownCode);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_hangs_on_a_connections_name_ends_with_it() {
+    on_both(|store| async move {
+        let stored = |name: &str| StoredConnection { name: name.into(), settings: vec![1], updated_at: NOW };
+        let quoted = "b \"c\"";
+        let grant = |connections: &[&str]| DeviceGrant {
+            agent_name: None,
+            agent_email: Some("Anna@example.com".into()),
+            connections: connections.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let code = |number: u8, connections: &[&str]| NewPairingCode {
+            code_hash: [number; 32],
+            grant: grant(connections),
+            uses: 9,
+            created_at: NOW + i64::from(number),
+            expires_at: NOW + 1_000,
+        };
+        let pair = async |number: u8, id: u8| {
+            let device = NewDevice { id: Uuid::from_u128(id.into()), public_key: vec![id; 91], name: "laptop".into(), browser: None };
+            store.pair_device(&[number; 32], &device, NOW).await.unwrap()
+        };
+        let granted = async |id: u8| store.device(Uuid::from_u128(id.into())).await.unwrap().unwrap().grant.connections;
+        let session = |id: u8, connection: &str| NewAgentSession {
+            id_hash: [id; 32],
+            connection: connection.into(),
+            record: "{}".into(),
+            created_at: NOW,
+            keep_until: NOW + 1_000,
+        };
+        store.save_connection(&stored("a"), false).await.unwrap();
+        store.replace_connection(&stored(quoted), false).await.unwrap();
+        store.add_pairing_code(&code(1, &["a", quoted])).await.unwrap();
+        store.add_pairing_code(&code(2, &["a"])).await.unwrap();
+        assert!(matches!(pair(1, 1).await, Pairing::Paired(_)));
+        assert!(matches!(pair(2, 2).await, Pairing::Paired(_)));
+        store.open_agent_sessions(&[session(1, "a"), session(2, quoted)]).await.unwrap();
+
+        // A name that only begins like another's changes nothing of it.
+        assert!(!store.delete_connection("b").await.unwrap());
+        assert_eq!(granted(1).await, ["a", quoted]);
+        assert!(store.delete_connection("a").await.unwrap());
+        assert_eq!((granted(1).await, granted(2).await), (vec![quoted.to_owned()], vec![]));
+        assert!(store.agent_session(&[1; 32]).await.unwrap().is_none());
+        assert!(store.agent_session(&[2; 32]).await.unwrap().is_some());
+        assert_eq!(store.open_agent_sessions(&[session(1, "a")]).await.unwrap(), [false], "its token stays used");
+        assert_eq!(pair(2, 3).await, Pairing::UnknownCode);
+        let Pairing::Paired(late) = pair(1, 4).await else { panic!("not paired") };
+        assert_eq!(late.grant.connections, [quoted]);
+
+        let replaced = StoredConnection { settings: vec![2], updated_at: NOW + 1, ..stored(quoted) };
+        store.replace_connection(&replaced, true).await.unwrap();
+        assert_eq!(store.connections().await.unwrap(), [replaced]);
+        assert!(granted(1).await.is_empty() && granted(4).await.is_empty());
+        assert!(store.agent_session(&[2; 32]).await.unwrap().is_none());
+        assert!(store.list_pairing_codes(10).await.unwrap().is_empty());
+
+        // By address, in any spelling; an agent without a name is called by it.
+        store.add_pairing_code(&code(3, &["a"])).await.unwrap();
+        store.add_pairing_code(&code(4, &["a"])).await.unwrap();
+        let email = DevicesOf::Email("anna@EXAMPLE.com".into());
+        assert_eq!(store.revoke_devices_of(&email, NOW).await.unwrap(), Revoked { devices: 3, codes: 2 });
+        assert_eq!(store.withdraw_pairing_code(CodeId([3; 8]), NOW).await.unwrap(), Withdrawal::EndedBefore);
+        store.add_pairing_code(&code(5, &["a"])).await.unwrap();
+        let agent = DevicesOf::Agent("anna@example.com".into());
+        assert_eq!(store.revoke_devices_of(&agent, NOW).await.unwrap(), Revoked { devices: 0, codes: 1 });
+        store.add_pairing_code(&code(6, &["a"])).await.unwrap();
+        assert!(matches!(pair(6, 6).await, Pairing::Paired(_)));
+        assert_eq!(store.revoke_devices_of(&DevicesOf::Code(CodeId([6; 8])), NOW).await.unwrap(), Revoked { devices: 1, codes: 1 });
     })
     .await;
 }
@@ -413,16 +541,17 @@ mod model {
 
     impl Model {
         fn claim(&mut self, worker: usize, now: i64, limit: i64) -> Vec<(Uuid, i32, i64)> {
-            let open: Vec<(NewEvent, bool)> = self
+            let open: Vec<(NewEvent, bool, i64)> = self
                 .rows
                 .iter()
                 .filter(|row| !row.ended)
-                .map(|row| (row.event.clone(), row.leased_by.is_some_and(|(_, until)| until >= now)))
+                .map(|row| (row.event.clone(), row.leased_by.is_some_and(|(_, until)| until >= now), row.not_before))
                 .collect();
             let waits = |event: &NewEvent| {
-                open.iter().any(|(other, worked_at)| {
+                open.iter().any(|(other, worked_at, not_before)| {
                     let before = (other.kind.rank(), other.id) < (event.kind.rank(), event.id);
-                    let same_session = other.lsid == event.lsid && other.id != event.id && (before || *worked_at);
+                    let is_far = other.kind.rank() == 0 && event.kind.rank() > 0 && !*worked_at && *not_before > now + 5_000;
+                    let same_session = other.lsid == event.lsid && other.id != event.id && (before || *worked_at) && !is_far;
                     let ends = other.kind == EventName::SessionEnd && event.kind == EventName::SessionEnd;
                     let same_ticket =
                         ends && event.ticket.is_some() && other.ticket == event.ticket && other.lsid != event.lsid && other.id < event.id;

@@ -51,7 +51,7 @@ pub(super) async fn ensure(
         None => create(app, connection, event, &key, fields, report).await?,
     };
     if report.end_time.is_none() {
-        write_back(connection, &event.lsid, &ticket).await?;
+        write_back(connection, &event.lsid, &ticket, external_key(report)).await?;
     }
     Ok(Some(ticket))
 }
@@ -79,10 +79,16 @@ async fn create(
 }
 
 /// The session's external key becomes the ticket's id. An ended session takes none; its ticket is remembered all the same.
-async fn write_back(connection: &Connection, lsid: &str, ticket: &str) -> Result<(), ImportError> {
+/// A representative who has chosen a ticket in the meantime keeps it: `seen` is the key that asked for ours.
+async fn write_back(connection: &Connection, lsid: &str, ticket: &str, seen: Option<&str>) -> Result<(), ImportError> {
+    let now = connection.appliance.get_session_attributes(lsid).await;
+    let changed = now.is_ok_and(|attributes| attributes.get("external_key").is_some_and(|key| seen != Some(key.trim())));
+    if changed {
+        return Ok(());
+    }
     match connection.appliance.set_session_attributes(lsid, &[("external_key", ticket)]).await {
         Err(crate::appliance::Error::Refused { message }) => {
-            tracing::info!(connection = connection.name(), lsid, message, "the session took no external key any more");
+            tracing::warn!(connection = connection.name(), lsid, message, "the session took no external key; it has probably ended");
             Ok(())
         }
         other => Ok(other?),

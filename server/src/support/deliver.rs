@@ -3,6 +3,8 @@
 //! The order of the steps is what makes "once" true: planned, *sent* is stored, the write is done, *confirmed* is stored. An
 //! attempt that finds *sent* looks for the marker in the ticket system before it writes again.
 
+use std::time::Duration;
+
 use super::import_session::ImportError;
 use crate::app::App;
 use crate::connections::Connection;
@@ -33,6 +35,9 @@ pub(super) struct Delivered {
     pub how: &'static str,
 }
 
+/// After the death of a process its last write may still be on its way this long.
+const UNKNOWN_FATE_MS: i64 = 20_000;
+
 /// The part every marker begins with.
 const MARKER: &str = "deskbridge";
 
@@ -47,16 +52,17 @@ pub(super) fn marker(key: &DeliveryKey) -> String {
 }
 
 /// Writes `item` once. `planned`: its ticket and marker; where an earlier attempt may have written, that attempt's ticket counts.
-pub(super) async fn once<'a>(
+pub(super) async fn once(
     app: &App,
     connection: &Connection,
     event: &LeasedEvent,
     key: &DeliveryKey,
     planned: (&str, &str),
-    item: Item<'a>,
+    item: Item<'_>,
 ) -> Result<Delivered, ImportError> {
     let delivery = app.store.plan_delivery(key, planned.0, planned.1, app.clock.now_ms()).await?;
     let delivered = |remote_id: String, how| Delivered { ticket: delivery.ticket.clone(), remote_id, how };
+    let now = app.clock.now_ms();
     match delivery.state {
         DeliveryState::Confirmed => return Ok(delivered(delivery.remote_id.clone().unwrap_or_default(), "stands already on")),
         // What a sweep found may have been written before a backup of the database was restored.
@@ -65,18 +71,43 @@ pub(super) async fn once<'a>(
                 app.store.mark_confirmed(key, &remote_id, app.clock.now_ms()).await?;
                 return Ok(delivered(remote_id, "was found on"));
             }
+            if state == DeliveryState::Sent && now < delivery.settled_at {
+                return Err(ImportError::Unsettled { until: delivery.settled_at });
+            }
         }
         _ => {}
     }
     fault_point::reach("planned");
-    if !app.store.mark_sent(key, delivery.sends, event, app.clock.now_ms()).await? {
+    let sent_at = app.clock.now_ms();
+    if !app.store.mark_sent(key, delivery.sends, event, sent_at, sent_at + UNKNOWN_FATE_MS).await? {
         return Err(ImportError::NotItsTurn);
     }
     fault_point::reach("sent");
-    let remote_id = write(connection, &delivery.ticket, &delivery.marker, &item).await?;
+    let remote_id = match write(connection, &delivery.ticket, &delivery.marker, &item).await {
+        Ok(remote_id) => remote_id,
+        Err(error) => {
+            let (state, settled_at) = fate(&error, sent_at, app.clock.now_ms(), connection.tickets.abilities().settles_within);
+            app.store.settle_sent(key, delivery.sends, state, settled_at).await?;
+            return Err(error.into());
+        }
+    };
     fault_point::reach("written");
     app.store.mark_confirmed(key, &remote_id, app.clock.now_ms()).await?;
     Ok(delivered(remote_id, "was written to"))
+}
+
+/// What a failed write leaves behind, and until when it may still be done (Unix ms).
+fn fate(error: &TicketError, sent_at: i64, now: i64, settles_within: Duration) -> (DeliveryState, i64) {
+    match error {
+        // The system said no: there is nothing to look for, and a newer external key counts.
+        TicketError::Denied(_) | TicketError::NoTicket(_) | TicketError::NotAllowed(_) | TicketError::Refused(_) => {
+            (DeliveryState::Planned, now)
+        }
+        TicketError::Passing { .. } => (DeliveryState::Sent, now),
+        TicketError::Unanswered(_) => {
+            (DeliveryState::Sent, sent_at.saturating_add(i64::try_from(settles_within.as_millis()).unwrap_or(i64::MAX)))
+        }
+    }
 }
 
 async fn find(connection: &Connection, ticket: &str, marker: &str, item: &Item<'_>) -> Result<Option<String>, TicketError> {
@@ -119,17 +150,22 @@ pub(super) async fn note(
         return Ok(format!("the {kind} stands already"));
     }
     let fitted = fit(connection, limit, &marker, render).map_err(|fault| ImportError::Permanent(fault.to_string()))?;
+    let mut without_file = String::new();
     if abilities.files == Files::ByThemselves
         && let Some(file) = &fitted.attachment
     {
         // The file first: the note speaks of it.
         let key = delivery_key(connection, event, &format!("{kind}-file"));
-        once(app, connection, event, &key, (ticket, &self::marker(&key)), Item::File(file)).await?;
+        match once(app, connection, event, &key, (ticket, &self::marker(&key)), Item::File(file)).await {
+            // A shortened report is better than none.
+            Err(ImportError::Permanent(reason)) => without_file = format!("; its file was not taken: {reason}"),
+            other => drop(other?),
+        }
     }
     let attachments = if abilities.files == Files::WithNote { fitted.attachment.as_slice() } else { &[] };
     let note = NewNote { title, body: &fitted.body, marker: &marker, attachments };
     let done = once(app, connection, event, &key, (ticket, &marker), Item::Note(note)).await?;
-    Ok(format!("the {kind} {} ticket {} (note {})", done.how, done.ticket, done.remote_id))
+    Ok(format!("the {kind} {} ticket {} (note {}){without_file}", done.how, done.ticket, done.remote_id))
 }
 
 /// A note with its marker as the last line, within the limit.

@@ -27,6 +27,12 @@ pub enum ImportError {
     /// An earlier session of the same ticket comes first, or another event of this session is worked at.
     #[error("an earlier session of this ticket, or another event of this session, comes first")]
     NotItsTurn,
+    /// An earlier write may still be done; until then it is only looked for.
+    #[error("an earlier write that got no answer may still be done; it is looked for until it cannot be any more")]
+    Unsettled {
+        /// Unix ms.
+        until: i64,
+    },
     /// A passing fault of one of the systems.
     #[error("{what}")]
     Passing {
@@ -64,7 +70,8 @@ impl From<appliance::Error> for ImportError {
 impl From<TicketError> for ImportError {
     fn from(error: TicketError) -> Self {
         match error {
-            TicketError::Passing { what, retry_after, .. } => Self::Passing { what, retry_after },
+            TicketError::Passing { what, retry_after } => Self::Passing { what, retry_after },
+            TicketError::Unanswered(what) => Self::Passing { what, retry_after: None },
             TicketError::Denied(what) => Self::Denied(what),
             TicketError::NoTicket(what) | TicketError::NotAllowed(what) | TicketError::Refused(what) => Self::Permanent(what),
         }
@@ -93,7 +100,9 @@ pub async fn run(app: &App, connection: &Connection, event: &LeasedEvent) -> Res
     let ticket = ticket_of(app, connection, event, &report).await?;
     live_sessions::remember(app, connection, &report, ticket.as_deref()).await?;
     let Some(ticket) = ticket else { return Ok(NO_TICKET.into()) };
-    if !app.store.take_turn(event, &ticket).await? {
+    // What is left after the report, its time, holds up no other session of the ticket.
+    let is_reported = app.store.confirmed(&delivery_key(connection, event, REPORT)).await?.is_some();
+    if !is_reported && !app.store.take_turn(event, &ticket).await? {
         return Err(ImportError::NotItsTurn);
     }
     if connection.tickets.abilities().note.is_none() {
@@ -105,9 +114,13 @@ pub async fn run(app: &App, connection: &Connection, event: &LeasedEvent) -> Res
     })
     .await?;
     app.store.mark_recorded(connection.name(), &event.lsid, app.clock.now_ms()).await?;
-    match record_time::run(app, connection, event, &ticket, &report).await? {
-        Some(time) => Ok(format!("{done}; {time}")),
-        None => Ok(done),
+    match record_time::run(app, connection, event, &ticket, &report).await {
+        Ok(Some(time)) => Ok(format!("{done}; {time}")),
+        Ok(None) => Ok(done),
+        Err(error) => {
+            app.store.forget_ticket(event).await?;
+            Err(error)
+        }
     }
 }
 

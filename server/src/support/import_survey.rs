@@ -8,8 +8,11 @@ use crate::app::App;
 use crate::appliance::{self, ExitSurvey, SurveyQuery};
 use crate::connections::Connection;
 use crate::reports::RenderOptions;
-use crate::store::{EventName, LeasedEvent};
+use crate::security::sha256;
+use crate::store::{EventName, LeasedEvent, Origin};
 
+/// A survey is waited for this long if others of its session can be read already.
+const OTHERS_PATIENCE_MS: i64 = 20_000;
 /// Length of the window in which a session is looked for by its start.
 const WINDOW_SECONDS: u32 = 10;
 
@@ -34,9 +37,9 @@ pub async fn run(app: &App, connection: &Connection, event: &LeasedEvent) -> Res
     surveys.sort_by_key(|survey| survey.timestamp);
     let title = format!("{} exit survey of session {}", if customer { "Customer's" } else { "Representative's" }, event.lsid);
     let mut done = Vec::new();
-    for (index, survey) in surveys.iter().enumerate() {
-        // Several people may answer; each answer is a delivery of its own.
-        let kind = if index == 0 { kind.to_owned() } else { format!("{kind}-{index}") };
+    for survey in &surveys {
+        // Several people may answer; each answer is a delivery of its own, whichever of them can be read first.
+        let kind = format!("{kind}-{}", distinction(survey));
         let render = |options: &RenderOptions, limit| {
             if customer {
                 app.reports.fit_customer_survey(survey, options, limit)
@@ -46,7 +49,18 @@ pub async fn run(app: &App, connection: &Connection, event: &LeasedEvent) -> Res
         };
         done.push(deliver::note(app, connection, event, &kind, &ticket, &title, render).await?);
     }
-    if done.is_empty() { Err(ImportError::NotReady) } else { Ok(done.join("; ")) }
+    // The appliance tells of each survey once: with fewer surveys, one of them cannot be read yet.
+    let told = app.store.known_events(connection.name(), event.kind, std::slice::from_ref(&event.lsid)).await?;
+    let told = told.iter().filter(|(_, origin)| *origin == Origin::Outbound).count();
+    let is_waited_for = app.clock.now_ms() - event.received_at < OTHERS_PATIENCE_MS;
+    if done.is_empty() || done.len() < told && is_waited_for { Err(ImportError::NotReady) } else { Ok(done.join("; ")) }
+}
+
+/// Tells the surveys of a session apart.
+fn distinction(survey: &ExitSurvey) -> String {
+    let by = survey.submitted_by.as_ref().map(|actor| format!("{actor:?}")).unwrap_or_default();
+    let [a, b, c, d, ..] = sha256(format!("{:?}/{by}", survey.timestamp).as_bytes());
+    format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
 }
 
 async fn surveys(connection: &Connection, customer: bool, query: SurveyQuery<'_>) -> Result<Vec<ExitSurvey>, appliance::Error> {

@@ -9,7 +9,12 @@ use crate::connections::Connection;
 use crate::tickets::AgentReference;
 
 /// The launch URL for `ticket`, if the method and the Jumpoint are among those offered.
-pub async fn launch_url(connection: &Connection, agent: &AgentReference, ticket: &str, request: &JumpRequest) -> Result<String, SupportError> {
+pub async fn launch_url(
+    connection: &Connection,
+    agent: &AgentReference,
+    ticket: &str,
+    request: &JumpRequest,
+) -> Result<String, SupportError> {
     let offer = offer::current(connection).await?;
     if !offer.methods.contains(&request.method) {
         return Err(SupportError::NotOffered(format!(

@@ -138,11 +138,13 @@ impl Found {
 /// Stores events for what no event is known of. What was found by an earlier sweep has the same fingerprint and is not stored again.
 async fn add_unknown(app: &App, connection: &Connection, kind: EventName, found: Vec<Found>) -> Result<usize, ImportError> {
     let lsids: Vec<String> = found.iter().map(|found| found.lsid.clone()).collect();
-    let known = app.store.known_events(connection.name(), kind, &lsids).await?;
+    let known: Vec<String> = app.store.known_events(connection.name(), kind, &lsids).await?.into_iter().map(|(lsid, _)| lsid).collect();
+    let times = |all: &[String], lsid: &String| all.iter().filter(|other| *other == lsid).count();
     let received_at = app.clock.now_ms();
     let events: Vec<NewEvent> = found
         .into_iter()
-        .filter(|found| !known.contains(&found.lsid))
+        // Several people may have answered a survey of one session.
+        .filter(|found| times(&known, &found.lsid) < times(&lsids, &found.lsid))
         .map(|found| NewEvent {
             id: new_id(&app.clock),
             connection: connection.name().to_owned(),

@@ -51,13 +51,7 @@ pub async fn prepare(
 }
 
 /// The note stands on the ticket: nobody is offered to add it again.
-pub async fn confirm(
-    app: &App,
-    connection: &Connection,
-    agent: &AgentReference,
-    ticket: &str,
-    lsid: &str,
-) -> Result<(), SupportError> {
+pub async fn confirm(app: &App, connection: &Connection, agent: &AgentReference, ticket: &str, lsid: &str) -> Result<(), SupportError> {
     let key = delivery_key(connection, lsid)?;
     let access = ticket_access::check(connection, agent, ticket).await?;
     let known = app.store.sessions_of_ticket(connection.name(), &access.ticket.id).await?;

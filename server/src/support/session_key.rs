@@ -50,9 +50,7 @@ pub async fn generate(
             let name = access.agent.email.as_deref().and_then(|email| email.split('@').next()).filter(|name| !name.is_empty());
             format!(
                 "rep_username:{}",
-                name.ok_or_else(|| SupportError::NotOffered(
-                    "no e-mail address of yours is known to find your representative by".into()
-                ))?
+                name.ok_or_else(|| SupportError::NotOffered("no e-mail address of yours is known to find your representative by".into()))?
             )
         }
         other => String::from(other),

@@ -130,6 +130,8 @@ pub struct Abilities {
     pub notes_are_public: bool,
     /// What is written goes through the system's own placeholders.
     pub expands_placeholders: bool,
+    /// How long after its begin a write that got no answer may still be done.
+    pub settles_within: Duration,
     /// Sessions are recorded as time entries.
     pub records_time: bool,
     /// A session that belongs to no ticket gets one.
@@ -147,6 +149,9 @@ pub enum TicketError {
         /// The system's own wish.
         retry_after: Option<Duration>,
     },
+    /// A write was sent, and no answer came in our time: it may still be done.
+    #[error("{0}")]
+    Unanswered(String),
     /// Wrong or insufficient credentials: nothing will work until a person acts.
     #[error("{0}")]
     Denied(String),

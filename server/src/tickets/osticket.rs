@@ -1,6 +1,8 @@
 //! osTicket. Its API reads nothing and takes no notes (osticket.md 0): the agent's own browser session puts the report on
 //! the ticket, where he opens the panel. A ticket is known by its number, which the appliance, agents and customers see.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::{Abilities, Agent, AgentReference, Files, NewNote, Ticket, TicketError, TicketSystem};
@@ -19,6 +21,7 @@ impl TicketSystem for OsTicket {
             files: Files::WithNote,
             notes_are_public: false,
             expands_placeholders: false,
+            settles_within: Duration::ZERO,
             records_time: false,
             creates_tickets: false,
         }

@@ -125,6 +125,16 @@ const NAMES: [(&str, &str, bool); 16] = [
     ("email", "email", false),
 ];
 
+/// REST's name of the field that `name` means, and whether its value is a name.
+fn known_name(name: &str) -> Option<(&'static str, bool)> {
+    NAMES.iter().find(|(other, ..)| name.eq_ignore_ascii_case(other)).map(|(_, field, is_name)| (*field, *is_name))
+}
+
+/// REST's name of the field that `name` means; `name` itself where it has no other.
+pub(super) fn field_name(name: &str) -> &str {
+    known_name(name).map_or(name, |(field, _)| field)
+}
+
 impl TicketDefaults {
     /// Reads the setting. The error says what is expected.
     pub fn read(text: &str) -> Result<Self, String> {
@@ -141,11 +151,7 @@ impl TicketDefaults {
                 Value::Array(_) if name.eq_ignore_ascii_case("userDefinedFields") => {}
                 Value::Array(_) | Value::Object(_) => return Err(format!("a text or a number for “{}”", shown(&name))),
             }
-            let lower = name.to_ascii_lowercase();
-            let (name, is_name) = NAMES
-                .iter()
-                .find(|(other, ..)| *other == lower)
-                .map_or((name, false), |(_, field, is_name)| ((*field).to_owned(), *is_name));
+            let (name, is_name) = known_name(&name).map_or((name, false), |(field, is_name)| (field.to_owned(), is_name));
             read.insert(canonical(&read, name), Given { value, is_name });
         }
         Ok(Self(read))

@@ -3,6 +3,7 @@
 //!
 //! Must not send anything itself.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,13 +13,15 @@ use tokio::time::Instant;
 use super::query::Entity;
 use crate::tickets::TicketError;
 
-/// Requests on one entity at the same time; the fourth is refused (autotask-extension.md a.12).
-const IN_FLIGHT: usize = 2;
+/// Requests on one entity at the same time by one server alone; the fourth is refused (autotask-extension.md a.12).
+const PLACES: u32 = 2;
 /// Longest wait for one's turn.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// When to come again after that.
 const COME_AGAIN: Duration = Duration::from_secs(5);
 
+/// What was told so long ago says nothing of this hour any more: a tenant that does not answer the looks must not stop us for good.
+const BELIEVED: Duration = Duration::from_mins(10);
 /// The tenant's use is looked at this often while there is plenty left.
 const LOOK_EVERY: Duration = Duration::from_mins(5);
 /// And this often when there is little left, or answers are slow.
@@ -32,16 +35,27 @@ const STOP_FROM_PERCENT: u64 = 95;
 const SLOW_DOWN: Duration = Duration::from_millis(500);
 
 /// Lets few requests at a time through, by entity.
-pub(super) struct Gate([Semaphore; Entity::COUNT]);
+pub(super) struct Gate {
+    places: [Semaphore; Entity::COUNT],
+    /// Places a request takes: one by one while a server is alone; all, so that requests go one at a time, while several share the
+    /// limit. Three servers fill it so.
+    taken_each: AtomicU32,
+}
 
 impl Gate {
     pub(super) fn new() -> Self {
-        Self([const { Semaphore::const_new(IN_FLIGHT) }; Entity::COUNT])
+        Self { places: [const { Semaphore::const_new(PLACES as usize) }; Entity::COUNT], taken_each: AtomicU32::new(1) }
+    }
+
+    /// From now on `servers` share the limit, this one included.
+    pub(super) fn share(&self, servers: u32) {
+        self.taken_each.store(if servers > 1 { PLACES } else { 1 }, Ordering::Relaxed);
     }
 
     /// One's turn, until the permit is dropped.
     pub(super) async fn enter(&self, entity: Entity) -> Result<SemaphorePermit<'_>, TicketError> {
-        match tokio::time::timeout(LONGEST_WAIT, self.0[entity as usize].acquire()).await {
+        let turn = self.places[entity as usize].acquire_many(self.taken_each.load(Ordering::Relaxed));
+        match tokio::time::timeout(LONGEST_WAIT, turn).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(TicketError::Passing {
                 what: format!("too many requests on Autotask's {} wait already", entity.name()),
@@ -59,6 +73,7 @@ pub(super) struct Usage(Mutex<State>);
 struct State {
     look_at: Option<Instant>,
     percent: u64,
+    told_at: Option<Instant>,
 }
 
 /// What to do with a request.
@@ -93,7 +108,9 @@ impl Usage {
         let mut state = self.state();
         state.percent = current.saturating_mul(100).checked_div(threshold).unwrap_or(0);
         let every = if state.percent >= OFTEN_FROM_PERCENT { LOOK_OFTEN } else { LOOK_EVERY };
-        state.look_at = Some(Instant::now() + every);
+        let now = Instant::now();
+        state.look_at = Some(now + every);
+        state.told_at = Some(now);
     }
 
     /// An answer took so long.
@@ -106,8 +123,10 @@ impl Usage {
     }
 
     pub(super) fn pace(&self) -> Pace {
-        match self.state().percent {
-            STOP_FROM_PERCENT.. => Pace::ComeAgain(LOOK_OFTEN),
+        let state = self.state();
+        let is_believed = state.told_at.is_some_and(|at| at.elapsed() < BELIEVED);
+        match state.percent {
+            STOP_FROM_PERCENT.. if is_believed => Pace::ComeAgain(LOOK_OFTEN),
             SLOW_FROM_PERCENT.. => Pace::After(SLOW_DOWN),
             _ => Pace::Go,
         }
@@ -138,6 +157,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_tenant_that_does_not_answer_the_looks_stops_nobody_for_good() {
+        let usage = Usage::default();
+        usage.told(9_600, 10_000);
+        tokio::time::advance(BELIEVED.checked_sub(Duration::from_secs(1)).unwrap()).await;
+        assert_eq!(usage.pace(), Pace::ComeAgain(LOOK_OFTEN));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(usage.pace(), Pace::After(SLOW_DOWN));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn slow_answers_are_a_reason_to_look() {
         let usage = Usage::default();
         usage.told(1, 10_000);
@@ -157,5 +186,19 @@ mod tests {
         assert!(matches!(gate.enter(Entity::Tickets).await, Err(TicketError::Passing { retry_after: Some(_), .. })));
         drop(first);
         drop(gate.enter(Entity::Tickets).await.unwrap());
+    }
+    #[tokio::test(start_paused = true)]
+    async fn servers_that_share_the_limit_ask_one_at_a_time() {
+        let gate = Gate::new();
+        let alone = gate.enter(Entity::Tickets).await.unwrap();
+        gate.share(2);
+        assert!(gate.enter(Entity::Tickets).await.is_err(), "one is under way already");
+        drop(alone);
+        let one = gate.enter(Entity::Tickets).await.unwrap();
+        assert!(gate.enter(Entity::Tickets).await.is_err());
+        drop(one);
+        gate.share(1);
+        let _one = gate.enter(Entity::Tickets).await.unwrap();
+        let _two = gate.enter(Entity::Tickets).await.unwrap();
     }
 }

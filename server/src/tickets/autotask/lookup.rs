@@ -1,14 +1,16 @@
-//! People, roles and companies by name (autotask-extension.md a.8). What was found is kept for a while; what was not is asked
-//! for again, since a person will have mended it before the next try.
+//! People, roles and companies by name (autotask-extension.md a.8). What was found is kept for a while, as long as it leads to no
+//! refusal; what was not found is asked for again, since a person will have mended it before the next try.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::client::{Client, Fault};
 use super::query::{Entity, Filter};
+use super::remembered::Freshness;
 use crate::tickets::TicketError;
 
 /// An answer is believed this long.
@@ -46,51 +48,65 @@ struct HeldRole {
 }
 
 pub(super) struct Lookup {
-    resources: Cache<String, Arc<Resource>>,
-    roles: Cache<String, i64>,
-    held_roles: Cache<i64, Arc<Vec<HeldRole>>>,
-    companies: Cache<String, i64>,
+    resources: Answers<String, Arc<Resource>>,
+    roles: Answers<String, i64>,
+    held_roles: Answers<i64, Arc<Vec<HeldRole>>>,
+    companies: Answers<String, i64>,
 }
 
 impl Lookup {
     pub(super) fn new() -> Self {
-        Self { resources: cache(), roles: cache(), held_roles: cache(), companies: cache() }
+        Self { resources: Answers::new(), roles: Answers::new(), held_roles: Answers::new(), companies: Answers::new() }
+    }
+
+    /// What was written by these answers was refused: they are asked for again.
+    pub(super) fn doubt(&self) {
+        self.resources.0.invalidate_all();
+        self.roles.0.invalidate_all();
+        self.held_roles.0.invalidate_all();
+        self.companies.0.invalidate_all();
     }
 
     /// The person of that e-mail address or user name, active ones first. `None`: there is none.
-    pub(super) async fn resource(&self, client: &Client, name: &str) -> Result<Option<Arc<Resource>>, Fault> {
+    pub(super) async fn resource(&self, client: &Client, name: &str, freshness: &Freshness) -> Result<Option<Arc<Resource>>, Fault> {
         let name = name.trim();
         if name.is_empty() || name.len() > MAX_NAME {
             return Ok(None);
         }
-        let found = self.resources.try_get_with(name.to_lowercase(), async {
+        let ask = async {
             let rows = client.query(Entity::Resources, &resource_filter(name), &RESOURCE_FIELDS, FEW, "a resource").await?;
             choose_resource(&rows, name)?.map(Arc::new).ok_or(Fault::NotFound("a resource"))
-        });
-        kept(found.await)
+        };
+        self.resources.get(name.to_lowercase(), freshness, ask).await
     }
 
     /// The active role of that name. `None`: there is none.
-    pub(super) async fn role(&self, client: &Client, name: &str) -> Result<Option<i64>, Fault> {
+    pub(super) async fn role(&self, client: &Client, name: &str, freshness: &Freshness) -> Result<Option<i64>, Fault> {
         let name = name.trim();
-        let found = self.roles.try_get_with(name.to_lowercase(), async {
+        let ask = async {
             let filter = Filter::all([Filter::is("name", name), Filter::is("isActive", true)]);
             let rows = client.query(Entity::Roles, &filter, &["name"], FEW, "a role").await?;
             only(&rows, "name", name, "role")
-        });
-        kept(found.await)
+        };
+        self.roles.get(name.to_lowercase(), freshness, ask).await
     }
 
     /// The role under which a person works: the wanted one if he holds it, else his default one, else his only one
     /// (autotask-extension.md a.8).
-    pub(super) async fn role_of(&self, client: &Client, resource: &Resource, wanted: Option<&str>) -> Result<i64, Fault> {
+    pub(super) async fn role_of(
+        &self,
+        client: &Client,
+        resource: &Resource,
+        wanted: Option<&str>,
+        freshness: &Freshness,
+    ) -> Result<i64, Fault> {
         let wanted_id = match wanted {
-            Some(name) => Some(self.role(client, name).await?.ok_or_else(|| {
+            Some(name) => Some(self.role(client, name, freshness).await?.ok_or_else(|| {
                 TicketError::Refused(format!("Autotask has no active role “{name}”; correct the role's name in the connection's settings"))
             })?),
             None => None,
         };
-        let held = self.held_roles(client, resource.id).await?;
+        let held = self.held_roles(client, resource.id, freshness).await?;
         let is_held = |role: i64| held.iter().any(|held| held.role == role);
         let default = held.iter().find(|held| held.is_default).map(|held| held.role);
         let chosen = wanted_id
@@ -118,8 +134,8 @@ impl Lookup {
         .into())
     }
 
-    async fn held_roles(&self, client: &Client, resource: i64) -> Result<Arc<Vec<HeldRole>>, Fault> {
-        let found = self.held_roles.try_get_with(resource, async {
+    async fn held_roles(&self, client: &Client, resource: i64, freshness: &Freshness) -> Result<Arc<Vec<HeldRole>>, Fault> {
+        let ask = async {
             let filter = Filter::all([Filter::is("resourceID", resource), Filter::is("isActive", true)]);
             let fields = ["resourceID", "roleID", "isDefault", "isActive"];
             let rows = client.query(Entity::ResourceServiceDeskRoles, &filter, &fields, FEW, "a resource's roles").await?;
@@ -130,8 +146,8 @@ impl Lookup {
                 .collect();
             // None at all is asked for again.
             if held.is_empty() { Err(Fault::NotFound("a resource's roles")) } else { Ok(Arc::new(held)) }
-        });
-        Ok(kept(found.await)?.unwrap_or_default())
+        };
+        Ok(self.held_roles.get(resource, freshness, ask).await?.unwrap_or_default())
     }
 
     /// For a message only: where the names cannot be read, the numbers.
@@ -144,13 +160,13 @@ impl Lookup {
     }
 
     /// The company of exactly that name. 0 is a company too: the tenant's own.
-    pub(super) async fn company(&self, client: &Client, name: &str) -> Result<i64, Fault> {
+    pub(super) async fn company(&self, client: &Client, name: &str, freshness: &Freshness) -> Result<i64, Fault> {
         let name = name.trim();
-        let found = self.companies.try_get_with(name.to_lowercase(), async {
+        let ask = async {
             let rows = client.query(Entity::Companies, &Filter::is("companyName", name), &["companyName"], FEW, "a company").await?;
             only(&rows, "companyName", name, "company")
-        });
-        if let Some(id) = kept(found.await)? {
+        };
+        if let Some(id) = self.companies.get(name.to_lowercase(), freshness, ask).await? {
             return Ok(id);
         }
         let similar = client.query(Entity::Companies, &Filter::contains("companyName", name), &["companyName"], FEW, "companies").await?;
@@ -174,15 +190,30 @@ impl Lookup {
     }
 }
 
-fn cache<K: std::hash::Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static>() -> Cache<K, V> {
-    Cache::builder().max_capacity(MAX_KEPT).time_to_live(LIFE).build()
-}
+/// Answers by name or id, each with the time it was asked for. Who asks for the same at the same time shares the answer.
+struct Answers<K, V>(Cache<K, (V, Instant)>);
 
-fn kept<T>(found: Result<T, Arc<Fault>>) -> Result<Option<T>, Fault> {
-    match found {
-        Ok(found) => Ok(Some(found)),
-        Err(fault) if matches!(*fault, Fault::NotFound(_)) => Ok(None),
-        Err(fault) => Err((*fault).clone()),
+impl<K: std::hash::Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static> Answers<K, V> {
+    fn new() -> Self {
+        Self(Cache::builder().max_capacity(MAX_KEPT).time_to_live(LIFE).build())
+    }
+
+    /// `None`: there is none, which is not kept.
+    async fn get(&self, key: K, freshness: &Freshness, ask: impl Future<Output = Result<V, Fault>>) -> Result<Option<V>, Fault> {
+        if let Some((kept, asked_at)) = self.0.get(&key).await {
+            if freshness.takes(asked_at) {
+                return Ok(Some(kept));
+            }
+            self.0.invalidate(&key).await;
+        }
+        let asked_at = Instant::now();
+        // Boxed: it is large, and stands in the futures of all who ask.
+        let found = Box::pin(self.0.try_get_with(key, async { Ok::<_, Fault>((ask.await?, asked_at)) }));
+        match found.await {
+            Ok((found, _)) => Ok(Some(found)),
+            Err(fault) if matches!(*fault, Fault::NotFound(_)) => Ok(None),
+            Err(fault) => Err((*fault).clone()),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::client::{Client, Fault};
 use super::query::Entity;
-use super::remembered::Remembered;
+use super::remembered::{Freshness, Remembered};
 use crate::tickets::TicketError;
 
 /// A description is believed this long.
@@ -122,8 +122,8 @@ impl Fields {
 
 /// The descriptions of the two entities we write with lists.
 pub(super) struct Metadata {
-    tickets: Remembered<Fields>,
-    notes: Remembered<Fields>,
+    tickets: Remembered<Fields, Fault>,
+    notes: Remembered<Fields, Fault>,
 }
 
 impl Metadata {
@@ -131,12 +131,18 @@ impl Metadata {
         Self { tickets: Remembered::new(LIFE), notes: Remembered::new(LIFE) }
     }
 
-    pub(super) async fn of_tickets(&self, client: &Client) -> Result<Arc<Fields>, Fault> {
-        self.tickets.get(ask(client, Entity::Tickets)).await
+    pub(super) async fn of_tickets(&self, client: &Client, freshness: &Freshness) -> Result<Arc<Fields>, Fault> {
+        self.tickets.get(freshness, ask(client, Entity::Tickets)).await
     }
 
-    pub(super) async fn of_notes(&self, client: &Client) -> Result<Arc<Fields>, Fault> {
-        self.notes.get(ask(client, Entity::TicketNotes)).await
+    pub(super) async fn of_notes(&self, client: &Client, freshness: &Freshness) -> Result<Arc<Fields>, Fault> {
+        self.notes.get(freshness, ask(client, Entity::TicketNotes)).await
+    }
+
+    /// What was written by these descriptions was refused: they are asked for again when they are next wanted.
+    pub(super) fn doubt(&self) {
+        self.tickets.doubt();
+        self.notes.doubt();
     }
 }
 

@@ -16,6 +16,7 @@ mod rights;
 mod text;
 mod ticket;
 mod time_entry;
+mod words;
 mod zone;
 
 use std::time::Duration;
@@ -31,6 +32,7 @@ pub use zone::Zone;
 use self::client::{Client, Fault};
 use self::lookup::Lookup;
 use self::metadata::Metadata;
+use self::remembered::Freshness;
 use super::{Abilities, Agent, AgentReference, Files, NewNote, NewTicket, Ticket, TicketError, TicketSystem, TimeEntry};
 use crate::clock::Clock;
 use crate::config::{AutotaskSection, LabelOrId};
@@ -39,6 +41,9 @@ use crate::reports::{Attachment, Body, NoteLimit};
 /// A ticket's number is never another ticket's; this only bounds the memory.
 const NUMBERS_KEPT: Duration = Duration::from_hours(1);
 const MAX_NUMBERS: u64 = 10_000;
+
+/// Autotask works at a request this long at most (autotask-extension.md a.12).
+const SETTLES_WITHIN: Duration = Duration::from_mins(5);
 
 /// What a tenant's connector needs.
 pub struct AutotaskSettings {
@@ -83,6 +88,11 @@ impl Autotask {
         })
     }
 
+    /// From now on `servers` share the tracking identifier's limit of requests at a time, this one included.
+    pub fn share_limits(&self, servers: u32) {
+        self.client.share(servers);
+    }
+
     fn publish(&self) -> u8 {
         note::publish(self.settings.section.publish_notes_as_public)
     }
@@ -96,7 +106,15 @@ impl Autotask {
         if let Ok(id) = label.trim().parse() {
             return Ok(id);
         }
-        let fields = self.metadata.of_notes(&self.client).await.map_err(Fault::of_the_essential)?;
+        let freshness = Freshness::any();
+        match (self.note_type_of(label, &freshness).await, freshness.once_more()) {
+            (Err(TicketError::Refused(_)), Some(new)) => self.note_type_of(label, &new).await,
+            (other, _) => other,
+        }
+    }
+
+    async fn note_type_of(&self, label: &str, freshness: &Freshness) -> Result<i64, TicketError> {
+        let fields = self.metadata.of_notes(&self.client, freshness).await.map_err(Fault::of_the_essential)?;
         let field = fields.get("noteType").ok_or_else(|| {
             TicketError::Refused("Autotask does not describe its note types to the API user; give note_type as a number".into())
         })?;
@@ -133,6 +151,7 @@ impl TicketSystem for Autotask {
             files: Files::ByThemselves,
             notes_are_public: section.publish_notes_as_public,
             expands_placeholders: false,
+            settles_within: SETTLES_WITHIN,
             records_time: section.update_time_entry,
             creates_tickets: section.enable_automatic_ticket_creation,
         }
@@ -161,7 +180,15 @@ impl TicketSystem for Autotask {
             ));
         };
         if let Some(email) = email {
-            match self.lookup.resource(&self.client, email).await {
+            let freshness = Freshness::any();
+            let mut found = self.lookup.resource(&self.client, email, &freshness).await;
+            if let Ok(Some(resource)) = &found
+                && !resource.is_active
+                && let Some(new) = freshness.once_more()
+            {
+                found = self.lookup.resource(&self.client, email, &new).await;
+            }
+            match found {
                 Ok(Some(resource)) if !resource.is_active => {
                     return Err(TicketError::NotAllowed("your resource in Autotask is not active any more".into()));
                 }
@@ -181,7 +208,11 @@ impl TicketSystem for Autotask {
 
     async fn append_note(&self, ticket: &str, note: &NewNote<'_>) -> Result<String, TicketError> {
         let note_type = self.note_type().await?;
-        Ok(note::create(&self.client, self.id_of(ticket).await?, note, note_type, self.publish()).await?.to_string())
+        let written = note::create(&self.client, self.id_of(ticket).await?, note, note_type, self.publish()).await;
+        if let Err(TicketError::Refused(_)) = written {
+            self.metadata.doubt();
+        }
+        Ok(written?.to_string())
     }
 
     async fn find_file(&self, ticket: &str, marker: &str) -> Result<Option<String>, TicketError> {
@@ -214,6 +245,7 @@ impl TicketSystem for Autotask {
             lookup: &self.lookup,
             metadata: &self.metadata,
             defaults: &self.ticket_defaults,
+            key_may_set: &self.settings.section.external_key_may_set,
             now_ms: self.clock.now_ms(),
         };
         Ok(maker.create(new).await?.to_string())

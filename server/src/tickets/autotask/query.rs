@@ -12,6 +12,8 @@ pub enum Entity {
     TicketNotes,
     /// Their files, without content.
     AttachmentInfo,
+    /// The same where they are added.
+    TicketAttachments,
     /// Their configuration items but the first.
     TicketAdditionalConfigurationItems,
     /// Time entries.
@@ -31,7 +33,7 @@ pub enum Entity {
 }
 
 impl Entity {
-    pub(super) const COUNT: usize = 11;
+    pub(super) const COUNT: usize = 12;
 
     /// Its name in paths and in an API user's rights.
     pub fn name(self) -> &'static str {
@@ -39,6 +41,7 @@ impl Entity {
             Self::Tickets => "Tickets",
             Self::TicketNotes => "TicketNotes",
             Self::AttachmentInfo => "AttachmentInfo",
+            Self::TicketAttachments => "TicketAttachments",
             Self::TicketAdditionalConfigurationItems => "TicketAdditionalConfigurationItems",
             Self::TimeEntries => "TimeEntries",
             Self::Resources => "Resources",

@@ -27,7 +27,10 @@ struct Call {
 #[derive(Default)]
 struct Memory {
     /// What zoneInformation answers.
-    zone: Value,
+    zone: (StatusCode, Value),
+    zone_asked: usize,
+    /// Paths that end so are never answered.
+    hung: Option<&'static str>,
     usage: u64,
     calls: Vec<Call>,
     next: VecDeque<(StatusCode, Value)>,
@@ -52,7 +55,19 @@ impl Double {
     }
 
     fn name_zone(&self, url: &str) {
-        self.memory.lock().unwrap().zone = json!({ "zoneName": "Double", "url": url, "webUrl": "http://127.0.0.1:1/", "ci": 1 });
+        self.answer_zone(200, json!({ "zoneName": "Double", "url": url, "webUrl": "http://127.0.0.1:1/", "ci": 1 }));
+    }
+
+    fn answer_zone(&self, status: u16, body: Value) {
+        self.memory.lock().unwrap().zone = (StatusCode::from_u16(status).unwrap(), body);
+    }
+
+    fn hang(&self, path_end: &'static str) {
+        self.memory.lock().unwrap().hung = Some(path_end);
+    }
+
+    fn zone_asked(&self) -> usize {
+        self.memory.lock().unwrap().zone_asked
     }
 
     fn next(&self, status: u16, body: Value) {
@@ -69,7 +84,18 @@ impl Double {
     }
 
     fn tenant(&self) -> Autotask {
-        let section = AutotaskSection {
+        self.tenant_with(|_| {})
+    }
+
+    /// One that gives up soon.
+    fn impatient_tenant(&self) -> Autotask {
+        let mut tenant = self.tenant();
+        tenant.client.wait_at_most(Duration::from_millis(300));
+        tenant
+    }
+
+    fn tenant_with(&self, change: impl FnOnce(&mut AutotaskSection)) -> Autotask {
+        let mut section = AutotaskSection {
             username: "api@msp.example".into(),
             secret: Secret::new("the secret"),
             integration_code: Secret::new("code"),
@@ -81,26 +107,45 @@ impl Double {
             default_domain: None,
             enable_automatic_ticket_creation: false,
             ticket_default_data: None,
+            external_key_may_set: Vec::new(),
         };
+        change(&mut section);
         Autotask::new(AutotaskSettings { section, secret: "the secret".into(), integration_code: "code".into(), target_field: None })
             .unwrap()
     }
 }
 
 async fn answer(State(memory): State<Arc<Mutex<Memory>>>, method: Method, uri: Uri, headers: HeaderMap, body: String) -> Response {
-    let mut memory = memory.lock().unwrap();
-    let secret = headers.get("secret").map_or("", |value| value.to_str().unwrap()).to_owned();
-    if uri.path().ends_with("/zoneInformation") {
-        assert_eq!(secret, "", "the question for the zone carries no secret");
-        return Json(memory.zone.clone()).into_response();
+    let answer = memory.lock().unwrap().answer(method, &uri, &headers, &body);
+    match answer {
+        Some(response) => response,
+        None => std::future::pending().await,
     }
-    if uri.path().ends_with("/ThresholdInformation") {
-        return Json(json!({ "externalRequestThreshold": 10_000, "currentTimeframeRequestCount": memory.usage })).into_response();
+}
+
+impl Memory {
+    /// `None`: it hangs.
+    fn answer(&mut self, method: Method, uri: &Uri, headers: &HeaderMap, body: &str) -> Option<Response> {
+        let secret = headers.get("secret").map_or("", |value| value.to_str().unwrap()).to_owned();
+        let hangs = self.hung.is_some_and(|end| uri.path().ends_with(end));
+        if uri.path().ends_with("/zoneInformation") {
+            assert_eq!(secret, "", "the question for the zone carries no secret");
+            self.zone_asked += 1;
+            let (status, body) = self.zone.clone();
+            return (!hangs).then(|| (status, Json(body)).into_response());
+        }
+        if uri.path().ends_with("/ThresholdInformation") {
+            let usage = json!({ "externalRequestThreshold": 10_000, "currentTimeframeRequestCount": self.usage });
+            return (!hangs).then(|| Json(usage).into_response());
+        }
+        let body = serde_json::from_str(body).unwrap_or(Value::Null);
+        self.calls.push(Call { method, path: uri.to_string(), secret, body });
+        if hangs {
+            return None;
+        }
+        let (status, body) = self.next.pop_front().expect("an answer was prepared");
+        Some((status, Json(body)).into_response())
     }
-    let body = serde_json::from_str(&body).unwrap_or(Value::Null);
-    memory.calls.push(Call { method, path: uri.to_string(), secret, body });
-    let (status, body) = memory.next.pop_front().expect("an answer was prepared");
-    (status, Json(body)).into_response()
 }
 
 fn page(titles: &[&str], next: Option<&str>) -> Value {
@@ -129,7 +174,7 @@ async fn the_secret_follows_no_page_to_another_host() {
     let next = format!("{}v1.0/TicketNotes/query/next", stranger.base);
     double.next(200, page(&["a"], Some(&next)));
     let refused = double.tenant().find_note("7", "deskbridge/x/report/0").await;
-    assert!(matches!(refused, Err(TicketError::Refused(_))), "{refused:?}");
+    assert!(matches!(refused, Err(TicketError::Passing { retry_after: None, .. })), "asked anew it may name its own: {refused:?}");
     assert!(stranger.calls().is_empty());
 }
 
@@ -246,6 +291,168 @@ async fn a_part_whose_answer_was_lost_is_written_again_alone() {
     assert_eq!(tenant.record_time("7", &entry).await.unwrap(), "70");
     let marks: Vec<String> = double.calls()[7..].iter().map(|call| call.body["internalNotes"].to_string()).collect();
     assert!(marks.len() == 2 && marks[0].contains("part 2 of 3") && marks[1].contains("part 3 of 3"), "{marks:?}");
+}
+
+#[tokio::test]
+async fn a_zone_that_cannot_be_told_now_is_no_user_that_is_not_known() {
+    let check = async |status: u16, body: Value, is_denied: bool| {
+        let double = Double::start().await;
+        double.answer_zone(status, body.clone());
+        let error = double.tenant().zone().await.unwrap_err();
+        assert_eq!(matches!(error, TicketError::Denied(_)), is_denied, "{status} {body}: {error:?}");
+        assert!(is_denied || matches!(error, TicketError::Passing { .. }), "{status} {body}: {error:?}");
+    };
+    check(500, json!({ "errors": ["The zone of the user could not be found."] }), true).await;
+    check(404, json!({}), true).await;
+    check(500, json!({ "Message": "An error has occurred." }), false).await;
+    check(500, json!("<html>"), false).await;
+    check(500, json!({ "errors": ["Timeout expired."] }), false).await;
+    check(503, json!({ "errors": ["maintenance"] }), false).await;
+}
+
+#[tokio::test]
+async fn a_write_without_an_answer_is_open_and_a_question_without_one_is_not() {
+    let double = Double::start().await;
+    let tenant = double.impatient_tenant();
+    let note = NewNote { title: "Report", body: "Text", marker: "deskbridge/x/report/0", attachments: &[] };
+    double.hang("/Notes");
+    let written = tenant.append_note("7", &note).await;
+    assert!(matches!(written, Err(TicketError::Unanswered(_))), "{written:?}");
+    assert_eq!(double.calls().len(), 1);
+    double.hang("/query");
+    let found = tenant.find_note("7", "deskbridge/x/report/0").await;
+    assert!(matches!(found, Err(TicketError::Passing { .. })), "{found:?}");
+    // What reached nobody is done by nobody.
+    double.name_zone("http://127.0.0.1:1/ATServicesRest/");
+    let nowhere = double.tenant().append_note("7", &note).await;
+    assert!(matches!(nowhere, Err(TicketError::Passing { .. })), "{nowhere:?}");
+}
+
+#[tokio::test]
+async fn those_who_wait_for_a_hung_zone_share_its_silence() {
+    let double = Double::start().await;
+    let tenant = double.impatient_tenant();
+    double.hang("/zoneInformation");
+    let ask = || tenant.ticket("7");
+    let answers = tokio::join!(ask(), ask(), ask(), ask());
+    let is_passing = |answer: Result<Ticket, TicketError>| matches!(answer, Err(TicketError::Passing { .. }));
+    assert!([answers.0, answers.1, answers.2, answers.3].into_iter().all(is_passing));
+    // One look at the tenant's use is among them.
+    assert!(double.zone_asked() <= 2, "{} times", double.zone_asked());
+}
+
+/// What a refusal names is mended, and what is kept says otherwise still: the next try asks again.
+#[tokio::test]
+async fn what_was_mended_counts_at_once() {
+    let double = Double::start().await;
+    let note = NewNote { title: "Report", body: "Text", marker: "deskbridge/x/report/0", attachments: &[] };
+    let types = |label: &str| json!({ "fields": [{ "name": "noteType", "isPickList": true, "picklistValues": [{ "value": "7", "label": label, "isActive": true }] }] });
+    let tenant = double.tenant_with(|section| section.note_type = LabelOrId::Label("Remote".into()));
+    double.next(200, types("Other"));
+    assert!(matches!(tenant.append_note("7", &note).await, Err(TicketError::Refused(_))));
+    assert_eq!(double.calls().len(), 1, "asked once while the answer is new");
+    double.next(200, types("Remote"));
+    double.next(200, json!({ "itemId": 45 }));
+    assert_eq!(tenant.append_note("7", &note).await.unwrap(), "45");
+    // A number that is written and refused is doubted.
+    double.next(500, json!({ "errors": ["Picklist value [7] does not exist for noteType"] }));
+    assert!(matches!(tenant.append_note("7", &note).await, Err(TicketError::Refused(_))));
+    double.next(200, types("Remote"));
+    double.next(200, json!({ "itemId": 46 }));
+    assert_eq!(tenant.append_note("7", &note).await.unwrap(), "46");
+
+    let person = |active: bool| json!({ "items": [{ "id": 3, "email": "a@msp.example", "isActive": active }] });
+    let role = |is_default: bool| {
+        let held = |id: i64| json!({ "id": id, "resourceID": 3, "roleID": id, "isDefault": is_default && id == 8, "isActive": true });
+        json!({ "items": [held(8), held(9)] })
+    };
+    let entry = TimeEntry { started_at: 0, ended_at: 60_000, representative: "a@msp.example".into(), marker: "deskbridge/x/time/0".into() };
+    double.next(200, person(false));
+    assert!(tenant.record_time("7", &entry).await.unwrap_err().to_string().contains("is not active"));
+    // Active now, but without a role of his own.
+    double.next(200, person(true));
+    double.next(200, role(false));
+    // For the message.
+    let names = || json!({ "items": [{ "id": 8, "name": "Engineer" }] });
+    double.next(200, names());
+    assert!(tenant.record_time("7", &entry).await.unwrap_err().to_string().contains("none is its default"));
+    double.next(200, names());
+    double.next(200, person(true));
+    double.next(200, role(true));
+    double.next(200, json!({ "itemId": 70 }));
+    assert_eq!(tenant.record_time("7", &entry).await.unwrap(), "70");
+    // Nothing is asked while nothing is refused.
+    let asked = double.calls().len();
+    double.next(200, json!({ "itemId": 71 }));
+    assert_eq!(tenant.record_time("7", &entry).await.unwrap(), "71");
+    assert_eq!(double.calls().len(), asked + 1);
+    // The panel too.
+    let agent = AgentReference::Device { id: uuid::Uuid::nil(), name: "Anna".into(), email: Some("b@msp.example".into()) };
+    let of_b = |active: bool| json!({ "items": [{ "id": 4, "email": "b@msp.example", "isActive": active }] });
+    double.next(200, of_b(false));
+    assert!(matches!(tenant.agent_for(&agent, &Ticket::default()).await, Err(TicketError::NotAllowed(_))));
+    double.next(200, of_b(true));
+    assert!(tenant.agent_for(&agent, &Ticket::default()).await.is_ok());
+}
+
+/// Whoever reaches the portal writes the key (beyondtrust.md F.1).
+#[tokio::test]
+async fn an_external_key_sets_what_the_matter_is_and_no_more_than_the_settings_let_it() {
+    let fields = || {
+        let field = |name: &str| json!({ "name": name, "dataType": "integer" });
+        let names = ["priority", "contractID", "billingCodeID", "contactID", "companyID", "assignedResourceID"];
+        json!({ "fields": names.map(field) })
+    };
+    let create = async |key: Value, may_set: &[&str]| {
+        let double = Double::start().await;
+        let tenant = double.tenant_with(|section| {
+            section.external_key_may_set = may_set.iter().map(|name| (*name).to_owned()).collect();
+            section.ticket_default_data = Some(r#"{"companyID": 5, "contractID": 6}"#.to_owned());
+        });
+        let Value::Object(key) = key else { panic!("an object") };
+        let new = NewTicket { fields: key, title: "T".into(), description: "D".into(), marker: "deskbridge/x".into() };
+        double.next(200, fields());
+        double.next(200, json!({ "itemId": 1 }));
+        let made = tenant.create_ticket(&new).await;
+        made.map(|_| double.calls()[1].body.clone()).map_err(|error| error.to_string())
+    };
+    let body = create(json!({ "priority": 2, "subject": "Printer", "contractID": null }), &[]).await.unwrap();
+    assert_eq!(
+        (&body["priority"], &body["title"], &body["companyID"], &body["contractID"]),
+        (&json!(2), &json!("Printer"), &json!(5), &json!(6))
+    );
+    for name in [
+        "contractID",
+        "AllocationCodeID",
+        "contactID",
+        "companyID",
+        "accountName",
+        "ACCOUNTID",
+        "assignedResourceName",
+        "assignedResourceID",
+    ] {
+        let said = create(json!({ name: 7 }), &["priority"]).await.unwrap_err();
+        assert!(said.contains(&format!("“{name}”")) && said.contains("external_key_may_set"), "{name}: {said}");
+    }
+    let body = create(json!({ "accountID": 7, "contractid": 8 }), &["accountName", "contractID"]).await.unwrap();
+    assert_eq!((&body["companyID"], &body["contractID"]), (&json!(7), &json!(8)));
+    let said = create(json!({ "externalID": "mine" }), &["externalID"]).await.unwrap_err();
+    assert!(said.contains("no field “externalID”"), "{said}");
+}
+
+#[test]
+fn the_settings_name_fields_an_external_key_can_set() {
+    let parse = |names: &str| {
+        let (_, rest) = PAGE.split_once("```toml\n").unwrap();
+        let (file, _) = rest.split_once("```").unwrap();
+        let file = file.replace("\"env:", "\"").replace("note_type = 1\n", &format!("note_type = 1\nexternal_key_may_set = {names}\n"));
+        Settings::parse("settings", &file, std::iter::empty()).map(|settings| settings.connection[0].autotask.clone().unwrap())
+    };
+    assert_eq!(parse("[]").unwrap().external_key_may_set, Vec::<String>::new());
+    for wrong in [r#"["externalID"]"#, r#"[""]"#, r#"["a b"]"#, r#"["ID"]"#] {
+        let said = parse(wrong).unwrap_err().to_string();
+        assert!(said.contains("external_key_may_set") && said.contains("accountName"), "{wrong}: {said}");
+    }
 }
 
 const PAGE: &str = include_str!("../../../../docs/autotask.md");

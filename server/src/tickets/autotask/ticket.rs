@@ -4,10 +4,11 @@
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, Fault};
-use super::defaults::{Given, TicketDefaults, whole_number};
+use super::defaults::{Given, TicketDefaults, field_name, whole_number};
 use super::lookup::{Lookup, Resource};
 use super::metadata::{Field, Fields, Metadata};
 use super::query::{Entity, Filter};
+use super::remembered::Freshness;
 use super::text::{cut, lines, one_line};
 use crate::clock::rfc3339;
 use crate::tickets::{NewTicket, Ticket, TicketError};
@@ -140,33 +141,69 @@ pub(super) struct Maker<'a> {
     pub(super) lookup: &'a Lookup,
     pub(super) metadata: &'a Metadata,
     pub(super) defaults: &'a TicketDefaults,
+    /// `external_key_may_set`.
+    pub(super) key_may_set: &'a [String],
     pub(super) now_ms: i64,
 }
+
+/// Fields whose values are looked up, whatever the tenant tells of them.
+const RESOLVED: [&str; 3] = ["companyID", "assignedResourceID", "assignedResourceRoleID"];
+
+/// What any external key may say, by REST's names: what the matter is. Who pays for it and who works on it is the tenant's to say, since
+/// whoever reaches the portal writes the key (beyondtrust.md F.1).
+const ANY_KEY_MAY_SET: [&str; 15] = [
+    "title",
+    "description",
+    "name",
+    "email",
+    "status",
+    "priority",
+    "issueType",
+    "subIssueType",
+    "ticketType",
+    "ticketCategory",
+    "source",
+    "queueID",
+    "configurationItemID",
+    "dueDateTime",
+    "userDefinedFields",
+];
 
 impl Maker<'_> {
     /// Creates the ticket; the answer is its id.
     pub(super) async fn create(&self, new: &NewTicket) -> Result<i64, TicketError> {
-        let fields = self.metadata.of_tickets(self.client).await?;
-        let mut body = Value::Object(self.body(new, &fields).await?);
+        let freshness = Freshness::any();
+        let (fields, body) = match (self.body(new, &freshness).await, freshness.once_more()) {
+            (Err(TicketError::Refused(_)), Some(new_answers)) => self.body(new, &new_answers).await?,
+            (other, _) => other?,
+        };
+        let mut body = Value::Object(body);
         let is_due = |body: &Value| !body["dueDateTime"].is_null();
         if !is_due(&body) && fields.get("dueDateTime").is_some_and(|field| field.is_required) {
             body["dueDateTime"] = json!(rfc3339(self.now_ms + DUE_AFTER_MS));
         }
-        match self.post(&body).await {
+        let written = match self.post(&body).await {
             // Nothing was written: a service level, which sets the date, is there or not as the ticket's other values have it.
             Err(Fault::Refused { said, .. }) if !is_due(&body) && asks_for_due_date(&said) => {
                 body["dueDateTime"] = json!(rfc3339(self.now_ms + DUE_AFTER_MS));
-                Ok(self.post(&body).await?)
+                self.post(&body).await
             }
-            other => Ok(other?),
+            other => other,
+        };
+        if let Err(Fault::Refused { .. }) = written {
+            self.metadata.doubt();
+            self.lookup.doubt();
         }
+        Ok(written?)
     }
 
     async fn post(&self, body: &Value) -> Result<i64, Fault> {
         self.client.create(Entity::Tickets, "Tickets", body, "the new ticket").await
     }
 
-    async fn body(&self, new: &NewTicket, fields: &Fields) -> Result<Map<String, Value>, TicketError> {
+    async fn body(&self, new: &NewTicket, freshness: &Freshness) -> Result<(std::sync::Arc<Fields>, Map<String, Value>), TicketError> {
+        let fields = self.metadata.of_tickets(self.client, freshness).await?;
+        self.check_external_key(new, &fields)?;
         let asked = TicketDefaults::of(new.fields.clone())
             .map_err(|expected| TicketError::Refused(format!("the session's external key: expected {expected}")))?;
         let mut given = self.defaults.overridden_by(asked).0;
@@ -174,7 +211,7 @@ impl Maker<'_> {
         let (title, description, name, email) = (text("title"), text("description"), text("name"), text("email"));
         let mut body = Map::new();
         let company = match given.remove("companyID") {
-            Some(company) => self.company(&company).await?,
+            Some(company) => self.company(&company, freshness).await?,
             None => {
                 return Err(TicketError::Refused(
                     "the new ticket has no company; give accountName in ticket_default_data or in the session's external key".into(),
@@ -189,7 +226,7 @@ impl Maker<'_> {
         if let Some(contact) = contact {
             body.insert("contactID".into(), json!(contact));
         }
-        self.assignment(&mut given, &mut body).await?;
+        self.assignment(&mut given, &mut body, freshness).await?;
         for (name, given) in given {
             let field = fields.get(&name).filter(|field| is_writable(field));
             match field {
@@ -219,13 +256,33 @@ impl Maker<'_> {
         body.insert("title".into(), json!(cut(&one_line(title.as_deref().unwrap_or(&new.title)), TITLE)));
         body.insert("description".into(), json!(cut(&lines(&(customer + &description)), DESCRIPTION)));
         body.insert(MARKER_FIELD.into(), json!(new.marker));
-        Ok(body)
+        Ok((fields, body))
     }
 
-    async fn company(&self, given: &Given) -> Result<i64, TicketError> {
+    /// That the external key sets nothing it may not. What is no field at all is told by its own name later.
+    fn check_external_key(&self, new: &NewTicket, fields: &Fields) -> Result<(), TicketError> {
+        let may_set = |field: &str| {
+            let named = self.key_may_set.iter().map(|name| field_name(name));
+            ANY_KEY_MAY_SET.into_iter().chain(named).any(|name| name.eq_ignore_ascii_case(field))
+        };
+        let is_field = |field: &str| {
+            fields.get(field).is_some_and(is_writable) || RESOLVED.iter().any(|resolved| resolved.eq_ignore_ascii_case(field))
+        };
+        let mut given = new.fields.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name);
+        match given.find(|name| is_field(field_name(name)) && !may_set(field_name(name))) {
+            None => Ok(()),
+            Some(name) => Err(TicketError::Refused(format!(
+                "the session's external key may not set “{}”: customers can write the key. If they cannot in your portal, name the field in \
+                 external_key_may_set; else give it in ticket_default_data",
+                cut(&one_line(name), 60)
+            ))),
+        }
+    }
+
+    async fn company(&self, given: &Given, freshness: &Freshness) -> Result<i64, TicketError> {
         match whole_number(&given.value).filter(|_| !given.is_name) {
             Some(id) => Ok(id),
-            None => Ok(self.lookup.company(self.client, &plain(&given.value).unwrap_or_default()).await?),
+            None => Ok(self.lookup.company(self.client, &plain(&given.value).unwrap_or_default(), freshness).await?),
         }
     }
 
@@ -245,6 +302,7 @@ impl Maker<'_> {
         &self,
         given: &mut std::collections::BTreeMap<String, Given>,
         body: &mut Map<String, Value>,
+        freshness: &Freshness,
     ) -> Result<(), TicketError> {
         let (resource, role) = (given.remove("assignedResourceID"), given.remove("assignedResourceRoleID"));
         let Some(resource) = resource else {
@@ -259,12 +317,12 @@ impl Maker<'_> {
             (id, role_id) => {
                 let named = match id {
                     Some(id) => Resource::of_id(id),
-                    None => (*self.resource(&plain(&resource.value).unwrap_or_default()).await?).clone(),
+                    None => (*self.resource(&plain(&resource.value).unwrap_or_default(), freshness).await?).clone(),
                 };
                 let wanted = role.as_ref().and_then(|role| plain(&role.value));
                 let role = match role_id {
                     Some(role) => role,
-                    None => self.lookup.role_of(self.client, &named, wanted.as_deref()).await?,
+                    None => self.lookup.role_of(self.client, &named, wanted.as_deref(), freshness).await?,
                 };
                 (named.id, role)
             }
@@ -274,8 +332,8 @@ impl Maker<'_> {
         Ok(())
     }
 
-    async fn resource(&self, name: &str) -> Result<std::sync::Arc<Resource>, TicketError> {
-        match self.lookup.resource(self.client, name).await? {
+    async fn resource(&self, name: &str, freshness: &Freshness) -> Result<std::sync::Arc<Resource>, TicketError> {
+        match self.lookup.resource(self.client, name, freshness).await? {
             Some(resource) if resource.is_active => Ok(resource),
             found => Err(TicketError::Refused(format!(
                 "assignedResourceName: Autotask has no {}resource with the user name or e-mail address “{}”",

@@ -10,6 +10,7 @@ use super::client::{Client, Fault};
 use super::defaults::TimeDefaults;
 use super::lookup::{Lookup, Resource};
 use super::query::{Entity, Filter};
+use super::remembered::Freshness;
 use super::text::{cut, one_line};
 use crate::clock::rfc3339;
 use crate::tickets::{TicketError, TimeEntry};
@@ -97,10 +98,23 @@ pub(super) async fn create(
     ticket: i64,
     entry: &TimeEntry,
 ) -> Result<i64, TicketError> {
-    let resource = resource_of(client, lookup, &entry.representative, domain).await?;
-    let role = lookup.role_of(client, &resource, defaults.role_name.as_deref()).await?;
-    let write =
-        async |window: Window, marker: &str| post(client, defaults, &body(defaults, ticket, resource.id, role, window, marker)).await;
+    let worker = async |freshness: &Freshness| {
+        let resource = resource_of(client, lookup, &entry.representative, domain, freshness).await?;
+        let role = lookup.role_of(client, &resource, defaults.role_name.as_deref(), freshness).await?;
+        Ok::<_, TicketError>((resource.id, role))
+    };
+    let freshness = Freshness::any();
+    let (resource, role) = match (worker(&freshness).await, freshness.once_more()) {
+        (Err(TicketError::Refused(_)), Some(new)) => worker(&new).await?,
+        (other, _) => other?,
+    };
+    let write = async |window: Window, marker: &str| {
+        let written = post(client, defaults, &body(defaults, ticket, resource, role, window, marker)).await;
+        if let Err(Fault::Refused { .. }) = written {
+            lookup.doubt();
+        }
+        written
+    };
     let whole = Window::of(entry);
     if whole.is_of_one_day() {
         return Ok(write(whole, &entry.marker).await?);
@@ -136,6 +150,7 @@ async fn resource_of(
     lookup: &Lookup,
     representative: &str,
     domain: Option<&str>,
+    freshness: &Freshness,
 ) -> Result<std::sync::Arc<Resource>, TicketError> {
     let representative = representative.trim();
     let name = match domain {
@@ -143,7 +158,7 @@ async fn resource_of(
         _ => representative.to_owned(),
     };
     let shown: String = name.chars().filter(|character| !character.is_control()).take(120).collect();
-    match lookup.resource(client, &name).await? {
+    match lookup.resource(client, &name, freshness).await? {
         Some(resource) if resource.is_active => Ok(resource),
         Some(resource) => Err(TicketError::Refused(format!(
             "the Autotask resource {} ({shown}) is not active; enter the time for somebody else, or activate it and retry this event",

@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::{Host, Url};
 
-use super::client::said;
-use super::remembered::Remembered;
+use super::remembered::{Freshness, Remembered};
+use super::words;
 use crate::config::is_outside_address;
 use crate::outgoing;
 use crate::tickets::TicketError;
@@ -50,7 +50,8 @@ pub(super) struct Zones {
     http: reqwest::Client,
     username: String,
     asked: Url,
-    kept: Remembered<Zone>,
+    kept: Remembered<Zone, TicketError>,
+    /// When it was last looked for another zone.
     after_refusal: Mutex<Option<Instant>>,
 }
 
@@ -63,26 +64,28 @@ impl Zones {
     }
 
     pub(super) async fn current(&self) -> Result<Arc<Zone>, TicketError> {
-        self.kept.get(self.discover()).await
+        self.kept.get(&Freshness::any(), self.discover()).await
     }
 
     /// The zone refused the credentials: perhaps the tenant was moved. The answer is its new zone, if it has one.
     pub(super) async fn after_refusal(&self, refused: &Zone) -> Option<Arc<Zone>> {
         let mut asked_at = self.after_refusal.lock().await;
-        if let Some(known) = self.kept.peek().await.filter(|known| known.api != refused.api) {
+        if let Some(known) = self.kept.peek().filter(|known| known.api != refused.api) {
             return Some(known);
         }
         if asked_at.is_some_and(|at| at.elapsed() < AGAIN_AFTER_REFUSAL) {
             return None;
         }
+        let found = self.discover().await;
+        // Counted from the end: those who wait here must not each wait for an answer that does not come.
         *asked_at = Some(Instant::now());
-        let found = self.discover().await.inspect_err(|error| tracing::debug!(%error, "no other zone found")).ok()?;
+        let found = found.inspect_err(|error| tracing::debug!(%error, "no other zone found")).ok()?;
         if found.api == refused.api {
             return None;
         }
         tracing::info!(zone = %found.api, "the Autotask tenant has moved to another zone");
         let found = Arc::new(found);
-        self.kept.put(found.clone()).await;
+        self.kept.put(found.clone());
         Some(found)
     }
 
@@ -94,15 +97,28 @@ impl Zones {
         let status = response.status().as_u16();
         let body = outgoing::read_body(response, MAX_ANSWER).await.map_err(|error| passing(&error.to_string()))?;
         let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        match (status, said(&body)) {
-            (200, _) if body["url"].is_string() => self.read(&body),
-            // A user that is not known has no zone (autotask-extension.md a.1).
-            (401 | 403 | 404, _) | (500, Some(_)) => Err(TicketError::Denied(format!(
+        // A user that is not known has no zone, which Autotask says with 500 in its own words (autotask-extension.md a.1).
+        let is_unknown = match status {
+            401 | 403 | 404 => true,
+            500 => words::errors(&body).is_some_and(|said| !words::passes(&said) && words::throttled(status, &said).is_none()),
+            _ => false,
+        };
+        match status {
+            200 if body["url"].is_string() => self.read(&body),
+            _ if is_unknown => Err(TicketError::Denied(format!(
                 "Autotask knows no API user “{}”; check username: it is the user's key, which looks like an e-mail address",
                 self.username
             ))),
-            _ => Err(passing(&format!("HTTP {status} without a zone"))),
+            _ => Err(passing(&match words::said(&body) {
+                Some(said) => format!("HTTP {status}: {said}"),
+                None => format!("HTTP {status} without a zone"),
+            })),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn wait_with(&mut self, http: reqwest::Client) {
+        self.http = http;
     }
 
     fn read(&self, answer: &Value) -> Result<Zone, TicketError> {

@@ -48,7 +48,12 @@ impl Client {
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, TicketError> {
         let passing = |what: &str| TicketError::passing(format!("Zendesk: {what}"));
-        let response = request.send().await.map_err(|error| passing(outgoing::describe(&error)))?;
+        let request = request.build().map_err(|_| passing("the request could not be made"))?;
+        let writes = *request.method() != Method::GET;
+        let response = self.http.execute(request).await.map_err(|error| match outgoing::describe(&error) {
+            what if writes && outgoing::may_be_done(&error) => TicketError::Unanswered(format!("Zendesk: {what}")),
+            what => passing(what),
+        })?;
         let status = response.status().as_u16();
         let retry_after = outgoing::retry_after(response.headers());
         let request_id =

@@ -28,6 +28,8 @@ const FIRST_PAGE: &str = "page[size]=100";
 const MAX_MEMBERSHIP_PAGES: usize = 20;
 /// A ticket takes 5,000 comments; with field changes it may have more audits.
 const MAX_AUDIT_PAGES: usize = 100;
+/// A write that got no answer for so long is not done any more.
+const SETTLES_WITHIN: Duration = Duration::from_mins(1);
 /// What an agent may do is asked again after this time.
 const AGENT_CACHE: Duration = Duration::from_mins(1);
 
@@ -175,6 +177,7 @@ impl TicketSystem for Zendesk {
             files: Files::WithNote,
             notes_are_public: self.settings.note_visibility == NoteVisibility::Public,
             expands_placeholders: true,
+            settles_within: SETTLES_WITHIN,
             records_time: false,
             creates_tickets: self.settings.enable_automatic_ticket_creation,
         }
@@ -278,7 +281,12 @@ impl TicketSystem for Zendesk {
 
     async fn create_ticket(&self, ticket: &NewTicket) -> Result<String, TicketError> {
         let body = create::body(ticket, self.settings.ticket_default_data.as_deref(), self.abilities().notes_are_public)?;
-        let answer = self.client.create_json("/api/v2/tickets", &ticket.marker, &body).await?.ok("the new ticket")?;
+        let answer = self.client.create_json("/api/v2/tickets", &ticket.marker, &body).await?;
+        // Its role may do all else; only what asks for new tickets must wait for a person.
+        let answer = answer.ok("the new ticket").map_err(|error| match error {
+            TicketError::Denied(what) => TicketError::Refused(what),
+            other => other,
+        })?;
         let id = self.read_ticket(&answer["ticket"]).id;
         if id.is_empty() { Err(TicketError::passing("Zendesk created a ticket but did not say which")) } else { Ok(id) }
     }

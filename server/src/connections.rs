@@ -19,8 +19,8 @@ use crate::store::{Store, StoredConnection};
 use crate::support::ticket_access::TicketAccess;
 use crate::tickets::autotask::{Autotask, AutotaskSettings};
 use crate::tickets::osticket::OsTicket;
-use crate::tickets::{AgentReference, TicketSystem};
 use crate::tickets::zendesk::{Client, InstallationSettings, Zendesk};
+use crate::tickets::{AgentReference, TicketSystem};
 
 /// How long an answer about an agent and a ticket is believed.
 const ACCESS_CACHE: Duration = Duration::from_secs(30);

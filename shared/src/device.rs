@@ -143,7 +143,7 @@ pub struct PairRequest {
     pub browser: Option<String>,
 }
 
-/// Answer to pairing (201) and to `GET /api/v1/devices/self`.
+/// Answer to pairing (201, or 200 again) and to `GET /api/v1/devices/self`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct DeviceAnswer {

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use deskbridge_shared::device::PairingLink;
 use deskbridge_shared::routes;
 use serde_json::json;
@@ -12,7 +12,7 @@ use toml::Table;
 use crate::appliance::{self, Recipient, SimulatedAppliance};
 use crate::autotask::{self, Entity, SimulatedAutotask};
 use crate::device::pairing_code;
-use crate::extension::built_extension;
+use crate::extension::set_up_by_policy;
 use crate::osticket::{self, SimulatedOsTicket};
 use crate::scene::EVENT_TOKEN;
 use crate::server::Deskbridge;
@@ -21,9 +21,6 @@ use crate::server::Deskbridge;
 pub const AUTOTASK: &str = "Simulated Autotask";
 /// The connection to osTicket.
 pub const OSTICKET: &str = "Simulated osTicket";
-
-/// As the extension asks for what a policy has set (`extension/assets/bridge.js`).
-const POLICY_ASKED: &str = "export const managed = () => api.storage.managed.get(null).catch(() => ({}));";
 
 /// A ticket system without a sidebar of ours, and its appliance.
 pub struct Desk<T> {
@@ -141,7 +138,6 @@ impl Desks {
 
     /// Puts the extension into a directory, with server, sites and enrolment as a policy would set them; answers where it is.
     pub fn set_up_extension(&self, server: &Deskbridge, code: &str, directory: &Path) -> Result<PathBuf> {
-        copy(&built_extension()?, directory)?;
         let policy = json!({
             "serverUrl": server.public_url(),
             "enrolmentToken": code,
@@ -150,10 +146,7 @@ impl Desks {
                 { "kind": "osticket", "url": self.osticket.system.url() },
             ],
         });
-        let path = directory.join("bridge.js");
-        let script = std::fs::read_to_string(&path).with_context(|| format!("no {}", path.display()))?;
-        ensure!(script.contains(POLICY_ASKED), "the extension asks for its policy in another way");
-        std::fs::write(&path, script.replace(POLICY_ASKED, &format!("export const managed = async () => ({policy});")))?;
+        set_up_by_policy(directory, &policy)?;
         directory.canonicalize().with_context(|| format!("no {}", directory.display()))
     }
 
@@ -161,18 +154,4 @@ impl Desks {
     pub fn pairing_link(&self, server: &Deskbridge, code: &str) -> String {
         PairingLink::text(server.public_url(), code)
     }
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
-    for entry in std::fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), &target).with_context(|| format!("cannot write {}", target.display()))?;
-        }
-    }
-    Ok(())
 }

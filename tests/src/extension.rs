@@ -64,12 +64,44 @@ impl<B: Deref<Target = Page>> ExtendedBrowser<B> {
         self.browser.element("[data-state='paired']").await.map(drop)
     }
 
-    /// Goes into the panel's frame on the page shown.
+    /// Goes into the panel's frame on the page shown, and waits until presses count there.
     pub async fn enter_panel(&self) -> Result<()> {
         let host = self.browser.element("[data-deskbridge-panel]").await?;
         let frame = self.browser.in_shadow_of(&host, "iframe").await?;
-        frame.enter_frame().await.context("cannot enter the panel")
+        frame.enter_frame().await.context("cannot enter the panel")?;
+        self.browser.element("html[data-in-sight]").await.context("the panel does not come into sight").map(drop)
     }
+}
+
+/// As the extension asks for what a policy has set (`extension/assets/bridge.js`).
+const POLICY_ASKED: &str = "export const managed = () => api.storage.managed.get(null).catch(() => ({}));";
+
+/// Puts the built extension into a directory, set as by that policy: no test can set a real one.
+pub fn set_up_by_policy(directory: &Path, policy: &Value) -> Result<()> {
+    copy(&built_extension()?, directory)?;
+    change(directory, "bridge.js", POLICY_ASKED, &format!("export const managed = async () => ({policy});"))
+}
+
+/// Replaces words in one of the files of an extension that was put somewhere.
+pub fn change(directory: &Path, file: &str, from: &str, to: &str) -> Result<()> {
+    let path = directory.join(file);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("no {}", path.display()))?;
+    ensure!(text.contains(from), "{file} does not hold {from}");
+    std::fs::write(&path, text.replace(from, to)).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    for entry in std::fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), &target).with_context(|| format!("cannot write {}", target.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Where `cargo xtask build extension` puts the one for tests.

@@ -2,14 +2,18 @@
 //!
 //! Waits are bounded and for something: an element, a text, a frame. Nothing here knows a page of Deskbridge, nor which browser it is.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
+use thirtyfour::common::command::FormatRequestData;
 use thirtyfour::prelude::*;
+use thirtyfour::{ElementId, RequestData, SessionId};
 
 /// How long an element lets itself be awaited, and how often it is looked for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -100,11 +104,14 @@ impl Page {
         self.element(css).await?.enter_frame().await.with_context(|| format!("cannot enter the frame '{css}'"))
     }
 
-    /// What an element's open shadow root holds. By a script, because thirtyfour asks for it in a way that only Chromium understands.
+    /// What an element's shadow root holds, even a closed one.
     pub async fn in_shadow_of(&self, host: &WebElement, css: &str) -> Result<WebElement> {
-        let script = "return arguments[0].shadowRoot.querySelector(arguments[1])";
-        let found = self.driver.execute(script, vec![host.to_json()?, css.into()]).await.context("the script failed")?;
-        found.element().with_context(|| format!("no '{css}' in the shadow root"))
+        let root = host.handle().cmd(Shadow::Root(host.element_id())).await.context("no shadow root")?;
+        let root: HashMap<String, String> = root.value()?;
+        let root = root.into_values().next().context("no id of the shadow root")?;
+        let found = host.handle().cmd(Shadow::Element(root, css.to_owned())).await;
+        let found = found.with_context(|| format!("no '{css}' in the shadow root"))?;
+        Ok(found.element(host.handle().clone())?)
     }
 
     /// Back to the top document.
@@ -125,6 +132,23 @@ impl Page {
         }
         let picture = self.driver.screenshot_as_png().await.context("no screenshot")?;
         std::fs::write(path, picture).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// WebDriver's "Get Element Shadow Root" and "Find Element From Shadow Root": thirtyfour asks by a script, which sees no closed roots.
+#[derive(Debug)]
+enum Shadow {
+    Root(ElementId),
+    Element(String, String),
+}
+
+impl FormatRequestData for Shadow {
+    fn format_request(&self, session: &SessionId) -> RequestData {
+        match self {
+            Self::Root(host) => RequestData::new(Method::GET, format!("session/{session}/element/{host}/shadow")),
+            Self::Element(root, css) => RequestData::new(Method::POST, format!("session/{session}/shadow/{root}/element"))
+                .add_body(json!({"using": "css selector", "value": css})),
+        }
     }
 }
 

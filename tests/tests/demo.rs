@@ -91,7 +91,7 @@ impl Stage {
     async fn open_card(&self) -> Result<()> {
         let card = self.browser.browser.element(BUTTON).await?;
         let place = card.find(By::Css(".ContentContainer > .Content > div")).await?;
-        place.get_shadow_root().await?.find(By::Css("button")).await?.click().await?;
+        self.browser.browser.in_shadow_of(&place, "button").await?.click().await?;
         self.browser.enter_panel().await
     }
 

@@ -484,10 +484,7 @@ async fn codes_are_listed_and_withdrawn_with_what_they_paired() -> Result<()> {
         assert_eq!(run(&server, &["revoke", "--agent", "anna@example.com"]).await?, (0, "1 revoked\n".to_owned()), "he has no other name");
         refused("by address", &by_address.ask(Method::GET, DEVICE_SELF, "").await?, 401, "device-revoked");
         taken("by name", &by_both.ask(Method::GET, DEVICE_SELF, "").await?);
-        assert_eq!(
-            run(&server, &["revoke", "--email", "anna@example.com"]).await?,
-            (0, "1 revoked, codes withdrawn: 1\n".to_owned())
-        );
+        assert_eq!(run(&server, &["revoke", "--email", "anna@example.com"]).await?, (0, "1 revoked, codes withdrawn: 1\n".to_owned()));
         refused("by name, too", &by_both.ask(Method::GET, DEVICE_SELF, "").await?, 401, "device-revoked");
         refused("her unused code", &pair(&unused).await?, 410, "pairing-code-expired");
         taken("nobody's", &other.ask(Method::GET, DEVICE_SELF, "").await?);

@@ -3,7 +3,7 @@
 //!
 //! The extension is the one built for tests (`cargo xtask build extension`). Pictures are written only where `DESKBRIDGE_SCREENSHOTS` says so.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use deskbridge_shared::device::PairingLink;
@@ -11,7 +11,9 @@ use deskbridge_shared::routes;
 use deskbridge_tests::appliance::{self, Recipient, SessionScript, SimulatedAppliance};
 use deskbridge_tests::browser::{Browser, Settings};
 use deskbridge_tests::device::pairing_code;
-use deskbridge_tests::extension::{ExtendedBrowser, OSTICKET_STYLE, PJAX, STAFF_POLICY, STRICTEST_POLICY, Site, SitePage};
+use deskbridge_tests::extension::{
+    ExtendedBrowser, OSTICKET_STYLE, PJAX, STAFF_POLICY, STRICTEST_POLICY, Site, SitePage, built_extension, change, set_up_by_policy,
+};
 use deskbridge_tests::scene::EVENT_TOKEN;
 use deskbridge_tests::server::Deskbridge;
 use serde_json::{Value, json};
@@ -32,6 +34,17 @@ struct Stage {
 
 impl Stage {
     async fn start(settings: Settings) -> Result<Self> {
+        Self::start_with(settings, &built_extension()?).await
+    }
+
+    /// With an extension in another directory.
+    async fn start_with(settings: Settings, extension: &Path) -> Result<Self> {
+        let (site, appliance, server) = Self::around().await?;
+        Ok(Self { site, appliance, server, browser: ExtendedBrowser::start_with(settings, extension).await? })
+    }
+
+    /// All but the browser.
+    async fn around() -> Result<(Site, SimulatedAppliance, Deskbridge)> {
         let site = Site::start().await?;
         for ticket in ["116", "117"] {
             site.add(&format!("/support/scp/tickets.php?id={ticket}"), osticket(ticket)?);
@@ -41,8 +54,7 @@ impl Stage {
         let server = Deskbridge::builder().connection_text(&connection(&appliance, &site)).start().await?;
         let events = format!("{}{}?appliance=default&token={EVENT_TOKEN}", server.url(), routes::APPLIANCE_EVENTS);
         appliance.set_recipient(Recipient::new(events));
-        let browser = ExtendedBrowser::start(settings).await?;
-        Ok(Self { site, appliance, server, browser })
+        Ok((site, appliance, server))
     }
 
     /// The page's address of a ticket of the help desk.
@@ -78,6 +90,13 @@ impl Stage {
     async fn open_panel(&self) -> Result<()> {
         self.browser().click(BUTTON).await?;
         self.browser.enter_panel().await
+    }
+
+    /// How many devices the server knows, revoked ones too.
+    async fn devices(&self) -> Result<usize> {
+        let list = self.server.command(&["devices", "list"]).await?;
+        ensure!(list.status.success(), "{list:?}");
+        Ok(String::from_utf8(list.stdout)?.lines().filter(|line| line.contains(" on Linux")).count())
     }
 
     async fn picture(&self, name: &str) -> Result<()> {
@@ -262,7 +281,8 @@ async fn a_card_in_autotasks_frame_under_the_strictest_policy() -> Result<()> {
     stage.browser().enter_frame("iframe").await?;
     let card = stage.browser().element(&format!("{BUTTON}[data-deskbridge='autotask:35754']")).await?;
     ensure!(stage.count(BUTTON).await? == 1);
-    card.find(By::Css(".ContentContainer > .Content > div")).await?.get_shadow_root().await?.find(By::Css("button")).await?.click().await?;
+    let place = card.find(By::Css(".ContentContainer > .Content > div")).await?;
+    stage.browser().in_shadow_of(&place, "button").await?.click().await?;
     stage.browser.enter_panel().await?;
     stage.browser().click("[data-action='make-key']").await?;
     stage.browser().element("[data-part='key']").await?;
@@ -321,7 +341,7 @@ async fn what_a_page_makes_up_moves_nothing() -> Result<()> {
     let forge = "for (let round = 0; round < 50; round += 1) {
         document.dispatchEvent(new CustomEvent('deskbridge:newer'));
         window.dispatchEvent(new CustomEvent('deskbridge:newer'));
-        for (const data of [{ deskbridge: 'close' }, { deskbridge: 'height', height: 3000 }, { type: 'open' }]) {
+        for (const data of [{ close: true }, { height: 3000 }, { type: 'open' }]) {
           window.postMessage(data, '*');
           window.dispatchEvent(new MessageEvent('message', { data, origin: arguments[0] }));
         }
@@ -334,13 +354,20 @@ async fn what_a_page_makes_up_moves_nothing() -> Result<()> {
     ensure!(reach == json!("undefinedundefined"), "the page reaches {reach}");
     ensure!((stage.count(BUTTON).await?, stage.count(PANEL).await?) == (1, 0), "made-up presses open nothing");
 
+    let listen = "window.heard = []; addEventListener('message', ({ origin, data }) => window.heard.push(`${origin} ${JSON.stringify(data)}`))";
+    stage.browser().execute(listen, vec![]).await?;
     stage.open_panel().await?;
     stage.browser().element("[data-action='make-key']").await?;
     // A press that nobody made makes no key: a button that was pressed is busy at once.
     let press = "const button = document.querySelector('[data-action=\"make-key\"]'); button.click(); return button.ariaDisabled";
     ensure!(stage.browser().execute(press, vec![]).await? == Value::Null);
     stage.browser().leave_frames().await?;
-    let height = "return document.querySelector('[data-deskbridge-panel]').shadowRoot.querySelector('iframe').style.height";
+    let frames = "return [document.querySelector('[data-deskbridge-panel]').shadowRoot, window.length, document.querySelectorAll('iframe').length]";
+    ensure!(stage.browser().execute(frames, vec![]).await? == json!([null, 0, 0]), "the page has no way to the frame");
+    let known = "return performance.getEntries().map(({ name }) => name).concat(window.heard)";
+    let known = stage.browser().execute(known, vec![]).await?.to_string();
+    ensure!(known.contains("tickets.php") && !known.contains("extension"), "the page learns the frame's address: {known}");
+    let height = "return document.querySelector('[data-deskbridge-panel]').offsetHeight";
     let before = stage.browser().execute(height, vec![]).await?;
     stage.browser().execute(forge, vec![json!(stage.browser.origin)]).await?;
     ensure!(stage.count(PANEL).await? == 1, "the panel stays open");
@@ -349,6 +376,152 @@ async fn what_a_page_makes_up_moves_nothing() -> Result<()> {
     stage.browser().click("[data-action='make-key']").await?;
     stage.browser().element("[data-part='key']").await?;
     ensure!(stage.appliance.count(|request| request.is("generate_session_key")) == 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panel_that_is_covered_takes_no_press() -> Result<()> {
+    let stage = Stage::start(Settings::default()).await?;
+    stage.set_up().await?;
+    stage.open(&stage.ticket("116")).await?;
+    stage.open_panel().await?;
+    stage.browser().element("[data-action='make-key']").await?;
+    stage.browser().leave_frames().await?;
+    let bait = "const panel = document.querySelector('[data-deskbridge-panel]').getBoundingClientRect();
+        const bait = Object.assign(document.createElement('div'), { id: 'bait', textContent: 'Win a prize' });
+        bait.style.cssText = `position: fixed; z-index: 2147483647; background: #fff; opacity: 0.9; pointer-events: none; top: ${panel.top}px;
+          left: ${panel.left}px; width: ${panel.width}px; height: ${panel.height}px`;
+        document.body.append(bait);";
+    let seen_through = "document.querySelector('[data-deskbridge-panel]').style.setProperty('opacity', '0')";
+    let cleared = "document.querySelector('#bait')?.remove(); document.querySelector('[data-deskbridge-panel]').style.removeProperty('opacity')";
+    for trick in [seen_through, bait] {
+        stage.browser().execute(trick, vec![]).await?;
+        let host = stage.browser().driver().find(By::Css(PANEL)).await?;
+        stage.browser().in_shadow_of(&host, "iframe").await?.enter_frame().await?;
+        stage.browser().element("html:not([data-in-sight])").await?;
+        stage.browser().click("[data-action='make-key']").await?;
+        stage.browser().element_with_text("#notice", "did not count").await?;
+        ensure!(stage.count("[data-part='key']").await? == 0, "{trick}");
+        stage.browser().leave_frames().await?;
+        stage.browser().execute(cleared, vec![]).await?;
+        stage.browser.enter_panel().await?;
+        stage.browser().leave_frames().await?;
+    }
+    ensure!(stage.appliance.count(|request| request.is("generate_session_key")) == 0);
+    stage.browser.enter_panel().await?;
+    stage.browser().click("[data-action='make-key']").await?;
+    stage.browser().element("[data-part='key']").await?;
+    // What the panel itself does covers nothing.
+    stage.browser().element("html[data-in-sight]").await?;
+    stage.no_errors().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ticket_in_a_strangers_frame_gets_nothing() -> Result<()> {
+    let stage = Stage::start(Settings::default()).await?;
+    stage.browser.set(json!({ "sites": [stage.site.autotask(CONNECTION)] })).await?;
+    let detail = "/Mvc/ServiceDesk/TicketDetail.mvc?workspace=False&ticketId=35754";
+    let detail = stage.site.add(detail, SitePage::saved("autotask/detail.html", STRICTEST_POLICY, &[])?);
+    let framing = |address: &str| SitePage::new(&format!("<!doctype html><title>x</title><body><iframe src='{address}'></iframe>"), "");
+    // Another origin and site, on the same machine.
+    let stranger = Site::start().await?.add("/", framing(&detail)).replace("127.0.0.1", "localhost");
+    let both = format!("<!doctype html><title>x</title><body><iframe id='strange' src='{stranger}'></iframe><iframe id='own' src='{detail}'></iframe>");
+    let around = stage.site.add("/", SitePage::new(&both, ""));
+    for top in [&stranger, &around] {
+        stage.open(top).await?;
+        if top == &around {
+            // Begun last: by then the other would have its card.
+            stage.browser().enter_frame("#own").await?;
+            stage.browser().element(BUTTON).await?;
+            stage.browser().leave_frames().await?;
+            stage.browser().enter_frame("#strange").await?;
+        }
+        stage.browser().enter_frame("iframe").await?;
+        stage.browser().element(".ContentContainer").await?;
+        ensure!(stage.count("[data-deskbridge]").await? == 0, "{top}");
+        stage.browser().leave_frames().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_is_used_once_though_its_answer_is_lost() -> Result<()> {
+    let stage = Stage::start(Settings::default()).await?;
+    stage.browser.open_options().await?;
+    // The server is asked and answers, and the page does not hear it.
+    let lose = "window.sent = window.fetch;
+        window.fetch = async (...asked) => { await window.sent(...asked); throw new TypeError('lost'); };";
+    stage.browser().execute(lose, vec![]).await?;
+    let link = stage.pairing_link().await?;
+    stage.browser().type_into("#field-code", &link).await?;
+    stage.browser().click("[data-action='pair']").await?;
+    stage.browser().element_with_text("[data-section='pairing'] .notice-fault", "does not answer").await?;
+    ensure!(stage.devices().await? == 1);
+    // The same browser, later.
+    stage.browser.pair(&link).await?;
+    ensure!(stage.devices().await? == 1, "the code's one use is this browser's");
+    stage.browser().click("[data-action='check']").await?;
+    stage.browser().element_with_text("[data-section='pairing'] .notice-done", "Everything works").await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_pairs_once_however_often_it_is_heard() -> Result<()> {
+    let (site, appliance, server) = Stage::around().await?;
+    let code = pairing_code(&server, CONNECTION, &["--uses", "5"]).await?;
+    let extension = tempfile::tempdir()?;
+    set_up_by_policy(extension.path(), &json!({ "serverUrl": server.public_url(), "enrolmentToken": code }))?;
+    let own = "api.commands.onCommand";
+    change(extension.path(), "background.js", own, &format!("for (let time = 0; time < 3; time += 1) pairByPolicy();\n{own}"))?;
+    let browser = ExtendedBrowser::start_with(Settings::default(), extension.path()).await?;
+    let stage = Stage { site, appliance, server, browser };
+    stage.browser.open_options().await?;
+    stage.browser().element("[data-state='paired']").await?;
+    // Whoever pairs now waits for those before him.
+    let last = "return navigator.locks.request('deskbridge-pairing', () => true)";
+    ensure!(stage.browser().execute(last, vec![]).await? == json!(true));
+    ensure!(stage.devices().await? == 1);
+    stage.browser().click("[data-action='check']").await?;
+    stage.browser().element_with_text("[data-section='pairing'] .notice-done", "Everything works").await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_background_that_fails_is_asked_again() -> Result<()> {
+    let extension = tempfile::tempdir()?;
+    set_up_by_policy(extension.path(), &json!({}))?;
+    let asked = "const { reply, forward } = await answer(message, sender);";
+    let fails = "globalThis.failed ??= {};
+        if (['look', 'plan', 'mount'].includes(message.type) && !failed[message.type]) throw new Error(failed[message.type] = 'not now');";
+    change(extension.path(), "background.js", asked, &format!("{fails}\n{asked}"))?;
+    let stage = Stage::start_with(Settings::default(), extension.path()).await?;
+    stage.set_up().await?;
+    stage.open(&stage.ticket("116")).await?;
+    stage.browser().click(BUTTON).await?;
+    stage.browser().click(BUTTON).await?;
+    stage.browser.enter_panel().await?;
+    stage.browser().element("[data-action='make-key']").await?;
+    stage.browser().leave_frames().await?;
+    ensure!(stage.count(PANEL).await? == 1);
+    stage.no_errors().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_takes_its_content_script_over_reads_nothing() -> Result<()> {
+    let stage = Stage::start(Settings::default()).await?;
+    stage.set_up().await?;
+    stage.open(&stage.ticket("116")).await?;
+    stage.browser().element(BUTTON).await?;
+    let tab = stage.browser().driver().new_tab().await?;
+    stage.browser().driver().switch_to_window(tab).await?;
+    stage.browser.open_options().await?;
+    let read = "const [tab] = await chrome.tabs.query({ url: arguments[0] });
+        const func = () => Promise.all([chrome.storage.local, chrome.storage.session].map((area) => area.get().catch((error) => String(error))));
+        const [{ result }] = await chrome.scripting.executeScript({ target: { tabId: tab.id }, func });
+        return result;";
+    let read = format!("return (async (...arguments_) => {{ {} }})(...arguments)", read.replace("arguments[0]", "arguments_[0]"));
+    let pages = format!("{}/*", stage.site.url.rsplit_once(':').context("a port")?.0);
+    let read = stage.browser().execute(&read, vec![json!(pages)]).await?;
+    let is_refused = |area: &Value| area.as_str().is_some_and(|error| error.contains("not allowed"));
+    ensure!(read.as_array().is_some_and(|areas| areas.len() == 2 && areas.iter().all(is_refused)), "{read}");
     Ok(())
 }
 

@@ -120,7 +120,8 @@ async fn the_page_puts_the_report_onto_the_ticket_and_nobody_is_asked_twice() ->
         refused(&post(&browser, path, json!({ "lsid": "../../etc" })).await?, 422, "invalid-value");
         refused(&post(&browser, path, json!({})).await?, 400, "bad-request");
     }
-    let going_on = scene.appliance.play(SessionScript { steps: SessionScript::short(TICKET).steps[..2].to_vec(), ..SessionScript::new(TICKET) })?;
+    let going_on =
+        scene.appliance.play(SessionScript { steps: SessionScript::short(TICKET).steps[..2].to_vec(), ..SessionScript::new(TICKET) })?;
     refused(&post(&browser, routes::SESSION_RECORD, json!({ "lsid": going_on })).await?, 409, "report-not-ready");
     refused(&post(&browser, routes::SESSION_RECORDED, json!({ "lsid": going_on })).await?, 422, "invalid-value");
     Ok(())

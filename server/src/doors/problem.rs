@@ -164,7 +164,7 @@ impl Problem {
             StatusCode::TOO_MANY_REQUESTS,
             "too-many-codes",
             "Too many wrong pairing codes",
-            "Check the code, and try again in a minute.",
+            "Check the code. A right one is taken at once; wrong ones are answered again in a minute.",
         );
         Self { retry_after: Some(wait), ..problem }
     }

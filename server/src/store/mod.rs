@@ -403,7 +403,7 @@ pub trait Store: DeviceStore {
     async fn connections(&self) -> Result<Vec<StoredConnection>>;
     /// Adds or replaces a connection.
     async fn save_connection(&self, connection: &StoredConnection, disabled: bool) -> Result<()>;
-    /// Removes a connection; its events and deliveries stay.
+    /// Removes a connection and what was granted under its name: devices' grants, codes, agents' sessions. Its events and deliveries stay.
     async fn delete_connection(&self, name: &str) -> Result<bool>;
 
     /// Opens sessions. For each: false where one of that id was opened before, even if it has ended since.

@@ -46,6 +46,7 @@ pub async fn prepare(
     let delivery = app.store.plan_delivery(&key, &access.ticket.id, &marker, app.clock.now_ms()).await?;
     let fitted = fit(connection, LIMIT, &marker, |options, limit| app.reports.fit_session_report(&report, options, limit));
     let fitted = fitted.map_err(|fault| SupportError::NotOffered(fault.to_string()))?;
+    tracing::info!(connection = connection.name(), ticket = access.ticket.id, lsid = key.lsid, %agent, "a report was handed out to a page");
     let title = format!("Remote support session {}", key.lsid);
     Ok(PageRecord { title, html: fitted.body, marker, recorded: delivery.state == DeliveryState::Confirmed })
 }

@@ -46,8 +46,8 @@ pub use schema::{Entity, Record};
 pub use snapshots::{Attachment, Note, TimeEntry};
 pub use tenant::{ApiUser, Choice, Right};
 
-use front::Door;
 use crate::wire::{Faults, Journal};
+use front::Door;
 use limits::InFlight;
 use tenant::Tenant;
 

@@ -16,8 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::account::real_time;
 use super::call::{Call, Content, Reply};
-use crate::wire::{Fault, RecordedRequest};
 use super::{Shared, api, uploads, workspace};
+use crate::wire::{Fault, RecordedRequest};
 
 /// Attachments may have 50 MB; nothing else comes near it.
 const BODY_MAX: usize = 51 * 1024 * 1024;

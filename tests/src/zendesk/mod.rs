@@ -34,18 +34,18 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+pub use crate::wire::{Fault, Matching, RecordedRequest};
 pub use account::{
     Attachment, Audit, BODY_LIMIT, COMMENT_LIMIT, Comment, Notification, Role, TARGET_FIELD, Ticket, TicketRestriction, UPLOAD_LIFE, User,
 };
 pub use demo::DemoData;
-pub use crate::wire::{Fault, Matching, RecordedRequest};
 pub use keys::{AppKey, install_crypto_provider};
 pub use launch::{Location, SidebarLaunch};
 pub use limits::RateLimits;
 pub use package_validator::package_faults;
 
-use account::{Account, Draft, NewComment};
 use crate::wire::{Faults, Journal};
+use account::{Account, Draft, NewComment};
 
 /// How long the waiting calls of [`SimulatedZendesk`] wait.
 const PATIENCE: Duration = Duration::from_secs(20);

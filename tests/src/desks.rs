@@ -14,7 +14,7 @@ use crate::autotask::{self, Entity, SimulatedAutotask};
 use crate::device::pairing_code;
 use crate::extension::set_up_by_policy;
 use crate::osticket::{self, SimulatedOsTicket};
-use crate::scene::EVENT_TOKEN;
+use crate::scene::{self, EVENT_TOKEN};
 use crate::server::Deskbridge;
 
 /// The connection to Autotask.
@@ -49,30 +49,14 @@ impl<T> Desk<T> {
     }
 
     fn connection(&self, name: &str, section: &str) -> Table {
-        let options = self.appliance.options();
-        let text = format!(
-            r#"
-            name = "{name}"
-            [appliance]
-            id = "{id}"
-            host = "{host}"
-            client_id = "{client_id}"
-            client_secret = "{client_secret}"
-            allow_invalid_certificates = true
-            event_token = "{EVENT_TOKEN}"
+        let panel = r#"
             [panel]
             issues = ["general_tech=General Technical Issues"]
             jumpoints = ["HQ-Net"]
             allow_jump_client = true
             allow_rdp = true
-            {section}
-            "#,
-            id = self.id,
-            host = self.appliance.host(),
-            client_id = options.client_id,
-            client_secret = options.client_secret,
-        );
-        text.parse().unwrap_or_else(|error| panic!("the connection is not TOML: {error}\n{text}"))
+        "#;
+        scene::connection(&self.appliance, name, self.id, &format!("{panel}{section}"))
     }
 
     fn tell(&self, server: &Deskbridge) {

@@ -63,7 +63,7 @@ impl Scene {
         }
         let zendesk = SimulatedZendesk::start(options).await?;
         let people = zendesk.fill_demo_data();
-        let mut connection = connection(&appliance, &zendesk);
+        let mut connection = to_zendesk(&appliance, &zendesk);
         merge(&mut connection, plan.connection);
         let server = plan.server.connection(connection).prepare().await?;
         zendesk.set_app_url(&format!("{}{}", server.public_url(), routes::ZENDESK_SIDEBAR));
@@ -160,19 +160,32 @@ pub fn page_data(page: &str) -> Result<Value> {
     serde_json::from_str(data).context("the page's data is not JSON")
 }
 
-fn connection(appliance: &SimulatedAppliance, zendesk: &SimulatedZendesk) -> Table {
-    let of_appliance = appliance.options();
-    let of_zendesk = zendesk.options();
-    toml::from_str(&format!(
+/// A `[[connection]]` of that name to this appliance, known by the events' `?appliance=id`; `sections`: the others, as text.
+pub fn connection(appliance: &SimulatedAppliance, name: &str, id: &str, sections: &str) -> Table {
+    let options = appliance.options();
+    let text = format!(
         r#"
-        name = "{CONNECTION}"
+        name = "{name}"
         [appliance]
-        id = "default"
+        id = "{id}"
         host = "{host}"
         client_id = "{client_id}"
         client_secret = "{client_secret}"
         allow_invalid_certificates = true
         event_token = "{EVENT_TOKEN}"
+        {sections}
+        "#,
+        host = appliance.host(),
+        client_id = options.client_id,
+        client_secret = options.client_secret,
+    );
+    toml::from_str(&text).unwrap_or_else(|error| panic!("the connection is not TOML: {error}\n{text}"))
+}
+
+fn to_zendesk(appliance: &SimulatedAppliance, zendesk: &SimulatedZendesk) -> Table {
+    let options = zendesk.options();
+    let sections = format!(
+        r#"
         [panel]
         issues = ["general_tech=General Technical Issues"]
         jumpoints = ["HQ-Net"]
@@ -189,17 +202,14 @@ fn connection(appliance: &SimulatedAppliance, zendesk: &SimulatedZendesk) -> Tab
         app_id = {app_id}
         installation_id = {installation_id}
         "#,
-        host = appliance.host(),
-        client_id = of_appliance.client_id,
-        client_secret = of_appliance.client_secret,
         target_field = zendesk::TARGET_FIELD,
         url = zendesk.url(),
-        username = of_zendesk.api_email,
-        token = of_zendesk.api_token,
-        app_id = of_zendesk.app_id,
-        installation_id = of_zendesk.installation_id,
-    ))
-    .unwrap_or_else(|error| panic!("the scene's connection is not TOML: {error}"))
+        username = options.api_email,
+        token = options.api_token,
+        app_id = options.app_id,
+        installation_id = options.installation_id,
+    );
+    connection(appliance, CONNECTION, "default", &sections)
 }
 
 /// Puts `changes` over `base`, section by section.

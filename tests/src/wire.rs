@@ -1,13 +1,146 @@
 //! Faults to order and the record of what was asked: the two things a test does to the wire of a simulated ticket system.
 //!
-//! Must not know what any request means.
+//! Also what each of them has beside its data: the listener, the signal for those who wait, the end. Must not know what any request means.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::http::{HeaderMap, Method};
+use anyhow::Context;
+use axum::http::{HeaderMap, Method, Request};
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
 use time::OffsetDateTime;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long a test waits for something.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What every simulated ticket system has beside its data.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    faults: Mutex<Faults>,
+    journal: Mutex<Journal>,
+    pub(crate) changes: watch::Sender<u64>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Line {
+    /// One that ends with `stop`.
+    pub(crate) fn until(stop: CancellationToken) -> Self {
+        Self { stop, ..Self::default() }
+    }
+
+    pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
+        locked(&self.faults)
+    }
+
+    pub(crate) fn journal(&self) -> MutexGuard<'_, Journal> {
+        locked(&self.journal)
+    }
+
+    /// Wakes everybody who waits for something.
+    pub(crate) fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Asks `probe` after every request and every change until it finds something, up to 20 s.
+    pub(crate) async fn wait_until<T>(&self, probe: impl Fn() -> Option<T>) -> anyhow::Result<T> {
+        let mut changes = self.changes.subscribe();
+        let found = async {
+            loop {
+                if let Some(found) = probe() {
+                    return Ok(found);
+                }
+                changes.changed().await.context("the simulated system is gone")?;
+            }
+        };
+        tokio::time::timeout(PATIENCE, found).await.with_context(|| format!("nothing within {} s", PATIENCE.as_secs()))?
+    }
+
+    /// Takes connections until [`Line::end`]; every request goes to `answer`.
+    pub(crate) fn open<A, F>(&self, listener: TcpListener, answer: A)
+    where
+        A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<Response, Dropped>> + Send + 'static,
+    {
+        self.tasks.spawn(serve(listener, self.stop.clone(), self.tasks.clone(), answer));
+    }
+
+    /// Closes the listeners and every connection, and waits until they are.
+    pub(crate) async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// A failed assertion in one test thread must not hide behind "poisoned" in the others.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends the connection without an answer.
+#[derive(Debug)]
+pub(crate) struct Dropped;
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the connection was dropped on purpose")
+    }
+}
+
+impl std::error::Error for Dropped {}
+
+/// Until the peer or the simulated system goes away.
+pub(crate) async fn hang() -> Result<Response, Dropped> {
+    std::future::pending::<Infallible>().await;
+    Err(Dropped)
+}
+
+async fn serve<A, F>(listener: TcpListener, stop: CancellationToken, tasks: TaskTracker, answer: A)
+where
+    A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response, Dropped>> + Send + 'static,
+{
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (stop, answer) = (stop.clone(), answer.clone());
+                tasks.spawn(async move { stop.run_until_cancelled(connection(stream, answer)).await });
+            }
+            // Out of descriptors: let others finish.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn connection<A, F>(stream: TcpStream, answer: A)
+where
+    A: Fn(Request<Incoming>) -> F + Send + 'static,
+    F: Future<Output = Result<Response, Dropped>> + Send + 'static,
+{
+    // Without it small answers wait for the peer's acknowledgement.
+    let _ = stream.set_nodelay(true);
+    // An error here is a peer that went away or a fault that was ordered.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service_fn(answer))
+        .await;
+}
 
 /// Which requests a fault hits.
 #[derive(Clone, Debug, Default)]

@@ -10,6 +10,7 @@ use deskbridge_tests::appliance::{
 };
 use deskbridge_tests::autotask::{self, ApiUser, Choice, Entity, ErrorShape, Fault, Matching, REST, Right, SampleData, SimulatedAutotask};
 use deskbridge_tests::outcomes::{CUSTOMER_SURVEY, Outcome, REPRESENTATIVE_SURVEY, SESSION_END};
+use deskbridge_tests::scene::{self, EVENT_TOKEN};
 use deskbridge_tests::server::{Builder, Database, Deskbridge, tell};
 use futures_util::future::try_join_all;
 use rand::Rng as _;
@@ -19,7 +20,6 @@ use serde_json::{Value, json};
 use toml::{Table, toml};
 
 const CONNECTION: &str = "Simulated Autotask";
-const EVENT_TOKEN: &str = "simulated-event-token";
 const SOMEONE_JOINS: &str = "someone_joins";
 /// Longest wait until everything stands. A dead server's lease lasts 15 s.
 const DRAIN_LIMIT: Duration = Duration::from_secs(90);
@@ -118,16 +118,9 @@ impl Desk {
 }
 
 fn connection(appliance: &SimulatedAppliance, autotask: &SimulatedAutotask, changes: [(&str, Table); 3]) -> Table {
-    let (of_appliance, user) = (appliance.options(), autotask.options().api_user);
-    let mut connection: Table = toml::from_str(&format!(
+    let user = autotask.options().api_user;
+    let sections = format!(
         r#"
-        name = "{CONNECTION}"
-        [appliance]
-        host = "{host}"
-        client_id = "{client_id}"
-        client_secret = "{client_secret}"
-        allow_invalid_certificates = true
-        event_token = "{EVENT_TOKEN}"
         [panel]
         [autotask]
         username = "{username}"
@@ -135,15 +128,12 @@ fn connection(appliance: &SimulatedAppliance, autotask: &SimulatedAutotask, chan
         integration_code = "{integration_code}"
         services_url = "{services_url}"
         "#,
-        host = appliance.host(),
-        client_id = of_appliance.client_id,
-        client_secret = of_appliance.client_secret,
         username = user.user_name,
         secret = user.secret,
         integration_code = user.integration_code,
         services_url = autotask.url(),
-    ))
-    .unwrap_or_else(|error| panic!("the connection is not TOML: {error}"));
+    );
+    let mut connection = scene::connection(appliance, CONNECTION, "default", &sections);
     for (section, changes) in changes {
         if let Some(toml::Value::Table(table)) = connection.get_mut(section) {
             table.extend(changes);

@@ -354,7 +354,8 @@ async fn what_a_page_makes_up_moves_nothing() -> Result<()> {
     ensure!(reach == json!("undefinedundefined"), "the page reaches {reach}");
     ensure!((stage.count(BUTTON).await?, stage.count(PANEL).await?) == (1, 0), "made-up presses open nothing");
 
-    let listen = "window.heard = []; addEventListener('message', ({ origin, data }) => window.heard.push(`${origin} ${JSON.stringify(data)}`))";
+    let listen =
+        "window.heard = []; addEventListener('message', ({ origin, data }) => window.heard.push(`${origin} ${JSON.stringify(data)}`))";
     stage.browser().execute(listen, vec![]).await?;
     stage.open_panel().await?;
     stage.browser().element("[data-action='make-key']").await?;
@@ -362,7 +363,8 @@ async fn what_a_page_makes_up_moves_nothing() -> Result<()> {
     let press = "const button = document.querySelector('[data-action=\"make-key\"]'); button.click(); return button.ariaDisabled";
     ensure!(stage.browser().execute(press, vec![]).await? == Value::Null);
     stage.browser().leave_frames().await?;
-    let frames = "return [document.querySelector('[data-deskbridge-panel]').shadowRoot, window.length, document.querySelectorAll('iframe').length]";
+    let frames =
+        "return [document.querySelector('[data-deskbridge-panel]').shadowRoot, window.length, document.querySelectorAll('iframe').length]";
     ensure!(stage.browser().execute(frames, vec![]).await? == json!([null, 0, 0]), "the page has no way to the frame");
     let known = "return performance.getEntries().map(({ name }) => name).concat(window.heard)";
     let known = stage.browser().execute(known, vec![]).await?.to_string();
@@ -393,7 +395,8 @@ async fn a_panel_that_is_covered_takes_no_press() -> Result<()> {
           left: ${panel.left}px; width: ${panel.width}px; height: ${panel.height}px`;
         document.body.append(bait);";
     let seen_through = "document.querySelector('[data-deskbridge-panel]').style.setProperty('opacity', '0')";
-    let cleared = "document.querySelector('#bait')?.remove(); document.querySelector('[data-deskbridge-panel]').style.removeProperty('opacity')";
+    let cleared =
+        "document.querySelector('#bait')?.remove(); document.querySelector('[data-deskbridge-panel]').style.removeProperty('opacity')";
     for trick in [seen_through, bait] {
         stage.browser().execute(trick, vec![]).await?;
         let host = stage.browser().driver().find(By::Css(PANEL)).await?;
@@ -425,7 +428,9 @@ async fn a_ticket_in_a_strangers_frame_gets_nothing() -> Result<()> {
     let framing = |address: &str| SitePage::new(&format!("<!doctype html><title>x</title><body><iframe src='{address}'></iframe>"), "");
     // Another origin and site, on the same machine.
     let stranger = Site::start().await?.add("/", framing(&detail)).replace("127.0.0.1", "localhost");
-    let both = format!("<!doctype html><title>x</title><body><iframe id='strange' src='{stranger}'></iframe><iframe id='own' src='{detail}'></iframe>");
+    let both = format!(
+        "<!doctype html><title>x</title><body><iframe id='strange' src='{stranger}'></iframe><iframe id='own' src='{detail}'></iframe>"
+    );
     let around = stage.site.add("/", SitePage::new(&both, ""));
     for top in [&stranger, &around] {
         stage.open(top).await?;

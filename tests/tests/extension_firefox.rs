@@ -12,10 +12,11 @@ use deskbridge_tests::appliance::{self, Recipient, SessionScript, SimulatedAppli
 use deskbridge_tests::device::pairing_code;
 use deskbridge_tests::extension::{ExtendedBrowser, OSTICKET_STYLE, PJAX, STAFF_POLICY, STRICTEST_POLICY, Site, SitePage, built_extension};
 use deskbridge_tests::firefox::{self, Firefox};
-use deskbridge_tests::scene::EVENT_TOKEN;
+use deskbridge_tests::scene::{self, EVENT_TOKEN};
 use deskbridge_tests::server::{Deskbridge, tell};
 use serde_json::{Value, json};
 use thirtyfour::By;
+use toml::Table;
 
 /// What the extension put onto a page, less the panel over it.
 const BUTTON: &str = "[data-deskbridge]:not([data-deskbridge-panel])";
@@ -42,7 +43,7 @@ impl Stage {
         }
         let site = Site::start().await?;
         let appliance = SimulatedAppliance::start(appliance::Options::default()).await?;
-        let server = Deskbridge::builder().connection_text(&connection(&appliance, &site)).start().await?;
+        let server = Deskbridge::builder().connection(connection(&appliance, &site)).start().await?;
         appliance.set_recipient(Recipient::new(format!(
             "{}{}?appliance=default&token={EVENT_TOKEN}",
             server.url(),
@@ -94,18 +95,9 @@ impl Stage {
     }
 }
 
-fn connection(appliance: &SimulatedAppliance, site: &Site) -> String {
-    let options = appliance.options();
-    format!(
+fn connection(appliance: &SimulatedAppliance, site: &Site) -> Table {
+    let sections = format!(
         r#"
-        name = "{CONNECTION}"
-        [appliance]
-        id = "default"
-        host = "{host}"
-        client_id = "{client_id}"
-        client_secret = "{client_secret}"
-        allow_invalid_certificates = true
-        event_token = "{EVENT_TOKEN}"
         [panel]
         issues = ["general_tech=General Technical Issues"]
         jumpoints = ["HQ-Net"]
@@ -113,11 +105,9 @@ fn connection(appliance: &SimulatedAppliance, site: &Site) -> String {
         [osticket]
         url = "{site}/support/"
         "#,
-        host = appliance.host(),
-        client_id = options.client_id,
-        client_secret = options.client_secret,
         site = site.url,
-    )
+    );
+    scene::connection(appliance, CONNECTION, "default", &sections)
 }
 
 /// A ticket of the help desk; its number is `5156` and its id.

@@ -13,11 +13,12 @@ use deskbridge_tests::browser::{Browser, Settings};
 use deskbridge_tests::device::pairing_code;
 use deskbridge_tests::extension::ExtendedBrowser;
 use deskbridge_tests::osticket::{Agent, CRASH, Entry, Fault, LOCK_LIFE, Matching, Options, SampleData, SimulatedOsTicket};
-use deskbridge_tests::scene::EVENT_TOKEN;
+use deskbridge_tests::scene::{self, EVENT_TOKEN};
 use deskbridge_tests::server::Deskbridge;
 use reqwest::Method;
 use serde_json::{Value, json};
 use thirtyfour::By;
+use toml::Table;
 
 const CONNECTION: &str = "Desk";
 /// What the extension put onto a page, less the panel over it.
@@ -41,7 +42,7 @@ impl Stage {
         let osticket = SimulatedOsTicket::start(Options::default()).await?;
         let data = osticket.fill_sample_data();
         let appliance = SimulatedAppliance::start(appliance::Options::default()).await?;
-        let server = Deskbridge::builder().connection_text(&connection(&appliance, &osticket)).start().await?;
+        let server = Deskbridge::builder().connection(connection(&appliance, &osticket)).start().await?;
         let events = format!("{}{}?appliance=default&token={EVENT_TOKEN}", server.url(), routes::APPLIANCE_EVENTS);
         appliance.set_recipient(Recipient::new(events));
         let browser = ExtendedBrowser::start(Settings { height: 1000, ..Settings::default() }).await?;
@@ -132,18 +133,9 @@ impl Stage {
     }
 }
 
-fn connection(appliance: &SimulatedAppliance, osticket: &SimulatedOsTicket) -> String {
-    let options = appliance.options();
-    format!(
+fn connection(appliance: &SimulatedAppliance, osticket: &SimulatedOsTicket) -> Table {
+    let sections = format!(
         r#"
-        name = "{CONNECTION}"
-        [appliance]
-        id = "default"
-        host = "{host}"
-        client_id = "{client_id}"
-        client_secret = "{client_secret}"
-        allow_invalid_certificates = true
-        event_token = "{EVENT_TOKEN}"
         [panel]
         allow_jump_client = true
         allow_rdp = true
@@ -151,11 +143,9 @@ fn connection(appliance: &SimulatedAppliance, osticket: &SimulatedOsTicket) -> S
         [osticket]
         url = "{url}"
         "#,
-        host = appliance.host(),
-        client_id = options.client_id,
-        client_secret = options.client_secret,
         url = osticket.url(),
-    )
+    );
+    scene::connection(appliance, CONNECTION, "default", &sections)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use deskbridge_shared::routes;
 use deskbridge_tests::appliance::{Recipient, SessionScript, SimulatedAppliance};
 use deskbridge_tests::device::{Answer, Browser};
 use deskbridge_tests::outcomes;
-use deskbridge_tests::scene::{CONNECTION as ZENDESK, EVENT_TOKEN, Plan, Scene};
+use deskbridge_tests::scene::{CONNECTION as ZENDESK, EVENT_TOKEN, Plan, Scene, connection};
 use deskbridge_tests::server::Deskbridge;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -17,17 +17,20 @@ const TICKET: &str = "TCK-515631";
 /// A scene with a second connection, to osTicket, behind the same appliance under another id.
 async fn scene() -> Result<(Scene, Browser)> {
     let appliance = SimulatedAppliance::start(deskbridge_tests::appliance::Options::default()).await?;
-    let options = appliance.options();
-    let desk = format!(
-        "name = \"{DESK}\"\n[appliance]\nid = \"desk\"\nhost = \"{}\"\nclient_id = \"{}\"\nclient_secret = \"{}\"\n\
-         allow_invalid_certificates = true\nevent_token = \"{EVENT_TOKEN}\"\n\
-         [panel]\nissues = [\"general_tech=General Technical Issues\"]\njumpoints = [\"HQ-Net\"]\nallow_rdp = true\n\
-         [osticket]\nurl = \"https://help.example.com/support\"\n",
-        appliance.host(),
-        options.client_id,
-        options.client_secret,
+    let desk = connection(
+        &appliance,
+        DESK,
+        "desk",
+        r#"
+        [panel]
+        issues = ["general_tech=General Technical Issues"]
+        jumpoints = ["HQ-Net"]
+        allow_rdp = true
+        [osticket]
+        url = "https://help.example.com/support"
+        "#,
     );
-    let mut scene = Scene::start(Plan { server: Deskbridge::builder().connection_text(&desk), ..Plan::default() }).await?;
+    let mut scene = Scene::start(Plan { server: Deskbridge::builder().connection(desk), ..Plan::default() }).await?;
     appliance.set_recipient(Recipient::new(format!(
         "{}{}?appliance=desk&token={EVENT_TOKEN}",
         scene.server.url(),

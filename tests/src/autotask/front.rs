@@ -2,24 +2,19 @@
 //!
 //! Served by hand, because a fault must be able to drop the connection instead of answering.
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::http::Request;
 use axum::response::Response;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
 
 use super::call::{Call, Refusal, Reply};
 use super::schema::Entity;
 use super::times::real_time;
 use super::{Shared, api, pages};
-use crate::wire::{Fault, RecordedRequest};
+use crate::wire::{Dropped, Fault, RecordedRequest, hang};
 
 /// A file of 6 MB in Base64 has 8 MB; nothing else comes near it.
 const BODY_MAX: usize = 16 * 1024 * 1024;
@@ -32,18 +27,6 @@ pub(super) enum Door {
     /// The web pages of a zone.
     Web(usize),
 }
-
-/// Ends the connection without an answer.
-#[derive(Debug)]
-struct Dropped;
-
-impl std::fmt::Display for Dropped {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("the connection was dropped on purpose")
-    }
-}
-
-impl std::error::Error for Dropped {}
 
 /// One of the three places a tracking id has on an entity; given back when the request ends, however it ends.
 struct Place {
@@ -61,43 +44,11 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.shared.in_flight().give_back(&self.bucket);
-        self.shared.changed();
+        self.shared.line.changed();
     }
 }
 
-/// Takes connections until the tenant is stopped.
-pub(super) async fn serve(listener: TcpListener, door: Door, shared: Arc<Shared>) {
-    loop {
-        let accepted = tokio::select! {
-            () = shared.stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let shared = Arc::clone(&shared);
-                shared.tasks.clone().spawn(async move {
-                    let stop = shared.stop.clone();
-                    tokio::select! {
-                        () = stop.cancelled() => {}
-                        () = connection(stream, door, shared) => {}
-                    }
-                });
-            }
-            // Out of descriptors: let others finish.
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, door: Door, shared: Arc<Shared>) {
-    // Without it small answers wait for the peer's acknowledgement.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| answer(Arc::clone(&shared), door, request));
-    // An error here is a peer that went away or a fault that was ordered.
-    let _ = hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
-}
-
-async fn answer(shared: Arc<Shared>, door: Door, request: Request<Incoming>) -> Result<Response, Dropped> {
+pub(super) async fn answer(shared: Arc<Shared>, door: Door, request: Request<Incoming>) -> Result<Response, Dropped> {
     let (parts, body) = request.into_parts();
     let Ok(body) = Limited::new(body, BODY_MAX).collect().await else {
         let refusal = Refusal::framework(413, "The request is too large.");
@@ -135,7 +86,7 @@ async fn with_faults(shared: &Arc<Shared>, door: Door, call: Call, number: usize
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
-    let fault = shared.faults().take(&call.method, &call.path);
+    let fault = shared.line.faults().take(&call.method, &call.path);
     match &fault {
         Some(Fault::Hang) => return hang().await,
         Some(Fault::CloseConnection) => return Err(Dropped),
@@ -147,10 +98,10 @@ async fn with_faults(shared: &Arc<Shared>, door: Door, call: Call, number: usize
         Some(Fault::ApplyLater(after)) => {
             let (after, later) = (*after, Arc::clone(shared));
             // A task of its own: the caller's end must not end it.
-            shared.tasks.spawn(async move {
-                if later.stop.run_until_cancelled(tokio::time::sleep(after)).await.is_some() {
+            shared.line.tasks.spawn(async move {
+                if later.line.stop.run_until_cancelled(tokio::time::sleep(after)).await.is_some() {
                     let _ = dispatch(&later, door, &call);
-                    later.changed();
+                    later.line.changed();
                 }
             });
             return hang().await;
@@ -158,8 +109,8 @@ async fn with_faults(shared: &Arc<Shared>, door: Door, call: Call, number: usize
         _ => {}
     }
     let (reply, user) = dispatch(shared, door, &call);
-    shared.journal().authorised(number, user);
-    shared.changed();
+    shared.line.journal().authorised(number, user);
+    shared.line.changed();
     match fault {
         Some(Fault::ApplyThenClose) => Err(Dropped),
         Some(Fault::ApplyThenHang) => hang().await,
@@ -168,16 +119,10 @@ async fn with_faults(shared: &Arc<Shared>, door: Door, call: Call, number: usize
     }
 }
 
-/// Until the peer or the tenant goes away.
-async fn hang() -> Result<Response, Dropped> {
-    std::future::pending::<Infallible>().await;
-    Err(Dropped)
-}
-
 fn record(shared: &Shared, call: &Call) -> usize {
     let mut headers = call.headers.clone();
     headers.remove("secret");
-    let number = shared.journal().arrived(RecordedRequest {
+    let number = shared.line.journal().arrived(RecordedRequest {
         at: real_time(),
         method: call.method.clone(),
         path: call.path.clone(),
@@ -188,13 +133,13 @@ fn record(shared: &Shared, call: &Call) -> usize {
         body_length: call.body.len(),
         status: None,
     });
-    shared.changed();
+    shared.line.changed();
     number
 }
 
 fn finish(shared: &Shared, number: usize, reply: Reply) -> Response {
-    shared.journal().answered(number, reply.status);
-    shared.changed();
+    shared.line.journal().answered(number, reply.status);
+    shared.line.changed();
     reply.into_response()
 }
 

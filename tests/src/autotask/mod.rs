@@ -23,7 +23,7 @@ mod times;
 mod writing;
 
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -31,9 +31,7 @@ use axum::http::Method;
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 
 pub use crate::wire::{Fault, Matching, RecordedRequest};
 pub use api::SERVICES;
@@ -46,13 +44,10 @@ pub use schema::{Entity, Record};
 pub use snapshots::{Attachment, Note, TimeEntry};
 pub use tenant::{ApiUser, Choice, Right};
 
-use crate::wire::{Faults, Journal};
+use crate::wire::{Line, locked};
 use front::Door;
 use limits::InFlight;
 use tenant::Tenant;
-
-/// How long the waiting calls of [`SimulatedAutotask`] wait.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Path of every REST call, for [`Matching::path_prefix`]: `REST` + `Tickets/`.
 pub const REST: &str = "/ATServicesRest/v1.0/";
@@ -165,12 +160,8 @@ struct ZoneAddress {
 struct Shared {
     zones: Vec<ZoneAddress>,
     tenant: Mutex<Tenant>,
-    faults: Mutex<Faults>,
-    journal: Mutex<Journal>,
     in_flight: Mutex<InFlight>,
-    changes: watch::Sender<u64>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
+    line: Line,
 }
 
 impl Shared {
@@ -178,27 +169,9 @@ impl Shared {
         locked(&self.tenant)
     }
 
-    fn faults(&self) -> MutexGuard<'_, Faults> {
-        locked(&self.faults)
-    }
-
-    fn journal(&self) -> MutexGuard<'_, Journal> {
-        locked(&self.journal)
-    }
-
     fn in_flight(&self) -> MutexGuard<'_, InFlight> {
         locked(&self.in_flight)
     }
-
-    /// Wakes everybody who waits for something.
-    fn changed(&self) {
-        self.changes.send_modify(|count| *count += 1);
-    }
-}
-
-/// A failed assertion in one test thread must not hide behind "poisoned" in the others.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// 128 random bits in hexadecimal.
@@ -230,27 +203,17 @@ impl SimulatedAutotask {
         let user = options.api_user.clone();
         let mut tenant = Tenant::new(options, sample::picklists());
         tenant.options.api_user.resource_id = tenant.add_user(user);
-        let shared = Arc::new(Shared {
-            zones,
-            tenant: Mutex::new(tenant),
-            faults: Mutex::default(),
-            journal: Mutex::default(),
-            in_flight: Mutex::default(),
-            changes: watch::Sender::new(0),
-            stop: stop.clone(),
-            tasks: TaskTracker::new(),
-        });
+        let shared = Arc::new(Shared { zones, tenant: Mutex::new(tenant), in_flight: Mutex::default(), line: Line::until(stop.clone()) });
         for (listener, door) in listeners {
-            shared.tasks.spawn(front::serve(listener, door, Arc::clone(&shared)));
+            let answering = Arc::clone(&shared);
+            shared.line.open(listener, move |request| front::answer(Arc::clone(&answering), door, request));
         }
         Ok(Self { shared, _guard: Arc::new(stop.drop_guard()) })
     }
 
     /// Closes the listeners and every connection, and waits until they are.
     pub async fn stop(&self) {
-        self.shared.stop.cancel();
-        self.shared.tasks.close();
-        self.shared.tasks.wait().await;
+        self.shared.line.end().await;
     }
 
     // Zones
@@ -364,17 +327,17 @@ impl SimulatedAutotask {
 
     /// The next `times` matching requests fail so. Faults ordered earlier are used up first.
     pub fn fail_next(&self, times: u32, matching: Matching, fault: Fault) {
-        self.shared.faults().order(Some(times.max(1)), matching, fault);
+        self.shared.line.faults().order(Some(times.max(1)), matching, fault);
     }
 
     /// All matching requests fail so until [`SimulatedAutotask::clear_faults`].
     pub fn fail_always(&self, matching: Matching, fault: Fault) {
-        self.shared.faults().order(None, matching, fault);
+        self.shared.line.faults().order(None, matching, fault);
     }
 
     /// Forgets all faults.
     pub fn clear_faults(&self) {
-        self.shared.faults().clear();
+        self.shared.line.faults().clear();
     }
 
     /// The next `times` updates of tickets are answered with 200 and change nothing (a.3).
@@ -413,17 +376,17 @@ impl SimulatedAutotask {
     /// Requests so far to all zones, oldest first; the latest 20,000 are kept. `user` is the `UserName` header of a call whose
     /// credentials were accepted; the `Secret` header is not kept.
     pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.shared.journal().all()
+        self.shared.line.journal().all()
     }
 
     /// How many requests had this method and a path that begins so.
     pub fn count(&self, method: &Method, path_prefix: &str) -> usize {
-        self.shared.journal().count(method, path_prefix)
+        self.shared.line.journal().count(method, path_prefix)
     }
 
     /// Forgets the requests so far.
     pub fn clear_requests(&self) {
-        self.shared.journal().clear();
+        self.shared.line.journal().clear();
     }
 
     // Waiting
@@ -452,21 +415,12 @@ impl SimulatedAutotask {
 
     /// Asks `probe` after every request and every change until it finds something, up to 20 s.
     pub async fn wait_until<T>(&self, probe: impl Fn(&Self) -> Option<T>) -> anyhow::Result<T> {
-        let mut changes = self.shared.changes.subscribe();
-        let found = async {
-            loop {
-                if let Some(found) = probe(self) {
-                    return Ok(found);
-                }
-                changes.changed().await.context("the tenant is gone")?;
-            }
-        };
-        tokio::time::timeout(PATIENCE, found).await.with_context(|| format!("nothing within {} s", PATIENCE.as_secs()))?
+        self.shared.line.wait_until(|| probe(self)).await
     }
 
     fn write<T>(&self, change: impl FnOnce(&mut Tenant) -> T) -> T {
         let result = change(&mut self.shared.tenant());
-        self.shared.changed();
+        self.shared.line.changed();
         result
     }
 }

@@ -2,23 +2,18 @@
 //!
 //! Served by hand, because a fault must be able to drop the connection instead of answering.
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use axum::response::Response;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
 
 use super::desk::real_time;
 use super::{Shared, staff};
-use crate::wire::{Fault, RecordedRequest};
+use crate::wire::{Dropped, Fault, RecordedRequest, hang};
 
 /// PHP's own limit for forms.
 const BODY_MAX: usize = 8 * 1024 * 1024;
@@ -101,46 +96,7 @@ impl Reply {
     }
 }
 
-/// Ends the connection without an answer.
-#[derive(Debug)]
-struct Dropped;
-
-impl std::fmt::Display for Dropped {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("the connection was dropped on purpose")
-    }
-}
-
-impl std::error::Error for Dropped {}
-
-/// Takes connections until the installation is stopped.
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    loop {
-        let accepted = tokio::select! {
-            () = shared.stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let (shared, stop) = (Arc::clone(&shared), shared.stop.clone());
-                let tasks = shared.tasks.clone();
-                tasks.spawn(async move { stop.run_until_cancelled(connection(stream, shared)).await });
-            }
-            // Out of descriptors: let others finish.
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, shared: Arc<Shared>) {
-    // Without it small answers wait for the peer's acknowledgement.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| answer(Arc::clone(&shared), request));
-    // An error here is a peer that went away or a fault that was ordered.
-    let _ = hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
-}
-
-async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response, Dropped> {
+pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response, Dropped> {
     let (parts, body) = request.into_parts();
     let Ok(body) = Limited::new(body, BODY_MAX).collect().await else {
         return Ok(Reply::new(413, "<h1>413 Request Entity Too Large</h1>").into_response());
@@ -159,7 +115,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
-    let fault = shared.faults().take(&call.method, &call.path);
+    let fault = shared.line.faults().take(&call.method, &call.path);
     match &fault {
         Some(Fault::Hang) => return hang().await,
         Some(Fault::CloseConnection) => return Err(Dropped),
@@ -171,10 +127,10 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         Some(Fault::ApplyLater(after)) => {
             let (after, later) = (*after, Arc::clone(&shared));
             // A task of its own: the caller's end must not end it.
-            shared.tasks.spawn(async move {
-                if later.stop.run_until_cancelled(tokio::time::sleep(after)).await.is_some() {
+            shared.line.tasks.spawn(async move {
+                if later.line.stop.run_until_cancelled(tokio::time::sleep(after)).await.is_some() {
                     let _ = staff::answer(&mut later.desk(), &call);
-                    later.changed();
+                    later.line.changed();
                 }
             });
             return hang().await;
@@ -182,8 +138,8 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         _ => {}
     }
     let (reply, user) = staff::answer(&mut shared.desk(), &call);
-    shared.journal().authorised(number, user);
-    shared.changed();
+    shared.line.journal().authorised(number, user);
+    shared.line.changed();
     match fault {
         Some(Fault::ApplyThenClose) => Err(Dropped),
         Some(Fault::ApplyThenHang) => hang().await,
@@ -201,16 +157,10 @@ fn form(headers: &HeaderMap, body: &[u8]) -> Vec<(String, String)> {
     }
 }
 
-/// Until the peer or the installation goes away.
-async fn hang() -> Result<Response, Dropped> {
-    std::future::pending::<Infallible>().await;
-    Err(Dropped)
-}
-
 fn record(shared: &Shared, call: &Call, body_length: usize) -> usize {
     let mut headers = call.headers.clone();
     headers.remove(header::COOKIE);
-    let number = shared.journal().arrived(RecordedRequest {
+    let number = shared.line.journal().arrived(RecordedRequest {
         at: real_time(),
         method: call.method.clone(),
         path: call.path.clone(),
@@ -221,12 +171,12 @@ fn record(shared: &Shared, call: &Call, body_length: usize) -> usize {
         body_length,
         status: None,
     });
-    shared.changed();
+    shared.line.changed();
     number
 }
 
 fn finish(shared: &Shared, number: usize, reply: Reply) -> Response {
-    shared.journal().answered(number, reply.status);
-    shared.changed();
+    shared.line.journal().answered(number, reply.status);
+    shared.line.changed();
     reply.into_response()
 }

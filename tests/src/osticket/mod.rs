@@ -11,26 +11,21 @@ mod pages;
 mod staff;
 
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use axum::http::Method;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 
 pub use crate::wire::{Fault, Matching, RecordedRequest};
 pub use desk::{Agent, Entry, EntryKind, LOCK_LIFE, SESSION_LIFE, Ticket};
 pub use front::CRASH;
 
-use crate::wire::{Faults, Journal};
+use crate::wire::{Line, locked};
 use desk::Desk;
-
-/// How long the waiting calls of [`SimulatedOsTicket`] wait.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What an installation is like when it starts; everything but port, path and the first agent can be altered later.
 #[derive(Clone, Debug)]
@@ -66,35 +61,13 @@ pub struct SampleData {
 #[derive(Debug)]
 struct Shared {
     desk: Mutex<Desk>,
-    faults: Mutex<Faults>,
-    journal: Mutex<Journal>,
-    changes: watch::Sender<u64>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
+    line: Line,
 }
 
 impl Shared {
     fn desk(&self) -> MutexGuard<'_, Desk> {
         locked(&self.desk)
     }
-
-    fn faults(&self) -> MutexGuard<'_, Faults> {
-        locked(&self.faults)
-    }
-
-    fn journal(&self) -> MutexGuard<'_, Journal> {
-        locked(&self.journal)
-    }
-
-    /// Wakes everybody who waits for something.
-    fn changed(&self) {
-        self.changes.send_modify(|count| *count += 1);
-    }
-}
-
-/// A failed assertion in one test thread must not hide behind "poisoned" in the others.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A running installation. Clones are handles to the same one; it stops when the last is dropped.
@@ -114,23 +87,15 @@ impl SimulatedOsTicket {
             .with_context(|| format!("listening on 127.0.0.1:{}", options.port))?;
         let url = format!("http://{}{}", listener.local_addr()?, options.path);
         let stop = CancellationToken::new();
-        let shared = Arc::new(Shared {
-            desk: Mutex::new(Desk::new(options)),
-            faults: Mutex::default(),
-            journal: Mutex::default(),
-            changes: watch::Sender::new(0),
-            stop: stop.clone(),
-            tasks: TaskTracker::new(),
-        });
-        shared.tasks.spawn(front::serve(listener, Arc::clone(&shared)));
+        let shared = Arc::new(Shared { desk: Mutex::new(Desk::new(options)), line: Line::until(stop.clone()) });
+        let answering = Arc::clone(&shared);
+        shared.line.open(listener, move |request| front::answer(Arc::clone(&answering), request));
         Ok(Self { shared, url: url.into(), _guard: Arc::new(stop.drop_guard()) })
     }
 
     /// Closes the listener and every connection, and waits until they are.
     pub async fn stop(&self) {
-        self.shared.stop.cancel();
-        self.shared.tasks.close();
-        self.shared.tasks.wait().await;
+        self.shared.line.end().await;
     }
 
     /// The installation: `http://127.0.0.1:PORT/support/`.
@@ -229,32 +194,32 @@ impl SimulatedOsTicket {
 
     /// The next `times` matching requests fail so. Faults ordered earlier are used up first.
     pub fn fail_next(&self, times: u32, matching: Matching, fault: Fault) {
-        self.shared.faults().order(Some(times.max(1)), matching, fault);
+        self.shared.line.faults().order(Some(times.max(1)), matching, fault);
     }
 
     /// All matching requests fail so until [`SimulatedOsTicket::clear_faults`].
     pub fn fail_always(&self, matching: Matching, fault: Fault) {
-        self.shared.faults().order(None, matching, fault);
+        self.shared.line.faults().order(None, matching, fault);
     }
 
     /// Forgets all faults.
     pub fn clear_faults(&self) {
-        self.shared.faults().clear();
+        self.shared.line.faults().clear();
     }
 
     /// Requests so far, oldest first; the latest 20,000 are kept. `user` is the agent's whose session it was; cookies are not kept.
     pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.shared.journal().all()
+        self.shared.line.journal().all()
     }
 
     /// How many requests had this method and a path that begins so.
     pub fn count(&self, method: &Method, path_prefix: &str) -> usize {
-        self.shared.journal().count(method, path_prefix)
+        self.shared.line.journal().count(method, path_prefix)
     }
 
     /// Forgets the requests so far.
     pub fn clear_requests(&self) {
-        self.shared.journal().clear();
+        self.shared.line.journal().clear();
     }
 
     // Waiting
@@ -269,21 +234,12 @@ impl SimulatedOsTicket {
 
     /// Asks `probe` after every request and every change until it finds something, up to 20 s.
     pub async fn wait_until<T>(&self, probe: impl Fn(&Self) -> Option<T>) -> anyhow::Result<T> {
-        let mut changes = self.shared.changes.subscribe();
-        let found = async {
-            loop {
-                if let Some(found) = probe(self) {
-                    return Ok(found);
-                }
-                changes.changed().await.context("the installation is gone")?;
-            }
-        };
-        tokio::time::timeout(PATIENCE, found).await.with_context(|| format!("nothing within {} s", PATIENCE.as_secs()))?
+        self.shared.line.wait_until(|| probe(self)).await
     }
 
     fn write<T>(&self, change: impl FnOnce(&mut Desk) -> T) -> T {
         let result = change(&mut self.shared.desk());
-        self.shared.changed();
+        self.shared.line.changed();
         result
     }
 }

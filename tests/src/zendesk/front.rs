@@ -2,71 +2,23 @@
 //!
 //! Served by hand, because a fault must be able to drop the connection instead of answering.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::http::{HeaderValue, Request, header};
 use axum::response::Response;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
 
 use super::account::real_time;
 use super::call::{Call, Content, Reply};
 use super::{Shared, api, uploads, workspace};
-use crate::wire::{Fault, RecordedRequest};
+use crate::wire::{Dropped, Fault, RecordedRequest, hang};
 
 /// Attachments may have 50 MB; nothing else comes near it.
 const BODY_MAX: usize = 51 * 1024 * 1024;
 
-/// Ends the connection without an answer.
-#[derive(Debug)]
-struct Dropped;
-
-impl std::fmt::Display for Dropped {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("the connection was dropped on purpose")
-    }
-}
-
-impl std::error::Error for Dropped {}
-
-/// Takes connections until the account is stopped.
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    loop {
-        let accepted = tokio::select! {
-            () = shared.stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let shared = Arc::clone(&shared);
-                shared.tasks.clone().spawn(async move {
-                    let stop = shared.stop.clone();
-                    tokio::select! {
-                        () = stop.cancelled() => {}
-                        () = connection(stream, shared) => {}
-                    }
-                });
-            }
-            // Out of descriptors: let others finish.
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, shared: Arc<Shared>) {
-    // Without it small answers wait for the peer's acknowledgement.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| answer(Arc::clone(&shared), request));
-    // An error here is a peer that went away or a fault that was ordered.
-    let _ = hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
-}
-
-async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response, Dropped> {
+pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response, Dropped> {
     let (parts, body) = request.into_parts();
     let sent_path = parts.uri.path().to_owned();
     let query: Vec<(String, String)> = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
@@ -79,7 +31,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
 
     let mut headers = parts.headers.clone();
     headers.remove(header::AUTHORIZATION);
-    let number = shared.journal().arrived(RecordedRequest {
+    let number = shared.line.journal().arrived(RecordedRequest {
         at: real_time(),
         method: parts.method.clone(),
         path: sent_path.clone(),
@@ -90,13 +42,13 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         body_length: body.len(),
         status: None,
     });
-    shared.changed();
+    shared.line.changed();
 
     let latency = *shared.latency();
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
-    let fault = shared.faults().take(&parts.method, &sent_path);
+    let fault = shared.line.faults().take(&parts.method, &sent_path);
     match &fault {
         Some(Fault::Hang) => return hang().await,
         Some(Fault::CloseConnection) => return Err(Dropped),
@@ -112,35 +64,29 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     };
     let call = Call { method: parts.method, path, query, headers: parts.headers, body, caller: 0 };
     if call.path.starts_with("/agent/events/") {
-        shared.journal().answered(number, 200);
+        shared.line.journal().answered(number, 200);
         return Ok(workspace::events(shared, &call));
     }
     if let Some(Fault::ApplyLater(after)) = fault {
         let later = Arc::clone(&shared);
         // A task of its own: the caller's end must not end it.
-        shared.tasks.spawn(async move {
-            if later.stop.run_until_cancelled(tokio::time::sleep(after)).await.is_some() {
+        shared.line.tasks.spawn(async move {
+            if later.line.stop.run_until_cancelled(tokio::time::sleep(after)).await.is_some() {
                 let _ = dispatch(&later, call);
-                later.changed();
+                later.line.changed();
             }
         });
         return hang().await;
     }
     let (reply, user) = dispatch(&shared, call);
-    shared.journal().authorised(number, user);
-    shared.changed();
+    shared.line.journal().authorised(number, user);
+    shared.line.changed();
     match fault {
         Some(Fault::ApplyThenClose) => Err(Dropped),
         Some(Fault::ApplyThenHang) => hang().await,
         Some(Fault::ApplyThenStatus(code)) => Ok(finish(&shared, number, ordered(code, "Internal Server Error", None))),
         _ => Ok(finish(&shared, number, reply)),
     }
-}
-
-/// Until the peer or the account goes away.
-async fn hang() -> Result<Response, Dropped> {
-    std::future::pending::<Infallible>().await;
-    Err(Dropped)
 }
 
 fn ordered(code: u16, body: &str, retry_after: Option<u64>) -> Reply {
@@ -156,8 +102,8 @@ fn ordered(code: u16, body: &str, retry_after: Option<u64>) -> Reply {
 }
 
 fn finish(shared: &Shared, number: usize, reply: Reply) -> Response {
-    shared.journal().answered(number, reply.status);
-    shared.changed();
+    shared.line.journal().answered(number, reply.status);
+    shared.line.changed();
     let mut response = reply.into_response();
     if let Ok(id) = HeaderValue::from_str(&super::random_token()) {
         response.headers_mut().insert("x-zendesk-request-id", id);

@@ -23,16 +23,14 @@ mod uploads;
 mod workspace;
 
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::http::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 
 pub use crate::wire::{Fault, Matching, RecordedRequest};
 pub use account::{
@@ -44,11 +42,8 @@ pub use launch::{Location, SidebarLaunch};
 pub use limits::RateLimits;
 pub use package_validator::package_faults;
 
-use crate::wire::{Faults, Journal};
+use crate::wire::{Line, locked};
 use account::{Account, Draft, NewComment};
-
-/// How long the waiting calls of [`SimulatedZendesk`] wait.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What one address of the key endpoint answers (zendesk.md b.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,12 +134,8 @@ impl Default for Options {
 #[derive(Debug)]
 struct Shared {
     account: Mutex<Account>,
-    faults: Mutex<Faults>,
-    journal: Mutex<Journal>,
     latency: Mutex<Duration>,
-    changes: watch::Sender<u64>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
+    line: Line,
 }
 
 impl Shared {
@@ -152,27 +143,9 @@ impl Shared {
         locked(&self.account)
     }
 
-    fn faults(&self) -> MutexGuard<'_, Faults> {
-        locked(&self.faults)
-    }
-
-    fn journal(&self) -> MutexGuard<'_, Journal> {
-        locked(&self.journal)
-    }
-
     fn latency(&self) -> MutexGuard<'_, Duration> {
         locked(&self.latency)
     }
-
-    /// Wakes everybody who waits for something.
-    fn changed(&self) {
-        self.changes.send_modify(|count| *count += 1);
-    }
-}
-
-/// A failed assertion in one test thread must not hide behind "poisoned" in the others.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// 128 random bits in hexadecimal.
@@ -202,21 +175,16 @@ impl SimulatedZendesk {
         let shared = Arc::new(Shared {
             latency: Mutex::new(options.latency),
             account: Mutex::new(Account::new(options, url.clone(), key)),
-            faults: Mutex::default(),
-            journal: Mutex::default(),
-            changes: watch::Sender::new(0),
-            stop: stop.clone(),
-            tasks: TaskTracker::new(),
+            line: Line::until(stop.clone()),
         });
-        shared.tasks.spawn(front::serve(listener, Arc::clone(&shared)));
+        let answering = Arc::clone(&shared);
+        shared.line.open(listener, move |request| front::answer(Arc::clone(&answering), request));
         Ok(Self { shared, url: url.into(), _guard: Arc::new(stop.drop_guard()) })
     }
 
     /// Closes the listener and every connection, and waits until they are.
     pub async fn stop(&self) {
-        self.shared.stop.cancel();
-        self.shared.tasks.close();
-        self.shared.tasks.wait().await;
+        self.shared.line.end().await;
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -422,17 +390,17 @@ impl SimulatedZendesk {
 
     /// The next `times` matching requests fail so. Faults ordered earlier are used up first.
     pub fn fail_next(&self, times: u32, matching: Matching, fault: Fault) {
-        self.shared.faults().order(Some(times.max(1)), matching, fault);
+        self.shared.line.faults().order(Some(times.max(1)), matching, fault);
     }
 
     /// All matching requests fail so until [`SimulatedZendesk::clear_faults`].
     pub fn fail_always(&self, matching: Matching, fault: Fault) {
-        self.shared.faults().order(None, matching, fault);
+        self.shared.line.faults().order(None, matching, fault);
     }
 
     /// Forgets all faults.
     pub fn clear_faults(&self) {
-        self.shared.faults().clear();
+        self.shared.line.faults().clear();
     }
 
     /// Changes the time added to every answer.
@@ -456,17 +424,17 @@ impl SimulatedZendesk {
 
     /// Requests so far, oldest first; the latest 20,000 are kept.
     pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.shared.journal().all()
+        self.shared.line.journal().all()
     }
 
     /// How many requests had this method and a path that begins so.
     pub fn count(&self, method: &Method, path_prefix: &str) -> usize {
-        self.shared.journal().count(method, path_prefix)
+        self.shared.line.journal().count(method, path_prefix)
     }
 
     /// Forgets the requests so far.
     pub fn clear_requests(&self) {
-        self.shared.journal().clear();
+        self.shared.line.journal().clear();
     }
 
     // Waiting
@@ -488,21 +456,12 @@ impl SimulatedZendesk {
 
     /// Asks `probe` after every request and every change until it finds something, up to 20 s.
     pub async fn wait_until<T>(&self, probe: impl Fn(&Self) -> Option<T>) -> anyhow::Result<T> {
-        let mut changes = self.shared.changes.subscribe();
-        let found = async {
-            loop {
-                if let Some(found) = probe(self) {
-                    return Ok(found);
-                }
-                changes.changed().await.context("the account is gone")?;
-            }
-        };
-        tokio::time::timeout(PATIENCE, found).await.with_context(|| format!("nothing within {} s", PATIENCE.as_secs()))?
+        self.shared.line.wait_until(|| probe(self)).await
     }
 
     fn write<T>(&self, change: impl FnOnce(&mut Account) -> T) -> T {
         let result = change(&mut self.shared.account());
-        self.shared.changed();
+        self.shared.line.changed();
         result
     }
 }

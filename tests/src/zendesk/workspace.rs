@@ -67,7 +67,7 @@ pub(super) fn events(shared: Arc<Shared>, call: &Call) -> Response {
             Err(refusal) => return refusal.into_response(),
         }
     };
-    let watch = Watch { changes: shared.changes.subscribe(), shared, ticket, agent, told, revision: None };
+    let watch = Watch { changes: shared.line.changes.subscribe(), shared, ticket, agent, told, revision: None };
     let events = stream::unfold(watch, |mut watch| async move {
         loop {
             if let Some(event) = watch.next_event() {

@@ -5,10 +5,10 @@ const globals = require('globals');
 module.exports = [
   js.configs.recommended,
   {
-    files: ['assets/*.js'],
+    files: ['assets/**/*.js'],
     languageOptions: { ecmaVersion: 2024, sourceType: 'module', globals: { ...globals.browser, ...globals.webextensions } },
     linterOptions: { reportUnusedDisableDirectives: 'error' },
     rules: { eqeqeq: 'error', 'no-var': 'error', 'prefer-const': 'error' },
   },
-  { files: ['assets/content.js'], languageOptions: { sourceType: 'script' } },
+  { files: ['assets/content.js', 'assets/content/*.js'], languageOptions: { sourceType: 'script' } },
 ];

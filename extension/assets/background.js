@@ -7,7 +7,13 @@ import init, { beginNote, continueNote, enrol, patterns, randomId, route, withou
 
 const api = globalThis.browser ?? globalThis.chrome;
 const REGISTERED = 'deskbridge-sites';
+// In this order: each takes what it needs from those before it.
+const PAGE_SCRIPTS = ['content/collect.js', 'content/frame.js', 'content/mount.js', 'content/acts.js', 'content.js'];
 const NOTE_REQUESTS = 8;
+const MOST_LOCKS = 50;
+
+// A page that has taken a content script over reads nothing of ours. Firefox knows no such setting.
+for (const area of [api.storage.local, api.storage.session]) area.setAccessLevel?.({ accessLevel: 'TRUSTED_CONTEXTS' });
 
 const ready = init({ module_or_path: api.runtime.getURL('core_bg.wasm') });
 // One message at a time: each reads the memory and may change it.
@@ -46,19 +52,29 @@ const answer = (message, sender) =>
 
 const tell = ({ tab, frame }, message) => api.tabs.sendMessage(tab, message, { frameId: frame });
 
-/** A note in the agent's own session: the page says how it stands, and sends what the step machine says. */
-async function writeNote(to, message) {
-  const { lockLeft = {} } = await api.storage.session.get('lockLeft');
-  const page = await tell(to, { type: 'note', key: message.key });
+/** osTicket's locks that notes have left, by site and ticket (src/site/osticket_note.rs): each outlives notes on other tickets. */
+const locksLeft = async () => (await api.storage.session.get('locks')).locks ?? {};
+const keepLock = (name, lock) =>
+  inTurn(async () => {
+    const locks = Object.entries({ ...(await locksLeft()), [name]: lock }).filter(([, held]) => held?.until > Date.now());
+    await api.storage.session.set({ locks: Object.fromEntries(locks.slice(-MOST_LOCKS)) });
+  });
+
+/** A note in the agent's own session: the page says how it stands, and sends what the step machine says. Null: nothing was sent. */
+async function writeNote(to, { key, site, ticket, title, html, marker }) {
+  const page = await tell(to, { type: 'note', key }).catch(() => null);
   if (!page) return null;
-  const { ticket, title, html, marker } = message;
-  const task = { ...page, ticket, title, html, marker, now: Date.now(), lockLeft: lockLeft[message.key] ?? null };
-  let { posting, step } = JSON.parse(beginNote(JSON.stringify({ ...task, alreadyThere: false })));
+  const name = `${site} ${key}`;
+  const lockLeft = (await locksLeft())[name] ?? null;
+  const task = { ...page, ticket, title, html, marker, now: Date.now(), lockLeft, alreadyThere: false };
+  const begun = JSON.parse(beginNote(JSON.stringify(task)));
+  if (!begun) return null;
+  let { posting, step } = begun;
   for (let sent = 0; step.step === 'request' && sent < NOTE_REQUESTS; sent += 1) {
-    const response = (await tell(to, { type: 'fetch', key: message.key, request: step }).catch(() => null)) ?? { kind: 'lost' };
+    const response = (await tell(to, { type: 'fetch', key, request: step }).catch(() => null)) ?? { kind: 'lost' };
     ({ posting, step } = JSON.parse(continueNote(JSON.stringify({ posting, response }))));
   }
-  await api.storage.session.set({ lockLeft: { [message.key]: posting.lock } });
+  await keepLock(name, posting.lock);
   return step;
 }
 
@@ -69,7 +85,7 @@ async function handle(message, sender) {
 }
 
 api.runtime.onMessage.addListener((message, sender, reply) => {
-  handle(message, sender).then(reply, () => reply(null));
+  handle(message, sender).then(reply, (error) => reply({ error: String(error) }));
   return true;
 });
 
@@ -94,7 +110,7 @@ const register = () =>
     const matches = hosts.filter(Boolean);
     await api.scripting.unregisterContentScripts({ ids: [REGISTERED] }).catch(() => undefined);
     if (matches.length > 0) {
-      const script = { id: REGISTERED, matches, js: ['content.js'], allFrames: true, runAt: 'document_idle', persistAcrossSessions: true };
+      const script = { id: REGISTERED, matches, js: PAGE_SCRIPTS, allFrames: true, runAt: 'document_idle', persistAcrossSessions: true };
       await api.scripting.registerContentScripts([script]);
     }
     return matches;
@@ -103,14 +119,10 @@ const register = () =>
 /** Pages that are open already get the script too: their old one died with the old extension, or they were opened before it. */
 async function enter(matches) {
   const tabs = matches.length > 0 ? await api.tabs.query({ url: matches }) : [];
-  await Promise.allSettled(tabs.map(({ id }) => api.scripting.executeScript({ target: { tabId: id, allFrames: true }, files: ['content.js'] })));
+  await Promise.allSettled(tabs.map(({ id }) => api.scripting.executeScript({ target: { tabId: id, allFrames: true }, files: PAGE_SCRIPTS })));
 }
 
-const pairByPolicy = async () => {
-  const { stored, managed, paired } = await known();
-  await ready;
-  enrol(JSON.stringify(stored ?? {}), JSON.stringify(managed), JSON.stringify(paired ?? null));
-};
+const pairByPolicy = () => ready.then(enrol);
 
 const openPanel = async (tab) => {
   const told = tab?.id && (await api.tabs.sendMessage(tab.id, { type: 'open' }).catch(() => false));

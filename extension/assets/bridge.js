@@ -5,7 +5,7 @@ const api = globalThis.browser ?? globalThis.chrome;
 /** A policy's settings. Firefox refuses where there is no policy. */
 export const managed = () => api.storage.managed.get(null).catch(() => ({}));
 
-/** One transaction on the one object store that keeps the key: an object that cannot be read out, so `storage.local` cannot hold it. */
+/** One transaction on the one object store that keeps keys: objects that cannot be read out, so `storage.local` cannot hold them. */
 const keys = (mode, ask) =>
   new Promise((resolve, reject) => {
     const opening = indexedDB.open('deskbridge', 1);
@@ -40,9 +40,14 @@ globalThis.deskbridge = {
   },
   store: (name, json) =>
     JSON.parse(json) === null ? api.storage.local.remove(name) : api.storage.local.set({ [name]: JSON.parse(json) }),
-  send: async (json) => JSON.stringify((await api.runtime.sendMessage(JSON.parse(json))) ?? null),
-  keepKey: (key) => keys('readwrite', (store) => (key === null ? store.delete('device') : store.put(key, 'device'))),
-  keptKey: () => keys('readonly', (store) => store.get('device')),
+  /** Null is an answer, too; a background that failed or died gives none. */
+  async send(json) {
+    const reply = await api.runtime.sendMessage(JSON.parse(json));
+    if (reply === undefined || reply?.error) throw new Error(reply?.error ?? 'no answer');
+    return JSON.stringify(reply);
+  },
+  keepKey: (slot, key) => keys('readwrite', (store) => (key === null ? store.delete(slot) : store.put(key, slot))),
+  keptKey: (slot) => keys('readonly', (store) => store.get(slot)),
   allow: (pattern) => api.permissions.request({ origins: [pattern] }),
   disallow: (pattern) => api.permissions.remove({ origins: [pattern] }),
   openSettings: () => api.runtime.openOptionsPage(),

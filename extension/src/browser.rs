@@ -1,10 +1,14 @@
 //! What the extension asks of the browser, by name: the few functions `assets/bridge.js` offers, WebCrypto, `fetch`. Wasm only.
 //! Everything that can fail answers a `Result`; nothing here decides.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use js_sys::{Promise, Uint8Array};
+use wasm_bindgen::closure::Closure;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use web_sys::{Document, HtmlElement};
 
 #[wasm_bindgen]
@@ -17,9 +21,9 @@ extern "C" {
     #[wasm_bindgen(js_namespace = deskbridge)]
     fn send(json: &str) -> Promise;
     #[wasm_bindgen(js_namespace = deskbridge, js_name = keepKey)]
-    fn keep_key(key: &JsValue) -> Promise;
+    fn keep_key_record(slot: &str, record: &JsValue) -> Promise;
     #[wasm_bindgen(js_namespace = deskbridge, js_name = keptKey)]
-    fn kept_key() -> Promise;
+    fn kept_key_record(slot: &str) -> Promise;
     #[wasm_bindgen(js_namespace = deskbridge)]
     fn allow(pattern: &str) -> Promise;
     #[wasm_bindgen(js_namespace = deskbridge)]
@@ -32,6 +36,8 @@ extern "C" {
     #[wasm_bindgen(js_namespace = deskbridge, js_name = onChange)]
     pub fn on_change(changed: &JsValue);
 
+    #[wasm_bindgen(js_namespace = ["navigator", "locks"], js_name = request)]
+    fn request_lock(name: &str, work: &JsValue) -> Promise;
     #[wasm_bindgen(js_namespace = ["crypto", "subtle"], js_name = generateKey)]
     fn generate_key(algorithm: &JsValue, is_extractable: bool, uses: &JsValue) -> Promise;
     #[wasm_bindgen(js_namespace = ["crypto", "subtle"], js_name = exportKey)]
@@ -61,8 +67,9 @@ extern "C" {
     static DOCUMENT: Document;
     #[wasm_bindgen(thread_local_v2, js_namespace = location, js_name = hash)]
     static FRAGMENT: String;
-    #[wasm_bindgen(js_namespace = parent, js_name = postMessage, catch)]
-    fn post_message(message: &JsValue, origin: &str) -> Result<(), JsValue>;
+    /// To the script that holds the panel's frame: see `assets/panel.js`.
+    #[wasm_bindgen(js_namespace = deskbridge, js_name = tellPage)]
+    fn tell_page(message: &JsValue);
 }
 
 /// No answer within this many milliseconds is none.
@@ -91,14 +98,79 @@ pub async fn ask_background(json: String) -> Result<String, Refused> {
     come(send(&json)).await?.as_string().ok_or(Refused)
 }
 
-/// Keeps this browser's key, as an object that cannot be read out; `None` deletes it.
-pub async fn keep_private_key(key: Option<&JsValue>) -> Result<(), Refused> {
-    come(keep_key(key.unwrap_or(&JsValue::NULL))).await.map(drop)
+/// A key of this browser's, and what it was made for: one record, so that no key is ever taken for another device's.
+pub struct DeviceKey {
+    /// The part to sign with: an object that cannot be read out.
+    pub key: JsValue,
+    /// The public part, as it is sent.
+    pub public_key: String,
+    /// The server's origin.
+    pub server: String,
+    /// SHA-256 of the pairing code, in hexadecimal.
+    pub code_hash: String,
+    /// The device's id.
+    pub device: String,
 }
 
-/// This browser's key, if it has one.
-pub async fn private_key() -> Option<JsValue> {
-    come(kept_key()).await.ok().filter(|key| !key.is_null() && !key.is_undefined())
+/// Where a key is kept.
+#[derive(Clone, Copy, Debug)]
+pub enum Slot {
+    /// The one that signs.
+    Device,
+    /// One whose pairing has not been answered.
+    Pending,
+}
+
+impl Slot {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Pending => "pending",
+        }
+    }
+}
+
+/// Keeps a key; `None` deletes it.
+pub async fn keep_key(slot: Slot, key: Option<&DeviceKey>) -> Result<(), Refused> {
+    let record = key.map_or(JsValue::NULL, |kept| {
+        object(&[
+            ("key", kept.key.clone()),
+            ("publicKey", (&kept.public_key).into()),
+            ("server", (&kept.server).into()),
+            ("codeHash", (&kept.code_hash).into()),
+            ("device", (&kept.device).into()),
+        ])
+    });
+    come(keep_key_record(slot.name(), &record)).await.map(drop)
+}
+
+/// The key kept there.
+pub async fn kept_key(slot: Slot) -> Option<DeviceKey> {
+    let record = come(kept_key_record(slot.name())).await.ok()?;
+    let member = |name: &str| js_sys::Reflect::get(&record, &name.into()).ok();
+    let text = |name: &str| member(name)?.as_string();
+    Some(DeviceKey {
+        key: member("key")?,
+        public_key: text("publicKey")?,
+        server: text("server")?,
+        code_hash: text("codeHash")?,
+        device: text("device")?,
+    })
+}
+
+/// Does what only one of the extension's pages may do at a time, its background included; the others wait.
+pub async fn alone<T: 'static>(work: impl Future<Output = T> + 'static) -> Result<T, Refused> {
+    let outcome = Rc::new(RefCell::new(None));
+    let kept = outcome.clone();
+    let begin = Closure::once(move || {
+        future_to_promise(async move {
+            let done = work.await;
+            kept.replace(Some(done));
+            Ok(JsValue::UNDEFINED)
+        })
+    });
+    come(request_lock("deskbridge-pairing", begin.as_ref())).await?;
+    outcome.take().ok_or(Refused)
 }
 
 /// Asks the user for a host; to be called while a press is being handled, so not `async` itself.
@@ -200,10 +272,9 @@ pub fn fragment() -> String {
     FRAGMENT.with(|fragment| fragment.strip_prefix('#').unwrap_or(fragment).to_owned())
 }
 
-/// Tells the page around this frame, under its origin.
-pub fn tell_parent(message: &[(&str, JsValue)], origin: &str) {
-    // A parent of another origin does not get it, which is meant.
-    let _ = post_message(&object(message), origin);
+/// Tells whoever holds this frame how high the panel is.
+pub fn tell_height(height: u32) {
+    tell_page(&object(&[("height", height.into())]));
 }
 
 fn algorithm(member: &str, value: &str) -> JsValue {

@@ -6,7 +6,7 @@ use wasm_bindgen_futures::spawn_local;
 
 use crate::json::{read, write};
 use crate::router::{self, Memory, Question};
-use crate::settings::{Managed, Paired, Settings, Stored, match_pattern};
+use crate::settings::{Managed, Settings, Stored, match_pattern};
 use crate::signing::hexadecimal;
 use crate::site::osticket_note::{self, NoteTask, Posting, Response};
 use crate::{browser, device, options_page, panel_page};
@@ -44,12 +44,11 @@ struct NoteStep {
     step: osticket_note::Step,
 }
 
-/// Begins a note in the agent's own osTicket session. `task`: a [`NoteTask`].
+/// Begins a note in the agent's own osTicket session. `task`: a [`NoteTask`]; `null` for what is none.
 #[wasm_bindgen(js_name = beginNote)]
 pub fn begin_note(task: &str) -> String {
-    let Some(task) = read::<NoteTask>(task) else { return String::new() };
-    let (posting, step) = osticket_note::start(task);
-    write(&NoteStep { posting, step })
+    let begun = read::<NoteTask>(task).map(osticket_note::start);
+    write(&begun.map(|(posting, step)| NoteStep { posting, step }))
 }
 
 /// Goes on with it. `answered`: the posting, and what came of its request.
@@ -73,18 +72,14 @@ pub fn random_id() -> String {
 
 /// Pairs by a policy's token, if there is one and the browser is not paired with that server yet.
 #[wasm_bindgen]
-pub fn enrol(stored: &str, managed: &str, paired: &str) {
-    let stored: Stored = read(stored).unwrap_or_default();
-    let managed: Managed = read(managed).unwrap_or_default();
-    let paired: Option<Paired> = read(paired);
-    let settings = Settings::of(&stored, &managed);
-    let is_done = paired.is_some_and(|paired| paired.server == settings.server);
-    if let Some(token) = settings.enrolment_token.filter(|_| settings.server_is_managed && !is_done) {
-        spawn_local(async move {
-            // The options page says that it has not worked yet; the next start tries again.
-            let _ = device::pair(&settings.server, &token, "").await;
-        });
-    }
+pub async fn enrol() {
+    device::enrol().await;
+}
+
+/// A press on the panel did not count: it was covered.
+#[wasm_bindgen(js_name = sayCovered)]
+pub fn say_covered() {
+    panel_page::say_covered();
 }
 
 /// Shows the panel in `panel.html`.

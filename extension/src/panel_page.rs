@@ -8,11 +8,10 @@ use deskbridge_shared::panel::callbacks::{Listener, after};
 use deskbridge_shared::panel::element::{Element, element};
 use deskbridge_shared::panel::requests::Place;
 use deskbridge_shared::panel::view::{Drawing, PanelView};
-use deskbridge_shared::panel::{Answer, Backend, Done, Host, Note, NoteFault, NoteResult, NoticeKind, clipboard};
+use deskbridge_shared::panel::{Answer, Backend, Done, Host, Note, NoteResult, NoticeKind, clipboard};
 use deskbridge_shared::routes;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::HtmlElement;
 
@@ -20,7 +19,7 @@ use crate::browser;
 use crate::device::{SignedBackend, Signer};
 use crate::json::read;
 use crate::settings::{Language, Paired};
-use crate::site::osticket_note::Step;
+use crate::site::osticket_note;
 use crate::texts::{Word, Words, panel_texts};
 
 /// How long a notice stays, in milliseconds.
@@ -29,7 +28,6 @@ const NOTICE_SHOWN: i32 = 5_000;
 /// What the background tells a frame that brings a mount (`router::claim`).
 #[derive(Deserialize)]
 struct Claim {
-    origin: String,
     connection: Option<String>,
     ticket: String,
     target: Option<String>,
@@ -54,11 +52,11 @@ pub async fn start() {
     let words = Words::of(&language);
     if let Some(html) = browser::document().document_element() {
         let _ = html.set_attribute("data-scheme", if claim.dark { "dark" } else { "light" });
+        let _ = html.set_attribute("lang", words.language());
     }
-    let origin = claim.origin.clone();
     let fail = |name: &'static str, title: Word, hint: Word| {
         show(&root, &words, name, title, hint, true);
-        tell_height(&origin, root.offset_height().unsigned_abs());
+        browser::tell_height(root.offset_height().unsigned_abs());
     };
     let Some(paired) = &claim.paired else {
         return fail("unpaired", Word::PanelUnpairedTitle, Word::PanelUnpairedHint);
@@ -70,8 +68,7 @@ pub async fn start() {
         return fail("key-gone", Word::PanelKeyGoneTitle, Word::PanelKeyGoneHint);
     };
     let backend = Prefilling { inner: SignedBackend(Rc::new(signer)), target: claim.target.clone() };
-    let notice = browser::element("notice");
-    let host = Rc::new(FrameHost { origin: claim.origin.clone(), mount, notice });
+    let host = Rc::new(FrameHost { mount });
     let Some(view) = PanelView::mount(root, panel_texts(&language), language.clone(), Rc::new(backend), host) else { return };
     view.show_ticket(Place { connection: connection.clone(), ticket: claim.ticket.clone() }, language);
     // For as long as the page is there.
@@ -103,8 +100,29 @@ fn show(root: &HtmlElement, words: &Words, name: &'static str, title: Word, hint
     std::mem::forget(pressed);
 }
 
-fn tell_height(origin: &str, height: u32) {
-    browser::tell_parent(&[("deskbridge", "height".into()), ("height", JsValue::from(height))], origin);
+/// A press did not count, because something lay over the panel.
+pub fn say_covered() {
+    let language = browser::document().document_element().and_then(|html| html.get_attribute("lang")).unwrap_or_default();
+    notify(Words::of(&language).get(Word::PanelCovered), NoticeKind::Fault);
+}
+
+/// Shows a notice for a moment.
+fn notify(text: &str, kind: NoticeKind) {
+    let Some(notice) = browser::element("notice") else { return };
+    let class = match kind {
+        NoticeKind::Done => "toast notice notice-done",
+        NoticeKind::Fault => "toast notice notice-fault",
+    };
+    notice.set_class_name(class);
+    notice.set_text_content(Some(text));
+    let shown = text.to_owned();
+    after(NOTICE_SHOWN, move || {
+        // A later notice stays for its own time.
+        if notice.text_content().as_deref() == Some(shown.as_str()) {
+            notice.set_class_name("toast");
+            notice.set_text_content(None);
+        }
+    });
 }
 
 /// Gives the model the machine the page names, where the server knows none.
@@ -134,32 +152,16 @@ impl Backend for Prefilling {
 
 /// The ticket page around the frame, by way of the background.
 struct FrameHost {
-    origin: String,
     mount: String,
-    notice: Option<HtmlElement>,
 }
 
 impl Host for FrameHost {
     fn resize(&self, height: u32) {
-        tell_height(&self.origin, height);
+        browser::tell_height(height);
     }
 
     fn notify(&self, text: &str, kind: NoticeKind) {
-        let Some(notice) = self.notice.clone() else { return };
-        let class = match kind {
-            NoticeKind::Done => "toast notice notice-done",
-            NoticeKind::Fault => "toast notice notice-fault",
-        };
-        notice.set_class_name(class);
-        notice.set_text_content(Some(text));
-        let shown = text.to_owned();
-        after(NOTICE_SHOWN, move || {
-            // A later notice stays for its own time.
-            if notice.text_content().as_deref() == Some(shown.as_str()) {
-                notice.set_class_name("toast");
-                notice.set_text_content(None);
-            }
-        });
+        notify(text, kind);
     }
 
     fn insert_into_reply(&self, text: String, done: Done<bool>) {
@@ -179,12 +181,7 @@ impl Host for FrameHost {
         let Note { title, html, marker } = note;
         let question = json!({ "type": "note", "mount": self.mount, "title": title, "html": html, "marker": marker }).to_string();
         spawn_local(async move {
-            let answer = browser::ask_background(question).await.ok().and_then(|json| read::<Step>(&json));
-            // Without an end the last request was sent, or nobody was there to send the first.
-            done(match answer {
-                Some(step) => step.result().unwrap_or(Err(NoteFault::Uncertain)),
-                None => Err(NoteFault::Cannot),
-            });
+            done(osticket_note::told(browser::ask_background(question).await.ok().as_deref()));
         });
     }
 }

@@ -93,11 +93,15 @@ struct Document {
     tab: i64,
     frame: i64,
     id: String,
-    origin: String,
     kind: SiteKind,
     site: String,
     is_dark: bool,
-    plan: Plan,
+    key: String,
+    /// The ticket's id on its page.
+    ticket: String,
+    /// What the server knows it by.
+    reference: String,
+    target: Option<String>,
     mounts: Vec<Held>,
 }
 
@@ -213,9 +217,11 @@ fn from_page(question: &Question, place: &Place<'_>, message: Message) -> Option
         Message::Plan { url, title, site, snapshot, background } => {
             let page = page(url, title)?;
             let site = settings.sites.get(site)?;
-            let plan = site::plan(&page, site, &snapshot).filter(|plan| reference(site.kind, plan).is_some());
+            let plan = site::plan(&page, site, &snapshot);
             // A page that draws itself anew has no ticket for a moment. When it is gone for good, the script says so.
-            if let Some(plan) = plan {
+            if let Some(plan) = plan
+                && let Some(reference) = reference(site.kind, &plan)
+            {
                 outcome.reply = serde_json::to_value(&plan).ok()?;
                 let words = Words::of(settings.language.tag(&question.language));
                 let said = |word: Word| words.get(word);
@@ -225,11 +231,13 @@ fn from_page(question: &Question, place: &Place<'_>, message: Message) -> Option
                     tab: place.tab,
                     frame: place.frame,
                     id: place.document.into(),
-                    origin: sender.origin.clone(),
                     kind: site.kind,
                     site: site.url.clone(),
                     is_dark: is_dark(&background),
-                    plan,
+                    reference: reference.clone(),
+                    key: plan.key,
+                    ticket: plan.ticket,
+                    target: plan.target,
                     mounts: Vec::new(),
                 });
             }
@@ -258,11 +266,9 @@ fn claim(question: &Question, place: &Place<'_>, mount: &str) -> Outcome {
     let reply = match memory.claim(place, mount) {
         None => json!({ "refused": true }),
         Some(document) => json!({
-            "kind": document.kind,
-            "origin": document.origin,
             "connection": connection(document),
-            "ticket": reference(document.kind, &document.plan),
-            "target": document.plan.target,
+            "ticket": document.reference,
+            "target": document.target,
             "dark": document.is_dark,
             "language": settings.language,
             "paired": paired,
@@ -277,7 +283,7 @@ fn insert(question: &Question, place: &Place<'_>, mount: &str, text: &str) -> Op
     if text.is_empty() || text.chars().nth(LONGEST_TEXT).is_some() {
         return None;
     }
-    let message = json!({ "type": "insert", "key": document.plan.key, "selectors": reply_fields(document.kind), "text": text });
+    let message = json!({ "type": "insert", "key": document.key, "selectors": reply_fields(document.kind), "text": text });
     Some(document.told(message))
 }
 
@@ -287,8 +293,8 @@ fn note(question: &Question, place: &Place<'_>, mount: &str, texts: &[String; 3]
         return None;
     }
     let [title, html, marker] = texts;
-    let message =
-        json!({ "type": "note", "key": document.plan.key, "ticket": document.plan.ticket, "title": title, "html": html, "marker": marker });
+    let (key, site, ticket) = (&document.key, &document.site, &document.ticket);
+    let message = json!({ "type": "note", "key": key, "site": site, "ticket": ticket, "title": title, "html": html, "marker": marker });
     Some(document.told(message))
 }
 
@@ -322,7 +328,7 @@ impl Memory {
         let before = self.documents.iter().position(|known| known.tab == document.tab && known.frame == document.frame);
         if let Some(before) = before {
             let before = self.documents.remove(before);
-            if before.id == document.id && before.plan.key == document.plan.key {
+            if before.id == document.id && before.key == document.key {
                 document.mounts = before.mounts;
             }
         }
@@ -338,7 +344,7 @@ impl Memory {
 
     /// Makes a mount for the ticket the document shows. `None`: it shows no such ticket.
     fn mount(&mut self, place: &Place<'_>, key: &str, id: &str) -> Option<()> {
-        let document = self.documents.iter_mut().find(|document| document.is_at(place) && document.plan.key == key)?;
+        let document = self.documents.iter_mut().find(|document| document.is_at(place) && document.key == key)?;
         // Ids of another shape would be no secret.
         if id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
@@ -375,14 +381,16 @@ impl Memory {
 }
 
 /// Whether a page's background (`rgb(…)` or `rgba(…)`, as browsers compute it) is dark, so that the panel beside it is too. A page that sets
-/// none is light.
+/// none is light. In whole numbers: reading others brings 13 kB of tables with it.
 fn is_dark(color: &str) -> bool {
     let Some(inside) = color.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')) else { return false };
-    let mut parts = inside.split([',', ' ', '/']).filter(|part| !part.is_empty()).map(str::parse::<f32>);
-    let (Some(Ok(red)), Some(Ok(green)), Some(Ok(blue))) = (parts.next(), parts.next(), parts.next()) else { return false };
-    let is_opaque = parts.next().is_none_or(|alpha| alpha.is_ok_and(|alpha| alpha > 0.5));
+    let mut parts = inside.split([',', ' ', '/']).filter(|part| !part.is_empty());
+    let mut shade = || parts.next().and_then(|part| part.split('.').next()?.parse::<u32>().ok()).filter(|shade| *shade < 256);
+    let (Some(red), Some(green), Some(blue)) = (shade(), shade(), shade()) else { return false };
+    // Half and more: 0.5…0.9…, or 1.
+    let is_opaque = parts.next().is_none_or(|alpha| alpha == "1" || alpha.strip_prefix("0.").is_some_and(|tenths| tenths >= "5"));
     // Brightness as the eye weighs it (ITU-R BT.601).
-    is_opaque && 0.299f32.mul_add(red, 0.587f32.mul_add(green, 0.114 * blue)) < 100.0
+    is_opaque && 299 * red + 587 * green + 114 * blue < 100_000
 }
 
 #[cfg(test)]
@@ -480,7 +488,7 @@ mod tests {
         let mount = background.with_mount(&page());
         let claim = background.ask(&panel(3), json!({ "type": "claim", "mount": mount })).reply;
         assert_eq!((&claim["connection"], &claim["ticket"]), (&json!("Desk"), &json!("515631")));
-        assert_eq!((&claim["origin"], &claim["paired"]["device"], &claim["dark"]), (&json!(DESK), &json!("d"), &json!(false)));
+        assert_eq!((&claim["paired"]["device"], &claim["dark"]), (&json!("d"), &json!(false)));
     }
 
     #[test]
@@ -572,6 +580,9 @@ mod tests {
         let inserted = background.ask(&panel(3), json!({ "type": "insert", "mount": mount, "text": "Dear" })).forward.expect("sent on");
         assert_eq!((inserted.tab, inserted.frame), (7, 0));
         assert_eq!((&inserted.message["key"], &inserted.message["text"]), (&json!("osticket:116"), &json!("Dear")));
+        let asked = json!({ "type": "note", "mount": mount, "title": "t", "html": "h", "marker": "m" });
+        let noted = background.ask(&panel(3), asked).forward.expect("sent on").message;
+        assert_eq!((&noted["site"], &noted["key"]), (&json!(format!("{DESK}/")), &json!("osticket:116")), "what its lock is kept by");
         let too_long = "x".repeat(LONGEST_TEXT + 1);
         assert_eq!(background.ask(&panel(3), json!({ "type": "insert", "mount": mount, "text": too_long })), Outcome::default());
     }

@@ -162,6 +162,14 @@ impl Settings {
     }
 }
 
+/// The server and the token to pair with by policy. `None`: no policy asks for it, or it is done.
+pub fn enrolment(stored: &Stored, managed: &Managed, paired: Option<&Paired>) -> Option<(String, String)> {
+    let settings = Settings::of(stored, managed);
+    let is_done = paired.is_some_and(|paired| paired.server == settings.server);
+    let token = settings.enrolment_token.filter(|_| settings.server_is_managed && !is_done)?;
+    Some((settings.server, token))
+}
+
 impl ManagedSite {
     fn settings(&self) -> Option<SiteSettings> {
         checked(&SiteSettings {
@@ -319,6 +327,26 @@ fn without_port(origin: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_policy_pairs_once_and_with_its_own_server_only() {
+        const SERVER: &str = "https://remote.example.com";
+        let stored = Stored { server: "https://own.example.com".into(), ..Stored::default() };
+        let policy = |server_url: Option<&str>, token: Option<&str>| Managed {
+            server_url: server_url.map(str::to_owned),
+            enrolment_token: token.map(str::to_owned),
+            ..Managed::default()
+        };
+        let paired =
+            |server: &str| Paired { server: server.into(), device: "d".into(), name: "n".into(), agent: None, connections: Vec::new() };
+        let due = Some((SERVER.to_owned(), "token".to_owned()));
+        let whole = policy(Some("https://remote.example.com/"), Some("token"));
+        assert_eq!(enrolment(&stored, &whole, None), due);
+        assert_eq!(enrolment(&stored, &whole, Some(&paired("https://own.example.com"))), due, "paired with another server");
+        assert_eq!(enrolment(&stored, &whole, Some(&paired(SERVER))), None, "done");
+        assert_eq!(enrolment(&stored, &policy(None, Some("token")), None), None, "the user's server gets no policy's token");
+        assert_eq!(enrolment(&stored, &policy(Some(SERVER), None), None), None);
+    }
 
     #[test]
     fn a_server_is_its_origin() {

@@ -110,6 +110,7 @@ words! {
     PanelHide = "panel_hide",
     PanelRefusedTitle = "panel_refused_title",
     PanelRefusedHint = "panel_refused_hint",
+    PanelCovered = "panel_covered",
     PanelUnpairedTitle = "panel_unpaired_title",
     PanelUnpairedHint = "panel_unpaired_hint",
     PanelNoConnectionTitle = "panel_no_connection_title",

@@ -4,8 +4,9 @@
 //! stands in its thread at the end, never what the steps say.
 
 use deskbridge_extension::site::osticket_note::{
-    HeldLock, LONGEST_NOTE, MOST_REQUESTS, NoteTask, Posting, Reason, Request, Response, Step, start,
+    HeldLock, LONGEST_NOTE, MOST_REQUESTS, NoteTask, Posting, Reason, Request, Response, Step, start, told,
 };
+use deskbridge_shared::panel::NoteFault;
 
 const MARKER: &str = "deskbridge/0123456789abcdef/session_end/0";
 const CSRF: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -300,6 +301,19 @@ fn an_answer_nobody_asked_for_does_nothing() {
     let (mut posting, step) = start(NoteTask { already_there: true, ..task() });
     assert_eq!(step, Step::AlreadyThere);
     assert_eq!(posting.take(&Response::HiddenRedirect), failed(Reason::NotUsable));
+}
+
+#[test]
+fn a_note_that_may_have_been_sent_is_uncertain() {
+    let json = |step: &Step| serde_json::to_string(step).expect("JSON");
+    assert_eq!(told(Some(&json(&Step::Done))), Ok(()));
+    assert_eq!(told(Some(&json(&Step::AlreadyThere))), Ok(()));
+    assert_eq!(told(Some(&json(&failed(Reason::LockedByOther)))), Err(NoteFault::LockedByOther));
+    assert_eq!(told(Some("null")), Err(NoteFault::Cannot), "nobody was there to send anything");
+    let (_, unfinished) = start(task());
+    for lost in [None, Some(""), Some("{}"), Some(json(&unfinished).as_str())] {
+        assert_eq!(told(lost), Err(NoteFault::Uncertain), "{lost:?}");
+    }
 }
 
 /// The names the host script uses.

@@ -299,9 +299,11 @@ async fn other_pages_cannot_show_the_panel() -> Result<()> {
     stage.open(&stage.ticket("116")).await?;
     stage.open_panel().await?;
     stage.browser().element("[data-action='make-key']").await?;
-    let panel = stage.browser().execute("return location.href", vec![]).await?;
-    let panel = panel.as_str().context("an address")?.to_owned();
     stage.browser().leave_frames().await?;
+    // As nobody but the content script and this driver can see it.
+    let host = stage.browser().driver().find(By::Css(PANEL)).await?;
+    let panel = stage.browser().in_shadow_of(&host, "iframe").await?.attr("src").await?.context("an address")?;
+    ensure!(!panel.starts_with(&stage.browser.origin), "the panel has an address of its own in each run of the browser: {panel}");
 
     let refused = async |why: &str| -> Result<()> {
         stage.browser().enter_frame("#thief").await?;
@@ -309,8 +311,10 @@ async fn other_pages_cannot_show_the_panel() -> Result<()> {
         ensure!(stage.count("button, a, input").await? == 0, "{why}");
         stage.browser().leave_frames().await
     };
-    let steal =
-        "const thief = Object.assign(document.createElement('iframe'), { id: 'thief', src: arguments[0] }); document.body.append(thief)";
+    let steal = "return new Promise((resolve) => {
+        const thief = Object.assign(document.createElement('iframe'), { id: 'thief', src: arguments[0], onload: () => resolve(true) });
+        document.body.append(thief);
+      })";
     stage.browser().execute(steal, vec![json!(panel)]).await?;
     refused("a second frame on the ticket's own page, with the first one's address").await?;
 
@@ -324,7 +328,12 @@ async fn other_pages_cannot_show_the_panel() -> Result<()> {
         refused("a page of another site").await?;
     }
     stage.picture("refused.png").await?;
-    for page in ["options.html", "core_bg.wasm", "background.js", "manifest.json"] {
+    stage.open(&address).await?;
+    stage.browser().execute(steal, vec![json!(format!("{}/panel.html", stage.browser.origin))]).await?;
+    stage.browser().enter_frame("#thief").await?;
+    ensure!(stage.count("#panel").await? == 0, "under the address everybody knows there is no panel at all");
+    stage.browser().leave_frames().await?;
+    for page in ["panel.html", "options.html", "core_bg.wasm", "background.js", "manifest.json"] {
         let src = format!("{}/{page}", stage.browser.origin);
         let script = "return fetch(arguments[0]).then(() => true, () => false)";
         ensure!(stage.browser().execute(script, vec![json!(src)]).await? == json!(false), "{page} is open to web pages");
@@ -416,6 +425,15 @@ async fn a_panel_that_is_covered_takes_no_press() -> Result<()> {
     stage.browser().element("[data-part='key']").await?;
     // What the panel itself does covers nothing.
     stage.browser().element("html[data-in-sight]").await?;
+    stage.browser().leave_frames().await?;
+    // Another tab hides it; whoever comes back sees it again.
+    let page = stage.browser().driver().window().await?;
+    let tab = stage.browser().driver().new_tab().await?;
+    stage.browser().driver().switch_to_window(tab).await?;
+    stage.browser.open_options().await?;
+    stage.browser().driver().switch_to_window(page).await?;
+    stage.browser.enter_panel().await?;
+    stage.browser().element("[data-part='key']").await?;
     stage.no_errors().await
 }
 

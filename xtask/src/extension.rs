@@ -137,17 +137,28 @@ fn manifest(manifest: &mut Value, audience: Audience) {
             if let Some(hosts) = manifest.pointer_mut("/host_permissions").and_then(Value::as_array_mut) {
                 hosts.extend(LOOPBACK.map(|host| json!(host)));
             }
+            hide_resources(manifest);
         }
         Audience::Chromium => {
             remove("", "key");
             remove("", "browser_specific_settings");
             remove("/background", "scripts");
+            hide_resources(manifest);
         }
         Audience::Firefox => {
             remove("", "key");
             remove("", "minimum_chrome_version");
             remove("/background", "service_worker");
         }
+    }
+}
+
+/// In Chromium an extension's address is the same everywhere. With this the pages that may be shown in a site's frame have another, drawn at each
+/// start of the browser, so that no site finds the extension out or tries the panel. Firefox draws addresses anyway, and its lint knows no such key.
+fn hide_resources(manifest: &mut Value) {
+    let resources = manifest.get_mut("web_accessible_resources").and_then(Value::as_array_mut);
+    for entry in resources.into_iter().flatten().filter_map(Value::as_object_mut) {
+        entry.insert("use_dynamic_url".to_owned(), json!(true));
     }
 }
 
@@ -226,7 +237,7 @@ mod tests {
     fn of(audience: Audience) -> Value {
         let mut value = json!({
             "key": "k", "minimum_chrome_version": "123", "browser_specific_settings": {}, "host_permissions": ["https://a/*"],
-            "background": { "service_worker": "b.js", "scripts": ["b.js"] },
+            "background": { "service_worker": "b.js", "scripts": ["b.js"] }, "web_accessible_resources": [{ "resources": ["p.html"] }],
         });
         manifest(&mut value, audience);
         value
@@ -236,11 +247,17 @@ mod tests {
     fn each_store_gets_its_own_keys() {
         assert_eq!(
             of(Audience::Chromium),
-            json!({ "minimum_chrome_version": "123", "host_permissions": ["https://a/*"], "background": { "service_worker": "b.js" } })
+            json!({
+                "minimum_chrome_version": "123", "host_permissions": ["https://a/*"], "background": { "service_worker": "b.js" },
+                "web_accessible_resources": [{ "resources": ["p.html"], "use_dynamic_url": true }],
+            })
         );
         assert_eq!(
             of(Audience::Firefox),
-            json!({ "browser_specific_settings": {}, "host_permissions": ["https://a/*"], "background": { "scripts": ["b.js"] } })
+            json!({
+                "browser_specific_settings": {}, "host_permissions": ["https://a/*"], "background": { "scripts": ["b.js"] },
+                "web_accessible_resources": [{ "resources": ["p.html"] }],
+            })
         );
         assert_eq!(of(Audience::Tests)["host_permissions"], json!(["https://a/*", "http://127.0.0.1/*", "http://localhost/*"]));
         assert_eq!(of(Audience::Everybody)["host_permissions"], json!(["https://a/*"]));

@@ -313,6 +313,13 @@ impl Trouble {
         }
     }
 
+    /// Whether the server will never pair with this key and this code. After anything else the same may be asked again: the browser may even be
+    /// paired, and the answer be lost.
+    pub fn ends_pairing(&self) -> bool {
+        let ends = ["pairing-code", "pairing-code-used", "pairing-code-expired", "already-paired"];
+        matches!(self, Self::Problem { kind, .. } if ends.contains(&kind.as_str()))
+    }
+
     /// What a person reads: what is wrong, and what to do.
     pub fn message(&self, words: &Words) -> String {
         match self {
@@ -680,6 +687,24 @@ mod tests {
         for other in ["", "remove-", "remove-x", "pairing", "check-1"] {
             assert_eq!(Action::from_name(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn only_the_servers_refusal_ends_a_pairing() {
+        let of = |status: u16, kind: &str| {
+            let body = format!(r#"{{"type":"urn:deskbridge:problem:{kind}","title":"t","detail":"d"}}"#);
+            Trouble::of(SERVER, &Answer { status, body, server_time: None })
+        };
+        for (status, kind) in [(403, "pairing-code"), (410, "pairing-code-used"), (410, "pairing-code-expired"), (409, "already-paired")] {
+            assert!(of(status, kind).ends_pairing(), "{kind}");
+        }
+        for (status, kind) in [(401, "clock"), (429, "too-many-codes"), (503, "unavailable"), (500, "internal")] {
+            assert!(!of(status, kind).ends_pairing(), "{kind}");
+        }
+        // No answer, or another's: the server may have paired all the same.
+        assert!(!Trouble::of(SERVER, &Answer::default()).ends_pairing());
+        assert!(!Trouble::of(SERVER, &Answer { status: 502, body: "<html>".into(), server_time: None }).ends_pairing());
+        assert!(!Trouble::NoKey.ends_pairing());
     }
 
     #[test]

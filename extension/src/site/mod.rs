@@ -79,8 +79,6 @@ pub struct Look {
     pub site: usize,
     /// What to collect.
     pub queries: Vec<Query>,
-    /// The element whose children the site swaps when it navigates; `None`: the site loads whole pages.
-    pub watch: Option<String>,
 }
 
 /// The first `limit` elements a selector matches. A selector that is none matches nothing.
@@ -192,9 +190,9 @@ pub fn look(page: &Page, sites: &[SiteSettings]) -> Option<Look> {
     let address = Address::parse(&page.url)?;
     sites.iter().enumerate().find_map(|(number, site)| {
         let path = address.under(&Address::parse(&site.url)?)?;
-        let (mut queries, watch) = match site.kind {
-            SiteKind::Autotask => (autotask::look(path, &address)?, None),
-            SiteKind::Osticket => (osticket::look(path, &address, page.is_top)?, Some(osticket::SWAPPED.into())),
+        let mut queries = match site.kind {
+            SiteKind::Autotask => autotask::look(path, &address)?,
+            SiteKind::Osticket => osticket::look(path, &address, page.is_top)?,
         };
         let own = |name: &'static str, selectors: &[String]| {
             let one = |(number, selector): (usize, &String)| query(&numbered(name, number), selector, 2);
@@ -202,7 +200,7 @@ pub fn look(page: &Page, sites: &[SiteSettings]) -> Option<Look> {
         };
         queries.extend(own("mount", &site.mount_selectors));
         queries.extend(own("target", &site.target_selectors));
-        Some(Look { site: number, queries, watch })
+        Some(Look { site: number, queries })
     })
 }
 

@@ -11,8 +11,6 @@ use super::{Form, Found, Plan, Position, Query, SiteSettings, Snapshot, query, r
 
 /// `ticket_id` is an unsigned `int`.
 const GREATEST_ID: u64 = u32::MAX as u64;
-/// What pjax swaps the children of; on every staff page, once.
-pub(super) const SWAPPED: &str = "#pjax-container";
 /// The buttons above the ticket; on a ticket page, once. A queue page has a bar too, so this alone says nothing.
 const TOOLBAR: &str = "#pjax-container .sticky.bar > .content > .pull-right.flush-right";
 /// Thread and tasks below the ticket; on a ticket page, once, on no other.

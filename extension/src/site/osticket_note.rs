@@ -12,6 +12,7 @@ use deskbridge_shared::percent;
 use serde::{Deserialize, Serialize};
 
 use super::text;
+use crate::json::read;
 
 /// Most of a note, in bytes; osTicket's column cuts silently somewhat above (osticket.md 2.7).
 pub const LONGEST_NOTE: usize = 60_000;
@@ -173,6 +174,15 @@ impl Reason {
             Self::Crashed | Self::NotReached => NoteFault::NotReached,
             Self::Uncertain => NoteFault::Uncertain,
         }
+    }
+}
+
+/// What the panel is told, when the background has answered its last step as JSON. `None`: it failed or died, and may have sent the note before.
+pub fn told(answer: Option<&str>) -> NoteResult {
+    match answer {
+        // Nobody was there to send anything.
+        Some("null") => Err(NoteFault::Cannot),
+        answer => answer.and_then(read::<Step>).and_then(|step| step.result()).unwrap_or(Err(NoteFault::Uncertain)),
     }
 }
 

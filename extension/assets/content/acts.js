@@ -1,0 +1,51 @@
+// On the pages of the configured sites: what the background asks for on the panel's behalf, done as the agent's own page would.
+
+(() => {
+  'use strict';
+
+  const { all } = globalThis.deskbridge;
+  const EXCERPT = 4_000;
+  // osTicket may send its mail before it answers a post.
+  const PATIENCE = { GET: 20_000, POST: 60_000 };
+
+  function insert({ selectors, text }) {
+    const field = selectors.flatMap(all).find((node) => node.getClientRects().length > 0);
+    if (!field) return { inserted: false };
+    field.focus();
+    if (field.isContentEditable) {
+      getSelection().selectAllChildren(field);
+      getSelection().collapseToEnd();
+    } else {
+      field.setSelectionRange(field.value.length, field.value.length);
+    }
+    // As if typed, so that the page's editor takes notice and the agent can undo it.
+    return { inserted: document.execCommand('insertText', false, text) };
+  }
+
+  /** How osTicket's page stands. */
+  const note = () => ({
+    basePath: location.pathname.replace(/[^/]*$/, ''),
+    csrfToken: document.querySelector('meta[name=csrf_token]')?.content ?? '',
+    // Filled in one of the forms while the agent writes: then the lock is held, and asking for it again crashes osTicket.
+    lockCode: all('#response_options input[name=lockCode]').map((input) => input.value).find(Boolean) ?? null,
+  });
+
+  /** A request of a note's (src/site/osticket_note.rs), in the agent's own session. */
+  async function send({ request: { method, path, headers, body, find } }) {
+    const url = new URL(path, location.origin);
+    if (url.origin !== location.origin) return { kind: 'lost' };
+    const signal = AbortSignal.timeout(PATIENCE[method]);
+    const options = { method, headers, body, signal, redirect: 'manual', cache: 'no-store', credentials: 'same-origin' };
+    try {
+      const response = await fetch(url, options);
+      if (response.type === 'opaqueredirect') return { kind: 'hiddenRedirect' };
+      const text = await response.text();
+      const { status, redirected } = response;
+      return { kind: 'answer', status, redirected, location: null, body: text.slice(0, EXCERPT), found: find.map((part) => text.includes(part)) };
+    } catch {
+      return { kind: 'lost' };
+    }
+  }
+
+  globalThis.deskbridge = { ...globalThis.deskbridge, acts: { insert, note, fetch: send } };
+})();

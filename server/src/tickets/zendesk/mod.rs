@@ -29,7 +29,7 @@ const MAX_MEMBERSHIP_PAGES: usize = 20;
 /// A ticket takes 5,000 comments; with field changes it may have more audits.
 const MAX_AUDIT_PAGES: usize = 100;
 /// A write that got no answer for so long is not done any more.
-const SETTLES_WITHIN: Duration = Duration::from_mins(1);
+const SETTLES_WITHIN: Duration = Duration::from_secs(45);
 /// What an agent may do is asked again after this time.
 const AGENT_CACHE: Duration = Duration::from_mins(1);
 

@@ -29,6 +29,15 @@ const CLOCK: &str = "new MutationObserver((_, observer) => {
     requestAnimationFrame(() => { window.shownAt = performance.now(); });
   }).observe(document, { childList: true, subtree: true });";
 
+/// In a page of the extension: waits until a changed setting has become a registered script.
+const REGISTERED: &str = "return (async () => {
+    for (let look = 0; look < 200; look += 1) {
+      if ((await chrome.scripting.getRegisteredContentScripts()).some(({ matches }) => matches.some((match) => match.includes('127.0.0.1')))) return true;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return false;
+  })()";
+
 /// Measures.
 pub async fn run() -> Result<Vec<Row>> {
     let mut rows = vec![package()?];
@@ -44,6 +53,8 @@ pub async fn run() -> Result<Vec<Row>> {
     let other = site.add("/scp/users.php", SitePage::saved("osticket/queue.html", STAFF_POLICY, &[])?);
     let extended = ExtendedBrowser::start(Settings::default()).await?;
     extended.set(json!({ "server": "", "sites": [site.osticket("/", "")], "language": "auto" })).await?;
+    let registered = extended.browser.execute(REGISTERED, Vec::new()).await?;
+    ensure!(registered == true, "the extension registered no script for the site");
     let mut times = Vec::new();
     // The first load wakes the background.
     for _ in 0..=LOADS {

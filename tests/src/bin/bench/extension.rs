@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use deskbridge_tests::browser::{Browser, Settings};
-use deskbridge_tests::extension::{ExtendedBrowser, STAFF_POLICY, Site, SitePage, built_extension};
+use deskbridge_tests::extension::{ExtendedBrowser, OSTICKET_STYLE, STAFF_POLICY, Site, SitePage, built_extension};
 use serde_json::{Value, json};
 
 use crate::table::{Row, median, milliseconds};
@@ -49,7 +49,10 @@ pub async fn run() -> Result<Vec<Row>> {
     )?);
     rows.push(files("background and pages", &["background.js", "bridge.js", "panel.js", "options.js"])?);
     let site = Site::start().await?;
-    let ticket = site.add("/scp/tickets.php?id=116", SitePage::saved("osticket/ticket.html", STAFF_POLICY, &[])?.with_script(CLOCK));
+    let ticket = site.add(
+        "/scp/tickets.php?id=116",
+        SitePage::saved("osticket/ticket.html", STAFF_POLICY, &[])?.with_style(OSTICKET_STYLE).with_script(CLOCK),
+    );
     let other = site.add("/scp/users.php", SitePage::saved("osticket/queue.html", STAFF_POLICY, &[])?);
     let extended = ExtendedBrowser::start(Settings::default()).await?;
     extended.set(json!({ "server": "", "sites": [site.osticket("/", "")], "language": "auto" })).await?;

@@ -13,6 +13,11 @@ mod reporting;
 mod session;
 mod settings;
 mod survey;
+/// Whether the text can be a session's id: `^[0-9a-fA-F]{32}$` (beyondtrust.md B.6).
+pub fn is_lsid(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 #[cfg(test)]
 mod testing;
 mod transport;

@@ -46,15 +46,7 @@ fn bad(what: &'static str, said: impl Into<String>) -> Line {
 pub(crate) async fn run(file: &ConfigFile, only: Option<&str>) -> anyhow::Result<ExitCode> {
     let settings = file.load()?;
     let opened = open(&settings.server).await?;
-    let connections = all_settings(&opened, &settings).await?;
-    let chosen: Vec<_> = connections.into_iter().filter(|connection| only.is_none_or(|name| connection.name == name)).collect();
-    if chosen.is_empty() {
-        match only {
-            Some(name) => eprintln!("deskbridge: there is no connection “{name}”"),
-            None => eprintln!("deskbridge: there is no connection; add a [[connection]] to the settings file"),
-        }
-        return Ok(ExitCode::FAILURE);
-    }
+    let Some(chosen) = chosen_settings(&opened, &settings, only).await? else { return Ok(ExitCode::FAILURE) };
     let mut failed = false;
     for connection in chosen {
         let name = connection.name.clone();
@@ -78,15 +70,27 @@ pub(crate) async fn run(file: &ConfigFile, only: Option<&str>) -> anyhow::Result
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The file's connections, and the stored ones it does not name.
-pub(super) async fn all_settings(opened: &Opened, settings: &Settings) -> anyhow::Result<Vec<ConnectionSettings>> {
+/// The file's connections and the stored ones it does not name, or the one of that name. `None`: there is none, and that was said.
+pub(super) async fn chosen_settings(
+    opened: &Opened,
+    settings: &Settings,
+    only: Option<&str>,
+) -> anyhow::Result<Option<Vec<ConnectionSettings>>> {
     let mut all = settings.connection.clone();
     for row in opened.store.connections().await? {
         if !all.iter().any(|connection| connection.name == row.name) {
             all.push(open_settings(&opened.master_key, &row)?);
         }
     }
-    Ok(all)
+    all.retain(|connection| only.is_none_or(|name| connection.name == name));
+    if all.is_empty() {
+        match only {
+            Some(name) => eprintln!("deskbridge: there is no connection “{name}”"),
+            None => eprintln!("deskbridge: there is no connection; add a [[connection]] to the settings file"),
+        }
+        return Ok(None);
+    }
+    Ok(Some(all))
 }
 
 async fn check(settings: ConnectionSettings, clock: &Clock) -> Vec<Line> {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::check::all_settings;
+use super::check::chosen_settings;
 use super::{ConfigFile, open};
 use crate::config::{ConnectionSettings, JumpAction};
 use crate::connections::Connection;
@@ -25,15 +25,7 @@ const UNKNOWN_PAGES: &str = "https://ww<#>.autotask.net/";
 pub(crate) async fn run(file: &ConfigFile, only: Option<&str>) -> anyhow::Result<ExitCode> {
     let settings = file.load()?;
     let opened = open(&settings.server).await?;
-    let connections = all_settings(&opened, &settings).await?;
-    let chosen: Vec<_> = connections.into_iter().filter(|connection| only.is_none_or(|name| connection.name == name)).collect();
-    if chosen.is_empty() {
-        match only {
-            Some(name) => eprintln!("deskbridge: there is no connection “{name}”"),
-            None => eprintln!("deskbridge: there is no connection; add a [[connection]] to the settings file"),
-        }
-        return Ok(ExitCode::FAILURE);
-    }
+    let Some(chosen) = chosen_settings(&opened, &settings, only).await? else { return Ok(ExitCode::FAILURE) };
     for connection in chosen {
         let pages = match autotask_of(&connection) {
             Some(autotask) => Some(pages_of(&autotask).await),

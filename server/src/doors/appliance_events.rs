@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::app::App;
+use crate::appliance::is_lsid;
 use crate::clock::new_id;
 use crate::config::is_appliance_id;
 use crate::connections::{Connection, EventRefusal};
@@ -115,9 +116,4 @@ fn read_events(app: &App, connections: &[&Arc<Connection>], body: &[u8]) -> Resu
         received_at,
     });
     Ok(Some(events.collect()))
-}
-
-/// `^[0-9a-fA-F]{32}$` (beyondtrust.md B.6).
-fn is_lsid(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -6,6 +6,7 @@ use super::deliver::{fit, marker};
 use super::import_session::{REPORT, external_key};
 use super::{SupportError, ticket_access};
 use crate::app::App;
+use crate::appliance::is_lsid;
 use crate::connections::Connection;
 use crate::reports::{Body, NoteLimit};
 use crate::store::{DeliveryKey, DeliveryState};
@@ -71,7 +72,7 @@ fn delivery_key(connection: &Connection, lsid: &str) -> Result<DeliveryKey, Supp
     if connection.tickets.abilities().note.is_some() {
         return Err(SupportError::NotOffered("reports reach this ticket system by themselves".into()));
     }
-    if lsid.len() != 32 || !lsid.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if !is_lsid(lsid) {
         return Err(SupportError::invalid("lsid", "32 hexadecimal characters"));
     }
     let (connection, lsid) = (connection.name().to_owned(), lsid.to_ascii_lowercase());

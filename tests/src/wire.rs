@@ -5,11 +5,12 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::http::{HeaderMap, Method, Request};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long a test waits for something.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What every simulated ticket system has beside its data.
 #[derive(Debug, Default)]
@@ -32,6 +33,23 @@ pub(crate) struct Line {
     pub(crate) changes: watch::Sender<u64>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    pending_writes: Arc<AtomicUsize>,
+}
+
+/// A write that is still to happen; counted while it exists.
+struct PendingWrite(Arc<AtomicUsize>);
+
+impl PendingWrite {
+    fn begin(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for PendingWrite {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Line {
@@ -53,7 +71,7 @@ impl Line {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// Asks `probe` after every request and every change until it finds something, up to 20 s.
+    /// Asks `probe` after every request and every change until it finds something, up to a minute.
     pub(crate) async fn wait_until<T>(&self, probe: impl Fn() -> Option<T>) -> anyhow::Result<T> {
         let mut changes = self.changes.subscribe();
         let found = async {
@@ -65,6 +83,23 @@ impl Line {
             }
         };
         tokio::time::timeout(PATIENCE, found).await.with_context(|| format!("nothing within {} s", PATIENCE.as_secs()))?
+    }
+
+    /// Acts so much later, whoever has gone away in the meantime; never once the simulated system has stopped.
+    pub(crate) fn later(&self, after: Duration, act: impl FnOnce() + Send + 'static) {
+        let (stop, pending) = (self.stop.clone(), PendingWrite::begin(&self.pending_writes));
+        // A task of its own: the caller's end must not end it.
+        self.tasks.spawn(async move {
+            if stop.run_until_cancelled(tokio::time::sleep(after)).await.is_some() {
+                act();
+            }
+            drop(pending);
+        });
+    }
+
+    /// How many writes are still to happen later.
+    pub(crate) fn pending_writes(&self) -> usize {
+        self.pending_writes.load(Ordering::Relaxed)
     }
 
     /// Takes connections until [`Line::end`]; every request goes to `answer`.
@@ -149,22 +184,52 @@ pub struct Matching {
     pub method: Option<Method>,
     /// Only paths that begin so, e.g. `/api/v2/tickets/`.
     pub path_prefix: String,
+    /// Only requests with this text in a value of their query or in their body.
+    pub containing: String,
+    /// The path is exactly [`Self::path_prefix`].
+    pub whole_path: bool,
 }
 
 impl Matching {
     /// Requests of this method whose path begins with `path_prefix`.
     pub fn new(method: Method, path_prefix: impl Into<String>) -> Self {
-        Self { method: Some(method), path_prefix: path_prefix.into() }
+        Self { method: Some(method), path_prefix: path_prefix.into(), ..Self::default() }
     }
 
     /// Every REST call.
     pub fn any_api_call() -> Self {
-        Self { method: None, path_prefix: "/api/".to_owned() }
+        Self { path_prefix: "/api/".to_owned(), ..Self::default() }
     }
 
-    fn hits(&self, method: &Method, path: &str) -> bool {
-        self.method.as_ref().is_none_or(|only| only == method) && path.starts_with(&self.path_prefix)
+    /// The same for this very path alone.
+    #[must_use]
+    pub fn exactly(mut self) -> Self {
+        self.whole_path = true;
+        self
     }
+
+    /// The same for requests about this alone: with the text in a value of their query or in their body.
+    #[must_use]
+    pub fn containing(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.containing);
+        self
+    }
+
+    /// Whether it hits a request that was recorded.
+    pub fn hits_recorded(&self, request: &RecordedRequest) -> bool {
+        let body = request.body.to_string();
+        self.hits(&request.method, &request.path, &|text| holds(&request.query, body.as_bytes(), text))
+    }
+
+    fn hits(&self, method: &Method, path: &str, holds: &dyn Fn(&str) -> bool) -> bool {
+        let is_there = if self.whole_path { path == self.path_prefix } else { path.starts_with(&self.path_prefix) };
+        is_there && self.method.as_ref().is_none_or(|only| only == method) && (self.containing.is_empty() || holds(&self.containing))
+    }
+}
+
+/// Whether the text stands in a value of the query or in the body.
+fn holds(query: &[(String, String)], body: &[u8], text: &str) -> bool {
+    query.iter().any(|(_, value)| value.contains(text)) || String::from_utf8_lossy(body).contains(text)
 }
 
 /// What goes wrong.
@@ -191,6 +256,35 @@ pub enum Fault {
     ApplyThenHang,
     /// No answer comes, and the write happens so much later, whoever has gone away in the meantime.
     ApplyLater(Duration),
+    /// A gateway gives up and answers this status with a page of its own; the write happens so much later all the same.
+    StatusThenApplyLater {
+        /// 502, 503 or 504.
+        code: u16,
+        /// How much later.
+        after: Duration,
+    },
+    /// The connection is closed without an answer now; the write happens so much later all the same.
+    CloseThenApplyLater(Duration),
+    /// Everything happens as it should, but so much later: the caller waits.
+    Delay(Duration),
+}
+
+impl Fault {
+    /// How much later than the request the write happens, where it does not depend on the caller any more.
+    pub(crate) fn applies_after(&self) -> Option<Duration> {
+        match self {
+            Self::ApplyLater(after) | Self::StatusThenApplyLater { after, .. } | Self::CloseThenApplyLater(after) => Some(*after),
+            _ => None,
+        }
+    }
+}
+
+/// What a gateway answers for a system behind it that does not answer in time: a web page, never the system's own words.
+pub(crate) fn gateway_page(code: u16) -> String {
+    let reason = StatusCode::from_u16(code).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
+    format!(
+        "<html>\r\n<head><title>{code} {reason}</title></head>\r\n<body>\r\n<center><h1>{code} {reason}</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+    )
 }
 
 #[derive(Debug)]
@@ -215,8 +309,9 @@ impl Faults {
     }
 
     /// The oldest fault that hits this request, used up by one.
-    pub(crate) fn take(&mut self, method: &Method, path: &str) -> Option<Fault> {
-        let at = self.0.iter().position(|ordered| ordered.matching.hits(method, path))?;
+    pub(crate) fn take(&mut self, method: &Method, path: &str, query: &[(String, String)], body: &[u8]) -> Option<Fault> {
+        let holds = |text: &str| holds(query, body, text);
+        let at = self.0.iter().position(|ordered| ordered.matching.hits(method, path, &holds))?;
         let fault = self.0[at].fault.clone();
         if let Some(left) = &mut self.0[at].left {
             *left = left.saturating_sub(1);
@@ -298,5 +393,31 @@ impl Journal {
 
     fn at(&mut self, number: usize) -> Option<&mut RecordedRequest> {
         self.requests.get_mut(number.checked_sub(self.forgotten)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_hits_only_what_it_was_ordered_for() {
+        let query = [("filename".to_owned(), "session-ab.html".to_owned())];
+        let check = |matching: Matching, method: Method, path: &str, expected: bool| {
+            let mut faults = Faults::default();
+            faults.order(Some(1), matching.clone(), Fault::Hang);
+            let taken = faults.take(&method, path, &query, b"{\"externalID\":\"deskbridge/cd\"}");
+            assert_eq!(taken.is_some(), expected, "{matching:?} {method} {path}");
+            assert_eq!(faults.0.is_empty(), expected, "used up by one");
+        };
+        let entries = || Matching::new(Method::POST, "/TimeEntries");
+        check(entries(), Method::POST, "/TimeEntries", true);
+        check(entries(), Method::POST, "/TimeEntries/query", true);
+        check(entries().exactly(), Method::POST, "/TimeEntries/query", false);
+        check(entries().exactly(), Method::POST, "/TimeEntries", true);
+        check(entries(), Method::GET, "/TimeEntries", false);
+        check(entries().containing("session-ab"), Method::POST, "/TimeEntries", true);
+        check(entries().containing("deskbridge/cd"), Method::POST, "/TimeEntries", true);
+        check(entries().containing("deskbridge/ab"), Method::POST, "/TimeEntries", false);
     }
 }

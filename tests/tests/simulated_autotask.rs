@@ -842,7 +842,7 @@ async fn errors_come_in_every_shape() -> anyhow::Result<()> {
 #[tokio::test]
 async fn the_fourth_request_at_once_is_refused() -> anyhow::Result<()> {
     let desk = Desk::start().await?;
-    desk.autotask.fail_always(Matching { method: None, path_prefix: format!("{REST}Tickets/query") }, Fault::Hang);
+    desk.autotask.fail_always(Matching { path_prefix: format!("{REST}Tickets/query"), ..Matching::default() }, Fault::Hang);
     let mut waiting = tokio::task::JoinSet::new();
     for _ in 0..CONCURRENT_MAX {
         let search = json!({"filter": [{"op": "exist", "field": "id"}]});
@@ -936,6 +936,36 @@ async fn faults_come_as_ordered() -> anyhow::Result<()> {
     assert_eq!((recorded[2].status, &recorded[2].body["title"]), (Some(503), &json!("unavailable")));
     autotask.clear_requests();
     assert!(autotask.requests().is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_write_refused_by_a_gateway_or_cut_off_happens_later_all_the_same() -> anyhow::Result<()> {
+    let desk = Desk::start().await?;
+    let (autotask, ticket) = (&desk.autotask, desk.data.ticket);
+    let matching = || Matching::new(Method::POST, format!("{REST}{}", desk.notes_path()));
+    let post = |title: &str| desk.call(Method::POST, &desk.notes_path()).json(&altered(note_body(), json!({"title": title})));
+    let after = Duration::from_millis(50);
+    for code in [502, 503, 504] {
+        let title = format!("refused with {code}");
+        let before = autotask.notes(ticket).len();
+        autotask.fail_next(1, matching(), Fault::StatusThenApplyLater { code, after });
+        let response = post(&title).send().await?;
+        assert_eq!((response.status().as_u16(), autotask.notes(ticket).len()), (code, before), "nothing happened yet");
+        assert!(response.text().await?.contains(&format!("<h1>{code} ")), "a page of the gateway");
+        autotask.wait_for_note(ticket, |note| note.title == title).await?;
+    }
+    autotask.fail_next(1, matching(), Fault::CloseThenApplyLater(after));
+    let before = autotask.notes(ticket).len();
+    assert!(post("cut off").send().await.is_err());
+    assert_eq!(autotask.notes(ticket).len(), before, "nothing happened yet");
+    autotask.wait_for_note(ticket, |note| note.title == "cut off").await?;
+
+    let begin = std::time::Instant::now();
+    autotask.fail_next(1, matching(), Fault::Delay(after));
+    accepted(post("slow")).await?;
+    assert!(begin.elapsed() >= after);
+    assert_eq!(autotask.notes(ticket).len(), 5);
     Ok(())
 }
 

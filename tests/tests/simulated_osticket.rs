@@ -309,9 +309,15 @@ async fn what_is_ordered_goes_wrong() -> Result<()> {
         answer = posted => anyhow::bail!("answered: {answer:?}"),
         note = came => assert_eq!(note?.author, "Avery Agent"),
     }
+    order(Fault::StatusThenApplyLater { code: 502, after: Duration::from_millis(20) });
+    assert_eq!(post("six").await?.status(), 502);
+    desk.osticket.wait_for_note(116, |note| note.html == "six").await?;
+    order(Fault::CloseThenApplyLater(Duration::from_millis(20)));
+    ensure!(post("seven").await.is_err());
+    desk.osticket.wait_for_note(116, |note| note.html == "seven").await?;
     let kept: Vec<String> = desk.osticket.notes(116).into_iter().map(|note| note.html).collect();
-    assert_eq!(kept, ["three", "four", "five"]);
-    assert_eq!(desk.osticket.count(&Method::POST, &tickets), 5);
+    assert_eq!(kept, ["three", "four", "five", "six", "seven"]);
+    assert_eq!(desk.osticket.count(&Method::POST, &tickets), 7);
     let requests = desk.osticket.requests();
     let last = requests.last().context("a request")?;
     assert_eq!((last.user.as_deref(), last.status, last.headers.contains_key("cookie")), (None, None, false));

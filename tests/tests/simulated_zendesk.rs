@@ -582,6 +582,36 @@ async fn ordered_faults_happen_as_often_as_ordered() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_write_refused_by_a_gateway_or_cut_off_happens_later_all_the_same() -> anyhow::Result<()> {
+    let desk = Desk::start().await?;
+    let zendesk = &desk.zendesk;
+    let updates = || Matching::new(Method::PUT, "/api/v2/tickets/");
+    let after = Duration::from_millis(50);
+    for code in [502, 503, 504] {
+        let text = format!("refused with {code}");
+        let before = zendesk.comments(desk.ticket).len();
+        zendesk.fail_next(1, updates(), Fault::StatusThenApplyLater { code, after });
+        let response = desk.put(json!({"comment": {"body": text}})).await?;
+        assert_eq!((response.status().as_u16(), zendesk.comments(desk.ticket).len()), (code, before), "nothing happened yet");
+        assert_eq!(response.headers()["content-type"], "text/html");
+        assert!(response.text().await?.contains(&format!("<h1>{code} ")), "a page of the gateway");
+        zendesk.wait_for_comment(desk.ticket, |comment| comment.plain_body == text).await?;
+    }
+    zendesk.fail_next(1, updates(), Fault::CloseThenApplyLater(after));
+    let before = zendesk.comments(desk.ticket).len();
+    assert!(desk.put(json!({"comment": {"body": "cut off"}})).await.is_err());
+    assert_eq!(zendesk.comments(desk.ticket).len(), before, "nothing happened yet");
+    zendesk.wait_for_comment(desk.ticket, |comment| comment.plain_body == "cut off").await?;
+
+    let begin = std::time::Instant::now();
+    zendesk.fail_next(1, updates(), Fault::Delay(after));
+    assert_eq!(desk.put(json!({"comment": {"body": "slow"}})).await?.status(), 200);
+    assert!(begin.elapsed() >= after);
+    assert_eq!(zendesk.comments(desk.ticket).len(), 6);
+    Ok(())
+}
+
+#[tokio::test]
 async fn waiting_ends_with_the_comment() -> anyhow::Result<()> {
     let desk = Desk::start().await?;
     let zendesk = &desk.zendesk;

@@ -8,7 +8,7 @@
 mod api;
 mod attachments;
 mod call;
-mod front;
+mod delivery;
 mod limits;
 mod notes;
 mod pages;
@@ -20,6 +20,7 @@ mod tenant;
 mod tickets;
 mod time_entries;
 mod times;
+mod web_server;
 mod writing;
 
 use std::net::Ipv4Addr;
@@ -37,6 +38,7 @@ pub use crate::wire::{Fault, Matching, RecordedRequest};
 pub use api::SERVICES;
 pub use attachments::FILE_MAX;
 pub use call::ErrorShape;
+pub use delivery::AutotaskDesk;
 pub use limits::{ATTACHED_MAX, ATTACHING_TIME, CONCURRENT_MAX};
 pub use pages::TicketPage;
 pub use sample::{CATEGORY_INCIDENT, PRIORITY_MEDIUM, QUEUE, STATUS_NEW, SampleData};
@@ -45,9 +47,9 @@ pub use snapshots::{Attachment, Note, TimeEntry};
 pub use tenant::{ApiUser, Choice, Right};
 
 use crate::wire::{Line, locked};
-use front::Door;
 use limits::InFlight;
 use tenant::Tenant;
+use web_server::Door;
 
 /// Path of every REST call, for [`Matching::path_prefix`]: `REST` + `Tickets/`.
 pub const REST: &str = "/ATServicesRest/v1.0/";
@@ -206,7 +208,7 @@ impl SimulatedAutotask {
         let shared = Arc::new(Shared { zones, tenant: Mutex::new(tenant), in_flight: Mutex::default(), line: Line::until(stop.clone()) });
         for (listener, door) in listeners {
             let answering = Arc::clone(&shared);
-            shared.line.open(listener, move |request| front::answer(Arc::clone(&answering), door, request));
+            shared.line.open(listener, move |request| web_server::answer(Arc::clone(&answering), door, request));
         }
         Ok(Self { shared, _guard: Arc::new(stop.drop_guard()) })
     }
@@ -389,9 +391,14 @@ impl SimulatedAutotask {
         self.shared.line.journal().clear();
     }
 
+    /// How many writes are still to happen later, as faults ordered it.
+    pub fn pending_writes(&self) -> usize {
+        self.shared.line.pending_writes()
+    }
+
     // Waiting
 
-    /// The first note of the ticket that `wanted` accepts, waiting for it up to 20 s.
+    /// The first note of the ticket that `wanted` accepts, waiting for it up to a minute.
     pub async fn wait_for_note(&self, ticket: i64, wanted: impl Fn(&Note) -> bool) -> anyhow::Result<Note> {
         self.wait_until(|autotask| autotask.notes(ticket).into_iter().find(&wanted)).await.with_context(|| {
             let seen: Vec<String> = self.notes(ticket).into_iter().map(|note| note.title).collect();
@@ -399,21 +406,21 @@ impl SimulatedAutotask {
         })
     }
 
-    /// The first time entry of the ticket that `wanted` accepts, waiting for it up to 20 s.
+    /// The first time entry of the ticket that `wanted` accepts, waiting for it up to a minute.
     pub async fn wait_for_time_entry(&self, ticket: i64, wanted: impl Fn(&TimeEntry) -> bool) -> anyhow::Result<TimeEntry> {
         self.wait_until(|autotask| autotask.time_entries(ticket).into_iter().find(&wanted))
             .await
             .with_context(|| format!("no such time entry on ticket {ticket}, which has {:?}", self.time_entries(ticket)))
     }
 
-    /// Waits up to 20 s until so many requests had this method and a path that begins so.
+    /// Waits up to a minute until so many requests had this method and a path that begins so.
     pub async fn wait_for_requests(&self, method: &Method, path_prefix: &str, at_least: usize) -> anyhow::Result<()> {
         self.wait_until(|autotask| (autotask.count(method, path_prefix) >= at_least).then_some(()))
             .await
             .with_context(|| format!("fewer than {at_least} times {method} {path_prefix}"))
     }
 
-    /// Asks `probe` after every request and every change until it finds something, up to 20 s.
+    /// Asks `probe` after every request and every change until it finds something, up to a minute.
     pub async fn wait_until<T>(&self, probe: impl Fn(&Self) -> Option<T>) -> anyhow::Result<T> {
         self.shared.line.wait_until(|| probe(self)).await
     }

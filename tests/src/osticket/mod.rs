@@ -5,10 +5,10 @@
 //! pages are the saved ones of the extension (`extension/pages/osticket`), filled. It must never be reachable from another machine.
 
 mod desk;
-mod front;
 mod messages;
 mod pages;
 mod staff;
+mod web_server;
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -22,7 +22,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use crate::wire::{Fault, Matching, RecordedRequest};
 pub use desk::{Agent, Entry, EntryKind, LOCK_LIFE, SESSION_LIFE, Ticket};
-pub use front::CRASH;
+pub use web_server::CRASH;
 
 use crate::wire::{Line, locked};
 use desk::Desk;
@@ -89,7 +89,7 @@ impl SimulatedOsTicket {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared { desk: Mutex::new(Desk::new(options)), line: Line::until(stop.clone()) });
         let answering = Arc::clone(&shared);
-        shared.line.open(listener, move |request| front::answer(Arc::clone(&answering), request));
+        shared.line.open(listener, move |request| web_server::answer(Arc::clone(&answering), request));
         Ok(Self { shared, url: url.into(), _guard: Arc::new(stop.drop_guard()) })
     }
 
@@ -224,7 +224,7 @@ impl SimulatedOsTicket {
 
     // Waiting
 
-    /// The first note of the ticket that `wanted` accepts, waiting for it up to 20 s.
+    /// The first note of the ticket that `wanted` accepts, waiting for it up to a minute.
     pub async fn wait_for_note(&self, ticket: u32, wanted: impl Fn(&Entry) -> bool) -> anyhow::Result<Entry> {
         self.wait_until(|desk| desk.notes(ticket).into_iter().find(&wanted)).await.with_context(|| {
             let seen: Vec<String> = self.notes(ticket).into_iter().map(|note| note.title).collect();
@@ -232,7 +232,7 @@ impl SimulatedOsTicket {
         })
     }
 
-    /// Asks `probe` after every request and every change until it finds something, up to 20 s.
+    /// Asks `probe` after every request and every change until it finds something, up to a minute.
     pub async fn wait_until<T>(&self, probe: impl Fn(&Self) -> Option<T>) -> anyhow::Result<T> {
         self.shared.line.wait_until(|| probe(self)).await
     }

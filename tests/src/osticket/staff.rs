@@ -4,8 +4,8 @@ use axum::http::{Method, header};
 use serde_json::{Value, json};
 
 use super::desk::{Desk, EntryKind, LOCK_LIFE};
-use super::front::{CRASH, Call, Reply};
 use super::pages::{self, Draft};
+use super::web_server::{CRASH, Call, Reply};
 use crate::extension::STAFF_POLICY;
 
 const COOKIE: &str = "OSTSESSID";

@@ -9,8 +9,8 @@ mod account;
 mod api;
 mod apps;
 mod call;
+mod delivery;
 mod demo;
-mod front;
 mod html;
 mod keys;
 mod launch;
@@ -20,6 +20,7 @@ mod people;
 mod placeholders;
 mod tickets;
 mod uploads;
+mod web_server;
 mod workspace;
 
 use std::net::Ipv4Addr;
@@ -36,6 +37,7 @@ pub use crate::wire::{Fault, Matching, RecordedRequest};
 pub use account::{
     Attachment, Audit, BODY_LIMIT, COMMENT_LIMIT, Comment, Notification, Role, TARGET_FIELD, Ticket, TicketRestriction, UPLOAD_LIFE, User,
 };
+pub use delivery::ZendeskDesk;
 pub use demo::DemoData;
 pub use keys::{AppKey, install_crypto_provider};
 pub use launch::{Location, SidebarLaunch};
@@ -178,7 +180,7 @@ impl SimulatedZendesk {
             line: Line::until(stop.clone()),
         });
         let answering = Arc::clone(&shared);
-        shared.line.open(listener, move |request| front::answer(Arc::clone(&answering), request));
+        shared.line.open(listener, move |request| web_server::answer(Arc::clone(&answering), request));
         Ok(Self { shared, url: url.into(), _guard: Arc::new(stop.drop_guard()) })
     }
 
@@ -437,9 +439,14 @@ impl SimulatedZendesk {
         self.shared.line.journal().clear();
     }
 
+    /// How many writes are still to happen later, as faults ordered it.
+    pub fn pending_writes(&self) -> usize {
+        self.shared.line.pending_writes()
+    }
+
     // Waiting
 
-    /// The first comment of the ticket that `wanted` accepts, waiting for it up to 20 s.
+    /// The first comment of the ticket that `wanted` accepts, waiting for it up to a minute.
     pub async fn wait_for_comment(&self, ticket: u64, wanted: impl Fn(&Comment) -> bool) -> anyhow::Result<Comment> {
         self.wait_until(|zendesk| zendesk.comments(ticket).into_iter().find(&wanted)).await.with_context(|| {
             let seen: Vec<String> = self.comments(ticket).iter().map(|comment| comment.plain_body.chars().take(80).collect()).collect();
@@ -447,14 +454,14 @@ impl SimulatedZendesk {
         })
     }
 
-    /// Waits up to 20 s until so many requests had this method and a path that begins so.
+    /// Waits up to a minute until so many requests had this method and a path that begins so.
     pub async fn wait_for_requests(&self, method: &Method, path_prefix: &str, at_least: usize) -> anyhow::Result<()> {
         self.wait_until(|zendesk| (zendesk.count(method, path_prefix) >= at_least).then_some(()))
             .await
             .with_context(|| format!("fewer than {at_least} times {method} {path_prefix}"))
     }
 
-    /// Asks `probe` after every request and every change until it finds something, up to 20 s.
+    /// Asks `probe` after every request and every change until it finds something, up to a minute.
     pub async fn wait_until<T>(&self, probe: impl Fn(&Self) -> Option<T>) -> anyhow::Result<T> {
         self.shared.line.wait_until(|| probe(self)).await
     }

@@ -14,7 +14,7 @@ use super::call::{Call, Refusal, Reply};
 use super::schema::Entity;
 use super::times::real_time;
 use super::{Shared, api, pages};
-use crate::wire::{Dropped, Fault, RecordedRequest, hang};
+use crate::wire::{Dropped, Fault, RecordedRequest, gateway_page, hang};
 
 /// A file of 6 MB in Base64 has 8 MB; nothing else comes near it.
 const BODY_MAX: usize = 16 * 1024 * 1024;
@@ -86,7 +86,7 @@ async fn with_faults(shared: &Arc<Shared>, door: Door, call: Call, number: usize
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
-    let fault = shared.line.faults().take(&call.method, &call.path);
+    let fault = shared.line.faults().take(&call.method, &call.path, &call.query, &call.body);
     match &fault {
         Some(Fault::Hang) => return hang().await,
         Some(Fault::CloseConnection) => return Err(Dropped),
@@ -95,18 +95,20 @@ async fn with_faults(shared: &Arc<Shared>, door: Door, call: Call, number: usize
             let reply = retry_after.map_or(reply.clone(), |seconds| reply.with("retry-after", seconds.to_string()));
             return Ok(finish(shared, number, reply));
         }
-        Some(Fault::ApplyLater(after)) => {
-            let (after, later) = (*after, Arc::clone(shared));
-            // A task of its own: the caller's end must not end it.
-            shared.line.tasks.spawn(async move {
-                if later.line.stop.run_until_cancelled(tokio::time::sleep(after)).await.is_some() {
-                    let _ = dispatch(&later, door, &call);
-                    later.line.changed();
-                }
-            });
-            return hang().await;
-        }
+        Some(Fault::Delay(by)) => tokio::time::sleep(*by).await,
         _ => {}
+    }
+    if let Some(after) = fault.as_ref().and_then(Fault::applies_after) {
+        let later = Arc::clone(shared);
+        shared.line.later(after, move || {
+            let _ = dispatch(&later, door, &call);
+            later.line.changed();
+        });
+        return match fault {
+            Some(Fault::StatusThenApplyLater { code, .. }) => Ok(finish(shared, number, Reply::page(code, gateway_page(code)))),
+            Some(Fault::CloseThenApplyLater(_)) => Err(Dropped),
+            _ => hang().await,
+        };
     }
     let (reply, user) = dispatch(shared, door, &call);
     shared.line.journal().authorised(number, user);

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::desk::real_time;
 use super::{Shared, staff};
-use crate::wire::{Dropped, Fault, RecordedRequest, hang};
+use crate::wire::{Dropped, Fault, RecordedRequest, gateway_page, hang};
 
 /// PHP's own limit for forms.
 const BODY_MAX: usize = 8 * 1024 * 1024;
@@ -115,7 +115,7 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
-    let fault = shared.line.faults().take(&call.method, &call.path);
+    let fault = shared.line.faults().take(&call.method, &call.path, &call.query, &body);
     match &fault {
         Some(Fault::Hang) => return hang().await,
         Some(Fault::CloseConnection) => return Err(Dropped),
@@ -124,18 +124,20 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
             let reply = retry_after.map_or(reply.clone(), |seconds| reply.with(header::RETRY_AFTER, seconds.to_string()));
             return Ok(finish(&shared, number, reply));
         }
-        Some(Fault::ApplyLater(after)) => {
-            let (after, later) = (*after, Arc::clone(&shared));
-            // A task of its own: the caller's end must not end it.
-            shared.line.tasks.spawn(async move {
-                if later.line.stop.run_until_cancelled(tokio::time::sleep(after)).await.is_some() {
-                    let _ = staff::answer(&mut later.desk(), &call);
-                    later.line.changed();
-                }
-            });
-            return hang().await;
-        }
+        Some(Fault::Delay(by)) => tokio::time::sleep(*by).await,
         _ => {}
+    }
+    if let Some(after) = fault.as_ref().and_then(Fault::applies_after) {
+        let later = Arc::clone(&shared);
+        shared.line.later(after, move || {
+            let _ = staff::answer(&mut later.desk(), &call);
+            later.line.changed();
+        });
+        return match fault {
+            Some(Fault::StatusThenApplyLater { code, .. }) => Ok(finish(&shared, number, Reply::new(code, gateway_page(code)))),
+            Some(Fault::CloseThenApplyLater(_)) => Err(Dropped),
+            _ => hang().await,
+        };
     }
     let (reply, user) = staff::answer(&mut shared.desk(), &call);
     shared.line.journal().authorised(number, user);

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::account::real_time;
 use super::call::{Call, Content, Reply};
 use super::{Shared, api, uploads, workspace};
-use crate::wire::{Dropped, Fault, RecordedRequest, hang};
+use crate::wire::{Dropped, Fault, RecordedRequest, gateway_page, hang};
 
 /// Attachments may have 50 MB; nothing else comes near it.
 const BODY_MAX: usize = 51 * 1024 * 1024;
@@ -48,8 +48,9 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
-    let fault = shared.line.faults().take(&parts.method, &sent_path);
+    let fault = shared.line.faults().take(&parts.method, &sent_path, &query, &body);
     match &fault {
+        Some(Fault::Delay(by)) => tokio::time::sleep(*by).await,
         Some(Fault::Hang) => return hang().await,
         Some(Fault::CloseConnection) => return Err(Dropped),
         Some(Fault::Status { code, body, retry_after }) => {
@@ -67,16 +68,17 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
         shared.line.journal().answered(number, 200);
         return Ok(workspace::events(shared, &call));
     }
-    if let Some(Fault::ApplyLater(after)) = fault {
+    if let Some(after) = fault.as_ref().and_then(Fault::applies_after) {
         let later = Arc::clone(&shared);
-        // A task of its own: the caller's end must not end it.
-        shared.line.tasks.spawn(async move {
-            if later.line.stop.run_until_cancelled(tokio::time::sleep(after)).await.is_some() {
-                let _ = dispatch(&later, call);
-                later.line.changed();
-            }
+        shared.line.later(after, move || {
+            let _ = dispatch(&later, call);
+            later.line.changed();
         });
-        return hang().await;
+        return match fault {
+            Some(Fault::StatusThenApplyLater { code, .. }) => Ok(finish(&shared, number, from_a_gateway(code))),
+            Some(Fault::CloseThenApplyLater(_)) => Err(Dropped),
+            _ => hang().await,
+        };
     }
     let (reply, user) = dispatch(&shared, call);
     shared.line.journal().authorised(number, user);
@@ -99,6 +101,12 @@ fn ordered(code: u16, body: &str, retry_after: Option<u64>) -> Reply {
         Some(seconds) => reply.with("retry-after", seconds.to_string()),
         None => reply,
     }
+}
+
+fn from_a_gateway(code: u16) -> Reply {
+    let mut reply = Reply::bytes("text/html", gateway_page(code));
+    reply.status = code;
+    reply
 }
 
 fn finish(shared: &Shared, number: usize, reply: Reply) -> Response {

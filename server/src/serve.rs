@@ -1,71 +1,105 @@
-//! Runs the listeners and the workers until told to stop.
-//!
-//! Connections are served by hyper-util with a header time-out; `axum::serve` would keep a half-sent request for ever (stack.md 1).
+//! A running server: listeners, the worker, and what happens now and then, until told to stop.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
-use anyhow::Context;
-use axum::Router;
-use axum::extract::Request;
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use deskbridge_core::clock::{Clock, new_id};
+use deskbridge_core::settings::ServerSection;
+use deskbridge_reports::ReportTemplates;
+use deskbridge_security::seal::MasterKey;
+use deskbridge_store::{Store, StoreError};
+use deskbridge_use_cases::connections::Connections;
+use deskbridge_use_cases::event_handler::SupportEvents;
+use deskbridge_use_cases::retention::{self, Retention};
+use deskbridge_use_cases::{Services, sweep};
+use deskbridge_web::agent_sessions::Lifetimes;
+use deskbridge_web::{Web, web_server};
+use deskbridge_work::metrics;
+use deskbridge_work::worker::{self, Worker};
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use uuid::Uuid;
 
-use crate::app::App;
-use crate::doors;
-use crate::doors::peer::Peer;
-use crate::inbox::worker;
-use crate::store::StoreError;
-use crate::support::reconcile;
-
-/// A request's head must be complete in this time.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections held at the same time, over both listeners.
 const MAX_CONNECTIONS: usize = 10_000;
-/// Running requests get this long after a stop was asked for.
-const STOP_PATIENCE: Duration = Duration::from_secs(8);
 /// How often a server says that it lives.
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
 /// One not heard of for so long is gone.
 const ALIVE_MS: i64 = 20_000;
 /// How often due sweeps are looked for.
-const SWEEP_LOOK_EVERY: Duration = Duration::from_secs(1);
+const SWEEP_POLL_EVERY: Duration = Duration::from_secs(1);
+/// How often an account that was just looked at is looked at again.
+const SWEEP_ASK_EVERY: Duration = Duration::from_secs(5);
 /// How often saved changes of connections are looked for.
 const REFRESH_EVERY: Duration = Duration::from_secs(2);
 /// How often ended sessions and old events are removed.
 const CLEAN_EVERY: Duration = Duration::from_mins(10);
-/// For so long after its end a pairing code is known, so that its late user is told why it does not work.
-const KEEP_CODES_MS: i64 = 30 * 86_400_000;
+
+/// One running server.
+struct Server {
+    services: Arc<Services>,
+    settings: ServerSection,
+    /// This process among the servers that share the database.
+    id: Uuid,
+}
 
 /// Serves until `stop`, then finishes what runs, within ten seconds.
-pub async fn run(app: Arc<App>, stop: CancellationToken) -> anyhow::Result<()> {
-    app.connections.refresh(app.store.as_ref()).await?;
-    let public = bind(&app.settings.listen).await?;
-    let admin = bind(&app.settings.admin_listen).await?;
+pub(crate) async fn run(
+    clock: Clock,
+    settings: ServerSection,
+    master_key: MasterKey,
+    store: Arc<dyn Store>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let services = Arc::new(Services {
+        connections: Connections::new(master_key.clone()),
+        reports: ReportTemplates::new(settings.report_templates.as_deref())?,
+        public_url: settings.public_origin().to_owned(),
+        wake: Arc::new(Notify::new()),
+        clock: clock.clone(),
+        store: store.clone(),
+        master_key,
+    });
+    let lifetimes = Lifetimes {
+        idle_ms: i64::from(settings.session_idle_minutes) * 60_000,
+        absolute_ms: i64::from(settings.session_max_hours) * 3_600_000,
+    };
+    let worker_looked_at = Arc::new(AtomicI64::new(clock.now_ms()));
+    let web = Web::new(services.clone(), lifetimes, worker_looked_at.clone(), metrics::start())?;
+    if !web.is_panel_built() {
+        tracing::warn!("the panel was not built into this server; build it with `cargo xtask build`");
+    }
+    services.connections.refresh(store.as_ref()).await?;
+    let public = web_server::bind(&settings.listen).await?;
+    let admin = web_server::bind(&settings.admin_listen).await?;
     tracing::info!(
         public = %public.local_addr()?,
         admin = %admin.local_addr()?,
-        connections = app.connections.all().len(),
+        connections = services.connections.current().running().len(),
         "listening"
     );
+    let server = Arc::new(Server { id: new_id(&clock), services: services.clone(), settings });
+    let worker = Arc::new(Worker {
+        store,
+        clock,
+        server_id: server.id,
+        wake: services.wake.clone(),
+        looked_at: worker_looked_at,
+        handler: Arc::new(SupportEvents(services.clone())),
+    });
     let open = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let tasks = tokio_util::task::TaskTracker::new();
-    tasks.spawn(listen(public, doors::public(&app)?, open.clone(), stop.clone()));
-    tasks.spawn(listen(admin, doors::admin(&app), open, stop.clone()));
-    tasks.spawn(worker::run(app.clone(), stop.clone()));
-    tasks.spawn(refresh(app.clone(), stop.clone()));
-    tasks.spawn(clean(app.clone(), stop.clone()));
-    tasks.spawn(stop.clone().run_until_cancelled_owned(hear_other_servers(app.clone())));
-    tasks.spawn(share_limits(app.clone(), stop.clone()));
-    tasks.spawn(stop.clone().run_until_cancelled_owned(reconcile(app.clone())));
+    tasks.spawn(web_server::listen(public, deskbridge_web::public(&web)?, open.clone(), stop.clone()));
+    tasks.spawn(web_server::listen(admin, deskbridge_web::admin(&web), open, stop.clone()));
+    tasks.spawn(worker::run(worker, stop.clone()));
+    tasks.spawn(refresh(server.clone(), stop.clone()));
+    tasks.spawn(purge(server.clone(), stop.clone()));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(hear_other_servers(services.clone())));
+    tasks.spawn(share_limits(server, stop.clone()));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(sweep_accounts(services)));
     stop.cancelled().await;
     tracing::info!("stopping");
     tasks.close();
@@ -74,143 +108,79 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn bind(address: &str) -> anyhow::Result<TcpListener> {
-    let address: SocketAddr = address.parse().with_context(|| format!("{address} is no address and port"))?;
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; is another server running there?"))
-}
-
-/// Accepts connections until `stop`, then lets running requests end.
-pub async fn listen(listener: TcpListener, router: Router, open: Arc<Semaphore>, stop: CancellationToken) {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(20))).max_concurrent_streams(100);
-    let graceful = GracefulShutdown::new();
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = accept(&listener, &open) => accepted,
-        };
-        let Some((stream, peer, permit)) = accepted else { continue };
-        let router = router.clone();
-        let begun = Arc::new(Notify::new());
-        let first = begun.clone();
-        let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-            first.notify_one();
-            let mut request: Request = request.map(axum::body::Body::new);
-            request.extensions_mut().insert(Peer(peer));
-            router.clone().oneshot(request)
-        });
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
-        tokio::spawn(async move {
-            tokio::select! {
-                ended = connection => if let Err(error) = ended {
-                    tracing::debug!(%peer, %error, "a connection ended badly");
-                },
-                () = silence(&begun) => tracing::debug!(%peer, "a connection without a request is closed"),
-            }
-            drop(permit);
-        });
-    }
-    drop(listener);
-    if tokio::time::timeout(STOP_PATIENCE, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some requests did not end in time");
-    }
-}
-
-/// Returns when no request has begun in time. hyper's own time-out starts only when it knows the HTTP version, which a
-/// peer that sends nothing, or half of HTTP/2's preface, never tells.
-async fn silence(begun: &Notify) {
-    if tokio::time::timeout(HEADER_TIMEOUT, begun.notified()).await.is_ok() {
-        std::future::pending::<()>().await;
-    }
-}
-
-async fn accept(
-    listener: &TcpListener,
-    open: &Arc<Semaphore>,
-) -> Option<(tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = open.clone().acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, peer)) => {
-            // Small answers should not wait for more to send.
-            let _ = stream.set_nodelay(true);
-            Some((stream, peer, permit))
-        }
-        Err(error) => {
-            // Out of file descriptors, mostly: give others time to close.
-            tracing::warn!(%error, "a connection could not be accepted");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            None
-        }
-    }
-}
-
-async fn refresh(app: Arc<App>, stop: CancellationToken) {
+async fn refresh(server: Arc<Server>, stop: CancellationToken) {
     every(REFRESH_EVERY, &stop, || async {
-        let refreshed = app.connections.refresh(app.store.as_ref()).await;
-        app.wake.notify_one();
+        let refreshed = server.services.connections.refresh(server.services.store.as_ref()).await;
+        server.services.wake.notify_one();
         refreshed
     })
     .await;
 }
 
-async fn clean(app: Arc<App>, stop: CancellationToken) {
+async fn purge(server: Arc<Server>, stop: CancellationToken) {
+    let retention = Retention { events_days: server.settings.keep_events_days, sessions_days: server.settings.keep_sessions_days };
     every(CLEAN_EVERY, &stop, || async {
-        let now = app.clock.now_ms();
-        let sessions = app.store.sweep_agent_sessions(now).await?;
-        let events = app.store.sweep_events(now - i64::from(app.settings.keep_events_days) * 86_400_000).await?;
-        let requests = app.store.sweep_devices(now, now - KEEP_CODES_MS).await?;
-        tracing::debug!(sessions, events, requests, "ended sessions, old events and devices' old requests removed");
+        let rows = retention::purge(&server.services, retention).await?;
+        tracing::debug!(rows, "what need not be kept longer was removed");
         Ok(())
     })
     .await;
 }
 
 /// Events another server stored wake this one too.
-async fn hear_other_servers(app: Arc<App>) {
+async fn hear_other_servers(services: Arc<Services>) {
     loop {
-        app.store.other_server_stored().await;
-        app.wake.notify_one();
+        services.store.other_server_stored().await;
+        services.wake.notify_one();
     }
 }
 
-/// Servers that share the database share each appliance's and tenant's limits too: every one takes its part.
-async fn share_limits(app: Arc<App>, stop: CancellationToken) {
+/// Servers that share the database share each account's and tenant's limits too: every one takes its part.
+async fn share_limits(server: Arc<Server>, stop: CancellationToken) {
+    let services = &server.services;
     every(ALIVE_EVERY, &stop, || async {
-        let now = app.clock.now_ms();
-        let servers = app.store.server_alive(app.server_id, now, now - ALIVE_MS).await?;
-        for connection in app.connections.all().iter() {
-            connection.appliance.share_limits(servers);
-            if let Some(autotask) = &connection.autotask {
-                autotask.share_limits(servers);
+        let now = services.clock.now_ms();
+        let servers = services.store.server_alive(server.id, now, now - ALIVE_MS).await?;
+        for connection in services.connections.current().running() {
+            if let Some(engine) = &connection.engine {
+                engine.share_limits(servers);
             }
+            connection.help_desk.share_limits(servers);
         }
         Ok(())
     })
     .await;
 }
 
-/// Looks once a second whose sweep is due. Each connection sweeps by itself, so that a hung appliance holds up no other.
-async fn reconcile(app: Arc<App>) {
+/// Looks once a second whose sweep is due. Each account is swept by itself, so that a hung appliance holds up no other.
+async fn sweep_accounts(services: Arc<Services>) {
     let mut sweeping: HashMap<String, tokio::task::JoinHandle<()>> = HashMap::new();
-    let mut seen: HashSet<String> = HashSet::new();
+    let mut due: HashMap<String, Instant> = HashMap::new();
     loop {
         sweeping.retain(|_, task| !task.is_finished());
-        for connection in app.connections.all().iter() {
-            if sweeping.contains_key(connection.name()) {
+        let directory = services.connections.current();
+        let names: HashSet<&str> = directory.accounts().collect();
+        due.retain(|name, _| names.contains(name.as_str()));
+        for name in names {
+            let at_start = !due.contains_key(name);
+            // The database knows when a sweep is due; it is asked now and then, not for ten thousand accounts each second.
+            if sweeping.contains_key(name) || due.get(name).is_some_and(|at| *at > Instant::now()) {
                 continue;
             }
-            let (app, connection) = (app.clone(), connection.clone());
-            let name = connection.name().to_owned();
-            let at_start = seen.insert(name.clone());
-            let task = tokio::spawn(async move {
-                if let Err(error) = reconcile::sweep_if_due(&app, &connection, at_start).await {
-                    tracing::warn!(connection = connection.name(), %error, "the appliance could not be asked for ended sessions; asking again next time");
+            due.insert(name.to_owned(), Instant::now() + SWEEP_ASK_EVERY);
+            let Some(account) = sweep::Account::find(&services, name) else { continue };
+            let (services, name) = (services.clone(), name.to_owned());
+            let task = tokio::spawn({
+                let name = name.clone();
+                async move {
+                    if let Err(error) = sweep::sweep_if_due(&services, &account, at_start).await {
+                        tracing::warn!(account = name, %error, "the appliance could not be asked for ended sessions; asking again next time");
+                    }
                 }
             });
             sweeping.insert(name, task);
         }
-        tokio::time::sleep(SWEEP_LOOK_EVERY).await;
+        tokio::time::sleep(SWEEP_POLL_EVERY).await;
     }
 }
 

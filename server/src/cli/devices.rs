@@ -2,15 +2,16 @@
 
 use std::process::ExitCode;
 
-use anyhow::ensure;
+use anyhow::Context;
 use clap::Subcommand;
+use deskbridge_core::clock::{random_bytes, rfc3339};
+use deskbridge_core::ids::{ConnectionId, TenantId};
+use deskbridge_security::sha256;
 use deskbridge_shared::device::{PairingLink, normalize_code, pairing_code};
+use deskbridge_store::{CodeId, Device, DeviceGrant, DevicesOf, NewPairingCode, PairingCode, StoredConnection, Withdrawal};
 use uuid::Uuid;
 
 use super::{ConfigFile, Opened, open};
-use crate::clock::{random_bytes, rfc3339};
-use crate::security::sha256;
-use crate::store::{CodeId, Device, DeviceGrant, DevicesOf, NewPairingCode, PairingCode, Withdrawal};
 
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
@@ -57,7 +58,7 @@ pub(crate) enum Command {
 pub(crate) struct Which {
     /// The device's id.
     id: Option<Uuid>,
-    /// All devices of the agent of that name, or of that address where he was given no name.
+    /// All devices of the agent of that name, or of that address where they were given no name.
     #[arg(long, value_name = "NAME", value_parser = one_line)]
     agent: Option<String>,
     /// All devices of the agent with that address.
@@ -113,8 +114,9 @@ pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Codes { limit, file } => {
             let opened = open(&file.load()?.server).await?;
             let now = opened.clock.now_ms();
+            let known = opened.store.connections().await?;
             for code in opened.store.list_pairing_codes(*limit).await? {
-                println!("{}", code_line(&code, now));
+                println!("{}", code_line(&code, &known, now));
             }
         }
         Command::Withdraw { id, file } => {
@@ -130,8 +132,9 @@ pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
         }
         Command::List { limit, file } => {
             let opened = open(&file.load()?.server).await?;
+            let known = opened.store.connections().await?;
             for device in opened.store.list_devices(*limit).await? {
-                println!("{}", line(&device));
+                println!("{}", line(&device, &known));
             }
         }
         Command::Revoke { which, file } => {
@@ -145,28 +148,32 @@ pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
 async fn pair(wanted: &Pair) -> anyhow::Result<()> {
     let settings = wanted.file.load()?;
     let opened = open(&settings.server).await?;
-    let known: Vec<String> = opened.store.connections().await?.into_iter().map(|connection| connection.name).collect();
+    let known = opened.store.connections().await?;
+    let mut connections = Vec::new();
     for name in &wanted.connections {
-        ensure!(
-            known.contains(name),
-            "there is no connection “{name}” in the database; there is: {}. Put new ones there with `deskbridge config apply`.",
-            known.join(", ")
-        );
+        let found = known.iter().find(|connection| connection.name == *name || connection.id.to_string() == *name);
+        let names = || known.iter().map(|connection| connection.name.as_str()).collect::<Vec<_>>().join(", ");
+        let found = found.with_context(|| {
+            format!(
+                "there is no connection “{name}” in the database; there is: {}. Put new ones there with `deskbridge config apply`.",
+                names()
+            )
+        })?;
+        connections.push(found.id);
     }
-    let mut connections = wanted.connections.clone();
-    connections.sort();
+    connections.sort_unstable();
     connections.dedup();
     let code = pairing_code(random_bytes());
     let now = opened.clock.now_ms();
     let expires_at = now + wanted.days.map_or(wanted.minutes * MINUTE_MS, |days| days * DAY_MS);
     let grant = DeviceGrant { agent_name: wanted.agent.clone(), agent_email: wanted.email.clone(), connections };
     let code_hash = sha256(normalize_code(&code).unwrap_or_default().as_bytes());
-    let new = NewPairingCode { code_hash, grant: grant.clone(), uses: wanted.uses, created_at: now, expires_at };
+    let new = NewPairingCode { tenant: TenantId::main(), code_hash, grant: grant.clone(), uses: wanted.uses, created_at: now, expires_at };
     opened.store.add_pairing_code(&new).await?;
     println!("code     {code}");
     println!("link     {}", PairingLink::text(settings.server.public_origin(), &code));
     println!("agent    {}", agent(&grant));
-    println!("for      {}", grant.connections.join(", "));
+    println!("for      {}", names(&grant.connections, &known).join(", "));
     println!("until    {}, {}", rfc3339(expires_at), if wanted.uses == 1 { "once".to_owned() } else { format!("{} times", wanted.uses) });
     println!("id       {}", CodeId::of(&code_hash));
     println!("Whoever has the code can pair a browser with it. It is not shown again.");
@@ -203,11 +210,21 @@ fn agent(grant: &DeviceGrant) -> String {
     }
 }
 
-fn connections(grant: &DeviceGrant) -> String {
-    if grant.connections.is_empty() { "for nothing any more".to_owned() } else { grant.connections.join(", ") }
+/// The connections' names, in their order. A grant ends with its connection, so each has one.
+fn names(ids: &[ConnectionId], known: &[StoredConnection]) -> Vec<String> {
+    let name = |id: &ConnectionId| {
+        known.iter().find(|connection| connection.id == *id).map_or_else(|| id.to_string(), |connection| connection.name.clone())
+    };
+    let mut names: Vec<String> = ids.iter().map(name).collect();
+    names.sort();
+    names
 }
 
-fn code_line(code: &PairingCode, now: i64) -> String {
+fn connections(grant: &DeviceGrant, known: &[StoredConnection]) -> String {
+    if grant.connections.is_empty() { "for nothing any more".to_owned() } else { names(&grant.connections, known).join(", ") }
+}
+
+fn code_line(code: &PairingCode, known: &[StoredConnection], now: i64) -> String {
     let until = rfc3339(code.expires_at);
     let state = match code.uses_left {
         _ if code.expires_at <= now => format!("ended {until}"),
@@ -221,11 +238,11 @@ fn code_line(code: &PairingCode, now: i64) -> String {
         rfc3339(code.created_at),
         code.paired,
         agent(&code.grant),
-        connections(&code.grant)
+        connections(&code.grant, known)
     )
 }
 
-fn line(device: &Device) -> String {
+fn line(device: &Device, known: &[StoredConnection]) -> String {
     let state = match (device.revoked_at, device.used_at) {
         (Some(at), _) => format!("revoked {}", rfc3339(at)),
         (None, Some(at)) => format!("used {}", rfc3339(at)),
@@ -239,6 +256,6 @@ fn line(device: &Device) -> String {
         rfc3339(device.paired_at),
         device.name,
         agent(&device.grant),
-        connections(&device.grant)
+        connections(&device.grant, known)
     )
 }

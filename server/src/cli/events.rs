@@ -1,20 +1,22 @@
-//! `deskbridge events list | show | retry`.
+//! `deskbridge events list | show | retry | assign`.
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use uuid::Uuid;
 
-use super::{ConfigFile, open};
-use crate::clock::rfc3339;
-use crate::store::{AttemptRow, EventRow};
+use deskbridge_core::clock::rfc3339;
+use deskbridge_core::ids::ConnectionId;
+use deskbridge_store::{AttemptRow, EventFilter, EventRow, OwnerDecision, StoredConnection};
+
+use super::{ConfigFile, Opened, open};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// The newest events.
     List {
-        /// Only those in this state: ready, leased, done, dead.
-        #[arg(long, value_parser = ["ready", "leased", "done", "dead"])]
+        /// Only those in this state: ready, leased, done, dead, undecided.
+        #[arg(long, value_parser = ["ready", "leased", "done", "dead", "undecided"])]
         state: Option<String>,
         /// How many.
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
@@ -26,6 +28,15 @@ pub(crate) enum Command {
     Show {
         /// Its id.
         id: Uuid,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Decide whose an undecided session is: its events are worked at for that connection.
+    Assign {
+        /// The id of one of its events.
+        id: Uuid,
+        /// The connection's name or id.
+        connection: String,
         #[command(flatten)]
         file: ConfigFile,
     },
@@ -42,16 +53,16 @@ pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List { state, limit, file } => {
             let opened = open(&file.load()?.server).await?;
-            for row in opened.store.list_events(state.as_deref(), *limit).await? {
+            for row in opened.store.list_events(&EventFilter { state: state.clone(), ..EventFilter::default() }, *limit).await? {
                 let outcome = row.outcome.as_deref().unwrap_or_default();
                 println!(
-                    "{} {} {:7} {:22} {} {}: {outcome}",
+                    "{} {} {:9} {:22} {} {}: {outcome}",
                     row.id,
                     rfc3339(row.received_at),
                     row.state,
                     row.kind,
                     row.lsid,
-                    row.connection
+                    shown_connection(&row)
                 );
             }
         }
@@ -60,6 +71,7 @@ pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
             let Some(row) = opened.store.event(*id).await? else { return Ok(unknown(*id)) };
             show(&row, &opened.store.attempts(*id).await?);
         }
+        Command::Assign { id, connection, file } => return assign(&open(&file.load()?.server).await?, *id, connection).await,
         Command::Retry { id, file } => {
             let opened = open(&file.load()?.server).await?;
             if opened.store.event(*id).await?.is_none() {
@@ -75,6 +87,54 @@ pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The connection's name, or what stands in for one.
+fn shown_connection(row: &EventRow) -> String {
+    if row.state == "undecided" {
+        return "(undecided)".to_owned();
+    }
+    match (&row.connection_name, row.connection) {
+        (Some(name), _) => name.clone(),
+        (None, Some(id)) => format!("{id} (removed)"),
+        (None, None) => "(no connection yet)".to_owned(),
+    }
+}
+
+async fn assign(opened: &Opened, id: Uuid, connection: &str) -> anyhow::Result<ExitCode> {
+    let Some(row) = opened.store.event(id).await? else { return Ok(unknown(id)) };
+    if row.state != "undecided" {
+        eprintln!("deskbridge: event {id} is {}; only an undecided one can be assigned", row.state);
+        return Ok(ExitCode::FAILURE);
+    }
+    let stored = opened.store.connections().await?;
+    let named = connection.parse::<ConnectionId>().ok();
+    let is_it = |stored: &&StoredConnection| stored.name == connection || Some(stored.id) == named;
+    let Some(chosen) = stored.iter().find(is_it) else {
+        let names = stored.iter().map(|stored| format!("“{}”", stored.name)).collect::<Vec<_>>().join(", ");
+        eprintln!("deskbridge: there is no connection “{connection}”; there are {names}");
+        return Ok(ExitCode::FAILURE);
+    };
+    let now = opened.clock.now_ms();
+    let host = row.account.split('/').next().unwrap_or_default();
+    let decision = OwnerDecision {
+        tenant: &chosen.tenant,
+        host,
+        lsid: &row.lsid,
+        connection: chosen.id,
+        proof: "a person decided",
+        used_up_for: None,
+        now,
+    };
+    let owner = opened.store.decide_owner(&decision).await?;
+    if owner != chosen.id {
+        let name = stored.iter().find(|stored| stored.id == owner).map_or_else(|| owner.to_string(), |stored| stored.name.clone());
+        eprintln!("deskbridge: the session is known to belong to “{name}” already; retry the event instead");
+        return Ok(ExitCode::FAILURE);
+    }
+    let events = opened.store.assign_events(&row.account, &row.lsid, chosen.id, now).await?;
+    println!("{events} {} of session {} assigned to {}", if events == 1 { "event" } else { "events" }, row.lsid, chosen.name);
+    Ok(ExitCode::SUCCESS)
+}
+
 fn unknown(id: Uuid) -> ExitCode {
     eprintln!("deskbridge: there is no event {id}; `deskbridge events list` shows their ids");
     ExitCode::FAILURE
@@ -82,7 +142,8 @@ fn unknown(id: Uuid) -> ExitCode {
 
 fn show(row: &EventRow, attempts: &[AttemptRow]) {
     println!("id          {}", row.id);
-    println!("connection  {}", row.connection);
+    println!("connection  {}", shown_connection(row));
+    println!("account     {}", row.account);
     println!("kind        {} ({})", row.kind, row.origin);
     println!("lsid        {}", row.lsid);
     println!("received    {}", rfc3339(row.received_at));
@@ -90,10 +151,10 @@ fn show(row: &EventRow, attempts: &[AttemptRow]) {
     if row.state == "ready" {
         println!("next try    {}", rfc3339(row.not_before));
     }
-    println!("said        {}", row.outcome.as_deref().unwrap_or("nothing yet"));
+    println!("outcome     {}", row.outcome.as_deref().unwrap_or("nothing yet"));
     for attempt in attempts {
         let took = attempt.ended_at - attempt.leased_at;
         let next = attempt.next_at.map_or_else(String::new, |at| format!("; next try {}", rfc3339(at)));
-        println!("attempt     {} {} after {took} ms{next}: {}", rfc3339(attempt.leased_at), attempt.result, attempt.said);
+        println!("attempt     {} {} after {took} ms{next}: {}", rfc3339(attempt.leased_at), attempt.result, attempt.message);
     }
 }

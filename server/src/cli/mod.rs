@@ -14,12 +14,13 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
-use crate::clock::Clock;
-use crate::config::{Faults, LogFormat, ServerSection, Settings};
-use crate::security::seal::MasterKey;
+use deskbridge_core::clock::Clock;
+use deskbridge_core::settings::{Faults, LogFormat, Sections, ServerSection, Settings};
+use deskbridge_security::seal::MasterKey;
+use deskbridge_store::{self as store, Store};
+use deskbridge_use_cases::connections::sections;
+
 use crate::serve;
-use crate::store::{self, Store};
 
 /// Remote support inside the ticket.
 #[derive(Debug, Parser)]
@@ -132,7 +133,7 @@ impl ConfigFile {
     pub(crate) fn load(&self) -> Result<Settings, Faults> {
         let here = Path::new("deskbridge.toml");
         let path = self.config.as_deref().or_else(|| here.exists().then_some(here));
-        Settings::load(path, std::env::vars())
+        Settings::load(&sections(), path, std::env::vars())
     }
 }
 
@@ -141,6 +142,7 @@ pub(crate) struct Opened {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) master_key: MasterKey,
     pub(crate) clock: Clock,
+    pub(crate) sections: Sections,
 }
 
 pub(crate) async fn open(server: &ServerSection) -> anyhow::Result<Opened> {
@@ -148,6 +150,7 @@ pub(crate) async fn open(server: &ServerSection) -> anyhow::Result<Opened> {
         master_key: MasterKey::load_or_create(&server.master_key_file)?,
         store: store::open(&server.database).await?,
         clock: Clock::System,
+        sections: sections(),
     })
 }
 
@@ -156,17 +159,13 @@ async fn serve(file: &ConfigFile) -> anyhow::Result<()> {
     start_log(settings.server.log_format);
     let opened = open(&settings.server).await?;
     config::apply(&opened, &settings, false).await?;
-    let app = App::new(opened.clock, settings.server, opened.master_key, opened.store)?;
-    if !app.assets.complete() {
-        tracing::warn!("the panel was not built into this server; build it with `cargo xtask build`");
-    }
     let stop = CancellationToken::new();
     let stopping = stop.clone();
     tokio::spawn(async move {
         stop_signal().await;
         stopping.cancel();
     });
-    serve::run(app, stop).await
+    serve::run(opened.clock, settings.server, opened.master_key, opened.store, stop).await
 }
 
 /// SIGTERM or Ctrl-C.

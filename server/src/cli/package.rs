@@ -1,4 +1,4 @@
-//! `deskbridge package zendesk`: the app package an administrator uploads to his account (zendesk.md a).
+//! `deskbridge package zendesk`: the app package an administrator uploads to their account (zendesk.md a).
 //! `deskbridge package extension`: the browser extension's packages, and policies that tell it of this server.
 
 use std::io::{Cursor, Write};
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Subcommand;
+use deskbridge_core::settings::Settings;
+use deskbridge_web::TranslationFiles;
 use rust_embed::RustEmbed;
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 
 use super::ConfigFile;
-use crate::config::Settings;
-use crate::doors::texts::TranslationFiles;
 
 /// Logos of the app; other files of the folder belong to the sidebar page.
 #[derive(RustEmbed)]
@@ -72,7 +72,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
                 let package = Extension::get(name).context("this build holds no extension; `cargo xtask package` makes one that does")?;
                 write(&out.join(format!("deskbridge-extension-{name}")), &package.data)?;
             }
-            let policy = managed(&settings);
+            let policy = managed(&settings)?;
             write(&out.join("policy-chromium.json"), &pretty(&json!({ "3rdparty": { "extensions": { CHROMIUM_ID: policy } } }))?)?;
             write(
                 &out.join("policy-firefox.json"),
@@ -89,18 +89,21 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
 }
 
 /// What the extension is told by policy: this server, and the pages of the connections it serves (extension/assets/managed_schema.json).
-fn managed(settings: &Settings) -> Value {
-    let enabled = settings.connection.iter().filter(|connection| !connection.disabled);
+fn managed(settings: &Settings) -> anyhow::Result<Value> {
     let mut sites: Vec<Value> = Vec::new();
-    for connection in enabled {
-        let site = match (&connection.autotask, &connection.osticket) {
-            (Some(_), _) => json!({ "kind": "autotask", "connection": connection.name }),
-            (_, Some(osticket)) => json!({ "kind": "osticket", "url": osticket.site(), "connection": connection.name }),
-            _ => continue,
-        };
+    for connection in settings.connection.iter().filter(|connection| !connection.disabled) {
+        let help_desk = deskbridge_help_desks::build(connection).map_err(|fault| anyhow::anyhow!("{}: {fault}", connection.name))?;
+        // A help desk that opens the panel itself needs no extension.
+        if help_desk.signed_panel().is_some() {
+            continue;
+        }
+        let mut site = json!({ "kind": help_desk.name(), "connection": connection.name });
+        if let Some(url) = help_desk.site() {
+            site["url"] = url.into();
+        }
         sites.push(site);
     }
-    json!({ "serverUrl": settings.server.public_origin(), "enrolmentToken": ENROLMENT_TOKEN, "sites": sites })
+    Ok(json!({ "serverUrl": settings.server.public_origin(), "enrolmentToken": ENROLMENT_TOKEN, "sites": sites }))
 }
 
 fn pretty(value: &Value) -> anyhow::Result<Vec<u8>> {

@@ -1,0 +1,75 @@
+//! What happens to a support session, and where we hear of it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What an event asks for. In settings all but [`EventKind::Progress`] can be named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// Something happened in a session that goes on; only the live state changes.
+    #[serde(skip)]
+    Progress,
+    /// Support Session End: its report is due.
+    SessionEnd,
+    /// Customer Exit Survey is Completed.
+    CustomerSurvey,
+    /// Representative Survey is Completed.
+    RepresentativeSurvey,
+    /// Someone Joins a Support Session: may create a ticket.
+    SomeoneJoins,
+}
+
+impl EventKind {
+    const ALL: [(Self, &'static str, i32); 5] = [
+        (Self::Progress, "progress", 0),
+        (Self::SomeoneJoins, "someone_joins", 0),
+        (Self::SessionEnd, "session_end", 1),
+        (Self::CustomerSurvey, "customer_survey", 2),
+        (Self::RepresentativeSurvey, "representative_survey", 2),
+    ];
+
+    /// Every kind that settings can name.
+    pub fn all_in_settings() -> Vec<Self> {
+        vec![Self::SessionEnd, Self::CustomerSurvey, Self::RepresentativeSurvey, Self::SomeoneJoins]
+    }
+
+    /// The stored name.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, ..)| *kind == self).map_or("progress", |(_, text, _)| text)
+    }
+
+    /// The kind of a stored name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, name, _)| *name == text).map(|(kind, ..)| *kind)
+    }
+
+    /// Orders the events of one support session: a lower rank goes first.
+    pub fn rank(self) -> i32 {
+        Self::ALL.iter().find(|(kind, ..)| *kind == self).map_or(0, |(.., rank)| *rank)
+    }
+}
+
+/// Where an event came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Posted by the appliance.
+    Outbound,
+    /// Found by asking the appliance.
+    Polling,
+}
+
+impl Origin {
+    /// The stored name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Outbound => "outbound",
+            Self::Polling => "polling",
+        }
+    }
+
+    /// The origin of a stored name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Outbound, Self::Polling].into_iter().find(|origin| origin.as_str() == text)
+    }
+}

@@ -1,0 +1,595 @@
+//! The connector's handling of zones, pages and limits against a double that answers what it was told to. Real behaviour is in the
+//! simulated tenant of the tests package.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use serde_json::{Value, json};
+
+use super::section::LabelOrId;
+use super::zone::Zones;
+use super::*;
+use deskbridge_core::settings::{Secret, SectionKind, Sections, Settings};
+use deskbridge_remote_support::beyondtrust::ApplianceSection;
+
+use crate::{HELP_DESKS, NewNote, NewTicket, TimeEntry, WriteOutcome};
+
+#[derive(Clone)]
+struct Call {
+    method: Method,
+    path: String,
+    secret: String,
+    body: Value,
+}
+
+#[derive(Default)]
+struct Memory {
+    /// What zoneInformation answers.
+    zone: (StatusCode, Value),
+    zone_asked: usize,
+    /// Paths that end so are never answered.
+    hung: Option<&'static str>,
+    usage: u64,
+    calls: Vec<Call>,
+    next: VecDeque<(StatusCode, Value)>,
+}
+
+/// One host of a tenant.
+struct Double {
+    base: String,
+    memory: Arc<Mutex<Memory>>,
+}
+
+impl Double {
+    async fn start() -> Self {
+        let memory = Arc::new(Mutex::new(Memory::default()));
+        let router = Router::new().fallback(any(answer)).with_state(memory.clone());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/ATServicesRest/", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let double = Self { base, memory };
+        double.name_zone(&double.base);
+        double
+    }
+
+    fn name_zone(&self, url: &str) {
+        self.answer_zone(200, json!({ "zoneName": "Double", "url": url, "webUrl": "http://127.0.0.1:1/", "ci": 1 }));
+    }
+
+    fn answer_zone(&self, status: u16, body: Value) {
+        self.memory.lock().unwrap().zone = (StatusCode::from_u16(status).unwrap(), body);
+    }
+
+    fn hang(&self, path_end: &'static str) {
+        self.memory.lock().unwrap().hung = Some(path_end);
+    }
+
+    fn zone_asked(&self) -> usize {
+        self.memory.lock().unwrap().zone_asked
+    }
+
+    fn next(&self, status: u16, body: Value) {
+        self.memory.lock().unwrap().next.push_back((StatusCode::from_u16(status).unwrap(), body));
+    }
+
+    fn use_up(&self, requests: u64) {
+        self.memory.lock().unwrap().usage = requests;
+    }
+
+    /// What was asked, but for zones and usage.
+    fn calls(&self) -> Vec<Call> {
+        self.memory.lock().unwrap().calls.clone()
+    }
+
+    fn tenant(&self) -> Autotask {
+        self.tenant_with(|_| {})
+    }
+
+    /// One that gives up soon.
+    fn impatient_tenant(&self) -> Autotask {
+        let mut tenant = self.tenant();
+        tenant.client.wait_at_most(Duration::from_millis(300));
+        tenant
+    }
+
+    fn tenant_with(&self, change: impl FnOnce(&mut AutotaskSection)) -> Autotask {
+        let mut section = AutotaskSection {
+            username: "api@msp.example".into(),
+            secret: Secret::new("the secret"),
+            integration_code: Secret::new("code"),
+            services_url: Some(self.base.clone()),
+            note_type: LabelOrId::Id(1),
+            publish_notes_as_public: false,
+            settle_seconds: 300,
+            update_time_entry: false,
+            time_entry_default_data: None,
+            default_domain: None,
+            enable_automatic_ticket_creation: false,
+            ticket_default_data: None,
+            external_key_may_set: Vec::new(),
+        };
+        change(&mut section);
+        Autotask::new(AutotaskSettings { section, secret: "the secret".into(), integration_code: "code".into(), target_field: None })
+            .unwrap()
+    }
+}
+
+/// Why nothing was written for sure.
+#[derive(Debug)]
+enum Failure {
+    Refused(HelpDeskError),
+    Unknown(HelpDeskError),
+}
+
+impl Failure {
+    fn text(&self) -> String {
+        match self {
+            Self::Refused(error) | Self::Unknown(error) => error.to_string(),
+        }
+    }
+}
+
+impl Autotask {
+    /// Prepares and sends everything a write needs, as delivery does.
+    async fn write(&self, ticket: &str, marker: &str, item: Item<'_>) -> Result<String, Failure> {
+        let mut prepared = self.prepare(&Write { ticket, marker, item }).await.map_err(Failure::Refused)?;
+        loop {
+            prepared = match prepared.send().await {
+                WriteOutcome::Written(id) => return Ok(id),
+                WriteOutcome::Partly(next) | WriteOutcome::TryInstead(next) => next,
+                WriteOutcome::Refused(error) => return Err(Failure::Refused(error)),
+                WriteOutcome::Unknown { error, .. } => return Err(Failure::Unknown(error)),
+            };
+        }
+    }
+
+    async fn append_note(&self) -> Result<String, Failure> {
+        let note = NewNote { title: "Report", body: "Text", attachments: &[] };
+        self.write("7", "deskbridge/x/report/0", Item::Note(&note)).await
+    }
+
+    async fn find_note(&self, marker: &str) -> Result<Option<String>, HelpDeskError> {
+        let note = NewNote { title: "", body: "", attachments: &[] };
+        self.find(&Write { ticket: "7", marker, item: Item::Note(&note) }).await
+    }
+
+    async fn record_time(&self, entry: &TimeEntry) -> Result<String, Failure> {
+        self.write("7", TIME_MARKER, Item::Time(entry)).await
+    }
+
+    /// The ticket as a paired browser without an agent's address sees it.
+    async fn ticket(&self, name: &str) -> Result<Ticket, HelpDeskError> {
+        let anybody = AgentReference::Device { id: uuid::Uuid::nil(), name: "Browser".into(), email: None };
+        Ok(self.ticket_for(&anybody, name).await?.0)
+    }
+}
+
+const TIME_MARKER: &str = "deskbridge/x/time/0";
+
+async fn answer(State(memory): State<Arc<Mutex<Memory>>>, method: Method, uri: Uri, headers: HeaderMap, body: String) -> Response {
+    let answer = memory.lock().unwrap().answer(method, &uri, &headers, &body);
+    match answer {
+        Some(response) => response,
+        None => std::future::pending().await,
+    }
+}
+
+impl Memory {
+    /// `None`: it hangs.
+    fn answer(&mut self, method: Method, uri: &Uri, headers: &HeaderMap, body: &str) -> Option<Response> {
+        let secret = headers.get("secret").map_or("", |value| value.to_str().unwrap()).to_owned();
+        let hangs = self.hung.is_some_and(|end| uri.path().ends_with(end));
+        if uri.path().ends_with("/zoneInformation") {
+            assert_eq!(secret, "", "the question for the zone carries no secret");
+            self.zone_asked += 1;
+            let (status, body) = self.zone.clone();
+            return (!hangs).then(|| (status, Json(body)).into_response());
+        }
+        if uri.path().ends_with("/ThresholdInformation") {
+            let usage = json!({ "externalRequestThreshold": 10_000, "currentTimeframeRequestCount": self.usage });
+            return (!hangs).then(|| Json(usage).into_response());
+        }
+        let body = serde_json::from_str(body).unwrap_or(Value::Null);
+        self.calls.push(Call { method, path: uri.to_string(), secret, body });
+        if hangs {
+            return None;
+        }
+        let (status, body) = self.next.pop_front().expect("an answer was prepared");
+        Some((status, Json(body)).into_response())
+    }
+}
+
+fn page(titles: &[&str], next: Option<&str>) -> Value {
+    let items: Vec<Value> = titles.iter().enumerate().map(|(at, title)| json!({ "id": at + 40, "ticketID": 7, "title": title })).collect();
+    json!({ "items": items, "pageDetails": { "nextPageUrl": next } })
+}
+
+#[tokio::test]
+async fn further_pages_are_asked_for_by_the_same_method_and_body() {
+    let double = Double::start().await;
+    let tenant = double.tenant();
+    let next = format!("{}V1.0/TicketNotes/query/next?paging=x", double.base);
+    double.next(200, page(&["a [deskbridge/x/report/01]"; 3], Some(&next)));
+    double.next(200, page(&["b", "c [deskbridge/x/report/0]"], None));
+    // The first page's rows contain the marker's beginning: what the tenant lets through is looked at again.
+    assert_eq!(tenant.find_note("[deskbridge/x/report/0]").await.unwrap().as_deref(), Some("41"));
+    let calls = double.calls();
+    assert_eq!(calls.len(), 2);
+    assert!(calls.iter().all(|call| call.method == Method::POST && call.body == calls[0].body && call.secret == "the secret"));
+    assert_eq!(calls[0].path, "/ATServicesRest/v1.0/TicketNotes/query");
+}
+
+#[tokio::test]
+async fn the_secret_follows_no_page_to_another_host() {
+    let (double, stranger) = (Double::start().await, Double::start().await);
+    let next = format!("{}v1.0/TicketNotes/query/next", stranger.base);
+    double.next(200, page(&["a"], Some(&next)));
+    let refused = double.tenant().find_note("deskbridge/x/report/0").await;
+    assert!(matches!(refused, Err(HelpDeskError::Passing { retry_after: None, .. })), "asked anew it may name its own: {refused:?}");
+    assert!(stranger.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_401_makes_one_look_for_another_zone_and_no_more_for_a_while() {
+    let (old, new) = (Double::start().await, Double::start().await);
+    let tenant = old.tenant();
+    let unauthorised = || json!({ "errors": ["Authentication failed."] });
+    // Not moved: refused credentials are refused credentials.
+    old.next(401, unauthorised());
+    assert!(matches!(tenant.ticket("7").await, Err(HelpDeskError::Denied(_))));
+    assert_eq!(old.calls().len(), 1, "the same zone is not asked twice");
+    // Moved, but asked a moment ago.
+    old.name_zone(&new.base);
+    old.next(401, unauthorised());
+    assert!(matches!(tenant.ticket("7").await, Err(HelpDeskError::Denied(_))));
+    assert!(new.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_tenant_that_moved_is_asked_in_its_new_zone() {
+    let (old, new) = (Double::start().await, Double::start().await);
+    let tenant = old.tenant();
+    assert!(tenant.zone().await.is_ok());
+    old.name_zone(&new.base);
+    old.next(401, json!({ "errors": ["Authentication failed."] }));
+    new.next(200, json!({ "itemId": 45 }));
+    assert_eq!(tenant.append_note().await.unwrap(), "45");
+    assert_eq!((old.calls().len(), new.calls().len()), (1, 1));
+    assert_eq!(new.calls()[0].body["title"], "Report [deskbridge/x/report/0]");
+}
+
+#[tokio::test]
+async fn nothing_is_sent_when_the_hour_is_nearly_used_up() {
+    let double = Double::start().await;
+    double.use_up(9_600);
+    let refused = double.tenant().find_note("deskbridge/x/report/0").await;
+    assert!(matches!(refused, Err(HelpDeskError::Passing { retry_after: Some(_), .. })), "{refused:?}");
+    assert!(double.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_machine_that_cannot_be_read_is_no_fault_of_the_ticket() {
+    let double = Double::start().await;
+    let tenant = double.tenant();
+    let denied = json!({ "errors": ["The logged in Resource does not have the adequate permissions to query this entity type."] });
+    double.next(200, json!({ "item": { "id": 7, "configurationItemID": 9, "companyID": 0 } }));
+    double.next(500, denied.clone());
+    let ticket = tenant.ticket("7").await.unwrap();
+    assert_eq!((ticket.id.as_str(), ticket.target), ("7", None));
+    // While a ticket that may not be read holds the connection.
+    double.next(500, denied);
+    assert!(matches!(tenant.ticket("7").await, Err(HelpDeskError::Denied(_))));
+}
+
+#[tokio::test]
+async fn the_machine_may_be_one_of_the_further_ones() {
+    let double = Double::start().await;
+    double.next(200, json!({ "item": { "id": 7, "configurationItemID": null } }));
+    let rows =
+        json!({ "items": [{ "id": 2, "ticketID": 7, "configurationItemID": 91 }, { "id": 1, "ticketID": 7, "configurationItemID": 90 }] });
+    double.next(200, rows);
+    double.next(200, json!({ "item": { "id": 90, "referenceTitle": "PC-042" } }));
+    assert_eq!(double.tenant().ticket("7").await.unwrap().target.as_deref(), Some("PC-042"));
+    assert_eq!(double.calls()[2].path, "/ATServicesRest/v1.0/ConfigurationItems/90");
+}
+
+#[tokio::test]
+async fn an_agent_is_whoever_was_paired_unless_they_work_there_no_more() {
+    let double = Double::start().await;
+    let agent = |email: &str| AgentReference::Device { id: uuid::Uuid::nil(), name: "Anna".into(), email: Some(email.into()) };
+    let tenant = double.tenant();
+    let ask = async |email: &str| tenant.agent_for(&agent(email)).await;
+    double.next(200, json!({ "items": [{ "id": 3, "email": "a@msp.example", "isActive": true }] }));
+    assert_eq!(ask("a@msp.example").await.unwrap().name, "Anna");
+    double.next(200, json!({ "items": [{ "id": 4, "email": "b@msp.example", "isActive": false }] }));
+    assert!(matches!(ask("b@msp.example").await, Err(HelpDeskError::NotAllowed(_))));
+    double.next(500, json!({ "errors": ["The logged in Resource does not have the adequate permissions to query this entity type."] }));
+    assert!(ask("c@msp.example").await.is_ok(), "not every API user may read resources");
+    double.next(503, json!({}));
+    assert!(matches!(ask("d@msp.example").await, Err(HelpDeskError::Passing { .. })));
+    assert!(matches!(tenant.agent_for(&AgentReference::User("1".into())).await, Err(HelpDeskError::NotAllowed(_))));
+}
+
+#[tokio::test]
+async fn a_part_whose_answer_was_lost_is_written_again_alone() {
+    const DAY: i64 = 86_400_000;
+    let double = Double::start().await;
+    let tenant = double.tenant();
+    // From noon of a day to the morning of the day after the next: three parts.
+    let entry = TimeEntry { started_at: 20_000 * DAY + DAY / 2, ended_at: 20_002 * DAY + DAY / 4, representative: "a@msp.example".into() };
+    let nothing = || json!({ "items": [] });
+    let role = json!({ "items": [{ "id": 1, "resourceID": 3, "roleID": 8, "isDefault": true, "isActive": true }] });
+    double.next(200, json!({ "items": [{ "id": 3, "email": "a@msp.example", "isActive": true }] }));
+    double.next(200, role);
+    double.next(200, nothing());
+    double.next(200, json!({ "itemId": 70 }));
+    double.next(503, json!({}));
+    assert!(matches!(tenant.record_time(&entry).await, Err(Failure::Unknown(HelpDeskError::Passing { .. }))));
+    let first = double.calls()[3].body["internalNotes"].clone();
+    assert_eq!(first, "Remote support session [deskbridge/x/time/0 part 1 of 3]");
+    let standing = || json!({ "items": [{ "id": 70, "ticketID": 7, "internalNotes": first }] });
+    double.next(200, standing());
+    assert_eq!(
+        tenant.find(&Write { ticket: "7", marker: TIME_MARKER, item: Item::Time(&entry) }).await.unwrap(),
+        None,
+        "a part is not the whole"
+    );
+    double.next(200, standing());
+    double.next(200, json!({ "itemId": 71 }));
+    double.next(200, json!({ "itemId": 72 }));
+    assert_eq!(tenant.record_time(&entry).await.unwrap(), "70");
+    let marks: Vec<String> = double.calls()[7..].iter().map(|call| call.body["internalNotes"].to_string()).collect();
+    assert!(marks.len() == 2 && marks[0].contains("part 2 of 3") && marks[1].contains("part 3 of 3"), "{marks:?}");
+}
+
+#[tokio::test]
+async fn a_zone_that_cannot_be_told_now_is_no_user_that_is_not_known() {
+    let check = async |status: u16, body: Value, is_denied: bool| {
+        let double = Double::start().await;
+        double.answer_zone(status, body.clone());
+        let error = double.tenant().zone().await.unwrap_err();
+        assert_eq!(matches!(error, HelpDeskError::Denied(_)), is_denied, "{status} {body}: {error:?}");
+        assert!(is_denied || matches!(error, HelpDeskError::Passing { .. }), "{status} {body}: {error:?}");
+    };
+    check(500, json!({ "errors": ["The zone of the user could not be found."] }), true).await;
+    check(404, json!({}), true).await;
+    check(500, json!({ "Message": "An error has occurred." }), false).await;
+    check(500, json!("<html>"), false).await;
+    check(500, json!({ "errors": ["Timeout expired."] }), false).await;
+    check(503, json!({ "errors": ["maintenance"] }), false).await;
+}
+
+#[tokio::test]
+async fn a_write_without_an_answer_is_open_and_a_question_without_one_is_not() {
+    let double = Double::start().await;
+    let tenant = double.impatient_tenant();
+    double.hang("/Notes");
+    let written = tenant.append_note().await;
+    assert!(matches!(written, Err(Failure::Unknown(_))), "{written:?}");
+    assert_eq!(double.calls().len(), 1);
+    double.hang("/query");
+    let found = tenant.find_note("deskbridge/x/report/0").await;
+    assert!(matches!(found, Err(HelpDeskError::Passing { .. })), "{found:?}");
+    // What reached nobody is done by nobody.
+    double.name_zone("http://127.0.0.1:1/ATServicesRest/");
+    let nowhere = double.tenant().append_note().await;
+    assert!(matches!(nowhere, Err(Failure::Refused(HelpDeskError::Passing { .. }))), "{nowhere:?}");
+}
+
+#[tokio::test]
+async fn those_who_wait_for_a_hung_zone_share_its_silence() {
+    let double = Double::start().await;
+    let tenant = double.impatient_tenant();
+    double.hang("/zoneInformation");
+    let ask = || tenant.ticket("7");
+    let answers = tokio::join!(ask(), ask(), ask(), ask());
+    let is_passing = |answer: Result<Ticket, HelpDeskError>| matches!(answer, Err(HelpDeskError::Passing { .. }));
+    assert!([answers.0, answers.1, answers.2, answers.3].into_iter().all(is_passing));
+    // One look at the tenant's use is among them.
+    assert!(double.zone_asked() <= 2, "{} times", double.zone_asked());
+}
+
+/// What a refusal names is corrected, and what is kept says otherwise still: the next try asks again.
+#[tokio::test]
+async fn what_was_corrected_counts_at_once() {
+    let double = Double::start().await;
+    let types = |label: &str| json!({ "fields": [{ "name": "noteType", "isPickList": true, "picklistValues": [{ "value": "7", "label": label, "isActive": true }] }] });
+    let tenant = double.tenant_with(|section| section.note_type = LabelOrId::Label("Remote".into()));
+    double.next(200, types("Other"));
+    assert!(matches!(tenant.append_note().await, Err(Failure::Refused(HelpDeskError::Refused(_)))));
+    assert_eq!(double.calls().len(), 1, "asked once while the answer is new");
+    double.next(200, types("Remote"));
+    double.next(200, json!({ "itemId": 45 }));
+    assert_eq!(tenant.append_note().await.unwrap(), "45");
+    // A number that is written and refused is doubted.
+    double.next(500, json!({ "errors": ["Picklist value [7] does not exist for noteType"] }));
+    assert!(matches!(tenant.append_note().await, Err(Failure::Refused(HelpDeskError::Refused(_)))));
+    double.next(200, types("Remote"));
+    double.next(200, json!({ "itemId": 46 }));
+    assert_eq!(tenant.append_note().await.unwrap(), "46");
+
+    let person = |active: bool| json!({ "items": [{ "id": 3, "email": "a@msp.example", "isActive": active }] });
+    let role = |is_default: bool| {
+        let held = |id: i64| json!({ "id": id, "resourceID": 3, "roleID": id, "isDefault": is_default && id == 8, "isActive": true });
+        json!({ "items": [held(8), held(9)] })
+    };
+    let entry = TimeEntry { started_at: 0, ended_at: 60_000, representative: "a@msp.example".into() };
+    double.next(200, person(false));
+    assert!(tenant.record_time(&entry).await.unwrap_err().text().contains("is not active"));
+    // Active now, but without a role of his own.
+    double.next(200, person(true));
+    double.next(200, role(false));
+    // For the message.
+    let names = || json!({ "items": [{ "id": 8, "name": "Engineer" }] });
+    double.next(200, names());
+    assert!(tenant.record_time(&entry).await.unwrap_err().text().contains("none is its default"));
+    double.next(200, names());
+    double.next(200, person(true));
+    double.next(200, role(true));
+    double.next(200, json!({ "itemId": 70 }));
+    assert_eq!(tenant.record_time(&entry).await.unwrap(), "70");
+    // Nothing is asked while nothing is refused.
+    let asked = double.calls().len();
+    double.next(200, json!({ "itemId": 71 }));
+    assert_eq!(tenant.record_time(&entry).await.unwrap(), "71");
+    assert_eq!(double.calls().len(), asked + 1);
+    // The panel too.
+    let agent = AgentReference::Device { id: uuid::Uuid::nil(), name: "Anna".into(), email: Some("b@msp.example".into()) };
+    let of_b = |active: bool| json!({ "items": [{ "id": 4, "email": "b@msp.example", "isActive": active }] });
+    double.next(200, of_b(false));
+    assert!(matches!(tenant.agent_for(&agent).await, Err(HelpDeskError::NotAllowed(_))));
+    double.next(200, of_b(true));
+    assert!(tenant.agent_for(&agent).await.is_ok());
+}
+
+/// Whoever reaches the portal writes the key (beyondtrust.md F.1).
+#[tokio::test]
+async fn an_external_key_sets_what_the_matter_is_and_no_more_than_the_settings_let_it() {
+    let fields = || {
+        let field = |name: &str| json!({ "name": name, "dataType": "integer" });
+        let names = ["priority", "contractID", "billingCodeID", "contactID", "companyID", "assignedResourceID"];
+        json!({ "fields": names.map(field) })
+    };
+    let create = async |key: Value, may_set: &[&str]| {
+        let double = Double::start().await;
+        let tenant = double.tenant_with(|section| {
+            section.external_key_may_set = may_set.iter().map(|name| (*name).to_owned()).collect();
+            section.ticket_default_data = Some(r#"{"companyID": 5, "contractID": 6}"#.to_owned());
+        });
+        let Value::Object(key) = key else { panic!("an object") };
+        let new = NewTicket { fields: key, title: "T".into(), description: "D".into() };
+        double.next(200, fields());
+        double.next(200, json!({ "itemId": 1 }));
+        let made = tenant.write("", "deskbridge/x", Item::Ticket(&new)).await;
+        made.map(|_| double.calls()[1].body.clone()).map_err(|error| error.text())
+    };
+    let body = create(json!({ "priority": 2, "subject": "Printer", "contractID": null }), &[]).await.unwrap();
+    assert_eq!(
+        (&body["priority"], &body["title"], &body["companyID"], &body["contractID"]),
+        (&json!(2), &json!("Printer"), &json!(5), &json!(6))
+    );
+    for name in [
+        "contractID",
+        "AllocationCodeID",
+        "contactID",
+        "companyID",
+        "accountName",
+        "ACCOUNTID",
+        "assignedResourceName",
+        "assignedResourceID",
+    ] {
+        let said = create(json!({ name: 7 }), &["priority"]).await.unwrap_err();
+        assert!(said.contains(&format!("“{name}”")) && said.contains("external_key_may_set"), "{name}: {said}");
+    }
+    let body = create(json!({ "accountID": 7, "contractid": 8 }), &["accountName", "contractID"]).await.unwrap();
+    assert_eq!((&body["companyID"], &body["contractID"]), (&json!(7), &json!(8)));
+    let said = create(json!({ "externalID": "mine" }), &["externalID"]).await.unwrap_err();
+    assert!(said.contains("no field “externalID”"), "{said}");
+}
+
+#[test]
+fn the_settings_name_fields_an_external_key_can_set() {
+    let parse = |names: &str| {
+        let (_, rest) = PAGE.split_once("```toml\n").unwrap();
+        let (file, _) = rest.split_once("```").unwrap();
+        let file = file.replace("\"env:", "\"").replace("note_type = 1\n", &format!("note_type = 1\nexternal_key_may_set = {names}\n"));
+        Settings::parse(&sections(), "settings", &file, std::iter::empty())
+            .map(|settings| settings.connection[0].section::<AutotaskSection>().unwrap())
+    };
+    assert_eq!(parse("[]").unwrap().external_key_may_set, Vec::<String>::new());
+    for wrong in [r#"["externalID"]"#, r#"[""]"#, r#"["a b"]"#, r#"["ID"]"#] {
+        let said = parse(wrong).unwrap_err().to_string();
+        assert!(said.contains("external_key_may_set") && said.contains("accountName"), "{wrong}: {said}");
+    }
+}
+
+const PAGE: &str = include_str!("../../../../../docs/autotask.md");
+
+fn sections() -> Sections {
+    Sections::new(HELP_DESKS.iter().map(|kind| kind.section).chain([SectionKind::of::<ApplianceSection>()]))
+}
+
+/// The settings as the vendor's guide shows them, its two JSON texts with their nulls included, are read as they stand in our documents.
+#[test]
+fn the_guides_settings_are_read_as_the_documents_show_them() {
+    let (_, rest) = PAGE.split_once("```toml\n").unwrap();
+    let (file, _) = rest.split_once("```").unwrap();
+    let settings = Settings::parse(&sections(), "docs/autotask.md", &file.replace("\"env:", "\""), std::iter::empty())
+        .unwrap_or_else(|faults| panic!("{faults}"));
+    let section = settings.connection[0].section::<AutotaskSection>().unwrap();
+    assert_eq!((&section.note_type, section.update_time_entry, section.enable_automatic_ticket_creation), (&LabelOrId::Id(1), true, true));
+    let time = TimeDefaults::read(section.time_entry_default_data.as_deref().unwrap()).unwrap();
+    assert_eq!(
+        (time.default_domain.as_deref(), time.role_name.as_deref(), time.billing_code),
+        (Some("example.com"), Some("Sample Role"), None)
+    );
+    let ticket = TicketDefaults::read(section.ticket_default_data.as_deref().unwrap()).unwrap();
+    assert_eq!(ticket.0["companyID"].value, "Acme, Inc.");
+    Zones::new(reqwest::Client::builder().build().unwrap(), section.username.clone(), section.services_url.as_deref()).unwrap();
+}
+
+/// Each setting of the guide (seeds/003, pages 11 to 14) has a row, and each of our keys in that table exists.
+#[test]
+fn every_setting_of_the_guide_has_its_place() {
+    const GUIDE: [&str; 39] = [
+        "Plugin Configuration Name",
+        "Appliance Id",
+        "Bomgar Appliance Host Name",
+        "Bomgar Integration API OAuth Client ID",
+        "Bomgar Integration API OAuth Client Secret",
+        "Bomgar Integration API User Name",
+        "Bomgar Integration API Password",
+        "Locale Used for Bomgar API Calls",
+        "Disabled",
+        "Allow Invalid Certificates",
+        "Use Non-TLS Connections",
+        "Outbound Events Types",
+        "Polling Event Types",
+        "Polling Interval",
+        "Retry Attempt Limit",
+        "Retry Outbound Event Types",
+        "Retry Polling Event Types",
+        "Autotask Services URL",
+        "Autotask Username",
+        "Autotask Password",
+        "Autotask Note Type",
+        "Autotask Publish Notes as Public",
+        "Autotask Update Time Entry",
+        "Time Entry Default Data",
+        "Enable Automatic Ticket Creation on Session Start",
+        "Ticket Default Data",
+        "`defaultDomain`",
+        "`roleName`",
+        "`summaryNotes`",
+        "`taskId`",
+        "`internalAllocationCodeID`",
+        "`type`",
+        "`date`",
+        "`offsetHours`",
+        "`internalRepID`",
+        "`creatorUserID`",
+        "`contractID`",
+        "`accountName`",
+        "`assignedResourceRoleName`",
+    ];
+    let (_, table) = PAGE.split_once("## From the vendor's settings to ours").unwrap();
+    let rows: Vec<Vec<&str>> =
+        table.lines().filter(|line| line.starts_with("| ")).map(|line| line.split('|').map(str::trim).collect()).collect();
+    let rows = &rows[2..rows.iter().position(|row| row[1] == "said").unwrap()];
+    for setting in GUIDE {
+        assert!(rows.iter().any(|row| row[1].contains(setting)), "{setting}");
+    }
+    let schema = deskbridge_core::settings::schema(&sections()).to_string();
+    let keys: Vec<&str> = rows.iter().filter_map(|row| row[2].strip_prefix('`')?.strip_suffix('`')).collect();
+    assert!(keys.len() > 20, "{keys:?}");
+    for key in keys {
+        let last = key.rsplit('.').next().unwrap();
+        assert!(schema.contains(&format!("\"{last}\":")), "{key}");
+    }
+}

@@ -1,0 +1,363 @@
+//! Help desks, plugged in behind one trait: what they can do, and a folder each.
+//!
+//! A connector does one request when told to; it never retries and never remembers what it wrote (delivery does). What a system cannot
+//! do, its [`Abilities`] say; the use cases ask before they act. To add one: a folder, and a line in [`HELP_DESKS`].
+
+pub mod allowed_actions;
+pub mod autotask;
+pub mod osticket;
+pub mod zendesk;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deskbridge_core::finding::{Finding, SetupLink};
+use deskbridge_core::note::{Attachment, NoteLimit};
+use deskbridge_core::settings::{ConnectionSettings, PanelSection, Section, SectionKind};
+use deskbridge_shared::api::{Issue, JumpMethod};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use self::autotask::{Autotask, AutotaskSection};
+use self::osticket::{OsTicket, OsTicketSection};
+use self::zendesk::{Zendesk, ZendeskSection};
+
+/// A ticket as far as the use cases look at it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ticket {
+    /// Its id, in the system's own form.
+    pub id: String,
+    /// Takes no more notes.
+    pub closed: bool,
+    /// The machine: from the configured field, or the ticket's configuration item.
+    pub target: Option<String>,
+}
+
+/// Who asks for something on a ticket.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum AgentReference {
+    /// A user of the help desk, by the system's own signed word.
+    User(String),
+    /// A paired browser, and the agent an administrator paired it for.
+    Device {
+        /// The device.
+        id: Uuid,
+        /// The agent's name, else the device's.
+        name: String,
+        /// The agent's e-mail address.
+        email: Option<String>,
+    },
+}
+
+impl fmt::Display for AgentReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => write!(f, "user {id}"),
+            Self::Device { id, .. } => write!(f, "device {id}"),
+        }
+    }
+}
+
+/// An agent of the help desk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    /// Name.
+    pub name: String,
+    /// E-mail address.
+    pub email: Option<String>,
+    /// Language, like `de` or `en-US`.
+    pub locale: Option<String>,
+}
+
+/// A note to append.
+#[derive(Clone, Debug)]
+pub struct NewNote<'a> {
+    /// One line, for systems whose notes have a title.
+    pub title: &'a str,
+    /// In the form and within the size of [`Abilities::note`].
+    pub body: &'a str,
+    /// Files, where [`Abilities::files`] says they go with the note.
+    pub attachments: &'a [Attachment],
+}
+
+/// Work to record on a ticket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimeEntry {
+    /// Start, Unix ms.
+    pub started_at: i64,
+    /// End, Unix ms.
+    pub ended_at: i64,
+    /// User name of the session's primary representative.
+    pub representative: String,
+}
+
+/// A ticket to create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTicket {
+    /// The system's own field names, and the plain `title` (or `subject`), `description`, `name`, `email` of every system.
+    pub fields: Map<String, Value>,
+    /// Used where `fields` name no title.
+    pub title: String,
+    /// Used where `fields` name no description.
+    pub description: String,
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug)]
+pub enum Item<'a> {
+    /// A note on a ticket.
+    Note(&'a NewNote<'a>),
+    /// A file on a ticket, where [`Files::ByThemselves`].
+    File(&'a Attachment),
+    /// A time entry on a ticket.
+    Time(&'a TimeEntry),
+    /// A ticket.
+    Ticket(&'a NewTicket),
+}
+
+/// Something to write, once.
+#[derive(Clone, Copy, Debug)]
+pub struct Write<'a> {
+    /// The ticket's id; empty for a new ticket.
+    pub ticket: &'a str,
+    /// Found again by this text.
+    pub marker: &'a str,
+    /// What.
+    pub item: Item<'a>,
+}
+
+/// A write that needs nothing more but to be sent.
+#[async_trait]
+pub trait PreparedWrite<'a>: Send {
+    /// Sends exactly one request, at once.
+    async fn send(self: Box<Self>) -> WriteOutcome<'a>;
+}
+
+/// A [`PreparedWrite`] of a help desk.
+pub type Prepared<'a> = Box<dyn PreparedWrite<'a> + 'a>;
+
+/// What became of a request that writes.
+pub enum WriteOutcome<'a> {
+    /// It stands there, with this id.
+    Written(String),
+    /// One part of several stands; this is the next.
+    Partly(Prepared<'a>),
+    /// Nothing was written: the request never left, or the system said no in its own words.
+    Refused(HelpDeskError),
+    /// The system said no in its own words to this form of the request, and may say yes to that one. Nothing was written.
+    TryInstead(Prepared<'a>),
+    /// Nobody knows: no answer, or one that is not the system's own. It may still be written, until [`Abilities::settles_within`] after
+    /// the request left.
+    Unknown {
+        /// What happened.
+        error: HelpDeskError,
+        /// The system itself sees to it that of this request and its repetition only one is done, if so much time lies between them.
+        /// None: nothing is sent again before it has settled.
+        repeat_after: Option<Duration>,
+    },
+}
+
+/// How files reach a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// With the note.
+    WithNote,
+    /// Each by itself.
+    ByThemselves,
+}
+
+/// What a system can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abilities {
+    /// What a note may be; none: the system takes no notes from a server.
+    pub note: Option<NoteLimit>,
+    /// How files reach a ticket.
+    pub files: Files,
+    /// The requester reads the notes.
+    pub notes_are_public: bool,
+    /// What is written goes through the system's own placeholders.
+    pub expands_placeholders: bool,
+    /// How long after a request left it may still be done, whatever was answered.
+    pub settles_within: Duration,
+    /// What is prepared before its marker is looked for is refused by the system if it was written in between.
+    pub guards_repeats: bool,
+    /// Sessions are recorded as time entries.
+    pub records_time: bool,
+    /// A session that belongs to no ticket gets one.
+    pub creates_tickets: bool,
+}
+
+/// Why a call failed, as far as the caller must know. The text says what to do; it holds no secret.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum HelpDeskError {
+    /// No answer, or one that says "later": try again.
+    #[error("{what}")]
+    Passing {
+        /// What happened.
+        what: String,
+        /// When the system asks to be called again.
+        retry_after: Option<Duration>,
+    },
+    /// Wrong or insufficient credentials: nothing will work until a person acts.
+    #[error("{0}")]
+    Denied(String),
+    /// There is no such ticket.
+    #[error("{0}")]
+    NoTicket(String),
+    /// The agent may not work on it.
+    #[error("{0}")]
+    NotAllowed(String),
+    /// The system refused for good.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl HelpDeskError {
+    /// A fault that passes.
+    pub fn passing(what: impl Into<String>) -> Self {
+        Self::Passing { what: what.into(), retry_after: None }
+    }
+
+    fn no_ability(what: &str) -> Self {
+        Self::Refused(format!("this help desk cannot {what}"))
+    }
+}
+
+/// What the administrator of the help desk allows the panel, beside our own `[connection.panel]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PanelPolicy {
+    /// Issues for a chat. Empty: ours count.
+    pub issues: Vec<Issue>,
+    /// Jumpoints. Empty: ours count.
+    pub jumpoints: Vec<String>,
+    /// Ways to Jump that are switched on or off there.
+    pub switches: Vec<(JumpMethod, bool)>,
+}
+
+impl PanelPolicy {
+    /// The switch of `method`, if the help desk has one.
+    pub fn switch(&self, method: JumpMethod) -> Option<bool> {
+        self.switches.iter().find(|(name, _)| *name == method).map(|(_, on)| *on)
+    }
+}
+
+/// What a check and the links to set up may look at besides the help desk itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// What our own settings let the panel offer.
+    pub panel: &'a PanelSection,
+    /// The appliance's host; none where the connection has no remote-support system.
+    pub appliance_host: Option<&'a str>,
+    /// Address and Jump action of the remote-support system's client scripts.
+    pub client_scripts: Option<(&'a str, &'a str)>,
+    /// Our public address, without a slash at the end.
+    pub public_url: &'a str,
+}
+
+/// Where agents see a ticket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TicketAddress {
+    /// The address, with `{ticket}` in place of the ticket's id.
+    pub address: String,
+    /// What a person must still put into it.
+    pub remark: Option<String>,
+}
+
+/// A help desk.
+#[async_trait]
+pub trait HelpDesk: Send + Sync {
+    /// Its section in settings, and its name in answers.
+    fn name(&self) -> &'static str;
+    /// What it can do.
+    fn abilities(&self) -> Abilities;
+    /// Whether `text` can name a ticket at all: an id, or another name [`HelpDesk::resolve`] knows.
+    fn is_ticket_name(&self, text: &str) -> bool;
+    /// The id of the ticket of that name. Systems whose only names are ids need not be asked.
+    async fn resolve(&self, name: &str) -> Result<String, HelpDeskError> {
+        Ok(name.to_owned())
+    }
+    /// A ticket, by id or another name, and the agent, if they may work on it; else [`HelpDeskError::NotAllowed`].
+    async fn ticket_for(&self, agent: &AgentReference, name: &str) -> Result<(Ticket, Agent), HelpDeskError>;
+
+    /// Looks up, uploads and words everything `write` needs, and waits for its turn: all that can fail without harm.
+    async fn prepare<'a>(&'a self, write: &Write<'_>) -> Result<Prepared<'a>, HelpDeskError>;
+    /// The id of what an earlier `write` left, by its marker. `None`: it does not stand there, or not whole.
+    async fn find(&self, write: &Write<'_>) -> Result<Option<String>, HelpDeskError>;
+
+    /// What its administrator allows the panel.
+    async fn panel_policy(&self) -> Result<Arc<PanelPolicy>, HelpDeskError> {
+        Ok(Arc::default())
+    }
+    /// From now on `servers` share the account's limits, this one included.
+    fn share_limits(&self, _servers: u32) {}
+    /// The pages the browser extension stands on: an address with the path the system is installed under, where the settings know it.
+    fn site(&self) -> Option<String> {
+        None
+    }
+    /// What verifies the panel's opening from inside the help desk, where it signs that.
+    fn signed_panel(&self) -> Option<&zendesk::SidebarApp> {
+        None
+    }
+    /// Tries credentials and rights. Changes nothing.
+    async fn check(&self, around: &Surroundings<'_>) -> Vec<Finding>;
+    /// What its administrator enters by hand.
+    async fn setup_links(&self, _around: &Surroundings<'_>) -> Vec<SetupLink> {
+        Vec::new()
+    }
+    /// Where agents see a ticket.
+    async fn ticket_address(&self) -> Option<TicketAddress> {
+        None
+    }
+}
+
+/// A kind of help desk: what its section is called, and how one is built from it.
+pub struct HelpDeskKind {
+    /// Its section.
+    pub section: SectionKind,
+    build: fn(&ConnectionSettings) -> Result<Arc<dyn HelpDesk>, String>,
+}
+
+impl HelpDeskKind {
+    const fn of<T: Section>(build: fn(&ConnectionSettings) -> Result<Arc<dyn HelpDesk>, String>) -> Self {
+        Self { section: SectionKind::of::<T>(), build }
+    }
+}
+
+/// Every kind of help desk there is.
+pub static HELP_DESKS: &[HelpDeskKind] = &[
+    HelpDeskKind::of::<ZendeskSection>(Zendesk::build),
+    HelpDeskKind::of::<AutotaskSection>(Autotask::build),
+    HelpDeskKind::of::<OsTicketSection>(OsTicket::build),
+];
+
+/// Builds a connection's help desk; nothing is contacted. The error names the key at fault.
+pub fn build(settings: &ConnectionSettings) -> Result<Arc<dyn HelpDesk>, String> {
+    let mut named = HELP_DESKS.iter().filter(|kind| settings.systems.contains_key(kind.section.name));
+    match (named.next(), named.next()) {
+        (Some(kind), None) => (kind.build)(settings),
+        _ => Err("exactly one ticket system must be configured".into()),
+    }
+}
+
+/// The section `T` of a connection whose settings name it.
+fn section_of<T: Section>(settings: &ConnectionSettings) -> Result<T, String> {
+    settings.section().ok_or_else(|| format!("{}: the stored settings are of another version; apply them again", T::NAME))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_folder_is_a_help_desk_of_the_list() {
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+        let entries = std::fs::read_dir(source).unwrap().map(|entry| entry.unwrap().path());
+        let folders: BTreeSet<String> =
+            entries.filter(|path| path.is_dir()).map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+        assert_eq!(folders, HELP_DESKS.iter().map(|kind| kind.section.name.to_owned()).collect());
+    }
+}

@@ -1,0 +1,217 @@
+//! One request to the account's REST API, and what its answer means (zendesk.md d.1, d.10, d.11).
+
+use std::time::Duration;
+
+use reqwest::{Method, header};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use deskbridge_http_client as outgoing;
+use deskbridge_security::sha256;
+
+use crate::{HelpDeskError, WriteOutcome};
+
+/// An answer's limit; a page of a hundred audits with full comments stays below.
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// `safe_update` compares whole seconds (zendesk.md d.4): so much later, a repetition's stamp cannot be mistaken for an earlier one.
+const GUARDED_REPEAT: Duration = Duration::from_secs(2);
+/// How much of an unexpected answer is told.
+const MAX_EXCERPT: usize = 300;
+
+/// The account as one API user.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    origin: String,
+    username: String,
+    token: SecretString,
+}
+
+/// Why there is no answer.
+enum Silence {
+    /// The request never left.
+    NotSent(String),
+    /// It left, at least in part, and no answer came in time.
+    TimedOut(String),
+    /// It left, at least in part, and the connection broke.
+    BrokeOff(String),
+}
+
+impl From<Silence> for HelpDeskError {
+    fn from(silence: Silence) -> Self {
+        match silence {
+            Silence::NotSent(what) | Silence::TimedOut(what) | Silence::BrokeOff(what) => Self::passing(what),
+        }
+    }
+}
+
+/// A request that writes, ready to be sent.
+pub struct Request {
+    client: Client,
+    request: reqwest::Request,
+}
+
+impl Request {
+    /// Sends it. `read`: the id in the answer; `refused`: what a refusal means; `is_guarded`: the account refuses a repetition of what was
+    /// done, so that it may be sent again soon after an error that came as an answer. What got no answer in time is still worked at.
+    pub async fn send<'a>(
+        self,
+        what: &str,
+        is_guarded: bool,
+        read: impl FnOnce(&Value) -> Option<String>,
+        refused: impl FnOnce(u16, HelpDeskError) -> HelpDeskError,
+    ) -> WriteOutcome<'a> {
+        let repeat_after = is_guarded.then_some(GUARDED_REPEAT);
+        let answer = match self.client.send(self.request).await {
+            Ok(answer) => answer,
+            Err(Silence::NotSent(what)) => return WriteOutcome::Refused(HelpDeskError::passing(what)),
+            Err(Silence::TimedOut(what)) => return WriteOutcome::Unknown { error: HelpDeskError::passing(what), repeat_after: None },
+            Err(Silence::BrokeOff(what)) => return WriteOutcome::Unknown { error: HelpDeskError::passing(what), repeat_after },
+        };
+        let status = answer.status;
+        match answer.ok(what) {
+            Ok(body) => {
+                if let Some(id) = read(&body) {
+                    return WriteOutcome::Written(id);
+                }
+                let error = HelpDeskError::passing(format!("Zendesk took {what} but did not say its id"));
+                WriteOutcome::Unknown { error, repeat_after }
+            }
+            // A gateway that speaks for Zendesk may have passed the request on.
+            Err(error) if matches!(status, 200..=299 | 408 | 500..=599) => WriteOutcome::Unknown { error, repeat_after },
+            Err(error) => WriteOutcome::Refused(refused(status, error)),
+        }
+    }
+}
+
+/// An answer that came, whatever its status.
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// JSON, or null if the body is none.
+    pub body: Value,
+    text: String,
+    retry_after: Option<Duration>,
+    request_id: Option<String>,
+}
+
+impl Client {
+    /// A client. Fails only if the TLS library cannot start.
+    pub fn new(origin: String, username: &str, token: SecretString) -> reqwest::Result<Self> {
+        Ok(Self { http: outgoing::client().build()?, origin, username: format!("{username}/token"), token })
+    }
+
+    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http
+            .request(method, format!("{}{path}", self.origin))
+            .basic_auth(&self.username, Some(self.token.expose_secret()))
+            .header(header::ACCEPT, "application/json")
+    }
+
+    async fn send(&self, request: reqwest::Request) -> Result<Answer, Silence> {
+        let failed = |error: reqwest::Error| {
+            let what = format!("Zendesk: {}", outgoing::describe(&error));
+            if outgoing::never_left(&error) {
+                Silence::NotSent(what)
+            } else if error.is_timeout() {
+                Silence::TimedOut(what)
+            } else {
+                Silence::BrokeOff(what)
+            }
+        };
+        let response = self.http.execute(request).await.map_err(failed)?;
+        let status = response.status().as_u16();
+        let retry_after = outgoing::retry_after(response.headers());
+        let request_id =
+            response.headers().get("x-zendesk-request-id").and_then(|id| id.to_str().ok()).map(|id| id.chars().take(64).collect());
+        let body = outgoing::read_body(response, MAX_ANSWER).await.map_err(|error| Silence::BrokeOff(format!("Zendesk: {error}")))?;
+        let text = String::from_utf8_lossy(&body).into_owned();
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Ok(Answer { status, body, text, retry_after, request_id })
+    }
+
+    /// A request that may be sent again without harm.
+    async fn ask(&self, request: reqwest::RequestBuilder) -> Result<Answer, HelpDeskError> {
+        let request = request.build().map_err(|_| HelpDeskError::passing("Zendesk: the request could not be made"))?;
+        Ok(self.send(request).await?)
+    }
+
+    /// A GET.
+    pub async fn get(&self, path: &str) -> Result<Answer, HelpDeskError> {
+        self.ask(self.request(Method::GET, path)).await
+    }
+
+    /// A GET whose answer need not be JSON: status and body.
+    pub async fn get_text(&self, path: &str) -> Result<(u16, String), HelpDeskError> {
+        let answer = self.get(path).await?;
+        Ok((answer.status, answer.text))
+    }
+
+    /// A request that writes, ready to be sent.
+    pub fn write(&self, method: Method, path: &str, body: &Value) -> Result<Request, HelpDeskError> {
+        self.ready(self.request(method, path).json(body))
+    }
+
+    /// A creation, ready to be sent: within two hours the same key and body create once (zendesk.md d.5).
+    pub fn create(&self, path: &str, key: &str, body: &Value) -> Result<Request, HelpDeskError> {
+        // Another body under the same key would be refused.
+        let [a, b, c, d, ..] = sha256(body.to_string().as_bytes());
+        let key = format!("{key}/{:08x}", u32::from_be_bytes([a, b, c, d]));
+        self.ready(self.request(Method::POST, path).header("Idempotency-Key", key).json(body))
+    }
+
+    fn ready(&self, request: reqwest::RequestBuilder) -> Result<Request, HelpDeskError> {
+        let request = request.build().map_err(|_| HelpDeskError::passing("Zendesk: the request could not be made"))?;
+        Ok(Request { client: self.clone(), request })
+    }
+
+    /// An upload.
+    pub async fn post_file(&self, path: &str, content_type: &str, bytes: Vec<u8>) -> Result<Answer, HelpDeskError> {
+        self.ask(self.request(Method::POST, path).header(header::CONTENT_TYPE, content_type).body(bytes)).await
+    }
+}
+
+impl Answer {
+    /// The body of a success; else what the failure means. `what` names the thing asked for.
+    pub fn ok(self, what: &str) -> Result<Value, HelpDeskError> {
+        let reference = self.request_id.as_deref().map_or_else(String::new, |id| format!(" (request {id})"));
+        let said = self.excerpt();
+        match self.status {
+            200..=299 if self.body.is_null() => {
+                Err(HelpDeskError::passing(format!("Zendesk answered HTTP {} without JSON for {what}{reference}", self.status)))
+            }
+            200..=299 => Ok(self.body),
+            401 => Err(HelpDeskError::Denied(format!("Zendesk did not accept the API user; check username and token{reference}"))),
+            403 => {
+                Err(HelpDeskError::Denied(format!("Zendesk does not let the API user use {what}; give its role access{reference}: {said}")))
+            }
+            408 | 409 | 425 | 429 | 500..=599 => Err(HelpDeskError::Passing {
+                what: format!("Zendesk answered HTTP {} for {what}{reference}: {said}", self.status),
+                retry_after: self.retry_after,
+            }),
+            300..=399 => {
+                Err(HelpDeskError::Refused(format!("Zendesk redirects (HTTP {}) for {what}; check the account's url", self.status)))
+            }
+            status => Err(HelpDeskError::Refused(format!("Zendesk refused {what} (HTTP {status}){reference}: {said}"))),
+        }
+    }
+
+    /// What the answer says, in a few words: error bodies come in several shapes, and may be no JSON (zendesk.md d.10).
+    fn excerpt(&self) -> String {
+        let error = &self.body["error"];
+        let parts = [
+            error.as_str(),
+            error["title"].as_str(),
+            error["message"].as_str(),
+            self.body["description"].as_str(),
+            self.body["errors"][0]["title"].as_str(),
+            self.body["details"]
+                .as_object()
+                .and_then(|details| details.values().next())
+                .and_then(|detail| detail[0]["description"].as_str()),
+        ];
+        let words = parts.into_iter().flatten().collect::<Vec<_>>().join(": ");
+        let words = if words.is_empty() && self.body.is_null() { self.text.clone() } else { words };
+        words.chars().filter(|character| !character.is_control()).take(MAX_EXCERPT).collect()
+    }
+}

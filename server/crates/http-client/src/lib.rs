@@ -1,0 +1,67 @@
+//! Requests to outside systems: no redirects, no hidden retries, bounded time and size.
+
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+
+/// Time to reach a system.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for a whole request.
+pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A client builder with our bounds; the caller adds what its system needs.
+pub fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .redirect(Policy::none())
+        .retry(reqwest::retry::never())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TOTAL_TIMEOUT)
+        .user_agent(concat!("Deskbridge/", env!("CARGO_PKG_VERSION")))
+}
+
+/// Why a body could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// More than allowed.
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(usize),
+    /// The connection failed on the way.
+    #[error("the answer broke off")]
+    Broken(#[source] reqwest::Error),
+}
+
+/// Reads an answer's body, at most `cap` bytes.
+pub async fn read_body(mut response: reqwest::Response, cap: usize) -> Result<Vec<u8>, BodyError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(BodyError::Broken)? {
+        if body.len() + chunk.len() > cap {
+            return Err(BodyError::TooLarge(cap));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// What went wrong with a request, in words without the URL (it may hold a secret).
+pub fn describe(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() {
+        "no answer in time"
+    } else if error.is_connect() {
+        "no connection (host, port, network or certificate)"
+    } else if error.is_body() || error.is_decode() {
+        "the answer broke off"
+    } else {
+        "the request failed"
+    }
+}
+
+/// Whether not a byte of the request left: what it asks for was not done, and will not be.
+pub fn never_left(error: &reqwest::Error) -> bool {
+    error.is_connect() || error.is_builder()
+}
+
+/// `Retry-After` in seconds, at most an hour; a date counts as none, the systems we call send none.
+pub fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.min(3_600)))
+}

@@ -1,0 +1,354 @@
+//! BeyondTrust Remote Support as an engine: the appliance's API and its client scripts behind the trait.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deskbridge_core::finding::{Finding, SetupLink};
+use deskbridge_core::ids::{ConnectionId, EngineAccount};
+use deskbridge_core::session_report::{ExitSurvey, SessionReport};
+use deskbridge_core::settings::{ConnectionSettings, EventPolicy, Secret, Section, SectionKind};
+use deskbridge_shared::api::{JumpMethod, JumpRequest};
+use deskbridge_shared::client_script::{self, CustomField, StartBy, StartSession};
+use ipnet::IpNet;
+use moka::future::Cache;
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+
+use super::section::ApplianceSection;
+use super::transport::Transport;
+use super::{ApplianceClient, ApplianceSettings, Credentials, Error, SessionKey, SessionKeyRequest, SurveyQuery};
+use crate::{
+    ArgumentFault, ClientScripts, EXTERNAL_KEY, EngineAbilities, EngineKind, EventDoor, EventRefusal, EventSource, KeyRequest,
+    RemoteSupport, SessionTag, SurveyBy,
+};
+
+/// A clock this far off makes tokens and sweeps go wrong.
+const CLOCK_TOLERANCE_SECONDS: i64 = 30;
+/// Length of the window in which a session's surveys are looked for by its start, where the appliance knows no other way.
+const SURVEY_WINDOW_SECONDS: u32 = 10;
+/// The report of an ended session does not change but for links that expire later: several events of a session cost one question.
+const REPORT_CACHE: Duration = Duration::from_secs(30);
+/// Reports can have megabytes; so many are remembered for an account.
+const MOST_REPORTS: u64 = 64;
+
+/// What all connections of one API account share.
+pub(super) struct Account {
+    transport: Arc<Transport>,
+    reports: Cache<String, Arc<SessionReport>>,
+}
+
+/// Makes engines, and remembers which accounts there are: connections of one account share its token, its limit and its reports.
+#[derive(Default)]
+pub struct BeyondTrustKind {
+    accounts: Mutex<HashMap<EngineAccount, Vec<std::sync::Weak<Account>>>>,
+}
+
+impl EngineKind for BeyondTrustKind {
+    fn section(&self) -> SectionKind {
+        SectionKind::of::<ApplianceSection>()
+    }
+
+    fn build(&self, settings: &ConnectionSettings) -> Option<Result<Arc<dyn RemoteSupport>, String>> {
+        settings.systems.get(ApplianceSection::NAME)?;
+        let Some(section) = settings.section::<ApplianceSection>() else {
+            return Some(Err("appliance: the stored settings are of another version; apply them again".into()));
+        };
+        Some(self.engine(section).map(|engine| Arc::new(engine) as Arc<dyn RemoteSupport>))
+    }
+}
+
+fn resolved(key: &str, secret: &Secret) -> Result<SecretString, String> {
+    secret.resolve().map_err(|error| format!("appliance.{key}: {error}"))
+}
+
+fn credentials(section: &ApplianceSection) -> Result<Credentials, String> {
+    match (&section.client_id, &section.client_secret, &section.username, &section.password) {
+        (Some(client_id), Some(secret), _, _) => {
+            Ok(Credentials::OAuth { client_id: client_id.clone(), client_secret: resolved("client_secret", secret)? })
+        }
+        (_, _, Some(username), Some(password)) => {
+            Ok(Credentials::Legacy { username: username.clone(), password: resolved("password", password)? })
+        }
+        _ => Err("appliance: client_id and client_secret, or username and password".into()),
+    }
+}
+
+impl BeyondTrustKind {
+    fn engine(&self, section: ApplianceSection) -> Result<BeyondTrust, String> {
+        let settings = ApplianceSettings {
+            locale: section.locale.clone(),
+            allow_invalid_certificates: section.allow_invalid_certificates,
+            use_plain_http: section.use_plain_http,
+            credentials_in_body: section.client_in_body,
+            ..ApplianceSettings::new(section.host.clone(), credentials(&section)?)
+        };
+        let key = section.account();
+        let account = self.account(&key, settings).map_err(|error| format!("appliance: {error}"))?;
+        Ok(BeyondTrust {
+            key,
+            client: ApplianceClient { inner: account.transport.clone() },
+            account,
+            policy: section.policy(),
+            event_token: section.event_token.as_ref().map(|token| resolved("event_token", token)).transpose()?,
+            event_networks: section.source_networks(),
+            section,
+        })
+    }
+
+    /// The account as other connections use it already, or a new one. Of two connections that name the account's secret differently,
+    /// one is wrong: they have a token each, but one limit.
+    fn account(&self, key: &EngineAccount, settings: ApplianceSettings) -> Result<Arc<Account>, Error> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        accounts.retain(|_, users| {
+            users.retain(|account| account.strong_count() > 0);
+            !users.is_empty()
+        });
+        let users = accounts.entry(key.clone()).or_default();
+        let living: Vec<Arc<Account>> = users.iter().filter_map(std::sync::Weak::upgrade).collect();
+        if let Some(same) = living.iter().find(|account| account.transport.has_settings(&settings)) {
+            return Ok(same.clone());
+        }
+        let base = settings.base_url()?;
+        let limiter = living.first().map(|account| account.transport.limiter.clone());
+        let account = Arc::new(Account {
+            transport: Arc::new(Transport::new(settings, base, limiter)?),
+            reports: Cache::builder().max_capacity(MOST_REPORTS).time_to_live(REPORT_CACHE).build(),
+        });
+        users.push(Arc::downgrade(&account));
+        Ok(account)
+    }
+}
+
+/// One appliance by one API account, as one connection uses it.
+pub struct BeyondTrust {
+    key: EngineAccount,
+    client: ApplianceClient,
+    account: Arc<Account>,
+    section: ApplianceSection,
+    policy: EventPolicy,
+    event_token: Option<SecretString>,
+    event_networks: Vec<IpNet>,
+}
+
+impl BeyondTrust {
+    /// The appliance's address for browsers: client scripts and chats. Plain HTTP only where the settings say so.
+    fn browser_host(&self) -> String {
+        if self.section.use_plain_http { format!("http://{}", self.section.host) } else { self.section.host.clone() }
+    }
+
+    /// Calls `make` with the custom fields that go along besides the external key.
+    fn with_fields<T>(&self, tag: SessionTag<'_>, make: impl FnOnce(&[CustomField<'_>]) -> T) -> T {
+        let id = tag.connection.to_string();
+        match self.section.connection_field.as_deref() {
+            Some(code_name) => make(&[(code_name, &id)]),
+            None => make(&[]),
+        }
+    }
+
+    async fn surveys(&self, by: SurveyBy, query: SurveyQuery<'_>) -> Result<Vec<ExitSurvey>, Error> {
+        match by {
+            SurveyBy::Customer => self.client.customer_surveys(query).await,
+            SurveyBy::Representative => self.client.representative_surveys(query).await,
+        }
+    }
+}
+
+impl EventDoor for BeyondTrust {
+    fn appliance_id(&self) -> &str {
+        &self.section.id
+    }
+
+    fn admit(&self, peer: IpAddr, token: Option<&str>) -> Result<(), EventRefusal> {
+        if !self.event_networks.is_empty() && !self.event_networks.iter().any(|network| network.contains(&peer.to_canonical())) {
+            return Err(EventRefusal::Source);
+        }
+        match (&self.event_token, token) {
+            (None, _) => Ok(()),
+            (Some(expected), Some(given)) if bool::from(expected.expose_secret().as_bytes().ct_eq(given.as_bytes())) => Ok(()),
+            (Some(_), _) => Err(EventRefusal::Token),
+        }
+    }
+}
+
+#[async_trait]
+impl RemoteSupport for BeyondTrust {
+    fn name(&self) -> &'static str {
+        ApplianceSection::NAME
+    }
+
+    fn account(&self) -> &EngineAccount {
+        &self.key
+    }
+
+    fn abilities(&self) -> EngineAbilities {
+        EngineAbilities { session_keys: true, jump_methods: &JumpMethod::ALL, chats: true, surveys: true, can_be_swept: true }
+    }
+
+    fn policy(&self) -> &EventPolicy {
+        &self.policy
+    }
+
+    fn event_source(&self) -> EventSource<'_> {
+        EventSource::Door(self)
+    }
+
+    fn report_page_host(&self) -> Option<&str> {
+        Some(&self.section.host)
+    }
+
+    fn share_limits(&self, servers: u32) {
+        self.client.share_limits(servers);
+    }
+
+    async fn create_session_key(&self, request: &KeyRequest<'_>) -> Result<SessionKey, Error> {
+        let connection = self.section.connection_field.iter().map(|field| (field.clone(), request.tag.connection.to_string()));
+        let request = SessionKeyRequest {
+            queue: request.queue.to_owned(),
+            ttl_seconds: request.ttl_seconds,
+            external_key: Some(request.tag.ticket.to_owned()),
+            custom_fields: connection.collect(),
+            url_hostname: None,
+        };
+        self.client.generate_session_key(&request).await
+    }
+
+    fn launch_url(&self, request: &JumpRequest, tag: SessionTag<'_>) -> Result<String, ArgumentFault> {
+        self.with_fields(tag, |fields| {
+            client_script::client_script_url(&self.browser_host(), request, tag.ticket, self.section.jump_action.into(), fields)
+        })
+    }
+
+    fn chat_url(&self, issue: &str, tag: SessionTag<'_>) -> Result<String, ArgumentFault> {
+        self.with_fields(tag, |custom_fields| {
+            let start = StartSession {
+                by: StartBy::Issue(issue),
+                customer_name: None,
+                customer_company: None,
+                customer_details: None,
+                external_key: Some(tag.ticket),
+                custom_fields,
+                click_to_chat: true,
+            };
+            client_script::start_session_url(&self.browser_host(), &start)
+        })
+    }
+
+    async fn session(&self, lsid: &str) -> Result<Option<Arc<SessionReport>>, Error> {
+        let lsid = lsid.to_ascii_lowercase();
+        if let Some(report) = self.account.reports.get(&lsid).await {
+            return Ok(Some(report));
+        }
+        let Some(report) = self.client.support_session(&lsid).await?.map(Arc::new) else { return Ok(None) };
+        if report.is_ended() {
+            self.account.reports.insert(lsid, report.clone()).await;
+        }
+        Ok(Some(report))
+    }
+
+    async fn sessions_ended_since(&self, since: i64, seconds: u32) -> Result<Vec<SessionReport>, Error> {
+        self.client.support_sessions_ended_since(since, seconds).await
+    }
+
+    async fn sessions_started_since(&self, since: i64) -> Result<Vec<SessionReport>, Error> {
+        self.client.support_sessions_started_since(since).await
+    }
+
+    async fn surveys_of_session(&self, by: SurveyBy, lsid: &str, started_at: Option<i64>) -> Result<Vec<ExitSurvey>, Error> {
+        let found = match (self.surveys(by, SurveyQuery::Lsid(lsid)).await, started_at) {
+            // Old appliances know surveys by the time their session began only (beyondtrust.md D.7).
+            (Err(Error::Refused { .. }), Some(started_at)) => {
+                let start = started_at - i64::from(SURVEY_WINDOW_SECONDS / 2);
+                self.surveys(by, SurveyQuery::Window { start, seconds: SURVEY_WINDOW_SECONDS }).await?
+            }
+            (other, _) => other?,
+        };
+        Ok(found.into_iter().filter(|survey| survey.lsid.eq_ignore_ascii_case(lsid)).collect())
+    }
+
+    async fn surveys_since(&self, by: SurveyBy, since: i64) -> Result<Vec<ExitSurvey>, Error> {
+        self.surveys(by, SurveyQuery::Window { start: since, seconds: 0 }).await
+    }
+
+    async fn clock(&self) -> Result<Option<i64>, Error> {
+        Ok(self.client.api_info().await?.timestamp)
+    }
+
+    async fn set_ticket(&self, lsid: &str, seen: Option<&str>, ticket: &str) -> Result<(), Error> {
+        let now = self.client.get_session_attributes(lsid).await;
+        let changed = now.is_ok_and(|attributes| attributes.get("external_key").is_some_and(|key| seen != Some(key.trim())));
+        if changed {
+            return Ok(());
+        }
+        match self.client.set_session_attributes(lsid, &[("external_key", ticket)]).await {
+            Err(Error::Refused { message }) => {
+                tracing::warn!(lsid, message, "the session took no external key; it has probably ended");
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn connection_in(&self, report: &SessionReport) -> Option<ConnectionId> {
+        let field = self.section.connection_field.as_deref()?;
+        let attribute = report.custom_attributes.iter().find(|attribute| attribute.code_name == field)?;
+        attribute.value.trim().parse().ok()
+    }
+
+    /// `get_api_info` proves credentials, clock and permissions in one call (beyondtrust.md B.5).
+    async fn check(&self, now: i64) -> Vec<Finding> {
+        let info = match self.client.api_info().await {
+            Ok(info) => info,
+            Err(error @ Error::Denied { .. }) => return vec![Finding::bad("appliance login", error.to_string())],
+            Err(error) => return vec![Finding::bad("appliance", error.to_string())],
+        };
+        let company = info.company_name.as_deref().unwrap_or("the appliance");
+        let mut findings = vec![Finding::good("appliance login", format!("API {} of {company}", info.api_version))];
+        if let Some(theirs) = info.timestamp {
+            let apart = now - theirs;
+            findings.push(if apart.abs() <= CLOCK_TOLERANCE_SECONDS {
+                Finding::good("clock", format!("{} s apart", apart.abs()))
+            } else {
+                let direction = if apart > 0 { "ahead of" } else { "behind" };
+                Finding::bad("clock", format!("this machine is {} s {direction} the appliance; set both clocks by NTP", apart.abs()))
+            });
+        }
+        let permission = |what, allowed: Option<bool>, missing: &str| match allowed {
+            Some(true) => Finding::good(what, "given"),
+            Some(false) => Finding::bad(what, missing),
+            None => Finding::note(what, "the appliance does not tell; old versions do not"),
+        };
+        findings.push(permission(
+            "permission for session keys",
+            info.may_command(),
+            "give the API account Full Access to the Command API (Management > API Configuration)",
+        ));
+        let missing = "give the API account access to Support Session Reports and Recordings (Management > API Configuration)";
+        findings.push(permission("permission for session reports", info.may_report_sessions(), missing));
+        findings
+    }
+
+    fn client_scripts(&self) -> Option<ClientScripts> {
+        let scheme = if self.section.use_plain_http { "http" } else { "https" };
+        Some(ClientScripts {
+            base: format!("{scheme}://{}/api/client_script.ns", self.section.host),
+            jump: self.section.jump_action.script_action(),
+        })
+    }
+
+    fn setup_links(&self, public_url: &str, ticket_address: Option<&str>) -> Vec<SetupLink> {
+        let custom_link = ticket_address.map(|address| SetupLink {
+            title: "Custom link, on the appliance: Rep Console > Custom Links".into(),
+            fields: vec![("Name", "Open Ticket".into()), ("URL", address.replace("{ticket}", EXTERNAL_KEY))],
+            remark: None,
+        });
+        let event = SetupLink {
+            title: "Outbound event, on the appliance: Management > Outbound Events > HTTP Recipients".into(),
+            fields: vec![("Name", "Integration".into()), ("URL", self.section.event_url(public_url))],
+            remark: None,
+        };
+        custom_link.into_iter().chain([event]).collect()
+    }
+}

@@ -1,0 +1,165 @@
+//! Remote-support systems ("engines"), plugged in behind one trait. A connection has at most one.
+//!
+//! An engine does one request when told to; it never retries, and it knows neither tickets nor notes. To add one: a folder, and a line
+//! in [`engines`].
+
+pub mod beyondtrust;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use deskbridge_core::finding::{Finding, SetupLink};
+use deskbridge_core::ids::{ConnectionId, EngineAccount};
+use deskbridge_core::session_report::{ExitSurvey, SessionReport};
+use deskbridge_core::settings::{ConnectionSettings, EventPolicy, SectionKind};
+use deskbridge_shared::api::{JumpMethod, JumpRequest};
+
+pub use beyondtrust::{Error, SessionKey};
+pub use deskbridge_shared::client_script::Fault as ArgumentFault;
+
+/// What an engine can do. The use cases ask before they act, and the panel draws nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineAbilities {
+    /// Makes session keys.
+    pub session_keys: bool,
+    /// Ways to reach a machine.
+    pub jump_methods: &'static [JumpMethod],
+    /// Lets customers start a chat by a link.
+    pub chats: bool,
+    /// Customers and representatives can answer exit surveys.
+    pub surveys: bool,
+    /// Its reports can be asked for by time, so that events that never came are made up for.
+    pub can_be_swept: bool,
+}
+
+/// What ties a session to its ticket: goes along with every key, Jump and chat link.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionTag<'a> {
+    /// The ticket's id, the session's external key.
+    pub ticket: &'a str,
+    /// The connection. Goes along where the engine has a field for it.
+    pub connection: ConnectionId,
+}
+
+/// What a session key is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyRequest<'a> {
+    /// `general`, `team:ID`, `rep_username:NAME` or `issue:CODE`.
+    pub queue: &'a str,
+    /// How long the key works, in seconds. None: the engine's default.
+    pub ttl_seconds: Option<u32>,
+    /// The ticket.
+    pub tag: SessionTag<'a>,
+}
+
+/// Whose exit survey.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SurveyBy {
+    /// The customer's.
+    Customer,
+    /// The representative's.
+    Representative,
+}
+
+/// Why a pushed event is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventRefusal {
+    /// From an address outside `event_sources`.
+    Source,
+    /// Without the `event_token`.
+    Token,
+}
+
+/// How a connection's engine tells of its events by requests to us.
+pub trait EventDoor: Send + Sync {
+    /// The `?appliance=` its events come with.
+    fn appliance_id(&self) -> &str;
+    /// Whether an event from `peer` with `token` is the engine's: where the settings name both, both must hold.
+    fn admit(&self, peer: IpAddr, token: Option<&str>) -> Result<(), EventRefusal>;
+}
+
+/// How we hear of an engine's sessions.
+#[derive(Clone, Copy)]
+pub enum EventSource<'a> {
+    /// It posts to a door of ours.
+    Door(&'a dyn EventDoor),
+    /// It is only asked.
+    Sweep,
+}
+
+/// The engine's links and addresses for whoever sets up the other system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientScripts {
+    /// Address of the client scripts.
+    pub base: String,
+    /// Action and fixed parameters of a Jump to a machine by name; what follows is `search_string`.
+    pub jump: &'static str,
+}
+
+/// A remote-support system, as one account of it.
+#[async_trait]
+pub trait RemoteSupport: Send + Sync {
+    /// Its section in settings.
+    fn name(&self) -> &'static str;
+    /// What it shares with other connections.
+    fn account(&self) -> &EngineAccount;
+    /// What it can do.
+    fn abilities(&self) -> EngineAbilities;
+    /// Which events the connection processes.
+    fn policy(&self) -> &EventPolicy;
+    /// How we hear of its sessions.
+    fn event_source(&self) -> EventSource<'_>;
+    /// The host where people see a session's report page, without scheme.
+    fn report_page_host(&self) -> Option<&str>;
+    /// From now on `servers` share the account's limits, this one included.
+    fn share_limits(&self, servers: u32);
+
+    /// Makes a session key.
+    async fn create_session_key(&self, request: &KeyRequest<'_>) -> Result<SessionKey, Error>;
+    /// The address that starts a session with a machine. It holds no credential. Nothing is asked.
+    fn launch_url(&self, request: &JumpRequest, tag: SessionTag<'_>) -> Result<String, ArgumentFault>;
+    /// The address at which a customer starts a chat about `issue`. Nothing is asked.
+    fn chat_url(&self, issue: &str, tag: SessionTag<'_>) -> Result<String, ArgumentFault>;
+
+    /// A session's report. `None`: there is none, or not yet. A report without an end can lag behind it. The report of an ended session
+    /// is remembered for a short time.
+    async fn session(&self, lsid: &str) -> Result<Option<Arc<SessionReport>>, Error>;
+    /// Sessions that ended within `seconds` from that moment of the engine's clock (Unix seconds) on; 0: until now.
+    async fn sessions_ended_since(&self, since: i64, seconds: u32) -> Result<Vec<SessionReport>, Error>;
+    /// Sessions that began at or after that moment of the engine's clock (Unix seconds), those in progress included.
+    async fn sessions_started_since(&self, since: i64) -> Result<Vec<SessionReport>, Error>;
+    /// The exit surveys of one session. `started_at` (Unix seconds): for systems that find surveys by time only.
+    async fn surveys_of_session(&self, by: SurveyBy, lsid: &str, started_at: Option<i64>) -> Result<Vec<ExitSurvey>, Error>;
+    /// The exit surveys of sessions that began at or after that moment of the engine's clock (Unix seconds).
+    async fn surveys_since(&self, by: SurveyBy, since: i64) -> Result<Vec<ExitSurvey>, Error>;
+    /// The engine's clock, Unix seconds. `None`: it does not say.
+    async fn clock(&self) -> Result<Option<i64>, Error>;
+    /// Sets a running session's external key to `ticket`, unless it is another than `seen` by now.
+    async fn set_ticket(&self, lsid: &str, seen: Option<&str>, ticket: &str) -> Result<(), Error>;
+    /// The connection a report names in its field for it. `None`: there is no such field, or it is empty.
+    fn connection_in(&self, report: &SessionReport) -> Option<ConnectionId>;
+
+    /// Tries credentials, clock and permissions. `now`: our clock, Unix seconds. Changes nothing.
+    async fn check(&self, now: i64) -> Vec<Finding>;
+    /// Its client scripts, for links in other systems.
+    fn client_scripts(&self) -> Option<ClientScripts>;
+    /// What its administrator enters by hand. `public_url`: ours; `ticket_address`: of a ticket, with `{ticket}` in place of its id.
+    fn setup_links(&self, public_url: &str, ticket_address: Option<&str>) -> Vec<SetupLink>;
+}
+
+/// Stands in an address for a session's external key: the one macro of custom links that is known for sure (beyondtrust.md G).
+pub const EXTERNAL_KEY: &str = "%SESSION.CUSTOM.EXTERNAL_KEY%";
+
+/// A kind of engine: what its section is called, and how one is built from it.
+pub trait EngineKind: Send + Sync {
+    /// Its section.
+    fn section(&self) -> SectionKind;
+    /// Builds it; nothing is contacted. `None`: the connection has no section of this kind. The error names the key at fault.
+    fn build(&self, settings: &ConnectionSettings) -> Option<Result<Arc<dyn RemoteSupport>, String>>;
+}
+
+/// Every kind of engine there is. One list is to be made for a server: it remembers what connections share.
+pub fn engines() -> Vec<Box<dyn EngineKind>> {
+    vec![Box::new(beyondtrust::BeyondTrustKind::default())]
+}

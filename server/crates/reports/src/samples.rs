@@ -1,0 +1,209 @@
+//! Samples of every context: templates are tried on them before use, and administrators can preview on them.
+//!
+//! Between them they hold every field filled and every field empty, and text that would hurt if it were not escaped.
+
+use super::RenderOptions;
+use super::context::{SessionContext, SurveyContext};
+use super::limits::Shortening;
+use deskbridge_core::session_report::{
+    Actor, CommandShellRecording, CustomAttribute, Customer, CustomerInfo, EventFile, ExitSurvey, Participant, Reference, Representative,
+    SessionEvent, SessionReport, SurveyQuestion, SystemCategory, SystemInformation, event_type,
+};
+
+const BEGIN: i64 = 1_733_239_565;
+const NASTY: &str = "<script>alert(\"x\")</script> & 'y' {{ticket.id}}\nсообщение 太郎 👩‍💻";
+
+impl SessionContext {
+    /// A full session, the same in public and shortened, one that has just begun, and one full of hostile text.
+    pub fn samples() -> Vec<Self> {
+        let whole = Shortening::default();
+        let internal = RenderOptions { report_page_host: Some("support.example.com".to_owned()), ..RenderOptions::default() };
+        let public = RenderOptions { is_public: true, utc_offset_minutes: 60, ..internal.clone() };
+        let everything = RenderOptions { include_system_chatter: true, system_categories: vec![], ..internal.clone() };
+        let attached_file = Some("session-e9e99aeb9ad54fb381634498502c5a1b.html".to_owned());
+        let shortened = Shortening { entries: Some(2), characters: Some(20), attached_file: attached_file.clone(), essentials_only: false };
+        let essentials = Shortening { entries: Some(0), characters: Some(20), attached_file, essentials_only: true };
+        let just_begun = SessionReport { lsid: "0".repeat(32), start_time: Some(BEGIN), ..SessionReport::default() };
+        vec![
+            Self::new(&session("John Smith"), &internal, &whole),
+            Self::new(&session("John Smith"), &public, &whole),
+            Self::new(&session("John Smith"), &internal, &shortened),
+            Self::new(&session("John Smith"), &internal, &essentials),
+            Self::new(&session(NASTY), &everything, &whole),
+            Self::new(&just_begun, &internal, &whole),
+            Self::default(),
+        ]
+    }
+}
+
+impl SurveyContext {
+    /// An answered survey, a hostile and shortened one, an empty one.
+    pub fn samples() -> Vec<Self> {
+        let options = RenderOptions::default();
+        let shortened = Shortening { characters: Some(20), attached_file: Some("session-e9.html".to_owned()), ..Shortening::default() };
+        vec![
+            Self::new(&survey("John Smith"), &options, &Shortening::default()),
+            Self::new(&survey(NASTY), &options, &shortened),
+            Self::default(),
+        ]
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "keeps long literals readable")]
+fn some(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+/// A session with every element; `text` stands wherever somebody's free text can stand.
+pub(super) fn session(text: &str) -> SessionReport {
+    let customer = Actor { kind: "customer".to_owned(), gsnumber: some("22"), name: some(text) };
+    let representative = Actor { kind: "representative".to_owned(), gsnumber: some("21"), name: some("Jane D.") };
+    let colleague = Actor { kind: "representative".to_owned(), gsnumber: some("23"), name: some("Max M.") };
+    let system = Actor { kind: "system".to_owned(), gsnumber: some("0"), name: some("Bomgar") };
+    let everyone = Actor { kind: "everyone".to_owned(), gsnumber: some("0"), name: some("Everyone") };
+    let event = |seconds: i64, kind: &str, by: Option<&Actor>| SessionEvent {
+        timestamp: Some(BEGIN + seconds),
+        event_type: kind.to_owned(),
+        performed_by: by.cloned(),
+        ..SessionEvent::default()
+    };
+    let chat = |seconds: i64, by: &Actor, to: &Actor, body: &str| SessionEvent {
+        destination: Some(to.clone()),
+        body: some(body),
+        ..event(seconds, event_type::CHAT_MESSAGE, Some(by))
+    };
+    let data = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let row = |fields: &[&str]| fields.iter().map(|field| (*field).to_owned()).collect::<Vec<_>>();
+    SessionReport {
+        lsid: "e9e99aeb9ad54fb381634498502c5a1b".to_owned(),
+        session_type: some("support"),
+        lseq: Some(4711),
+        start_time: Some(BEGIN),
+        end_time: Some(BEGIN + 902),
+        duration: some("00:15:02"),
+        rep_join_time: Some(BEGIN + 20),
+        public_site: Some(Reference { id: some("1"), kind: None, name: some("Default") }),
+        external_key: some("88121"),
+        custom_attributes: vec![CustomAttribute {
+            code_name: "asset_tag".to_owned(),
+            display_name: "Asset Tag".to_owned(),
+            value: text.to_owned(),
+        }],
+        chat_view_url: some("https://support.example.com/session_download?lsid=l%3De9e9&dl_action=chat&view=1"),
+        chat_download_url: some("https://support.example.com/session_download?lsid=l%3De9e9&dl_action=chat"),
+        recording_view_url: some("https://support.example.com/session_download?lsid=l%3De9e9&view=1"),
+        recording_download_url: some("https://support.example.com/session_download?lsid=l%3De9e9"),
+        command_shell_recordings: vec![CommandShellRecording {
+            instance: Some(0),
+            download_url: some("https://support.example.com/session_download?lsid=l%3De9e9&instance=0"),
+            view_url: some(text),
+        }],
+        file_transfer_count: Some(2),
+        file_move_count: Some(0),
+        file_delete_count: Some(1),
+        jumpoint: Some(Reference { id: some("4"), kind: None, name: some("HQ-Net") }),
+        jump_group: Some(Reference { id: some("7"), kind: some("shared"), name: some("Laptops") }),
+        primary_customer: Some(Participant { gsnumber: some("22"), id: None, name: some(text) }),
+        primary_representative: Some(Participant { gsnumber: some("21"), id: some("151"), name: some("Jane D.") }),
+        teams: vec!["Service Desk".to_owned()],
+        customers: vec![Customer {
+            gsnumber: some("22"),
+            username: some("jsmith"),
+            public_ip: some("[2001:db8::1]:56722"),
+            private_ip: some("10.0.0.4"),
+            hostname: some("LAPTOP-0042"),
+            os: some("Windows 11 Pro x64 (23H2)"),
+            is_primary: true,
+            info: CustomerInfo {
+                name: some(text),
+                company: some("Acme"),
+                company_code: None,
+                issue: some("General Technical Issues"),
+                details: some(text),
+            },
+        }],
+        representatives: vec![
+            Representative {
+                gsnumber: some("21"),
+                id: some("151"),
+                username: some("jdoe"),
+                public_display_name: some("Jane D."),
+                is_owner: true,
+                seconds_involved: Some(901),
+                ..Representative::default()
+            },
+            Representative { gsnumber: some("23"), display_name: some("Max M."), is_invited: true, ..Representative::default() },
+        ],
+        events: vec![
+            event(0, event_type::SESSION_START, None),
+            SessionEvent { data: data(&[("owner", "Jane D.")]), ..event(0, event_type::OWNER_CHANGED, Some(&system)) },
+            SessionEvent { data: data(&[("name", text)]), ..event(1, event_type::MEMBER_ADDED, Some(&customer)) },
+            chat(35, &representative, &everyone, "Hello, I am going to have a look."),
+            chat(45, &customer, &everyone, text),
+            chat(50, &representative, &colleague, "Can you help?"),
+            SessionEvent {
+                system_information: Some(SystemInformation {
+                    categories: vec![
+                        SystemCategory {
+                            name: "General".to_owned(),
+                            columns: row(&["Operating System", "Processor"]),
+                            rows: vec![row(&["Windows 11 Pro", text])],
+                        },
+                        SystemCategory {
+                            name: "Disk".to_owned(),
+                            columns: row(&["Drive", "Free"]),
+                            rows: vec![row(&["C:", "81 GB"]), row(&[text, "410 GB", "extra"])],
+                        },
+                        SystemCategory {
+                            name: "Processes".to_owned(),
+                            columns: row(&["Name"]),
+                            rows: (0..120).map(|index| row(&[&format!("process {index}")])).collect(),
+                        },
+                    ],
+                }),
+                ..event(135, event_type::SYSTEM_INFORMATION, Some(&customer))
+            },
+            SessionEvent {
+                destination: Some(representative.clone()),
+                data: data(&[("filename", "C:\\Users\\jsmith\\outlook.log"), ("filesize", "3229469")]),
+                ..event(180, event_type::FILE_DOWNLOAD, Some(&customer))
+            },
+            SessionEvent {
+                files: vec![EventFile { name: text.to_owned(), size: None }],
+                ..event(190, event_type::FILE_UPLOAD, Some(&representative))
+            },
+            SessionEvent {
+                data: data(&[("action_name", "Restart Explorer")]),
+                ..event(200, event_type::SPECIAL_ACTION, Some(&representative))
+            },
+            SessionEvent { data: data(&[("depth", text)]), ..event(210, "Quantum Leap", Some(&representative)) },
+            SessionEvent { body: some(text), ..event(235, event_type::SESSION_NOTE, Some(&representative)) },
+            event(900, event_type::MEMBER_DEPARTED, Some(&customer)),
+            event(902, event_type::SESSION_END, None),
+        ],
+        ..SessionReport::default()
+    }
+}
+
+/// A survey with every element.
+pub(super) fn survey(text: &str) -> ExitSurvey {
+    ExitSurvey {
+        lsid: "e9e99aeb9ad54fb381634498502c5a1b".to_owned(),
+        timestamp: Some(BEGIN + 955),
+        submitted_by: Some(Actor { kind: "customer".to_owned(), gsnumber: None, name: some(text) }),
+        primary_customer: Some(Participant { gsnumber: some("22"), id: None, name: some(text) }),
+        primary_representative: Some(Participant { gsnumber: some("21"), id: some("151"), name: some("Jane D.") }),
+        questions: vec![
+            SurveyQuestion {
+                id: some("1"),
+                name: some("rating"),
+                kind: some("radio"),
+                label: some("How do you rate the support?"),
+                report_header: some("Rating"),
+                answers: vec!["5".to_owned(), text.to_owned()],
+            },
+            SurveyQuestion { label: some(text), ..SurveyQuestion::default() },
+        ],
+        ..ExitSurvey::default()
+    }
+}

@@ -1,0 +1,38 @@
+//! Known support sessions.
+
+use super::*;
+
+#[tokio::test]
+async fn known_session_end_and_record_are_not_taken_back() {
+    on_both(|store| async move {
+        let session = known_session(a(), "s1", "1");
+        store.save_session(&session, NOW).await.unwrap();
+        let ended = KnownSession { active: true, ended_at: Some(NOW + 1), ..session.clone() };
+        store.save_session(&ended, NOW).await.unwrap();
+        store.mark_recorded(a(), "s1", NOW + 2).await.unwrap();
+        store.save_session(&session, NOW).await.unwrap();
+        let known = store.sessions_of_ticket(a(), "1").await.unwrap();
+        assert_eq!(
+            known,
+            [KnownSession { recorded_at: Some(NOW + 2), ended_at: Some(NOW + 1), ..session }],
+            "an end and a record are not taken back"
+        );
+        assert!(store.sessions_of_ticket(b(), "1").await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn known_session_purge_goes_in_steps_by_when_it_was_seen() {
+    on_both(|store| async move {
+        for number in 0..5 {
+            store.save_session(&known_session(a(), &format!("s{number}"), "1"), NOW + number).await.unwrap();
+        }
+        assert_eq!(store.purge_sessions(NOW + 4, 3).await.unwrap(), 3);
+        let left: Vec<_> = store.sessions_of_ticket(a(), "1").await.unwrap().into_iter().map(|session| session.lsid).collect();
+        assert_eq!(left, ["s3", "s4"]);
+        assert_eq!(store.purge_sessions(NOW + 4, 3).await.unwrap(), 1, "one was seen later");
+        assert_eq!(store.purge_sessions(NOW + 4, 3).await.unwrap(), 0);
+    })
+    .await;
+}

@@ -1,0 +1,183 @@
+//! Puts a settings file's connections into the database.
+
+use deskbridge_core::clock::Clock;
+use deskbridge_core::ids::{ConnectionId, TenantId};
+use deskbridge_core::settings::{ConnectionSettings, Role, Sections};
+use deskbridge_security::seal::MasterKey;
+use deskbridge_store::{ConnectionStore, StoreError, StoredConnection};
+use serde_json::Value;
+
+use crate::connections::{open_settings, seal_settings};
+
+/// Stands for "as stored" in an exported file.
+pub const STORED: &str = "(stored)";
+
+/// Why connections were not saved. Nothing of the connection it names was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// A secret is to be kept, but nothing is stored.
+    #[error("{connection}: {key} is to be kept as stored, but nothing is stored; write the secret, env:NAME or file:PATH")]
+    NothingStored {
+        /// The connection.
+        connection: String,
+        /// The key.
+        key: String,
+    },
+    /// Another connection has the name.
+    #[error("{name}: another connection has this name already; to rename a connection, give its id (`deskbridge config export` shows it)")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What is saved where.
+pub struct Target<'a> {
+    /// Where connections are kept.
+    pub store: &'a dyn ConnectionStore,
+    /// Seals their settings.
+    pub master_key: &'a MasterKey,
+    /// The time.
+    pub clock: &'a Clock,
+    /// Every kind of section.
+    pub sections: &'a Sections,
+}
+
+/// Saves the connections where they differ from the stored ones; `prune`: removes stored ones that are not among them. The answer says
+/// what was done. A connection is known by its id, or by its name where it has none.
+pub async fn apply(target: &Target<'_>, wanted: &[ConnectionSettings], prune: bool) -> Result<Vec<String>, ApplyError> {
+    let tenant = TenantId::main();
+    let mut stored = target.store.connections().await?;
+    stored.retain(|row| row.tenant == tenant);
+    let mut done = Vec::new();
+    let mut kept = Vec::new();
+    for connection in wanted {
+        let row = match connection.id {
+            Some(id) => stored.iter().find(|row| row.id == id),
+            None => stored.iter().find(|row| row.name == connection.name),
+        };
+        let id = connection.id.or(row.map(|row| row.id)).unwrap_or_else(|| ConnectionId::new(target.clock));
+        // A file that swaps two names is fine: the other one gets its new name from this file, too.
+        let renamed_too = |other: &StoredConnection| wanted.iter().any(|one| one.id == Some(other.id) && one.name != other.name);
+        if stored.iter().any(|other| other.id != id && other.name == connection.name && !renamed_too(other)) {
+            return Err(ApplyError::NameTaken { name: connection.name.clone() });
+        }
+        kept.push(id);
+        done.push(save(target, &tenant, id, row, connection.clone()).await?);
+    }
+    for row in stored.iter().filter(|row| !kept.contains(&row.id)) {
+        if prune {
+            target.store.delete_connection(row.id).await?;
+            done.push(format!("{}: removed", row.name));
+        } else if !wanted.is_empty() {
+            tracing::info!(connection = row.name, "stored, but not in the settings file; `deskbridge config apply --prune` removes it");
+            done.push(format!("{}: stored, but not in the file (--prune removes it)", row.name));
+        }
+    }
+    Ok(done)
+}
+
+async fn save(
+    target: &Target<'_>,
+    tenant: &TenantId,
+    id: ConnectionId,
+    row: Option<&StoredConnection>,
+    mut wanted: ConnectionSettings,
+) -> Result<String, ApplyError> {
+    let mut before = row.and_then(|row| open_settings(target.master_key, row).ok());
+    keep_stored_secrets(target.sections, &mut wanted, before.as_mut())?;
+    wanted.id = Some(id);
+    let name = wanted.name.clone();
+    if before.as_ref() == Some(&wanted) {
+        return Ok(format!("{name}: unchanged"));
+    }
+    // Later than the stored time in any case, so that running servers see the change.
+    let updated_at = target.clock.now_ms().max(row.map_or(0, |row| row.updated_at + 1));
+    let sealed = seal_settings(target.master_key, id, tenant, &wanted, updated_at);
+    let renamed = row.filter(|row| row.name != name).map_or_else(String::new, |row| format!(" (was {}, id {id})", row.name));
+    // Stored settings that cannot be read may have been for any system.
+    if before.as_ref().is_some_and(|before| help_desk(target.sections, before) == help_desk(target.sections, &wanted)) {
+        target.store.save_connection(&sealed).await?;
+        return Ok(format!("{name}: changed{renamed}"));
+    }
+    target.store.replace_connection(&sealed).await?;
+    if row.is_none() {
+        return Ok(format!("{name}: added"));
+    }
+    tracing::warn!(connection = name, "another ticket system than before: its devices, pairing codes and sessions have ended");
+    Ok(format!("{name}: changed to another ticket system; its devices, pairing codes and sessions have ended{renamed}"))
+}
+
+/// Which help desk a connection is for: while this stays, what was granted for the connection holds.
+fn help_desk(sections: &Sections, settings: &ConnectionSettings) -> Vec<(&'static str, Vec<String>)> {
+    let own = sections.with(Role::HelpDesk).filter_map(|kind| Some((kind.name, (kind.identity)(settings.systems.get(kind.name)?))));
+    own.collect()
+}
+
+/// An exported file says "as stored" where a literal secret was.
+fn keep_stored_secrets(
+    sections: &Sections,
+    wanted: &mut ConnectionSettings,
+    before: Option<&mut ConnectionSettings>,
+) -> Result<(), ApplyError> {
+    let connection = wanted.name.clone();
+    let kept = before.map(|before| before.secrets_by_key(sections)).unwrap_or_default();
+    for (key, secret) in wanted.secrets_by_key(sections) {
+        if secret == STORED {
+            let stored = kept.iter().find(|(stored_key, _)| *stored_key == key);
+            let (_, stored) = stored.ok_or_else(|| ApplyError::NothingStored { connection: connection.clone(), key })?;
+            *secret = Value::clone(stored);
+        }
+    }
+    Ok(())
+}
+
+/// The settings as they may be shown: literal secrets become the mark for "as stored", references stay.
+pub fn without_secrets(sections: &Sections, mut settings: ConnectionSettings) -> ConnectionSettings {
+    for (_, secret) in settings.secrets_by_key(sections) {
+        let is_reference = secret.as_str().is_some_and(|text| text.starts_with("env:") || text.starts_with("file:"));
+        if !is_reference {
+            *secret = STORED.into();
+        }
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use deskbridge_core::settings::Settings;
+
+    use super::*;
+    use crate::connections::sections;
+
+    #[test]
+    fn help_desk_is_known_by_its_address_or_tenant() {
+        let sections = sections();
+        let system = |section: &str| {
+            let appliance = "[[connection]]\nname = \"a\"\n[connection.appliance]\nid = \"a\"\nhost = \"support.example.com\"\n\
+                             client_id = \"c\"\nclient_secret = \"s\"\n";
+            let settings = Settings::parse(&sections, "test", &format!("{appliance}{section}"), std::iter::empty()).unwrap();
+            help_desk(&sections, &settings.connection[0])
+        };
+        let check = |one: &str, other: &str, same| assert_eq!(system(one) == system(other), same, "{one}\n{other}");
+        let zendesk = |url: &str, user: &str| {
+            let rest = "token = \"t\"\napp_id = 1\ninstallation_id = 2";
+            format!("[connection.zendesk]\nurl = \"{url}\"\nusername = \"{user}@example.com\"\n{rest}")
+        };
+        let autotask = |user: &str, more: &str| {
+            format!("[connection.autotask]\nusername = \"{user}\"\nsecret = \"s\"\nintegration_code = \"i\"\n{more}")
+        };
+        let osticket = |url: &str| format!("[connection.osticket]\nurl = \"{url}\"");
+        check(&zendesk("https://acme.zendesk.com", "a"), &zendesk("https://ACME.zendesk.com/", "b"), true);
+        check(&zendesk("https://acme.zendesk.com", "a"), &zendesk("https://acme2.zendesk.com", "a"), false);
+        check(&autotask("abc@ACME.COM", ""), &autotask("xyz@acme.com", "update_time_entry = false"), true);
+        check(&autotask("abc@acme.com", ""), &autotask("abc@other.example", ""), false);
+        check(&autotask("abc@acme.com", ""), &autotask("abc@acme.com", "services_url = \"https://webservices5.autotask.net/\""), false);
+        check(&osticket("https://help.example.com/support/"), &osticket("https://help.example.com/support"), true);
+        check(&osticket("https://help.example.com/support/"), &osticket("https://help.example.com/other/"), false);
+        check(&osticket("https://acme.zendesk.com"), &zendesk("https://acme.zendesk.com", "a"), false);
+    }
+}

@@ -1,0 +1,337 @@
+//! The connections: settings resolved, clients built, found by index. Rebuilt when a saved change is seen, without a restart.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use deskbridge_core::ids::{ConnectionId, EngineAccount, TenantId};
+use deskbridge_core::settings::{ConnectionSettings, EventPolicy, SectionKind, Sections};
+use deskbridge_help_desks::zendesk::SidebarApp;
+use deskbridge_help_desks::{AgentReference, HELP_DESKS, HelpDesk, Surroundings};
+use deskbridge_remote_support::{EngineKind, EventDoor, EventSource, RemoteSupport, engines};
+use deskbridge_security::seal::{MasterKey, SealError};
+use deskbridge_store::{ConnectionStamp, ConnectionStore, StoreError, StoredConnection};
+use moka::future::Cache;
+use tokio::time::Instant;
+
+use crate::ticket_access::TicketAccess;
+
+/// How long an answer about an agent and a ticket is believed.
+const ACCESS_CACHE: Duration = Duration::from_secs(30);
+
+/// A connection, ready to act.
+pub struct Connection {
+    /// Never changes.
+    pub id: ConnectionId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its settings.
+    pub settings: ConnectionSettings,
+    /// The remote-support system. None: the connection only makes tickets.
+    pub engine: Option<Arc<dyn RemoteSupport>>,
+    /// The help desk.
+    pub help_desk: Arc<dyn HelpDesk>,
+    /// Who may work on which ticket, remembered shortly.
+    pub access: Cache<(AgentReference, String), Arc<TicketAccess>>,
+}
+
+/// Why a connection cannot run. The text names the key.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BuildFault(String);
+
+impl Connection {
+    /// The connection's name.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// Whether `text` is its name or its id.
+    pub fn is_called(&self, text: &str) -> bool {
+        self.settings.name == text || self.id.to_string() == text
+    }
+
+    /// Which events it processes.
+    pub fn policy(&self) -> EventPolicy {
+        self.engine.as_ref().map(|engine| engine.policy().clone()).unwrap_or_default()
+    }
+
+    /// How its engine tells of events by requests to us.
+    pub fn event_door(&self) -> Option<&dyn EventDoor> {
+        match self.engine.as_ref()?.event_source() {
+            EventSource::Door(door) => Some(door),
+            EventSource::Sweep => None,
+        }
+    }
+
+    /// Calls `look` with what the help desk may look at besides itself.
+    pub fn surroundings<'a>(
+        &'a self,
+        scripts: Option<&'a deskbridge_remote_support::ClientScripts>,
+        public_url: &'a str,
+    ) -> Surroundings<'a> {
+        Surroundings {
+            panel: &self.settings.panel,
+            appliance_host: self.engine.as_ref().and_then(|engine| engine.report_page_host()),
+            client_scripts: scripts.map(|scripts| (scripts.base.as_str(), scripts.jump)),
+            public_url,
+        }
+    }
+}
+
+/// Builds connections from settings: every kind of help desk and engine there is, and what connections of one account share.
+pub struct Builder {
+    engines: Vec<Box<dyn EngineKind>>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self { engines: engines() }
+    }
+}
+
+/// Every section that a `[[connection]]` can have for a system.
+pub fn sections() -> Sections {
+    let help_desks = HELP_DESKS.iter().map(|kind| kind.section);
+    let engines: Vec<SectionKind> = engines().iter().map(|kind| kind.section()).collect();
+    Sections::new(engines.into_iter().chain(help_desks))
+}
+
+impl Builder {
+    /// Builds a connection; nothing is contacted.
+    pub fn build(&self, id: ConnectionId, tenant: TenantId, settings: ConnectionSettings) -> Result<Connection, BuildFault> {
+        let engine = self.engines.iter().find_map(|kind| kind.build(&settings)).transpose().map_err(BuildFault)?;
+        let help_desk = deskbridge_help_desks::build(&settings).map_err(BuildFault)?;
+        let access = Cache::builder().max_capacity(5_000).time_to_live(ACCESS_CACHE).build();
+        Ok(Connection { id, tenant, settings, engine, help_desk, access })
+    }
+}
+
+/// A stored connection, whether it runs or not.
+#[derive(Clone)]
+struct Known {
+    updated_at: i64,
+    name: String,
+    tenant: TenantId,
+    /// What its settings say it uses; none if they do not read or name none.
+    account: Option<EngineAccount>,
+    running: Option<Arc<Connection>>,
+}
+
+/// All connections at one moment, found by index.
+#[derive(Default)]
+pub struct Directory {
+    known: BTreeMap<ConnectionId, Known>,
+    running: Vec<Arc<Connection>>,
+    by_name: HashMap<String, Vec<usize>>,
+    by_appliance_id: HashMap<String, Vec<usize>>,
+    by_account: HashMap<String, Vec<usize>>,
+    by_installation: HashMap<(String, String), usize>,
+    by_host: HashMap<String, Vec<ConnectionId>>,
+}
+
+impl Directory {
+    fn new(known: BTreeMap<ConnectionId, Known>) -> Self {
+        let mut directory = Self::default();
+        for (id, connection) in &known {
+            if let Some(account) = &connection.account {
+                directory.by_host.entry(account.host.clone()).or_default().push(*id);
+            }
+            let Some(running) = &connection.running else { continue };
+            let index = directory.running.len();
+            directory.by_name.entry(running.name().to_owned()).or_default().push(index);
+            if let Some(door) = running.event_door() {
+                directory.by_appliance_id.entry(door.appliance_id().to_owned()).or_default().push(index);
+            }
+            if let Some(engine) = &running.engine {
+                directory.by_account.entry(engine.account().to_string()).or_default().push(index);
+            }
+            if let Some(app) = running.help_desk.signed_panel() {
+                let expected = app.expected();
+                // Of two connections of one installation, the older one.
+                directory.by_installation.entry((expected.authority.to_owned(), expected.audience())).or_insert(index);
+            }
+            directory.running.push(running.clone());
+        }
+        directory.known = known;
+        directory
+    }
+
+    fn picked<'a>(&'a self, indexes: Option<&'a Vec<usize>>) -> impl Iterator<Item = &'a Arc<Connection>> {
+        indexes.into_iter().flatten().filter_map(|index| self.running.get(*index))
+    }
+
+    /// Those that run.
+    pub fn running(&self) -> &[Arc<Connection>] {
+        &self.running
+    }
+
+    /// The running connection of that id.
+    pub fn by_id(&self, id: ConnectionId) -> Option<&Arc<Connection>> {
+        self.known.get(&id)?.running.as_ref()
+    }
+
+    /// The running connection of a tenant that is called so, by name or id.
+    pub fn called(&self, tenant: &TenantId, text: &str) -> Option<&Arc<Connection>> {
+        let by_id = text.parse().ok().and_then(|id| self.by_id(id)).filter(|connection| connection.tenant == *tenant);
+        by_id.or_else(|| self.picked(self.by_name.get(text)).find(|connection| connection.tenant == *tenant))
+    }
+
+    /// Running connections whose engine's events come with that `?appliance=`.
+    pub fn by_appliance_id(&self, id: &str) -> Vec<Arc<Connection>> {
+        self.picked(self.by_appliance_id.get(id)).cloned().collect()
+    }
+
+    /// Running connections that use that account, by its stored form.
+    pub fn by_account(&self, account: &str) -> Vec<Arc<Connection>> {
+        self.picked(self.by_account.get(account)).cloned().collect()
+    }
+
+    /// Accounts that running connections use, in their stored form.
+    pub fn accounts(&self) -> impl Iterator<Item = &str> {
+        self.by_account.keys().map(String::as_str)
+    }
+
+    /// The running connection of the app's installation that a token claims to be for.
+    pub fn by_installation(&self, issuer: &str, audience: &str) -> Option<(&Arc<Connection>, &SidebarApp)> {
+        let index = self.by_installation.get(&(issuer.to_owned(), audience.to_owned()))?;
+        let connection = self.running.get(*index)?;
+        Some((connection, connection.help_desk.signed_panel()?))
+    }
+
+    /// Every connection that uses that host, disabled ones and those that cannot run included: a session there may be any one's.
+    pub fn users_of_host(&self, host: &str) -> &[ConnectionId] {
+        self.by_host.get(host).map_or(&[], Vec::as_slice)
+    }
+
+    /// A connection's name, whether it runs or not.
+    pub fn name_of(&self, id: ConnectionId) -> Option<&str> {
+        self.known.get(&id).map(|known| known.name.as_str())
+    }
+
+    /// A stored connection's tenant, whether it runs or not.
+    pub fn tenant_of(&self, id: ConnectionId) -> Option<&TenantId> {
+        self.known.get(&id).map(|known| &known.tenant)
+    }
+
+    /// How many connections there are, whether they run or not.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether there is no connection.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+}
+
+/// All connections, kept up to date.
+pub struct Connections {
+    master_key: MasterKey,
+    builder: Builder,
+    current: RwLock<Arc<Directory>>,
+    stamp: Mutex<Option<ConnectionStamp>>,
+    /// When an engine's account was last asked for panels' sake.
+    live_asked_at: Mutex<HashMap<String, Instant>>,
+}
+
+impl Connections {
+    /// None yet.
+    pub fn new(master_key: MasterKey) -> Self {
+        Self {
+            master_key,
+            builder: Builder::default(),
+            current: RwLock::default(),
+            stamp: Mutex::default(),
+            live_asked_at: Mutex::default(),
+        }
+    }
+
+    /// Those there are now.
+    pub fn current(&self) -> Arc<Directory> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Looks whether anything was saved since, at the same cost for any number of connections; builds what changed, drops what is gone.
+    pub async fn refresh(&self, store: &dyn ConnectionStore) -> Result<(), StoreError> {
+        let stamp = store.connection_stamp().await?;
+        if *self.stamp.lock().unwrap_or_else(PoisonError::into_inner) == Some(stamp) {
+            return Ok(());
+        }
+        let before = self.current();
+        let known = store.connections().await?.into_iter().map(|row| (row.id, self.known(&before, row))).collect();
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Directory::new(known));
+        *self.stamp.lock().unwrap_or_else(PoisonError::into_inner) = Some(stamp);
+        Ok(())
+    }
+
+    fn known(&self, before: &Directory, row: StoredConnection) -> Known {
+        if let Some(same) = before.known.get(&row.id).filter(|known| known.updated_at == row.updated_at) {
+            return same.clone();
+        }
+        let mut known =
+            Known { updated_at: row.updated_at, name: row.name.clone(), tenant: row.tenant.clone(), account: None, running: None };
+        let settings = match open_settings(&self.master_key, &row) {
+            Ok(settings) => settings,
+            Err(fault) => {
+                tracing::error!(connection = row.name, %fault, "the connection cannot run; correct its settings and save them again");
+                return known;
+            }
+        };
+        let disabled = settings.disabled;
+        match self.builder.build(row.id, row.tenant, settings) {
+            Ok(connection) => {
+                known.account = connection.engine.as_ref().map(|engine| engine.account().clone());
+                known.running = (!disabled).then(|| Arc::new(connection));
+            }
+            Err(fault) if disabled => tracing::debug!(connection = row.name, %fault, "a disabled connection could not run"),
+            Err(fault) => {
+                tracing::error!(connection = row.name, %fault, "the connection cannot run; correct its settings and save them again");
+            }
+        }
+        known
+    }
+
+    /// Whether the account may be asked now for panels' sake: at most once in `interval`, whoever looks.
+    pub fn may_ask_live(&self, account: &str, interval: Duration) -> bool {
+        let mut asked_at = self.live_asked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked_at.get(account).is_some_and(|at| at.elapsed() < interval) {
+            return false;
+        }
+        asked_at.retain(|_, at| at.elapsed() < interval);
+        asked_at.insert(account.to_owned(), Instant::now());
+        true
+    }
+}
+
+/// The settings of a stored connection.
+pub fn open_settings(master_key: &MasterKey, row: &StoredConnection) -> Result<ConnectionSettings, BuildFault> {
+    let sealed_for = |name: &str| master_key.open(name, &row.settings);
+    // Before connections had ids, settings were sealed for the name.
+    let json =
+        sealed_for(&row.id.to_string()).or_else(|_| sealed_for(&row.name)).map_err(|error: SealError| BuildFault(error.to_string()))?;
+    let mut settings: ConnectionSettings =
+        serde_json::from_slice(&json).map_err(|_| BuildFault("the stored settings are of another version; apply them again".into()))?;
+    settings.normalise(&sections());
+    settings.id = Some(row.id);
+    Ok(settings)
+}
+
+/// A connection's settings as they are stored.
+pub fn seal_settings(
+    master_key: &MasterKey,
+    id: ConnectionId,
+    tenant: &TenantId,
+    settings: &ConnectionSettings,
+    updated_at: i64,
+) -> StoredConnection {
+    let json = zeroize::Zeroizing::new(serde_json::to_vec(settings).unwrap_or_default());
+    StoredConnection {
+        id,
+        tenant: tenant.clone(),
+        name: settings.name.clone(),
+        settings: master_key.seal(&id.to_string(), &json),
+        disabled: settings.disabled,
+        updated_at,
+    }
+}

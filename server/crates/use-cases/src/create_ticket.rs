@@ -1,0 +1,94 @@
+//! A session that belongs to no ticket gets one: its external key is a JSON object that says what the ticket is to hold.
+//!
+//! Written once for all help desks. The ticket is remembered by the session's lsid, so a second representative, a
+//! retry or a crash makes no second one; its id is written back to the session, so that the console, the later events and
+//! the report name the ticket.
+
+use std::sync::Arc;
+
+use deskbridge_core::session_report::SessionReport;
+use deskbridge_help_desks::{Item, NewTicket};
+use deskbridge_store::LeasedEvent;
+use deskbridge_work::WorkError;
+use deskbridge_work::delivery::{Deliverer, Planned};
+use deskbridge_work::worker::Handled;
+use serde_json::{Map, Value};
+
+use crate::connections::Connection;
+use crate::import_session::{elsewhere, note_progress, read_report};
+use crate::ownership::external_key;
+use crate::{Services, live_sessions};
+
+/// The delivery of a session's ticket. The store knows it too: who created a session's ticket owns the session.
+const TICKET: &str = "ticket";
+
+/// Someone joined: if a representative is in the session and it belongs to no ticket yet, it gets one.
+pub(crate) async fn run(services: &Services, connection: &Arc<Connection>, event: &LeasedEvent) -> Result<Handled, WorkError> {
+    if !connection.help_desk.abilities().creates_tickets {
+        return note_progress(services, connection, event).await;
+    }
+    let report = read_report(connection, &event.lsid).await?;
+    if let Some(elsewhere) = elsewhere(services, connection, &report).await? {
+        return Ok(elsewhere);
+    }
+    let help_desk = connection.help_desk.as_ref();
+    let mut deliverer = Deliverer::load(services.store.as_ref(), &services.clock, help_desk, connection.id, event).await?;
+    let ticket = if report.representatives.is_empty() { None } else { ensure(connection, &mut deliverer, &report).await? };
+    live_sessions::remember(services, connection, &report, ticket.as_deref()).await?;
+    let done = ticket.map_or_else(|| "live state brought up to date".into(), |ticket| format!("the session has ticket {ticket}"));
+    Ok(Handled { confirmed: deliverer.into_written(), ..Handled::done(done) })
+}
+
+/// The ticket created for the session, if there is one.
+pub(crate) fn created(deliverer: &Deliverer<'_>) -> Option<String> {
+    deliverer.confirmed(TICKET).map(str::to_owned)
+}
+
+/// The ticket of a session whose external key asks for a new one; created if there is none yet. `None`: it does not ask.
+pub(crate) async fn ensure(
+    connection: &Connection,
+    deliverer: &mut Deliverer<'_>,
+    report: &SessionReport,
+) -> Result<Option<String>, WorkError> {
+    if !connection.help_desk.abilities().creates_tickets {
+        return Ok(None);
+    }
+    let Some(fields) = external_key(report).and_then(asked_fields) else { return Ok(None) };
+    let ticket = match created(deliverer) {
+        Some(ticket) => ticket,
+        None => create(connection, deliverer, fields, report).await?,
+    };
+    // An ended session takes no external key; its ticket is remembered all the same. A representative who has chosen a ticket in the
+    // meantime keeps it.
+    if report.end_time.is_none()
+        && let Some(engine) = &connection.engine
+    {
+        engine.set_ticket(&report.lsid, external_key(report), &ticket).await?;
+    }
+    Ok(Some(ticket))
+}
+
+async fn create(
+    connection: &Connection,
+    deliverer: &mut Deliverer<'_>,
+    fields: Map<String, Value>,
+    report: &SessionReport,
+) -> Result<String, WorkError> {
+    let with = report.customer_name().map_or_else(String::new, |name| format!(" with {name}"));
+    let by = report.representative_name().map_or_else(String::new, |name| format!(" by {name}"));
+    let new = NewTicket {
+        fields,
+        title: format!("Remote support session{with}"),
+        description: format!("Created when the remote support session{with}{by} began."),
+    };
+    // Short: Autotask's field for it takes 50 characters (autotask-extension.md a.5).
+    let marker = format!("deskbridge/{}", deliverer.key(TICKET).lsid);
+    let done = deliverer.once(&Planned { kind: TICKET, ticket: "", marker: &marker, item: Item::Ticket(&new) }).await?;
+    tracing::info!(connection = connection.name(), ticket = done.remote_id, lsid = report.lsid, "ticket created for a session");
+    Ok(done.remote_id)
+}
+
+/// The fields an external key asks for, if it is a JSON object.
+fn asked_fields(key: &str) -> Option<Map<String, Value>> {
+    if key.starts_with('{') { serde_json::from_str(key).ok() } else { None }
+}

@@ -1,0 +1,115 @@
+//! What each event of a support session leads to. An event of a session whose connection is not known yet is first given its connection.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use deskbridge_core::event::{EventKind, Origin};
+use deskbridge_core::settings::EventPolicy;
+use deskbridge_store::{LeasedEvent, Outcome, SlotWork};
+use deskbridge_work::WorkError;
+use deskbridge_work::worker::{EventHandler, Handled, SlotOwner};
+
+use crate::connections::{Connection, Directory};
+use crate::ownership::{self, Owner};
+use crate::{Services, create_ticket, import_session, import_survey};
+
+/// The use cases, as the worker calls them.
+pub struct SupportEvents(pub Arc<Services>);
+
+#[async_trait]
+impl EventHandler for SupportEvents {
+    fn slot_owner(&self, slot: &SlotWork) -> Option<SlotOwner> {
+        let directory = self.0.connections.current();
+        if let Some(id) = slot.connection {
+            let connection = directory.by_id(id)?;
+            return Some(SlotOwner { name: connection.name().to_owned(), policy: connection.policy() });
+        }
+        let users = directory.by_account(&slot.slot);
+        let policy = users.iter().map(|connection| connection.policy()).max_by_key(|policy| policy.retry_attempt_limit)?;
+        Some(SlotOwner { name: slot.slot.clone(), policy })
+    }
+
+    async fn handle(&self, event: &LeasedEvent) -> Result<Handled, WorkError> {
+        let services = &*self.0;
+        let directory = services.connections.current();
+        let Some(id) = event.connection else { return give_connection(services, &directory, event).await };
+        let gone = || WorkError::Passing { what: "the connection does not run any more".into(), retry_after: None };
+        let connection = directory.by_id(id).ok_or_else(gone)?;
+        match event.kind {
+            EventKind::Progress => import_session::note_progress(services, connection, event).await,
+            EventKind::SomeoneJoins => create_ticket::run(services, connection, event).await,
+            EventKind::SessionEnd => import_session::run(services, connection, event).await,
+            EventKind::CustomerSurvey | EventKind::RepresentativeSurvey => import_survey::run(services, connection, event).await,
+        }
+    }
+}
+
+/// Finds out which connection the event's session belongs to.
+async fn give_connection(services: &Services, directory: &Directory, event: &LeasedEvent) -> Result<Handled, WorkError> {
+    let users = directory.by_account(&event.account);
+    let gone = || WorkError::Passing { what: "no connection of this appliance runs any more".into(), retry_after: None };
+    let engine = users.first().and_then(|connection| connection.engine.clone()).ok_or_else(gone)?;
+    let report = match engine.session(&event.lsid).await {
+        Ok(Some(report)) => report,
+        Ok(None) if event.kind == EventKind::Progress => return Ok(Handled::done("no report of the session under way")),
+        Ok(None) => return Err(WorkError::NotReady),
+        // It must not hold up the session's end; the next event or look brings the state along.
+        Err(error) if event.kind == EventKind::Progress => {
+            return Ok(Handled::done(format!("the live state could not be brought up to date: {error}")));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if event.kind == EventKind::SessionEnd && !report.is_ended() {
+        return Err(WorkError::NotReady);
+    }
+    let outcome = match ownership::of_session(services, directory, engine.as_ref(), &report).await? {
+        Owner::Connection { id, proof } => {
+            if is_unwanted(directory.by_id(id), event) {
+                Outcome::Done("the settings of the session's connection do not process this event".into())
+            } else {
+                Outcome::Belongs { connection: id, reason: proof.to_owned() }
+            }
+        }
+        Owner::Undecided(candidates) => match ownership::external_key(&report) {
+            None => Outcome::Done(import_session::NO_TICKET.into()),
+            // Only the live state would be kept.
+            Some(key) if !matches!(event.kind, EventKind::SessionEnd) && !is_wanted_by_any(&users, event, key) => {
+                Outcome::Done("nobody knows yet which connection the session belongs to".into())
+            }
+            Some(key) => Outcome::Undecided(undecided(directory, &candidates, key)),
+        },
+    };
+    Ok(Handled { outcome, confirmed: Vec::new(), recorded: false })
+}
+
+fn is_unwanted(connection: Option<&Arc<Connection>>, event: &LeasedEvent) -> bool {
+    // One that does not run now may want it when it runs again.
+    connection.is_some_and(|connection| !wants(&connection.policy(), event))
+}
+
+/// Whether the settings process this event: one that was posted, or one that a sweep found.
+fn wants(policy: &EventPolicy, event: &LeasedEvent) -> bool {
+    match (event.origin, event.kind) {
+        (Origin::Outbound, kind) => policy.processes(kind),
+        (Origin::Polling, EventKind::SessionEnd) => policy.sweeps(),
+        (Origin::Polling, kind) => policy.polling.contains(&EventKind::SessionEnd) || policy.outbound.contains(&kind),
+    }
+}
+
+/// Whether something would be written for the event: a survey, or a ticket.
+fn is_wanted_by_any(users: &[Arc<Connection>], event: &LeasedEvent, key: &str) -> bool {
+    let mut wanting = users.iter().filter(|connection| wants(&connection.policy(), event));
+    match event.kind {
+        EventKind::CustomerSurvey | EventKind::RepresentativeSurvey => wanting.next().is_some(),
+        EventKind::SomeoneJoins => key.starts_with('{') && wanting.any(|connection| connection.help_desk.abilities().creates_tickets),
+        EventKind::Progress | EventKind::SessionEnd => false,
+    }
+}
+
+pub(crate) fn undecided(directory: &Directory, candidates: &[deskbridge_core::ids::ConnectionId], key: &str) -> String {
+    let key: String = key.chars().filter(|character| !character.is_control()).take(60).collect();
+    format!(
+        "the session with external key “{key}” could belong to {}; nothing was written. Decide with `deskbridge events assign EVENT_ID CONNECTION`",
+        ownership::names(directory, candidates)
+    )
+}

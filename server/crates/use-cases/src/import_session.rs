@@ -1,0 +1,152 @@
+//! The support session ended: its report goes onto the ticket, once.
+//!
+//! Everything is re-read from the appliance; the event that came is only a hint. What makes "once" true is in `deskbridge_work::delivery`.
+
+use std::sync::Arc;
+
+use deskbridge_core::session_report::SessionReport;
+use deskbridge_store::{LeasedEvent, Outcome};
+use deskbridge_work::WorkError;
+use deskbridge_work::delivery::Deliverer;
+use deskbridge_work::worker::Handled;
+
+use crate::connections::Connection;
+use crate::ownership::{self, Owner, external_key};
+use crate::{Services, create_ticket, event_handler, live_sessions, note, record_time};
+
+/// Later sessions of a ticket wait this long for one the appliance has no report of.
+const ORDER_PATIENCE_MS: i64 = 20_000;
+
+/// The delivery of a session's report.
+pub(crate) const REPORT: &str = "report";
+
+/// What is said of a session that belongs to none.
+pub(crate) const NO_TICKET: &str = "the session belongs to no ticket (no external key)";
+
+/// Imports the session of `event`.
+pub(crate) async fn run(services: &Services, connection: &Arc<Connection>, event: &LeasedEvent) -> Result<Handled, WorkError> {
+    let help_desk = connection.help_desk.as_ref();
+    let abilities = help_desk.abilities();
+    let mut deliverer = Deliverer::load(services.store.as_ref(), &services.clock, help_desk, connection.id, event).await?;
+    // An event and a sweep often tell of the same session; the second costs the appliance nothing.
+    let last = if abilities.records_time { record_time::TIME } else { REPORT };
+    if deliverer.confirmed(last).is_some() {
+        return Ok(Handled { recorded: true, ..Handled::done("the session stands on its ticket already") });
+    }
+    let report = match read_report(connection, &event.lsid).await {
+        Err(WorkError::NotReady) if services.clock.now_ms() - event.received_at > ORDER_PATIENCE_MS => {
+            // Perhaps nobody's session at all: the ticket it named must not wait for it.
+            services.store.forget_ticket(event).await?;
+            return Err(WorkError::NotReady);
+        }
+        other => other?,
+    };
+    if report.end_time.is_none() {
+        live_sessions::remember(services, connection, &report, None).await?;
+        return Err(WorkError::NotReady);
+    }
+    if let Some(elsewhere) = elsewhere(services, connection, &report).await? {
+        return Ok(elsewhere);
+    }
+    let Some(ticket) = ticket_of(connection, &mut deliverer, &report).await? else {
+        let confirmed = deliverer.into_written();
+        return Ok(Handled { confirmed, ..Handled::done(NO_TICKET) });
+    };
+    let session = live_sessions::known_session(connection, &report, &ticket);
+    // What is left after the report, its time, holds up no other session of the ticket.
+    let is_its_turn = services.store.begin_in_order(event, &session, services.clock.now_ms()).await?;
+    if deliverer.confirmed(REPORT).is_none() && !is_its_turn {
+        return Err(WorkError::NotItsTurn);
+    }
+    if abilities.note.is_none() {
+        let done = format!("the help desk takes no notes from a server; an agent adds the report on the page of ticket {ticket}");
+        return Ok(Handled { confirmed: deliverer.into_written(), ..Handled::done(done) });
+    }
+    let title = format!("Remote support session {}", event.lsid);
+    let done = note::deliver(connection, &mut deliverer, REPORT, &ticket, &title, |options, limit| {
+        services.reports.fit_session_report(&report, options, limit)
+    })
+    .await?;
+    let done = match record_time::run(connection, &mut deliverer, &ticket, &report).await {
+        Ok(Some(time)) => format!("{done}; {time}"),
+        Ok(None) => done,
+        Err(error) => {
+            services.store.mark_recorded(connection.id, &event.lsid, services.clock.now_ms()).await?;
+            services.store.forget_ticket(event).await?;
+            return Err(error);
+        }
+    };
+    Ok(Handled { confirmed: deliverer.into_written(), recorded: true, ..Handled::done(done) })
+}
+
+/// Something happened in a session that goes on: only the live state is brought up to date, and only if the report is there.
+pub(crate) async fn note_progress(services: &Services, connection: &Arc<Connection>, event: &LeasedEvent) -> Result<Handled, WorkError> {
+    match read_report(connection, &event.lsid).await {
+        Ok(report) => {
+            match elsewhere(services, connection, &report).await? {
+                None => live_sessions::remember(services, connection, &report, None).await?,
+                Some(Handled { outcome: Outcome::Undecided(_), .. }) => {
+                    return Ok(Handled::done("nobody knows yet which connection the session belongs to"));
+                }
+                Some(elsewhere) => return Ok(elsewhere),
+            }
+            Ok(Handled::done("live state brought up to date"))
+        }
+        Err(WorkError::NotReady) => Ok(Handled::done("no report of the session under way")),
+        // It must not hold up the session's end; the next event or look brings the state along.
+        Err(WorkError::Passing { what, .. }) => Ok(Handled::done(format!("the live state could not be brought up to date: {what}"))),
+        Err(error) => Err(error),
+    }
+}
+
+pub(crate) async fn read_report(connection: &Connection, lsid: &str) -> Result<Arc<SessionReport>, WorkError> {
+    let no_engine = || WorkError::Permanent("the connection has no remote-support system any more".into());
+    let engine = connection.engine.as_ref().ok_or_else(no_engine)?;
+    engine.session(lsid).await?.ok_or(WorkError::NotReady)
+}
+
+/// What to do with a session that names another connection than the one its event was given to. None: it is this one's.
+pub(crate) async fn elsewhere(
+    services: &Services,
+    connection: &Arc<Connection>,
+    report: &SessionReport,
+) -> Result<Option<Handled>, WorkError> {
+    let Some(engine) = &connection.engine else { return Ok(None) };
+    let named = engine.connection_in(report).filter(|named| *named != connection.id);
+    if named.is_none() {
+        return Ok(None);
+    }
+    let directory = services.connections.current();
+    Ok(match ownership::of_session(services, &directory, engine.as_ref(), report).await? {
+        Owner::Connection { id, proof } if id != connection.id => {
+            let outcome = Outcome::Belongs { connection: id, reason: proof.to_owned() };
+            Some(Handled { outcome, confirmed: Vec::new(), recorded: false })
+        }
+        Owner::Connection { .. } => None,
+        Owner::Undecided(candidates) => {
+            let key = external_key(report).unwrap_or_default();
+            let outcome = Outcome::Undecided(event_handler::undecided(&directory, &candidates, key));
+            Some(Handled { outcome, confirmed: Vec::new(), recorded: false })
+        }
+    })
+}
+
+/// The id of the ticket a session belongs to: its external key, which may have changed since the event was sent, or the
+/// ticket that was created for it.
+pub(crate) async fn ticket_of(
+    connection: &Connection,
+    deliverer: &mut Deliverer<'_>,
+    report: &SessionReport,
+) -> Result<Option<String>, WorkError> {
+    let Some(key) = external_key(report) else { return Ok(create_ticket::created(deliverer)) };
+    if connection.help_desk.is_ticket_name(key) {
+        return Ok(Some(connection.help_desk.resolve(key).await?));
+    }
+    if let Some(ticket) = create_ticket::ensure(connection, deliverer, report).await? {
+        return Ok(Some(ticket));
+    }
+    let shown: String = key.chars().filter(|character| !character.is_control()).take(60).collect();
+    Err(WorkError::Permanent(format!(
+        "the session's external key “{shown}” is no ticket id; set it to a ticket's id in the representative console, then retry this event"
+    )))
+}

@@ -1,0 +1,45 @@
+//! Makes the client-script URL of a Jump. It carries no credential: the representative console that opens it has its own.
+
+use std::sync::Arc;
+
+use deskbridge_help_desks::AgentReference;
+use deskbridge_remote_support::SessionTag;
+use deskbridge_shared::api::JumpRequest;
+
+use crate::connections::Connection;
+use crate::{Services, SupportError, allowed_actions, ownership, ticket_access};
+
+/// The launch URL for `ticket`, if the method and the Jumpoint are among those offered.
+pub async fn launch_url(
+    services: &Services,
+    connection: &Arc<Connection>,
+    agent: &AgentReference,
+    ticket: &str,
+    request: &JumpRequest,
+) -> Result<String, SupportError> {
+    let allowed = allowed_actions::current(connection).await?;
+    if !allowed.methods.contains(&request.method) {
+        return Err(SupportError::NotOffered(format!(
+            "{} is not allowed here; the administrator can allow it in the app's settings",
+            request.method.name()
+        )));
+    }
+    if let Some(jumpoint) = &request.jumpoint
+        && !allowed.jumpoints.contains(jumpoint)
+    {
+        return Err(SupportError::invalid("jumpoint", "one of the configured Jumpoints"));
+    }
+    let access = ticket_access::check_open(connection, agent, ticket).await?;
+    let engine = connection.engine.as_ref().ok_or_else(SupportError::no_engine)?;
+    let tag = SessionTag { ticket: &access.ticket.id, connection: connection.id };
+    let url = engine.launch_url(request, tag).map_err(|fault| SupportError::invalid(fault.field(), fault.to_string()))?;
+    ownership::jump_handed_out(services, connection, &access.ticket.id).await?;
+    tracing::info!(
+        connection = connection.name(),
+        ticket = access.ticket.id,
+        %agent,
+        method = request.method.name(),
+        "jump made"
+    );
+    Ok(url)
+}

@@ -1,0 +1,93 @@
+//! The report of a session for a help desk that takes no notes from a server: the agent's own page puts it onto the ticket.
+//!
+//! The server hands out the note with its marker and remembers when the page says it stands; the page looks for the marker first.
+
+use std::sync::Arc;
+
+use deskbridge_core::note::{Body, NoteLimit};
+use deskbridge_help_desks::AgentReference;
+use deskbridge_remote_support::beyondtrust::is_lsid;
+use deskbridge_store::{DeliveryKey, DeliveryState};
+
+use crate::connections::Connection;
+use crate::import_session::REPORT;
+use crate::note::{fit, marker};
+use crate::ownership::{self, Owner, external_key};
+use crate::{Services, SupportError, ticket_access};
+
+/// osTicket keeps 65,535 bytes of a message (osticket.md 2.7).
+const LIMIT: NoteLimit = NoteLimit { body: Body::Html, bytes: 60_000 };
+
+/// A note to put onto a ticket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageRecord {
+    /// One line.
+    pub title: String,
+    /// With the marker as its last line.
+    pub html: String,
+    /// Found again by this text.
+    pub marker: String,
+    /// It stands on the ticket already.
+    pub recorded: bool,
+}
+
+/// The note of the session `lsid` of `ticket`.
+pub async fn prepare(
+    services: &Services,
+    connection: &Arc<Connection>,
+    agent: &AgentReference,
+    ticket: &str,
+    lsid: &str,
+) -> Result<PageRecord, SupportError> {
+    let key = delivery_key(connection, lsid)?;
+    let access = ticket_access::check_open(connection, agent, ticket).await?;
+    let engine = connection.engine.as_ref().ok_or_else(SupportError::no_engine)?;
+    let report = engine.session(&key.lsid).await?;
+    let report = report.filter(|report| report.end_time.is_some()).ok_or(SupportError::NotReady)?;
+    let directory = services.connections.current();
+    let owner = ownership::of_session(services, &directory, engine.as_ref(), &report).await?;
+    let is_ours = matches!(owner, Owner::Connection { id, .. } if id == connection.id);
+    if !is_ours || external_key(&report) != Some(access.ticket.id.as_str()) {
+        return Err(SupportError::invalid("lsid", "a session of this ticket"));
+    }
+    let marker = marker(&key);
+    let deliveries = services.store.deliveries(connection.id, &key.lsid).await?;
+    let recorded = deliveries.iter().any(|delivery| delivery.key == key && delivery.state == DeliveryState::Confirmed);
+    let fitted = fit(connection, LIMIT, &marker, |options, limit| services.reports.fit_session_report(&report, options, limit));
+    let fitted = fitted.map_err(|fault| SupportError::NotOffered(fault.to_string()))?;
+    tracing::info!(connection = connection.name(), ticket = access.ticket.id, lsid = key.lsid, %agent, "a report was handed out to a page");
+    let title = format!("Remote support session {}", key.lsid);
+    Ok(PageRecord { title, html: fitted.body, marker, recorded })
+}
+
+/// The note stands on the ticket: nobody is offered to add it again.
+pub async fn confirm(
+    services: &Services,
+    connection: &Arc<Connection>,
+    agent: &AgentReference,
+    ticket: &str,
+    lsid: &str,
+) -> Result<(), SupportError> {
+    let key = delivery_key(connection, lsid)?;
+    let access = ticket_access::check(connection, agent, ticket).await?;
+    let known = services.store.sessions_of_ticket(connection.id, &access.ticket.id).await?;
+    if !known.iter().any(|session| session.lsid == key.lsid && session.ended_at.is_some()) {
+        return Err(SupportError::invalid("lsid", "an ended session of this ticket"));
+    }
+    let now = services.clock.now_ms();
+    services.store.mark_confirmed(&key, &access.ticket.id, &marker(&key), "added in the page", now).await?;
+    services.store.mark_recorded(connection.id, &key.lsid, now).await?;
+    tracing::info!(connection = connection.name(), ticket = access.ticket.id, lsid = key.lsid, %agent, "the page added the report");
+    Ok(())
+}
+
+fn delivery_key(connection: &Connection, lsid: &str) -> Result<DeliveryKey, SupportError> {
+    if connection.help_desk.abilities().note.is_some() {
+        return Err(SupportError::NotOffered("reports reach this help desk by themselves".into()));
+    }
+    if !is_lsid(lsid) {
+        return Err(SupportError::invalid("lsid", "32 hexadecimal characters"));
+    }
+    let (tenant, connection, lsid) = (connection.tenant.clone(), connection.id, lsid.to_ascii_lowercase());
+    Ok(DeliveryKey { tenant, connection, lsid, kind: REPORT.to_owned(), part: 0 })
+}

@@ -1,0 +1,172 @@
+//! Settings files as administrators write them, with every section there is.
+
+use deskbridge_core::settings::{Faults, SessionKeyQueue, Settings};
+use deskbridge_help_desks::zendesk::{NoteVisibility, ZendeskSection};
+use deskbridge_remote_support::beyondtrust::ApplianceSection;
+
+use crate::connections::sections;
+
+const GOOD: &str = r#"
+[server]
+public_url = "https://remote.example.com"
+
+[[connection]]
+name = "Zendesk production"
+
+[connection.appliance]
+host = "support.example.com"
+client_id = "id"
+client_secret = "top-secret"
+event_token = "also-secret"
+event_sources = ["203.0.113.0/24", "2001:db8::1"]
+
+[connection.panel]
+issues = ["general_tech=General Technical Issues"]
+jumpoints = ["HQ-Net"]
+allow_rdp = true
+
+[connection.zendesk]
+url = "https://example.zendesk.com"
+username = "api@example.com"
+token = "zendesk-secret"
+app_id = 1001
+installation_id = 360001234567
+"#;
+
+fn parse(text: &str) -> Result<Settings, Faults> {
+    Settings::parse(&sections(), "test.toml", text, std::iter::empty())
+}
+
+/// The faults of `GOOD` with `from` replaced by `to`, as printed.
+fn faults(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "{from}");
+    parse(&GOOD.replace(from, to)).map_or_else(|faults| faults.to_string(), |_| String::new())
+}
+
+#[test]
+fn the_contracts_file_is_read_with_its_defaults() {
+    let settings = parse(GOOD).unwrap();
+    let connection = &settings.connection[0];
+    assert_eq!(settings.server.listen, "0.0.0.0:8180");
+    assert_eq!(settings.server.admin_listen, "127.0.0.1:53231");
+    let appliance: ApplianceSection = connection.section().unwrap();
+    assert_eq!(appliance.id, "default");
+    assert_eq!(appliance.retry_attempt_limit, 10);
+    assert_eq!(appliance.outbound_events.len(), 4);
+    assert_eq!(appliance.source_networks().len(), 2);
+    assert_eq!(connection.panel.session_key_queue, SessionKeyQueue::General);
+    let zendesk: ZendeskSection = connection.section().unwrap();
+    assert_eq!((zendesk.origin().as_str(), zendesk.authority().as_str()), ("https://example.zendesk.com", "example.zendesk.com"));
+    assert_eq!(zendesk.note_visibility, NoteVisibility::Internal);
+}
+
+#[test]
+fn a_fault_names_key_value_and_what_is_expected() {
+    let check = |from: &str, to: &str, expected: &[&str]| {
+        let said = faults(from, to);
+        for part in expected {
+            assert!(said.contains(part), "{from} → {to}: {part} not in\n{said}");
+        }
+        assert!(!said.contains("secret\""), "{said}");
+    };
+    check(
+        "host = \"support.example.com\"",
+        "host = \"https://support.example.com\"",
+        &["connection[0] “Zendesk production”.appliance.host", "“https://support.example.com”", "without https://"],
+    );
+    check("host = \"support.example.com\"", "", &["appliance.host", "required"]);
+    check("host = \"support.example.com\"", "host = 5", &["appliance.host", "= 5", "a text in quotes"]);
+    check("allow_rdp = true", "allow_rdp = \"yes\"", &["panel.allow_rdp", "“yes”", "true or false"]);
+    check("allow_rdp = true", "allow_rpd = true", &["panel.allow_rpd", "one of the keys known here", "allow_rdp"]);
+    check("client_id = \"id\"", "", &["appliance.client_id"]);
+    check("client_id = \"id\"", "client_id = \"id\"\nuse_plain_http = true", &["use_plain_http", "OAuth always uses TLS"]);
+    check("client_id = \"id\"", "client_id = \"id\"\nusername = \"u\"\npassword = \"p\"", &["not both"]);
+    check("app_id = 1001", "app_id = 0", &["zendesk.app_id", "= 0", "at least 1"]);
+    check("url = \"https://example.zendesk.com\"", "url = \"http://example.zendesk.com\"", &["zendesk.url", "only for a loopback host"]);
+    check(
+        "token = \"zendesk-secret\"",
+        "token = \"env:DESKBRIDGE_TEST_NOT_SET\"",
+        &["zendesk.token", "DESKBRIDGE_TEST_NOT_SET is not set"],
+    );
+    check("token = \"zendesk-secret\"", "token = 12345", &["zendesk.token", "(hidden)"]);
+    check("general_tech=General", "general tech=General", &["panel.issues", "code=Name"]);
+    check("event_sources = [\"203.0.113.0/24\"", "event_sources = [\"203.0.113.0/99\"", &["event_sources", "203.0.113.0/99"]);
+    check("client_id = \"id\"", "client_id = \"id\"\npolling_events = [\"customer_survey\"]", &["polling_events", "session_end"]);
+    check("client_id = \"id\"", "client_id = \"id\"\noutbound_events = [\"session_start\"]", &["outbound_events", "session_end"]);
+    check("[connection.zendesk]", "[connection.zendesq]", &["zendesq", "one of the keys known here"]);
+    check("https://remote.example.com", "remote.example.com", &["server.public_url"]);
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let text =
+        GOOD.replace("host = \"support.example.com\"", "host = \"a b\"").replace("api@example.com", "nobody").replace("general_tech=", "");
+    let said = parse(&text).unwrap_err();
+    assert_eq!(said.list().len(), 3, "{said}");
+    // Faults of shape do not hide faults of meaning, not even beside them.
+    let text = text
+        .replace("allow_rdp = true", "allow_rdp = 1\nnonsense = 1\nsession_key_queue = \"nowhere\"")
+        .replace("remote.example.com", "remote.example.com/path")
+        .replace("event_sources = [\"203.0.113.0/24\"", "outbound_events = [\"session_begin\"]\nevent_sources = [5")
+        .replace("token = \"zendesk-secret\"\napp_id = 1001", "app_id = \"many\"\nnote_visibility = \"secret\"");
+    let said = parse(&text).unwrap_err();
+    assert_eq!(said.list().len(), 12, "{said}");
+    for part in [
+        "allow_rdp",
+        "nonsense",
+        "outbound_events[0]",
+        "event_sources[0] = 5",
+        "token: expected this required",
+        "a whole number",
+        "`team:ID` or `issue:CODE`",
+        "public_url",
+        "note_visibility",
+        "“a b”",
+        "“nobody”",
+        "code=Name",
+    ] {
+        assert!(said.to_string().contains(part), "{part} not in\n{said}");
+    }
+}
+
+#[test]
+fn a_login_in_the_wrong_place_is_not_repeated() {
+    for (from, to) in [
+        ("https://example.zendesk.com", "https://api:pa55word@example.zendesk.com"),
+        ("https://remote.example.com", "https://pa55word@remote.example.com"),
+        ("host = \"support.example.com\"", "host = \"api:pa55word@support.example.com\""),
+        ("api@example.com", "api@example.com/token:pa55word"),
+    ] {
+        let said = faults(from, to);
+        assert!(!said.is_empty() && !said.contains("pa55word"), "{said}");
+    }
+}
+
+#[test]
+fn two_connections_may_not_share_a_name() {
+    let second = GOOD.split("[[connection]]").nth(1).unwrap();
+    let said = parse(&format!("{GOOD}\n[[connection]]{second}")).unwrap_err().to_string();
+    assert!(said.contains("a name no other connection has"), "{said}");
+}
+
+#[test]
+fn broken_toml_names_the_line_and_quotes_nothing() {
+    let said = parse("[server]\npublic_url = \"x\"\n[connection.zendesk\ntoken = \"zendesk-secret\"").unwrap_err().to_string();
+    assert!(said.starts_with("test.toml: line 3"), "{said}");
+    assert!(!said.contains("zendesk-secret"), "{said}");
+}
+
+#[test]
+fn the_environment_overrides_the_server_section() {
+    let environment = [("DESKBRIDGE_LISTEN", "127.0.0.1:9"), ("DESKBRIDGE_SESSION_MAX_HOURS", "3"), ("OTHER", "x")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let settings = Settings::parse(&sections(), "t", GOOD, environment.into_iter()).unwrap();
+    assert_eq!((settings.server.listen.as_str(), settings.server.session_max_hours), ("127.0.0.1:9", 3));
+}
+
+#[test]
+fn no_secret_is_printed_by_debug() {
+    let said = format!("{:?}", parse(GOOD).unwrap());
+    assert!(!said.contains("secret\""), "{said}");
+    assert!(!said.contains("top-secret") && !said.contains("zendesk-secret"), "{said}");
+}

@@ -1,0 +1,76 @@
+//! The panel's built files under names that hold their hash: they never change, so browsers keep them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use deskbridge_security::sha256;
+use deskbridge_shared::routes;
+use rust_embed::RustEmbed;
+
+use crate::problem::Problem;
+
+/// Made by `cargo xtask build panel`.
+#[derive(RustEmbed)]
+#[folder = "../../../zendesk-app/dist"]
+#[allow_missing = true]
+struct Built;
+
+struct Asset {
+    content_type: &'static str,
+    bytes: Bytes,
+}
+
+/// The files, by hashed name.
+pub struct Assets {
+    files: HashMap<String, Asset>,
+    urls: HashMap<String, String>,
+}
+
+impl Assets {
+    /// Reads and hashes the embedded files.
+    pub fn load() -> Self {
+        let mut assets = Self { files: HashMap::new(), urls: HashMap::new() };
+        for name in Built::iter() {
+            let Some(file) = Built::get(&name) else { continue };
+            let (stem, extension) = name.rsplit_once('.').unwrap_or((&name, ""));
+            let content_type = match extension {
+                "css" => "text/css; charset=utf-8",
+                "js" => "text/javascript; charset=utf-8",
+                "wasm" => "application/wasm",
+                "svg" => "image/svg+xml",
+                "png" => "image/png",
+                _ => continue,
+            };
+            let hash = u64::from_be_bytes(sha256(&file.data)[..8].try_into().unwrap_or_default());
+            let hashed = format!("{stem}-{hash:016x}.{extension}");
+            assets.urls.insert(name.to_string(), format!("{}/{hashed}", routes::ASSETS));
+            assets.files.insert(hashed, Asset { content_type, bytes: Bytes::from(file.data.into_owned()) });
+        }
+        assets
+    }
+
+    /// Whether the panel was built into this server.
+    pub fn complete(&self) -> bool {
+        ["panel.js", "panel_bg.wasm", "panel.css"].iter().all(|name| self.urls.contains_key(*name))
+    }
+
+    /// The address of a file by its plain name; empty if it was not built.
+    pub fn url(&self, name: &str) -> String {
+        self.urls.get(name).cloned().unwrap_or_default()
+    }
+}
+
+/// `GET /assets/{file}`
+pub async fn serve(State(assets): State<Arc<Assets>>, Path(file): Path<String>) -> Response {
+    match assets.files.get(&file) {
+        Some(asset) => {
+            let headers = [(header::CONTENT_TYPE, asset.content_type), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
+            (headers, asset.bytes.clone()).into_response()
+        }
+        None => Problem::not_found().into_response(),
+    }
+}

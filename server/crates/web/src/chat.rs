@@ -1,0 +1,57 @@
+//! `GET /c/{token}`: a customer opens a chat link.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum_extra::extract::{Query, QueryRejection};
+use serde::Deserialize;
+
+use super::pages::{ChooseIssue, Message};
+use crate::state::PageState;
+use deskbridge_security::chat_token::ChatTokenError;
+use deskbridge_use_cases::chat_link::{self, OpenError, Opened};
+
+/// What the customer chose.
+#[derive(Debug, Deserialize)]
+pub struct Choice {
+    issue: Option<String>,
+}
+
+/// To the chat, or first to the choice of an issue.
+pub async fn open(
+    State(state): State<Arc<PageState>>,
+    token: Result<Path<String>, PathRejection>,
+    choice: Result<Query<Choice>, QueryRejection>,
+) -> Response {
+    // What does not read is no token and no choice of ours; a person is told so in words like any other.
+    let token = token.map(|Path(token)| token).unwrap_or_default();
+    let issue = choice.ok().and_then(|Query(choice)| choice.issue);
+    let page = match chat_link::open(&state.services, &token, issue.as_deref()).await {
+        Ok(Opened::Chat(url)) => return ([(header::CACHE_CONTROL, "no-store")], Redirect::to(&url)).into_response(),
+        Ok(Opened::Choose(issues)) => state.pages.choose_issue(&ChooseIssue { issues }).map(|page| (StatusCode::OK, page)),
+        Err(error) => {
+            let status = match error {
+                OpenError::Token(ChatTokenError::Invalid) => StatusCode::NOT_FOUND,
+                OpenError::Token(ChatTokenError::Expired) | OpenError::Gone => StatusCode::GONE,
+                OpenError::Later => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            let detail = "Ask your support contact for a new link.".to_owned();
+            let title = match status {
+                StatusCode::GONE => "This link has expired",
+                StatusCode::SERVICE_UNAVAILABLE => "Please try again in a minute",
+                _ => "This link is not valid",
+            };
+            state.pages.message(&Message { title, detail }).map(|page| (status, page))
+        }
+    };
+    match page {
+        Ok((status, page)) => (status, [(header::CACHE_CONTROL, "no-store")], Html(page)).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a page could not be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! For operators and balancers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use crate::state::HealthState;
+
+/// The worker looks at least once a second, unless the database holds it up.
+const WORKER_SILENT_MS: i64 = 60_000;
+/// A database that does not answer in this time is away.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// `GET /healthz`: the process runs.
+pub async fn alive() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`: it can do its work.
+pub async fn ready(State(state): State<Arc<HealthState>>) -> (StatusCode, &'static str) {
+    if !state.is_panel_built {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the panel was not built into this server; build it with `cargo xtask build`\n");
+    }
+    if state.clock.now_ms() - state.worker_looked_at.load(Ordering::Relaxed) > WORKER_SILENT_MS {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the worker does not look for events any more; restart the server\n");
+    }
+    match tokio::time::timeout(PATIENCE, state.store.ping()).await {
+        Ok(Ok(())) => (StatusCode::OK, "ready\n"),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready");
+            (StatusCode::SERVICE_UNAVAILABLE, "the database failed\n")
+        }
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
+    }
+}

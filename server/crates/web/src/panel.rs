@@ -1,0 +1,422 @@
+//! `/api/v1/…`: the panel's calls. The session says who calls and for which connection; the ticket in the request is a claim.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, RawQuery, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use deskbridge_core::clock::rfc3339;
+use deskbridge_core::ids::ConnectionId;
+use deskbridge_help_desks::AgentReference;
+use deskbridge_shared::api::{JumpRequest, LiveSession, PanelModel, SessionKey};
+use deskbridge_use_cases::connections::Connection;
+use deskbridge_use_cases::{allowed_actions, chat_link, jump, live_sessions, record_in_page, session_key, ticket_access};
+use futures_util::stream::{self, Stream};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tower_sessions::session::Id;
+use tower_sessions::{Session, SessionStore};
+use uuid::Uuid;
+
+use crate::cookies::{self, Bearer};
+use crate::device_proof::DeviceIdentity;
+use crate::media_type;
+use crate::problem::Problem;
+use crate::state::PanelState;
+
+/// How often a stream looks for changes.
+const STREAM_EVERY: Duration = Duration::from_secs(2);
+/// A stream ends after so many looks; the panel opens the next one.
+const STREAM_POLLS: usize = 150;
+/// Streams one server holds at a time; beyond, panels poll.
+const MAX_STREAMS: usize = 1_000;
+/// Streams one server holds for one agent or device, so that nobody takes them all.
+const MAX_STREAMS_OF_ONE: usize = 4;
+
+/// Fields of a jump, besides the ticket reference.
+const JUMP_FIELDS: [&str; 10] =
+    ["method", "target", "jumpoint", "username", "port", "protocol", "terminal", "quality", "display_size", "console"];
+
+/// Who a session belongs to. This, and nothing mutable, is what a session stores.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The agent's user id in the help desk.
+    pub agent: String,
+}
+
+impl Identity {
+    /// Its name in the session's data.
+    pub const KEY: &'static str = "identity";
+}
+
+/// Who calls, and what for: an agent by a session of their connection, or a paired browser for each connection it is paired for.
+pub struct Caller {
+    connections: Vec<Arc<Connection>>,
+    agent: AgentReference,
+    pass: Pass,
+}
+
+/// What let a caller in. It is looked at again while an answer goes on.
+#[derive(Clone, Copy, Debug)]
+enum Pass {
+    Session(Id),
+    Device(Uuid),
+}
+
+impl Pass {
+    /// The connection of that id as it runs now; none if it does not run, or if the pass does not open it any more.
+    async fn connection(self, state: &PanelState, id: ConnectionId) -> anyhow::Result<Option<Arc<Connection>>> {
+        let opens = match self {
+            // Whoever has opened a session has opened it for one connection; with that it ends.
+            Self::Session(session) => state.sessions.load(&session).await?.is_some(),
+            Self::Device(device) => {
+                let device = state.services.store.device(device).await?.filter(|device| device.revoked_at.is_none());
+                device.is_some_and(|device| device.grant.connections.contains(&id))
+            }
+        };
+        Ok(if opens { state.services.connections.current().by_id(id).cloned() } else { None })
+    }
+}
+
+/// The session a request has: by the bearer from page memory, or by the browser's cookie.
+async fn session_of(parts: &mut Parts, state: &Arc<PanelState>) -> Result<(Identity, Id), Problem> {
+    let unavailable = |error: &dyn std::fmt::Display| {
+        tracing::error!(%error, "a session could not be read");
+        Problem::unavailable("The database does not answer. Try again in a moment.")
+    };
+    let (identity, id): (Option<Value>, Option<Id>) = match cookies::bearer(&parts.headers) {
+        Bearer::Session(id) => {
+            let record = state.sessions.load(&id).await.map_err(|error| unavailable(&error))?;
+            (record.and_then(|mut record| record.data.remove(Identity::KEY)), Some(id))
+        }
+        Bearer::Unreadable => return Err(Problem::no_session()),
+        Bearer::Absent => {
+            let session = Session::from_request_parts(parts, state).await.map_err(|_| Problem::no_session())?;
+            (session.get(Identity::KEY).await.map_err(|error| unavailable(&error))?, session.id())
+        }
+    };
+    let identity = identity.and_then(|identity| serde_json::from_value(identity).ok());
+    identity.zip(id).ok_or_else(Problem::no_session)
+}
+
+impl FromRequestParts<Arc<PanelState>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<PanelState>) -> Result<Self, Problem> {
+        let directory = state.services.connections.current();
+        if let Some(device) = parts.extensions.get::<DeviceIdentity>() {
+            let connections = device.connections.iter().filter_map(|id| directory.by_id(*id).cloned()).collect();
+            let name = device.agent_name.clone().unwrap_or_else(|| device.name.clone());
+            let agent = AgentReference::Device { id: device.device, name, email: device.agent_email.clone() };
+            return Ok(Self { connections, agent, pass: Pass::Device(device.device) });
+        }
+        let (identity, id) = session_of(parts, state).await?;
+        // Gone or disabled since.
+        let connection = directory.by_id(identity.connection).cloned().ok_or_else(Problem::no_session)?;
+        Ok(Self { connections: vec![connection], agent: AgentReference::User(identity.agent), pass: Pass::Session(id) })
+    }
+}
+
+/// The ticket reference every call has.
+#[derive(Debug, Deserialize)]
+pub struct TicketReference {
+    connection: String,
+    ticket: String,
+}
+
+impl Caller {
+    /// The connection and the ticket named, if the caller may use that connection.
+    fn ticket_ref<'a>(&'a self, reference: &'a TicketReference) -> Result<(&'a Arc<Connection>, &'a str), Problem> {
+        let connection = self.connections.iter().find(|connection| connection.is_called(&reference.connection));
+        let connection = connection.ok_or_else(Problem::foreign_connection)?;
+        if reference.ticket.is_empty() || reference.ticket.len() > 64 {
+            return Err(Problem::bad_request("ticket: 1 to 64 characters"));
+        }
+        Ok((connection, &reference.ticket))
+    }
+}
+
+/// A JSON body; unknown fields are refused, so that a typo is told and not ignored.
+pub struct JsonBody<T>(T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if !media_type::is(request.headers(), media_type::JSON) {
+            return Err(Problem::bad_request("Send JSON with Content-Type: application/json."));
+        }
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
+            _ => Problem::bad_request("The body could not be read, or came too slowly."),
+        })?;
+        serde_json::from_slice(&body).map(JsonBody).map_err(|error| Problem::bad_request(error.to_string()))
+    }
+}
+
+/// The query's parameters, each once.
+fn read_query(query: Option<&str>) -> Result<HashMap<String, String>, Problem> {
+    let pairs: Vec<(String, String)> =
+        serde_urlencoded::from_str(query.unwrap_or_default()).map_err(|error| Problem::bad_request(error.to_string()))?;
+    let mut values = HashMap::new();
+    for (name, value) in pairs {
+        if values.insert(name.clone(), value).is_some() {
+            return Err(Problem::bad_request(format!("{name} is given more than once")));
+        }
+    }
+    Ok(values)
+}
+
+fn reference(values: &mut HashMap<String, String>) -> Result<TicketReference, Problem> {
+    let mut take = |name: &str| values.remove(name).ok_or_else(|| Problem::bad_request(format!("{name} is missing")));
+    Ok(TicketReference { connection: take("connection")?, ticket: take("ticket")? })
+}
+
+/// `GET /api/v1/panel`
+pub async fn model(State(state): State<Arc<PanelState>>, caller: Caller, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
+    let mut values = read_query(query.as_deref())?;
+    let reference = reference(&mut values)?;
+    let (connection, ticket) = caller.ticket_ref(&reference)?;
+    let access = ticket_access::check(connection, &caller.agent, ticket).await?;
+    let allowed = allowed_actions::current(connection).await?;
+    let wanted = values.remove("locale").or_else(|| access.agent.locale.clone()).unwrap_or_default();
+    let (locale, texts) = state.translations.choose(&wanted);
+    let model = PanelModel {
+        connection: connection.name().to_owned(),
+        ticket: access.ticket.id.clone(),
+        methods: allowed.methods,
+        jumpoints: allowed.jumpoints,
+        issues: allowed.issues,
+        target: access.ticket.target.clone(),
+        locale: locale.to_owned(),
+    };
+    let mut model = serde_json::to_value(model).map_err(|_| Problem::internal())?;
+    model["texts"] = Value::Object(texts.clone());
+    if connection.help_desk.abilities().note.is_none() {
+        model["record_in_page"] = Value::Bool(true);
+    }
+    Ok(Json(model))
+}
+
+/// Body of `POST /api/v1/sessions/key`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyBody {
+    connection: String,
+    ticket: String,
+    queue: Option<String>,
+    ttl_seconds: Option<u32>,
+}
+
+/// `POST /api/v1/sessions/key`
+pub async fn session_key(
+    State(state): State<Arc<PanelState>>,
+    caller: Caller,
+    JsonBody(body): JsonBody<KeyBody>,
+) -> Result<Json<SessionKey>, Problem> {
+    let reference = TicketReference { connection: body.connection, ticket: body.ticket };
+    let (connection, ticket) = caller.ticket_ref(&reference)?;
+    let wanted = session_key::Wanted { queue: body.queue, ttl_seconds: body.ttl_seconds };
+    Ok(Json(session_key::generate(&state.services, connection, &caller.agent, ticket, &wanted).await?))
+}
+
+/// `POST /api/v1/sessions/jump`
+pub async fn jump(
+    State(state): State<Arc<PanelState>>,
+    caller: Caller,
+    JsonBody(mut body): JsonBody<Map<String, Value>>,
+) -> Result<Json<Value>, Problem> {
+    let mut take = |name: &str| match body.remove(name) {
+        Some(Value::String(text)) => Ok(text),
+        Some(_) => Err(Problem::bad_request(format!("{name} must be a text"))),
+        None => Err(Problem::bad_request(format!("{name} is missing"))),
+    };
+    let reference = TicketReference { connection: take("connection")?, ticket: take("ticket")? };
+    let (connection, ticket) = caller.ticket_ref(&reference)?;
+    if let Some(unknown) = body.keys().find(|name| !JUMP_FIELDS.contains(&name.as_str())) {
+        return Err(Problem::bad_request(format!("{} is no field of a jump", unknown.chars().take(60).collect::<String>())));
+    }
+    let request: JumpRequest = serde_json::from_value(Value::Object(body)).map_err(|error| Problem::bad_request(error.to_string()))?;
+    let launch_url = jump::launch_url(&state.services, connection, &caller.agent, ticket, &request).await?;
+    Ok(Json(json!({ "launch_url": launch_url })))
+}
+
+/// Body of `POST /api/v1/sessions/chat-link`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChatLinkBody {
+    connection: String,
+    ticket: String,
+    issue: Option<String>,
+}
+
+/// `POST /api/v1/sessions/chat-link`
+pub async fn chat_link(
+    State(state): State<Arc<PanelState>>,
+    caller: Caller,
+    JsonBody(body): JsonBody<ChatLinkBody>,
+) -> Result<Json<Value>, Problem> {
+    let reference = TicketReference { connection: body.connection, ticket: body.ticket };
+    let (connection, ticket) = caller.ticket_ref(&reference)?;
+    let (url, expires_ms) = chat_link::make(&state.services, connection, &caller.agent, ticket, body.issue.as_deref()).await?;
+    Ok(Json(json!({ "url": url, "expires_at": rfc3339(expires_ms) })))
+}
+
+/// Body of `POST /api/v1/sessions/record` and `…/recorded`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordBody {
+    connection: String,
+    ticket: String,
+    lsid: String,
+}
+
+/// `POST /api/v1/sessions/record`: the report of an ended session, for the page to put onto its ticket.
+pub async fn record(
+    State(state): State<Arc<PanelState>>,
+    caller: Caller,
+    JsonBody(body): JsonBody<RecordBody>,
+) -> Result<Json<Value>, Problem> {
+    let reference = TicketReference { connection: body.connection, ticket: body.ticket };
+    let (connection, ticket) = caller.ticket_ref(&reference)?;
+    let record = record_in_page::prepare(&state.services, connection, &caller.agent, ticket, &body.lsid).await?;
+    Ok(Json(json!({ "title": record.title, "html": record.html, "marker": record.marker, "recorded": record.recorded })))
+}
+
+/// `POST /api/v1/sessions/recorded`: the page put the report onto the ticket.
+pub async fn recorded(
+    State(state): State<Arc<PanelState>>,
+    caller: Caller,
+    JsonBody(body): JsonBody<RecordBody>,
+) -> Result<Json<Value>, Problem> {
+    let reference = TicketReference { connection: body.connection, ticket: body.ticket };
+    let (connection, ticket) = caller.ticket_ref(&reference)?;
+    record_in_page::confirm(&state.services, connection, &caller.agent, ticket, &body.lsid).await?;
+    Ok(Json(json!({ "recorded": true })))
+}
+
+/// `GET /api/v1/sessions`, once or as a stream.
+pub async fn sessions(
+    State(state): State<Arc<PanelState>>,
+    caller: Caller,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let mut values = read_query(query.as_deref())?;
+    let reference = reference(&mut values)?;
+    let (connection, ticket) = caller.ticket_ref(&reference)?;
+    let access = ticket_access::check(connection, &caller.agent, ticket).await?;
+    let streams =
+        headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("text/event-stream"));
+    if streams && let Some(open) = OpenStream::take(Watcher::of(&caller, connection)) {
+        let stream = changes(state, caller.pass, connection.clone(), access.ticket.id.clone(), open);
+        return Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response());
+    }
+    let sessions = live_sessions::of_ticket(&state.services, connection, &access.ticket.id).await?;
+    Ok(Json(json!({ "sessions": sessions })).into_response())
+}
+
+/// Who has a stream open.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Watcher {
+    /// By connection and id there, whichever of their sessions asks.
+    Agent(ConnectionId, String),
+    Device(Uuid),
+}
+
+impl Watcher {
+    fn of(caller: &Caller, connection: &Connection) -> Self {
+        match &caller.agent {
+            AgentReference::User(id) => Self::Agent(connection.id, id.clone()),
+            AgentReference::Device { id, .. } => Self::Device(*id),
+        }
+    }
+}
+
+/// Streams open now, by who has them.
+static STREAMS: LazyLock<Mutex<HashMap<Watcher, usize>>> = LazyLock::new(Mutex::default);
+
+/// One stream among those; no longer counted when it is dropped.
+struct OpenStream(Watcher);
+
+impl OpenStream {
+    fn take(watcher: Watcher) -> Option<Self> {
+        let mut streams = STREAMS.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = streams.get(&watcher).copied().unwrap_or(0);
+        if own >= MAX_STREAMS_OF_ONE || streams.values().sum::<usize>() >= MAX_STREAMS {
+            return None;
+        }
+        streams.insert(watcher.clone(), own + 1);
+        Some(Self(watcher))
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let mut streams = STREAMS.lock().unwrap_or_else(PoisonError::into_inner);
+        match streams.get_mut(&self.0) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => drop(streams.remove(&self.0)),
+        }
+    }
+}
+
+/// The ticket's sessions now, and again whenever they change, as long as the caller may see them.
+fn changes(
+    state: Arc<PanelState>,
+    pass: Pass,
+    connection: Arc<Connection>,
+    ticket: String,
+    open: OpenStream,
+) -> impl Stream<Item = Result<Event, Infallible>> {
+    struct Polling {
+        state: Arc<PanelState>,
+        pass: Pass,
+        connection: Arc<Connection>,
+        ticket: String,
+        last: Option<Vec<LiveSession>>,
+        polls: usize,
+        _open: OpenStream,
+    }
+    let begin = Polling { state, pass, connection, ticket, last: None, polls: 0, _open: open };
+    stream::unfold(begin, |mut polling| async move {
+        while polling.polls < STREAM_POLLS {
+            if polling.polls > 0 {
+                tokio::time::sleep(STREAM_EVERY).await;
+                match polling.pass.connection(&polling.state, polling.connection.id).await {
+                    Ok(Some(connection)) => polling.connection = connection,
+                    // The next request is told why.
+                    Ok(None) => return None,
+                    Err(error) => {
+                        tracing::warn!(%error, "a stream of sessions ends");
+                        return None;
+                    }
+                }
+            }
+            polling.polls += 1;
+            match live_sessions::of_ticket(&polling.state.services, &polling.connection, &polling.ticket).await {
+                Ok(sessions) if polling.last.as_ref() != Some(&sessions) => {
+                    let event = Event::default().event("sessions").json_data(json!({ "sessions": sessions })).unwrap_or_default();
+                    polling.last = Some(sessions);
+                    return Some((Ok(event), polling));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a stream of sessions ends");
+                    return None;
+                }
+            }
+        }
+        None
+    })
+}

@@ -1,0 +1,286 @@
+//! RFC 9457 problem documents: what a caller may read, under a stable `type`. What only the log may read is logged here, once.
+
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use deskbridge_help_desks::HelpDeskError;
+use deskbridge_remote_support::Error as EngineError;
+use deskbridge_store::StoreError;
+use deskbridge_use_cases::SupportError;
+
+/// An answer that says what is wrong and what to do.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    kind: &'static str,
+    title: &'static str,
+    detail: String,
+    retry_after: Option<Duration>,
+    server_time: Option<String>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, kind, title, detail: detail.into(), retry_after: None, server_time: None }
+    }
+
+    /// No such route or thing.
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Nothing is here", "Check the address.")
+    }
+
+    /// Wrong method for the route.
+    pub fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This method is not allowed here", "See the Allow header.")
+    }
+
+    /// The body or the answer took too long.
+    pub fn too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "The request took too long", "Send it again.")
+    }
+
+    /// No session, or an ended one.
+    pub fn no_session() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "no-session", "Your session has ended", "Reload the ticket's page to open a new one.")
+    }
+
+    /// A session of one connection used for another.
+    pub fn foreign_connection() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "foreign-connection",
+            "This session belongs to another connection",
+            "Open the panel from a ticket of that connection.",
+        )
+    }
+
+    /// A request that another site's page made the browser send.
+    pub fn cross_site() -> Self {
+        let detail = "The panel's own page must send it.";
+        Self::new(StatusCode::FORBIDDEN, "cross-site", "The request came from another site", detail)
+    }
+
+    /// A body beyond the limit.
+    pub fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large", "Send less.")
+    }
+
+    /// A request that does not read.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request is not understood", detail)
+    }
+
+    /// A field with a value that cannot be used.
+    pub fn invalid(field: &str, problem: &str) -> Self {
+        let detail = if problem.starts_with(field) { problem.to_owned() } else { format!("{field}: {problem}") };
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-value", "A value cannot be used", detail)
+    }
+
+    /// `?appliance=` names none of ours.
+    pub fn unknown_appliance() -> Self {
+        let detail = "The address names no configured appliance. Compare its ?appliance= with the connection's appliance id.";
+        Self::new(StatusCode::NOT_FOUND, "unknown-appliance", "Unknown appliance", detail)
+    }
+
+    /// An event that is not the appliance's: wrong token, or from an address outside the allowed networks.
+    pub fn event_refused(token: bool) -> Self {
+        let (status, detail) = if token {
+            (StatusCode::UNAUTHORIZED, "The address needs the connection's event token as &token=.")
+        } else {
+            (StatusCode::FORBIDDEN, "Events are not accepted from this address; see the connection's event_sources.")
+        };
+        Self::new(status, "event-refused", "The event is refused", detail)
+    }
+
+    /// Not form data.
+    pub fn not_a_form() -> Self {
+        let detail = "Send form data (application/x-www-form-urlencoded).";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-a-form", "The body is not form data", detail)
+    }
+
+    /// A device's proof that does not read.
+    pub fn device_proof(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "device-proof", "The device's proof is not understood", detail)
+    }
+
+    /// A session and a device's proof in one request.
+    pub fn two_proofs() -> Self {
+        let detail = "Send a session or a device's signature, not both; an extension omits credentials.";
+        Self::new(StatusCode::BAD_REQUEST, "two-proofs", "The request proves itself twice", detail)
+    }
+
+    /// Only a device may ask this.
+    pub fn no_device() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "no-device", "Only a paired browser can ask this", "Pair this browser, and sign the request.")
+    }
+
+    /// No such device, or not its signature.
+    pub fn device_refused() -> Self {
+        let detail = "Pair this browser again. If it stays, the server's public_url is another than the address it was paired with.";
+        Self::new(StatusCode::UNAUTHORIZED, "device-refused", "This browser is not known here", detail)
+    }
+
+    /// A device an administrator or its own agent has taken away.
+    pub fn device_revoked() -> Self {
+        let detail = "Ask your administrator for a new pairing link.";
+        Self::new(StatusCode::UNAUTHORIZED, "device-revoked", "This browser's pairing was ended", detail)
+    }
+
+    /// Signed too long ago, or in the future. `server_time`: RFC 3339 UTC.
+    pub fn clock(server_time: &str) -> Self {
+        let detail = format!("The server's time is {server_time}. Set this computer's clock.");
+        let problem = Self::new(StatusCode::UNAUTHORIZED, "clock", "This computer's clock is wrong", detail);
+        Self { server_time: Some(server_time.to_owned()), ..problem }
+    }
+
+    /// The same signed request again.
+    pub fn replayed() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "replayed", "The request was sent before", "Sign each request anew.")
+    }
+
+    /// No such pairing code.
+    pub fn pairing_code() -> Self {
+        let detail = "Check it, or ask your administrator for a new one.";
+        Self::new(StatusCode::FORBIDDEN, "pairing-code", "The pairing code is not known", detail)
+    }
+
+    /// A pairing code that was good once.
+    pub fn pairing_code_gone(kind: &'static str, title: &'static str) -> Self {
+        Self::new(StatusCode::GONE, kind, title, "Ask your administrator for a new one.")
+    }
+
+    /// The key of a device that is, or was, paired.
+    pub fn already_paired() -> Self {
+        let detail = "To pair this browser anew, let the extension forget its pairing first, so that it makes a new key.";
+        Self::new(StatusCode::CONFLICT, "already-paired", "This browser was paired before", detail)
+    }
+
+    /// Too many wrong pairing codes.
+    pub fn too_many_codes(wait: Duration) -> Self {
+        let problem = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-codes",
+            "Too many wrong pairing codes",
+            "Check the code. A right one is taken at once; wrong ones are answered again in a minute.",
+        );
+        Self { retry_after: Some(wait), ..problem }
+    }
+
+    /// Something in this server failed.
+    pub fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Deskbridge failed",
+            "Try again. If it stays, ask the administrator to look at the log.",
+        )
+    }
+
+    /// The server cannot do its work now.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self {
+            retry_after: Some(Duration::from_secs(5)),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available at the moment", detail)
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = json!({
+            "type": format!("urn:deskbridge:problem:{}", self.kind),
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        if let Some(server_time) = self.server_time {
+            body["server_time"] = json!(server_time);
+        }
+        let mut response =
+            (self.status, [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")], body.to_string())
+                .into_response();
+        if let Some(wait) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the store failed");
+        Self::unavailable("The database does not answer. Try again in a moment.")
+    }
+}
+
+impl From<HelpDeskError> for Problem {
+    fn from(error: HelpDeskError) -> Self {
+        match error {
+            HelpDeskError::NoTicket(detail) => Self::new(StatusCode::NOT_FOUND, "ticket-not-found", "The ticket was not found", detail),
+            HelpDeskError::NotAllowed(detail) => {
+                Self::new(StatusCode::FORBIDDEN, "ticket-not-allowed", "You cannot do this on this ticket", detail)
+            }
+            error @ HelpDeskError::Passing { .. } => {
+                let retry_after = if let HelpDeskError::Passing { retry_after, .. } = &error { *retry_after } else { None };
+                tracing::warn!(%error, "the ticket system did not answer");
+                let problem = Self::new(
+                    StatusCode::BAD_GATEWAY,
+                    "ticket-system-unavailable",
+                    "The ticket system does not answer",
+                    "Try again in a moment.",
+                );
+                Self { retry_after: Some(retry_after.unwrap_or(Duration::from_secs(2))), ..problem }
+            }
+            HelpDeskError::Denied(what) | HelpDeskError::Refused(what) => {
+                tracing::error!(what, "the ticket system refused");
+                let detail = "The ticket system refused Deskbridge. Ask the administrator to run `deskbridge check`.";
+                Self::new(StatusCode::BAD_GATEWAY, "ticket-system-refused", "The ticket system refused", detail)
+            }
+        }
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(error: EngineError) -> Self {
+        tracing::warn!(%error, "the appliance failed");
+        match error {
+            EngineError::RateLimited { retry_after } | EngineError::Busy { retry_after } => {
+                let problem = Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "appliance-busy",
+                    "The appliance is busy",
+                    "Too many requests. Try again in a moment.",
+                );
+                Self { retry_after: Some(retry_after), ..problem }
+            }
+            EngineError::Denied { .. } | EngineError::Settings(_) => {
+                let detail = "The appliance refused Deskbridge's API account. Ask the administrator to run `deskbridge check`.";
+                Self::new(StatusCode::BAD_GATEWAY, "appliance-denied", "The appliance refused", detail)
+            }
+            EngineError::Refused { message } => {
+                Self::new(StatusCode::BAD_GATEWAY, "appliance-refused", "The appliance refused", format!("It said: {message}"))
+            }
+            _ => Self::new(StatusCode::BAD_GATEWAY, "appliance-unavailable", "The appliance does not answer", "Try again in a moment."),
+        }
+    }
+}
+
+impl From<SupportError> for Problem {
+    fn from(error: SupportError) -> Self {
+        match error {
+            SupportError::HelpDesk(error) => error.into(),
+            SupportError::Engine(error) => error.into(),
+            SupportError::Store(error) => error.into(),
+            SupportError::NotReady => {
+                let detail = "The appliance has no complete report of this session yet. Try again in a moment.";
+                let problem = Self::new(StatusCode::CONFLICT, "report-not-ready", "The report is not there yet", detail);
+                Self { retry_after: Some(Duration::from_secs(2)), ..problem }
+            }
+            SupportError::NotOffered(detail) => Self::new(StatusCode::FORBIDDEN, "not-offered", "This is not offered here", detail),
+            SupportError::Invalid { field, problem } => Self::invalid(&field, &problem),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What each router works with. None of them has everything.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use deskbridge_core::clock::Clock;
+use deskbridge_store::{GroupCommit, NewAgentSession, NewEvent, Store};
+use deskbridge_use_cases::Services;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::agent_sessions::{AgentSessionStore, Lifetimes};
+use crate::assets::Assets;
+use crate::devices::DeviceDoor;
+use crate::pages::Pages;
+use crate::texts::Translations;
+
+/// The panel API, for agents' sessions and paired browsers.
+pub struct PanelState {
+    /// The use cases.
+    pub services: Arc<Services>,
+    /// Agents' sessions.
+    pub sessions: AgentSessionStore,
+    /// What the doors for paired browsers share.
+    pub devices: DeviceDoor,
+    /// Texts by language.
+    pub translations: Arc<Translations>,
+}
+
+/// The sidebar's opening.
+pub struct SidebarState {
+    /// The use cases.
+    pub services: Arc<Services>,
+    /// Agents' sessions.
+    pub sessions: AgentSessionStore,
+    /// Opens agents' sessions, many in one commit; false where a token was used before.
+    pub admissions: GroupCommit<NewAgentSession, bool>,
+    /// Page templates.
+    pub pages: Arc<Pages>,
+    /// Texts by language.
+    pub translations: Arc<Translations>,
+}
+
+/// The appliance's events.
+pub struct EventState {
+    /// The use cases.
+    pub services: Arc<Services>,
+    /// Stores events, many in one commit.
+    pub intake: GroupCommit<Vec<NewEvent>, ()>,
+}
+
+/// Pages for customers and for whoever pairs a browser.
+pub struct PageState {
+    /// The use cases.
+    pub services: Arc<Services>,
+    /// Page templates.
+    pub pages: Arc<Pages>,
+    /// Texts by language.
+    pub translations: Arc<Translations>,
+}
+
+/// Whether the server can do its work.
+pub struct HealthState {
+    /// The time.
+    pub clock: Clock,
+    /// The database.
+    pub store: Arc<dyn Store>,
+    /// When the worker last looked for events (Unix ms).
+    pub worker_looked_at: Arc<AtomicI64>,
+    /// Whether the panel was built into this server.
+    pub is_panel_built: bool,
+}
+
+/// The admin listener.
+pub struct AdminState {
+    /// The use cases.
+    pub services: Arc<Services>,
+    /// Figures.
+    pub metrics: PrometheusHandle,
+}
+
+/// Everything the routers need, put together once.
+pub struct Web {
+    pub(crate) panel: Arc<PanelState>,
+    pub(crate) sidebar: Arc<SidebarState>,
+    pub(crate) events: Arc<EventState>,
+    pub(crate) pages: Arc<PageState>,
+    pub(crate) assets: Arc<Assets>,
+    pub(crate) health: Arc<HealthState>,
+    pub(crate) admin: Arc<AdminState>,
+}
+
+impl Web {
+    /// Compiles pages, reads embedded files, starts the writing tasks.
+    pub fn new(
+        services: Arc<Services>,
+        lifetimes: Lifetimes,
+        worker_looked_at: Arc<AtomicI64>,
+        metrics: PrometheusHandle,
+    ) -> anyhow::Result<Self> {
+        let store = services.store.clone();
+        let assets = Arc::new(Assets::load());
+        let translations = Arc::new(Translations::load()?);
+        let pages = Arc::new(Pages::new(&assets, &translations)?);
+        let sessions = AgentSessionStore::new(store.clone(), services.clock.clone(), lifetimes);
+        let opening = store.clone();
+        let admissions = GroupCommit::start(move |sessions: Vec<NewAgentSession>| {
+            let store = opening.clone();
+            async move { store.open_agent_sessions(&sessions).await }
+        });
+        let receiving = store.clone();
+        let intake = GroupCommit::start(move |events: Vec<Vec<NewEvent>>| {
+            let store = receiving.clone();
+            async move {
+                let callers = events.len();
+                store.add_events(&events.concat()).await?;
+                Ok(vec![(); callers])
+            }
+        });
+        Ok(Self {
+            panel: Arc::new(PanelState {
+                devices: DeviceDoor::new(&services.public_url, store.clone())?,
+                services: services.clone(),
+                sessions: sessions.clone(),
+                translations: translations.clone(),
+            }),
+            sidebar: Arc::new(SidebarState {
+                services: services.clone(),
+                sessions,
+                admissions,
+                pages: pages.clone(),
+                translations: translations.clone(),
+            }),
+            events: Arc::new(EventState { services: services.clone(), intake }),
+            pages: Arc::new(PageState { services: services.clone(), pages, translations }),
+            health: Arc::new(HealthState { clock: services.clock.clone(), store, worker_looked_at, is_panel_built: assets.complete() }),
+            assets,
+            admin: Arc::new(AdminState { services, metrics }),
+        })
+    }
+
+    /// Whether the panel was built into this server.
+    pub fn is_panel_built(&self) -> bool {
+        self.health.is_panel_built
+    }
+}

@@ -1,0 +1,74 @@
+//! The panel's texts by language, from the app package's translations.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use rust_embed::RustEmbed;
+use serde_json::{Map, Value};
+
+/// The same files go into the Zendesk app package.
+#[derive(RustEmbed)]
+#[folder = "../../../zendesk-app/translations"]
+pub struct TranslationFiles;
+
+/// The language everything has.
+const FALLBACK: &str = "en";
+
+/// Texts by language.
+pub struct Translations(BTreeMap<String, Map<String, Value>>);
+
+impl Translations {
+    /// Reads the embedded files.
+    pub fn load() -> anyhow::Result<Self> {
+        let mut languages = BTreeMap::new();
+        for name in TranslationFiles::iter() {
+            let Some(language) = name.strip_suffix(".json") else { continue };
+            let file = TranslationFiles::get(&name).context("an embedded file")?;
+            let value: Value = serde_json::from_slice(&file.data).with_context(|| format!("translations/{name}"))?;
+            let panel = value["panel"].as_object().with_context(|| format!("translations/{name} has no panel texts"))?;
+            languages.insert(language.to_ascii_lowercase(), panel.clone());
+        }
+        anyhow::ensure!(languages.contains_key(FALLBACK), "translations/{FALLBACK}.json is missing");
+        Ok(Self(languages))
+    }
+
+    /// Every language with its texts.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Map<String, Value>)> {
+        self.0.iter().map(|(language, texts)| (language.as_str(), texts))
+    }
+
+    /// The best language for `wanted` (`de-AT` → `de-at`, `de`, `en`) and its texts.
+    pub fn choose(&self, wanted: &str) -> (&str, &Map<String, Value>) {
+        let wanted = wanted.to_ascii_lowercase().replace('_', "-");
+        let language = wanted.split('-').next().unwrap_or_default();
+        let found = [wanted.as_str(), language, FALLBACK].into_iter().find_map(|name| self.0.get_key_value(name));
+        found.map_or((FALLBACK, &EMPTY), |(name, texts)| (name.as_str(), texts))
+    }
+
+    /// The first known language of an `Accept-Language` header.
+    pub fn choose_accepted(&self, header: &str) -> &str {
+        let wanted = header.split(',').take(10).map(|part| part.split(';').next().unwrap_or_default().trim());
+        let known = wanted.map(|tag| (tag, self.choose(tag).0)).find(|(tag, chosen)| tag.to_ascii_lowercase().starts_with(chosen));
+        known.map_or(FALLBACK, |(_, chosen)| chosen)
+    }
+}
+
+static EMPTY: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_language_is_chosen() {
+        let translations = Translations::load().unwrap();
+        for (wanted, expected) in [("de", "de"), ("de-AT", "de"), ("en-US", "en"), ("xx", "en"), ("", "en"), ("DE_de", "de")] {
+            assert_eq!(translations.choose(wanted).0, expected, "{wanted}");
+        }
+        for (header, expected) in
+            [("de-CH,de;q=0.9,en;q=0.8", "de"), ("xx,yy", "en"), ("fr;q=0.9, de;q=0.5", "de"), ("", "en"), ("*", "en")]
+        {
+            assert_eq!(translations.choose_accepted(header), expected, "{header}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Writes something to a help desk once, whatever dies in between.
+//!
+//! The order of the steps is what makes "once" true: the write is prepared (all that can fail without harm), *sent* is stored, exactly one
+//! request leaves, *confirmed* is stored. An attempt that finds *sent* looks for the marker, and sends again only when the earlier request
+//! cannot be done any more.
+
+use std::collections::HashMap;
+
+use deskbridge_core::clock::Clock;
+use deskbridge_core::event::Origin;
+use deskbridge_core::fault_point;
+use deskbridge_core::ids::ConnectionId;
+use deskbridge_help_desks::{HelpDesk, Item, Prepared, Write, WriteOutcome};
+use deskbridge_store::{Delivery, DeliveryKey, DeliveryState, LeasedEvent, SendTicket, Store};
+
+use crate::WorkError;
+
+/// A request leaves so soon after *sent* was stored, or not at all: the time until which it may still be done is counted from there.
+const LEAVES_WITHIN_MS: i64 = 3_000;
+/// Requests one attempt sends at most: a time entry has at most eight parts, and a few forms may be refused before one is taken.
+const MOST_REQUESTS: usize = 16;
+
+/// Where an item stands, and whether this attempt put it there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// The ticket.
+    pub ticket: String,
+    /// The item's id in the help desk.
+    pub remote_id: String,
+    /// What happened, in words.
+    pub how: &'static str,
+}
+
+/// The writes of one event's session. What is known of them is read once.
+pub struct Deliverer<'a> {
+    store: &'a dyn Store,
+    clock: &'a Clock,
+    help_desk: &'a dyn HelpDesk,
+    event: &'a LeasedEvent,
+    connection: ConnectionId,
+    known: HashMap<String, Delivery>,
+    /// Written by this attempt, not stored as confirmed yet.
+    written: Vec<(DeliveryKey, String)>,
+}
+
+/// What is to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Planned<'a> {
+    /// `report`, `ticket`, …: with the session it names the delivery.
+    pub kind: &'a str,
+    /// The ticket's id; empty for a new ticket.
+    pub ticket: &'a str,
+    /// Found again by this text.
+    pub marker: &'a str,
+    /// What.
+    pub item: Item<'a>,
+}
+
+impl<'a> Deliverer<'a> {
+    /// Reads what is known of the session's writes.
+    pub async fn load(
+        store: &'a dyn Store,
+        clock: &'a Clock,
+        help_desk: &'a dyn HelpDesk,
+        connection: ConnectionId,
+        event: &'a LeasedEvent,
+    ) -> Result<Self, WorkError> {
+        let known = store.deliveries(connection, &event.lsid).await?;
+        let known = known.into_iter().map(|delivery| (delivery.key.kind.clone(), delivery)).collect();
+        Ok(Self { store, clock, help_desk, event, connection, known, written: Vec::new() })
+    }
+
+    /// The id of what the delivery of that kind left, if it stands.
+    pub fn confirmed(&self, kind: &str) -> Option<&str> {
+        let delivery = self.known.get(kind).filter(|delivery| delivery.state == DeliveryState::Confirmed)?;
+        Some(delivery.remote_id.as_deref().unwrap_or_default())
+    }
+
+    /// What was written and is to be stored as confirmed together with the event's end.
+    pub fn into_written(self) -> Vec<(DeliveryKey, String)> {
+        self.written
+    }
+
+    /// The delivery of that kind.
+    pub fn key(&self, kind: &str) -> DeliveryKey {
+        let (tenant, lsid) = (self.event.tenant.clone(), self.event.lsid.clone());
+        DeliveryKey { tenant, connection: self.connection, lsid, kind: kind.to_owned(), part: 0 }
+    }
+
+    /// Writes an item once. Where an earlier attempt may have written it, that attempt's ticket and marker count.
+    pub async fn once(&mut self, planned: &Planned<'_>) -> Result<Delivered, WorkError> {
+        self.confirm_written().await?;
+        let key = self.key(planned.kind);
+        let before = self.known.get(planned.kind).cloned();
+        let (ticket, marker) = match &before {
+            Some(delivery) if delivery.state != DeliveryState::Planned => (delivery.ticket.clone(), delivery.marker.clone()),
+            _ => (planned.ticket.to_owned(), planned.marker.to_owned()),
+        };
+        let delivered = |remote_id: String, how| Delivered { ticket: ticket.clone(), remote_id, how };
+        let write = Write { ticket: &ticket, marker: &marker, item: planned.item };
+        let state = before.as_ref().map_or(DeliveryState::Planned, |delivery| delivery.state);
+        if state == DeliveryState::Confirmed {
+            return Ok(delivered(self.confirmed(planned.kind).unwrap_or_default().to_owned(), "stands already on"));
+        }
+        // Prepared before it is looked for, what was written in between is noticed by the help desk.
+        let guards_repeats = self.help_desk.abilities().guards_repeats;
+        let prepared = if guards_repeats && state == DeliveryState::Sent && before.as_ref().is_some_and(|sent| self.has_settled(sent)) {
+            Some(self.help_desk.prepare(&write).await?)
+        } else {
+            None
+        };
+        // What a sweep found may have been written before a backup of the database was restored.
+        if state == DeliveryState::Sent || self.event.origin == Origin::Polling {
+            if let Some(remote_id) = self.help_desk.find(&write).await? {
+                self.store.mark_confirmed(&key, &ticket, &marker, &remote_id, self.clock.now_ms()).await?;
+                self.note_confirmed(&key, &ticket, &marker, &remote_id);
+                return Ok(delivered(remote_id, "was found on"));
+            }
+            if let Some(sent) = before.as_ref().filter(|delivery| delivery.state == DeliveryState::Sent)
+                && !(self.has_settled(sent) && prepared.is_some() == guards_repeats)
+            {
+                return Err(WorkError::Unsettled { sent_at: sent.sent_at.unwrap_or_default(), until: sent.settled_at });
+            }
+        }
+        fault_point::reach("planned");
+        // A refused repetition says nothing about the request before it, which may have been done in the meantime.
+        let is_repetition = state == DeliveryState::Sent && guards_repeats;
+        let sends = before.map_or(0, |delivery| delivery.sends);
+        let prepared = match prepared {
+            Some(prepared) => prepared,
+            None => self.help_desk.prepare(&write).await?,
+        };
+        let remote_id = self.send(&key, &write, prepared, sends, is_repetition).await?;
+        fault_point::reach("written");
+        self.note_confirmed(&key, &ticket, &marker, &remote_id);
+        self.written.push((key, remote_id.clone()));
+        Ok(delivered(remote_id, "was written to"))
+    }
+
+    fn has_settled(&self, sent: &Delivery) -> bool {
+        self.clock.now_ms() >= sent.settled_at
+    }
+
+    /// Sends a prepared write: one request, or one for each part. `may_stand`: it, or a part of it, may stand already.
+    async fn send(
+        &self,
+        key: &DeliveryKey,
+        write: &Write<'_>,
+        mut prepared: Prepared<'a>,
+        mut sends: i64,
+        mut may_stand: bool,
+    ) -> Result<String, WorkError> {
+        let settles_within = i64::try_from(self.help_desk.abilities().settles_within.as_millis()).unwrap_or(i64::MAX);
+        for _ in 0..MOST_REQUESTS {
+            let now = self.clock.now_ms();
+            let settled_at = now.saturating_add(settles_within).saturating_add(LEAVES_WITHIN_MS);
+            let send = SendTicket { key, ticket: write.ticket, marker: write.marker, sends, now, settled_at };
+            if !self.store.mark_sent(self.event, &send).await? {
+                return Err(WorkError::NotItsTurn);
+            }
+            fault_point::reach("sent");
+            let nothing_left = if may_stand { DeliveryState::Sent } else { DeliveryState::Planned };
+            if self.clock.now_ms() - now > LEAVES_WITHIN_MS {
+                self.store.settle_sent(key, sends, nothing_left, now).await?;
+                return Err(WorkError::Passing {
+                    what: "the database was too slow for a write to be sent safely".into(),
+                    retry_after: None,
+                });
+            }
+            match prepared.send().await {
+                WriteOutcome::Written(remote_id) => return Ok(remote_id),
+                WriteOutcome::Partly(next) => {
+                    may_stand = true;
+                    prepared = next;
+                }
+                WriteOutcome::TryInstead(next) => prepared = next,
+                WriteOutcome::Refused(error) => {
+                    // There is nothing to look for, and a newer external key counts.
+                    self.store.settle_sent(key, sends, nothing_left, self.clock.now_ms()).await?;
+                    return Err(error.into());
+                }
+                WriteOutcome::Unknown { error, repeat_after } => {
+                    let guarded = repeat_after.map(|after| self.clock.now_ms() + i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
+                    self.store.settle_sent(key, sends, DeliveryState::Sent, guarded.unwrap_or(settled_at)).await?;
+                    return Err(error.into());
+                }
+            }
+            sends += 1;
+        }
+        Err(WorkError::Permanent(format!("the help desk still asks for more after {MOST_REQUESTS} requests")))
+    }
+
+    /// Stores what was written as confirmed, before something else is written.
+    async fn confirm_written(&mut self) -> Result<(), WorkError> {
+        for (key, remote_id) in &self.written {
+            let Some(delivery) = self.known.get(&key.kind) else { continue };
+            self.store.mark_confirmed(key, &delivery.ticket, &delivery.marker, remote_id, self.clock.now_ms()).await?;
+        }
+        self.written.clear();
+        Ok(())
+    }
+
+    fn note_confirmed(&mut self, key: &DeliveryKey, ticket: &str, marker: &str, remote_id: &str) {
+        let delivery = Delivery {
+            key: key.clone(),
+            ticket: ticket.to_owned(),
+            marker: marker.to_owned(),
+            state: DeliveryState::Confirmed,
+            remote_id: Some(remote_id.to_owned()),
+            sends: 0,
+            sent_at: None,
+            settled_at: 0,
+        };
+        self.known.insert(key.kind.clone(), delivery);
+    }
+}

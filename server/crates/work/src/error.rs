@@ -1,0 +1,68 @@
+//! Why an event could not be brought to its end now.
+
+use std::time::Duration;
+
+use deskbridge_help_desks::HelpDeskError;
+use deskbridge_remote_support::Error as EngineError;
+use deskbridge_store::StoreError;
+
+/// Why an event could not be brought to its end now. `retry` turns each kind into a time.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    /// The engine has no complete report yet; reports lag the events (beyondtrust.md, fact 7).
+    #[error("the appliance has no complete report of the session yet")]
+    NotReady,
+    /// An earlier session of the same ticket comes first, or another event of this session is worked at.
+    #[error("an earlier session of this ticket, or another event of this session, comes first")]
+    NotItsTurn,
+    /// An earlier write may still be done; until then it is only looked for.
+    #[error("an earlier write that got no certain answer may still be done; it is looked for until it cannot be any more")]
+    Unsettled {
+        /// When its request left, Unix ms.
+        sent_at: i64,
+        /// Unix ms.
+        until: i64,
+    },
+    /// A passing fault of one of the systems.
+    #[error("{what}")]
+    Passing {
+        /// What happened.
+        what: String,
+        /// When the system wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// Credentials or permissions: the connection must wait for a person.
+    #[error("{0}")]
+    Denied(String),
+    /// It can not succeed.
+    #[error("{0}")]
+    Permanent(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<EngineError> for WorkError {
+    fn from(error: EngineError) -> Self {
+        let what = error.to_string();
+        match error {
+            EngineError::NoReport => Self::NotReady,
+            EngineError::Denied { .. } | EngineError::Settings(_) => Self::Denied(what),
+            EngineError::RateLimited { retry_after } | EngineError::Busy { retry_after } => {
+                Self::Passing { what, retry_after: Some(retry_after) }
+            }
+            // A refusal in words may pass (a site that restarts says many things); the retry limit ends it.
+            _ => Self::Passing { what, retry_after: None },
+        }
+    }
+}
+
+impl From<HelpDeskError> for WorkError {
+    fn from(error: HelpDeskError) -> Self {
+        match error {
+            HelpDeskError::Passing { what, retry_after } => Self::Passing { what, retry_after },
+            HelpDeskError::Denied(what) => Self::Denied(what),
+            HelpDeskError::NoTicket(what) | HelpDeskError::NotAllowed(what) | HelpDeskError::Refused(what) => Self::Permanent(what),
+        }
+    }
+}

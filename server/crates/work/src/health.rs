@@ -1,0 +1,158 @@
+//! How well a connection's outside systems do, as one small state machine: a sick connection rests instead of burning
+//! its events' attempts, one event at a time finds out whether it is well again, and no other connection notices.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Events of one connection worked at at the same time while all is well.
+pub const SLOT_CAPACITY: usize = 8;
+/// So many different sessions must fail one after the other before the connection rests: one sick ticket is not a sick system.
+const SICK_AFTER: usize = 4;
+/// First rest; each further one is twice as long.
+const FIRST_REST: Duration = Duration::from_secs(2);
+/// Longest rest after faults that pass by themselves.
+const LONGEST_REST: Duration = Duration::from_mins(1);
+/// Rest after refused credentials: a person must act, but perhaps has.
+const DENIED_REST: Duration = Duration::from_secs(30);
+
+/// How one event went, as far as health goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered<'a> {
+    /// The systems answered.
+    Well,
+    /// A passing fault, with the session it befell and the system's own retry_after.
+    Passing {
+        /// The session.
+        lsid: &'a str,
+        /// `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+    /// Credentials were refused.
+    Denied,
+}
+
+/// What the caller should say in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing new.
+    None,
+    /// It rests, for faults that pass.
+    Sick,
+    /// It rests, for credentials; said once until it is well again.
+    Held,
+    /// It is well again.
+    Recovered,
+}
+
+/// A connection's health.
+#[derive(Debug, Default)]
+pub struct Health {
+    failed: HashSet<String>,
+    rests: u32,
+    held: bool,
+    until: Option<Instant>,
+}
+
+impl Health {
+    /// Events that may be worked at now.
+    pub fn free_capacity(&self, now: Instant) -> usize {
+        match self.until {
+            Some(until) if now < until => 0,
+            // After a rest, one goes ahead.
+            Some(_) => 1,
+            None => SLOT_CAPACITY,
+        }
+    }
+
+    /// Whether there is nothing to remember.
+    pub fn is_well(&self) -> bool {
+        self.until.is_none() && self.failed.is_empty()
+    }
+
+    /// Takes note of how an event went.
+    pub fn note(&mut self, answered: Answered<'_>, now: Instant) -> Change {
+        match answered {
+            Answered::Well => {
+                let recovered = self.until.is_some();
+                *self = Self::default();
+                if recovered { Change::Recovered } else { Change::None }
+            }
+            Answered::Denied => {
+                self.until = Some(now + DENIED_REST);
+                let first = !self.held;
+                self.held = true;
+                if first { Change::Held } else { Change::None }
+            }
+            // What was under way when the rest began says nothing new.
+            Answered::Passing { .. } if self.until.is_some_and(|until| now < until) => Change::None,
+            Answered::Passing { lsid, retry_after } => {
+                self.failed.insert(lsid.to_owned());
+                if self.until.is_none() && self.failed.len() < SICK_AFTER {
+                    return Change::None;
+                }
+                let rest = FIRST_REST.saturating_mul(1 << self.rests.min(10)).min(LONGEST_REST);
+                let first = self.rests == 0;
+                self.rests += 1;
+                self.until = Some(now + retry_after.map_or(rest, |retry_after| retry_after.max(rest)));
+                if first { Change::Sick } else { Change::None }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failing(lsid: &str) -> Answered<'_> {
+        Answered::Passing { lsid, retry_after: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_sick_ticket_is_not_a_sick_connection() {
+        let mut health = Health::default();
+        for _ in 0..50 {
+            assert_eq!(health.note(failing("a"), Instant::now()), Change::None);
+        }
+        assert_eq!(health.free_capacity(Instant::now()), SLOT_CAPACITY);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sick_connection_rests_longer_each_time_and_one_event_finds_out() {
+        let mut health = Health::default();
+        for lsid in ["a", "b", "c"] {
+            assert_eq!(health.note(failing(lsid), Instant::now()), Change::None);
+        }
+        assert_eq!(health.note(failing("d"), Instant::now()), Change::Sick);
+        assert_eq!(health.note(failing("e"), Instant::now()), Change::None, "it was under way");
+        for rest in [2, 4, 8, 16, 32, 60, 60] {
+            assert_eq!(health.free_capacity(Instant::now()), 0);
+            tokio::time::advance(Duration::from_secs(rest)).await;
+            assert_eq!(health.free_capacity(Instant::now()), 1, "after {rest} s");
+            health.note(failing("a"), Instant::now());
+        }
+        tokio::time::advance(LONGEST_REST).await;
+        assert_eq!(health.note(Answered::Well, Instant::now()), Change::Recovered);
+        assert_eq!(health.free_capacity(Instant::now()), SLOT_CAPACITY);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retry_after_is_kept_and_refused_credentials_are_answered_once() {
+        let mut health = Health::default();
+        for lsid in ["a", "b", "c", "d"] {
+            health.note(Answered::Passing { lsid, retry_after: Some(Duration::from_secs(40)) }, Instant::now());
+        }
+        tokio::time::advance(Duration::from_secs(39)).await;
+        assert_eq!(health.free_capacity(Instant::now()), 0);
+        let mut health = Health::default();
+        assert_eq!(health.note(Answered::Denied, Instant::now()), Change::Held);
+        assert_eq!(health.free_capacity(Instant::now()), 0);
+        tokio::time::advance(DENIED_REST).await;
+        assert_eq!(health.free_capacity(Instant::now()), 1);
+        assert_eq!(health.note(Answered::Denied, Instant::now()), Change::None);
+        tokio::time::advance(DENIED_REST).await;
+        assert_eq!(health.note(Answered::Well, Instant::now()), Change::Recovered);
+    }
+}

@@ -1,0 +1,290 @@
+//! Leases due events, has them done, and stores how it went.
+//!
+//! Each connection has its own queue slot with room for a few events, so a hung appliance or a sick help desk fills only its own. A lease is
+//! renewed while its event is worked at; when the renewal finds the lease lost, the work is dropped.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use async_trait::async_trait;
+use deskbridge_core::clock::{Clock, random_fraction};
+use deskbridge_core::fault_point;
+use deskbridge_core::settings::EventPolicy;
+use deskbridge_store::{DeliveryKey, LeasedEvent, Outcome, SlotWork, Store, StoreError};
+
+use crate::health::{Answered, Change, Health};
+use crate::retry::{self, Attempt};
+use crate::{WorkError, metrics};
+
+/// Length of a lease (DESIGN.md, Settled details).
+const LEASE_MS: i64 = 15_000;
+/// So long before its end a lease that cannot be renewed is given up.
+const LEASE_MARGIN_MS: i64 = 2_000;
+/// How often it is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// Without a wake-up, the store is looked at this often, more or less a tenth.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// And not more often than this.
+const LOOK_LEAST: Duration = Duration::from_millis(100);
+/// Time a stop leaves running work.
+const STOP_PATIENCE: Duration = Duration::from_secs(8);
+
+/// What runs in a queue slot.
+#[derive(Clone, Debug)]
+pub struct SlotOwner {
+    /// For people: the connection's name, or the account.
+    pub name: String,
+    /// Which events are tried again, and how often.
+    pub policy: EventPolicy,
+}
+
+/// An event that was brought to its end.
+#[derive(Debug)]
+pub struct Handled {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Deliveries that were written and are not stored as confirmed yet, with the ids of what they left.
+    pub confirmed: Vec<(DeliveryKey, String)>,
+    /// The session's report stands on its ticket.
+    pub recorded: bool,
+}
+
+impl Handled {
+    /// Done; nothing was written.
+    pub fn done(what: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Done(what.into()), confirmed: Vec::new(), recorded: false }
+    }
+}
+
+/// Knows what events mean.
+#[async_trait]
+pub trait EventHandler: Send + Sync {
+    /// Who works in that slot now. `None`: nobody, its events wait.
+    fn slot_owner(&self, slot: &SlotWork) -> Option<SlotOwner>;
+    /// Brings an event to its end.
+    async fn handle(&self, event: &LeasedEvent) -> Result<Handled, WorkError>;
+}
+
+/// What the worker works with.
+pub struct Worker {
+    /// The inbox.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Clock,
+    /// This process among the servers that share the database.
+    pub server_id: Uuid,
+    /// Wakes the worker when an event was stored.
+    pub wake: Arc<Notify>,
+    /// When it last looked for events (Unix ms), for /readyz.
+    pub looked_at: Arc<AtomicI64>,
+    /// Knows what events mean.
+    pub handler: Arc<dyn EventHandler>,
+}
+
+/// One queue slot's running work and health.
+#[derive(Default)]
+struct Slot {
+    running: usize,
+    health: Health,
+}
+
+/// What a finished piece of work tells the loop.
+struct Finished {
+    slot: String,
+    name: String,
+    lsid: String,
+    verdict: Verdict,
+}
+
+/// What the work says about the outside systems.
+enum Verdict {
+    /// They answered, whatever became of the event.
+    Well,
+    /// They failed in a way that passes.
+    Passing(Option<Duration>),
+    /// They refused the credentials.
+    Denied,
+    /// Nothing: they were not asked, or the work broke off.
+    Nothing,
+}
+
+/// Works until `stop`; then lets running work end or gives its leases back.
+pub async fn run(worker: Arc<Worker>, stop: CancellationToken) {
+    let mut running: JoinSet<Finished> = JoinSet::new();
+    let mut slots: HashMap<String, Slot> = HashMap::new();
+    while !stop.is_cancelled() {
+        worker.looked_at.store(worker.clock.now_ms(), Ordering::Relaxed);
+        let wait = match lease_due(&worker, &mut running, &mut slots).await {
+            Ok(next_due) => next_due,
+            Err(error) => {
+                tracing::error!(%error, "events could not be leased; trying again");
+                LOOK_EVERY
+            }
+        };
+        let look_again = tokio::time::sleep(wait.mul_f64(0.9 + 0.2 * random_fraction()));
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = worker.wake.notified() => {}
+            () = look_again => {}
+            Some(finished) = running.join_next() => settle(finished, &mut slots),
+        }
+        while let Some(finished) = running.try_join_next() {
+            settle(finished, &mut slots);
+        }
+    }
+    let drained = tokio::time::timeout(STOP_PATIENCE, async { while running.join_next().await.is_some() {} }).await;
+    if drained.is_err() {
+        running.shutdown().await;
+    }
+    match worker.store.release_leases(worker.server_id, worker.clock.now_ms()).await {
+        Ok(0) => {}
+        Ok(released) => tracing::info!(released, "unfinished events given back"),
+        Err(error) => tracing::warn!(%error, "leases could not be given back; they end by themselves"),
+    }
+}
+
+/// Starts what there is capacity for. The answer is when to look again.
+async fn lease_due(
+    worker: &Arc<Worker>,
+    running: &mut JoinSet<Finished>,
+    slots: &mut HashMap<String, Slot>,
+) -> Result<Duration, StoreError> {
+    let now = worker.clock.now_ms();
+    for work in worker.store.slots_with_work(now).await? {
+        let Some(slot_owner) = worker.handler.slot_owner(&work) else { continue };
+        let slot = slots.entry(work.slot.clone()).or_default();
+        let free = slot.health.free_capacity(Instant::now()).saturating_sub(slot.running);
+        if free == 0 {
+            continue;
+        }
+        let now = worker.clock.now_ms();
+        let limit = i64::try_from(free).unwrap_or(1);
+        let events = worker.store.claim_events(&work.slot, worker.server_id, now, now + LEASE_MS, limit).await?;
+        for event in events {
+            slot.running += 1;
+            let (worker, slot_owner, slot) = (worker.clone(), slot_owner.clone(), work.slot.clone());
+            running.spawn(async move {
+                let worked = AssertUnwindSafe(work_at(&worker, &slot_owner, &event)).catch_unwind().await;
+                let verdict = worked.unwrap_or_else(|_| {
+                    // The event comes back when its lease ends, and counts as an attempt.
+                    tracing::error!(event = %event.id, "the work broke off");
+                    Verdict::Nothing
+                });
+                Finished { slot, name: slot_owner.name, lsid: event.lsid, verdict }
+            });
+        }
+    }
+    // A slot without running work that is well needs no memory: there may be ten thousand connections.
+    slots.retain(|_, slot| slot.running > 0 || !slot.health.is_well());
+    let due_in_ms = worker.store.next_due().await?.map_or(i64::MAX, |due| due - worker.clock.now_ms());
+    // What is due but finds no capacity waits for capacity, not for time.
+    Ok(Duration::from_millis(u64::try_from(due_in_ms).unwrap_or(0)).clamp(LOOK_LEAST, LOOK_EVERY))
+}
+
+fn settle(finished: Result<Finished, tokio::task::JoinError>, slots: &mut HashMap<String, Slot>) {
+    let Ok(Finished { slot, name: connection, lsid, verdict }) = finished else { return };
+    let Some(slot) = slots.get_mut(&slot) else { return };
+    slot.running = slot.running.saturating_sub(1);
+    let answered = match verdict {
+        Verdict::Well => Answered::Well,
+        Verdict::Passing(retry_after) => Answered::Passing { lsid: &lsid, retry_after },
+        Verdict::Denied => Answered::Denied,
+        Verdict::Nothing => return,
+    };
+    match slot.health.note(answered, Instant::now()) {
+        Change::None => {}
+        Change::Sick => tracing::warn!(connection, "the connection's systems fail; its events rest until they answer again"),
+        Change::Held => {
+            tracing::error!(connection, "credentials are refused; the connection's events wait. `deskbridge check` says what to do");
+        }
+        Change::Recovered => tracing::info!(connection, "the connection's systems answer again"),
+    }
+}
+
+/// Does one event and stores how it went.
+#[tracing::instrument(name = "event", skip_all, fields(id = %event.id, connection = slot_owner.name, kind = event.kind.as_str(), lsid = event.lsid))]
+async fn work_at(worker: &Worker, slot_owner: &SlotOwner, event: &LeasedEvent) -> Verdict {
+    fault_point::reach("leased");
+    let result = tokio::select! {
+        result = handle(worker, slot_owner, event) => result,
+        () = lose_lease(worker, event) => {
+            tracing::warn!("lease lost; the work is dropped");
+            return Verdict::Nothing;
+        }
+    };
+    let verdict = match &result {
+        Ok(_) | Err(WorkError::NotReady | WorkError::Permanent(_)) => Verdict::Well,
+        Err(WorkError::Passing { retry_after, .. }) => Verdict::Passing(*retry_after),
+        Err(WorkError::Denied(_)) => Verdict::Denied,
+        Err(WorkError::NotItsTurn | WorkError::Unsettled { .. } | WorkError::Store(_)) => Verdict::Nothing,
+    };
+    let now = worker.clock.now_ms();
+    let handled = result.unwrap_or_else(|error| {
+        let policy = &slot_owner.policy;
+        let outcome = retry::decide(&Attempt {
+            attempts: event.attempts,
+            limit: policy.retry_attempt_limit,
+            retried: policy.retries(event.kind, event.origin),
+            received_at: event.received_at,
+            now,
+            chance: random_fraction(),
+            error: &error,
+        });
+        Handled { outcome, confirmed: Vec::new(), recorded: false }
+    });
+    match &handled.outcome {
+        Outcome::Done(done) => tracing::info!(done, "event done"),
+        Outcome::Retry { reason, not_before, .. } => {
+            tracing::info!(reason, wait_ms = not_before - now, attempts = event.attempts, "event will be tried again");
+        }
+        Outcome::Dead(reason) => tracing::warn!(reason, attempts = event.attempts, "event is a dead letter"),
+        Outcome::Undecided(reason) => {
+            tracing::warn!(reason, "nobody knows whose session this is; `deskbridge events assign` decides");
+        }
+        Outcome::Belongs { connection, reason } => tracing::info!(%connection, reason, "the session's connection is known"),
+    }
+    metrics::event_ended(&slot_owner.name, event.kind, &handled.outcome);
+    fault_point::reach("confirmed");
+    match worker.store.finish_event(event, &handled.outcome, &handled.confirmed, handled.recorded, now).await {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!("lease lost before the end was stored; another worker has the event"),
+        Err(error) => tracing::error!(%error, "the event's end could not be stored; it comes back when its lease ends"),
+    }
+    fault_point::reach("finished");
+    worker.wake.notify_one();
+    verdict
+}
+
+async fn handle(worker: &Worker, slot_owner: &SlotOwner, event: &LeasedEvent) -> Result<Handled, WorkError> {
+    // Attempts are counted when an event is leased, so one that takes the process down with it ends here.
+    let limit = slot_owner.policy.retry_attempt_limit;
+    if event.attempts > 1 && u32::try_from(event.attempts).unwrap_or(u32::MAX) > limit.saturating_add(2) {
+        return Err(WorkError::Permanent(format!("the server broke off {} times while working at this event", event.attempts - 1)));
+    }
+    worker.handler.handle(event).await
+}
+
+/// Renews the lease; returns when it is lost, or may be soon because the database does not answer.
+async fn lose_lease(worker: &Worker, event: &LeasedEvent) {
+    let mut until = event.leased_at + LEASE_MS;
+    loop {
+        tokio::time::sleep(RENEW_EVERY).await;
+        let wanted = worker.clock.now_ms() + LEASE_MS;
+        let left = Duration::from_millis(u64::try_from(until - LEASE_MARGIN_MS - worker.clock.now_ms()).unwrap_or(0));
+        match tokio::time::timeout(left, worker.store.renew_lease(event, wanted)).await {
+            Ok(Ok(true)) => until = wanted,
+            Ok(Ok(false)) | Err(_) => return,
+            Ok(Err(error)) => tracing::warn!(%error, "the lease could not be renewed"),
+        }
+    }
+}

@@ -57,13 +57,9 @@ impl Scene {
     /// The same with the server still to be started.
     pub async fn prepare(plan: Plan) -> Result<Self> {
         let appliance = SimulatedAppliance::start(plan.appliance).await?;
-        let mut options = plan.zendesk;
-        if let Some(settings) = options.installation_settings.as_object_mut() {
-            settings.insert("hostname".to_owned(), json!(appliance.host()));
-        }
-        let zendesk = SimulatedZendesk::start(options).await?;
+        let zendesk = zendesk_for(&appliance, plan.zendesk).await?;
         let people = zendesk.fill_demo_data();
-        let mut connection = to_zendesk(&appliance, &zendesk);
+        let mut connection = to_zendesk(&appliance, &zendesk, CONNECTION, "default");
         merge(&mut connection, plan.connection);
         let server = plan.server.connection(connection).prepare().await?;
         zendesk.set_app_url(&format!("{}{}", server.public_url(), routes::ZENDESK_SIDEBAR));
@@ -74,7 +70,7 @@ impl Scene {
 
     /// The server as the appliance's recipient of all events, to be changed and set again.
     pub fn recipient(&self) -> Recipient {
-        Recipient::new(format!("{}{}?appliance=default&token={EVENT_TOKEN}", self.server.url(), routes::APPLIANCE_EVENTS))
+        recipient(&self.server, "default")
     }
 
     /// Another open ticket of a customer who has one already; answers its number.
@@ -86,21 +82,39 @@ impl Scene {
 
     /// Opens the sidebar as Zendesk would, without a browser.
     pub async fn open_sidebar(&self, agent: u64) -> Result<Sidebar> {
-        let launch = self.zendesk.launch(agent)?;
-        let http = loopback_client()?;
-        let answer = http
-            .post(format!("{}{}?{}", self.server.public_url(), routes::ZENDESK_SIDEBAR, launch.query))
-            .form(&[("token", launch.token)])
-            .send()
-            .await
-            .context("the server does not answer")?;
-        let status = answer.status();
-        let page = answer.text().await?;
-        ensure!(status.is_success(), "the sidebar was refused with {status}: {page}");
-        let data = page_data(&page)?;
-        let text = |name: &str| data[name].as_str().map(str::to_owned).with_context(|| format!("the page has no {name}"));
-        Ok(Sidebar { bearer: text("bearer")?, connection: text("connection")?, base: self.server.public_url().to_owned(), http })
+        open_sidebar(&self.server, &self.zendesk, agent).await
     }
+}
+
+/// A Zendesk account whose app was installed for this appliance.
+pub async fn zendesk_for(appliance: &SimulatedAppliance, mut options: zendesk::Options) -> Result<SimulatedZendesk> {
+    if let Some(settings) = options.installation_settings.as_object_mut() {
+        settings.insert("hostname".to_owned(), json!(appliance.host()));
+    }
+    SimulatedZendesk::start(options).await
+}
+
+/// The server as an appliance's recipient of all events, for the connections of that `?appliance=id`.
+pub fn recipient(server: &Deskbridge, id: &str) -> Recipient {
+    Recipient::new(format!("{}{}?appliance={id}&token={EVENT_TOKEN}", server.url(), routes::APPLIANCE_EVENTS))
+}
+
+/// Opens the sidebar as this account would, without a browser.
+pub async fn open_sidebar(server: &Deskbridge, zendesk: &SimulatedZendesk, agent: u64) -> Result<Sidebar> {
+    let launch = zendesk.launch(agent)?;
+    let http = loopback_client()?;
+    let answer = http
+        .post(format!("{}{}?{}", server.public_url(), routes::ZENDESK_SIDEBAR, launch.query))
+        .form(&[("token", launch.token)])
+        .send()
+        .await
+        .context("the server does not answer")?;
+    let status = answer.status();
+    let page = answer.text().await?;
+    ensure!(status.is_success(), "the sidebar was refused with {status}: {page}");
+    let data = page_data(&page)?;
+    let text = |name: &str| data[name].as_str().map(str::to_owned).with_context(|| format!("the page has no {name}"));
+    Ok(Sidebar { bearer: text("bearer")?, connection: text("connection")?, base: server.public_url().to_owned(), http })
 }
 
 /// An agent's opened sidebar: a signed-in caller of the panel API.
@@ -182,7 +196,8 @@ pub fn connection(appliance: &SimulatedAppliance, name: &str, id: &str, sections
     toml::from_str(&text).unwrap_or_else(|error| panic!("the connection is not TOML: {error}\n{text}"))
 }
 
-fn to_zendesk(appliance: &SimulatedAppliance, zendesk: &SimulatedZendesk) -> Table {
+/// A `[[connection]]` of that name between this appliance and this Zendesk account, in which everything is allowed.
+pub fn to_zendesk(appliance: &SimulatedAppliance, zendesk: &SimulatedZendesk, name: &str, id: &str) -> Table {
     let options = zendesk.options();
     let sections = format!(
         r#"
@@ -209,11 +224,11 @@ fn to_zendesk(appliance: &SimulatedAppliance, zendesk: &SimulatedZendesk) -> Tab
         app_id = options.app_id,
         installation_id = options.installation_id,
     );
-    connection(appliance, CONNECTION, "default", &sections)
+    connection(appliance, name, id, &sections)
 }
 
 /// Puts `changes` over `base`, section by section.
-fn merge(base: &mut Table, changes: Table) {
+pub fn merge(base: &mut Table, changes: Table) {
     for (key, change) in changes {
         match (base.get_mut(&key), change) {
             (Some(toml::Value::Table(section)), toml::Value::Table(change)) => {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use deskbridge_shared::routes;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -37,6 +37,9 @@ const COMMAND_LIMIT: Duration = Duration::from_mins(1);
 
 /// How often readiness is asked for while the server starts.
 const READY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How often [`until`] asks.
+const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// The two databases; everything durable is shown on both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -382,6 +385,14 @@ impl Deskbridge {
         resident_kib(&status).context("no VmRSS in /proc")
     }
 
+    /// A figure of `GET /metrics`, summed over the lines of that name with these label values.
+    pub async fn figure(&self, name: &str, labels: &[&str]) -> Result<u64> {
+        let url = format!("{}{}", self.admin_url, routes::METRICS);
+        let answer = loopback_client()?.get(url).send().await?;
+        ensure!(answer.status().is_success(), "{}", answer.status());
+        sum_of(&answer.text().await?, name, labels)
+    }
+
     /// Runs another command of the program on the same settings and environment, for instance `["check"]`.
     pub async fn command(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = command(&self.environment)?;
@@ -415,6 +426,28 @@ pub fn loopback_client() -> Result<reqwest::Client> {
         .timeout(Duration::from_secs(30))
         .build()
         .context("cannot make an HTTP client")
+}
+
+/// Asks again and again, for what tells nobody when it changes; fails after `limit`.
+pub async fn until(what: &str, limit: Duration, reached: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    let asked = async {
+        while !reached().await? {
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(limit, asked).await.with_context(|| format!("waited {limit:?} in vain until {what}"))?
+}
+
+fn sum_of(metrics: &str, name: &str, labels: &[&str]) -> Result<u64> {
+    let mut sum = 0;
+    for line in metrics.lines() {
+        let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' ']));
+        if rest.is_some_and(|rest| labels.iter().all(|label| rest.contains(&format!("\"{label}\"")))) {
+            sum += line.rsplit(' ').next().context("a value")?.parse::<u64>().with_context(|| line.to_owned())?;
+        }
+    }
+    Ok(sum)
 }
 
 fn command(environment: &BTreeMap<OsString, OsString>) -> Result<Command> {
@@ -486,6 +519,17 @@ mod tests {
         let directory = server.directory().to_owned();
         drop(server);
         assert!(!directory.exists());
+    }
+
+    #[test]
+    fn figures_of_one_name_and_label_are_summed() {
+        let metrics =
+            "# TYPE a counter\na{connection=\"x\",kind=\"k\"} 2\na{connection=\"y\",kind=\"k\"} 3\na_more{connection=\"x\"} 9\na 4\n";
+        let check = |labels: &[&str], expected: u64| assert_eq!(sum_of(metrics, "a", labels).unwrap(), expected, "{labels:?}");
+        check(&[], 9);
+        check(&["x"], 2);
+        check(&["k"], 5);
+        check(&["z"], 0);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use deskbridge_tests::appliance::{
 use deskbridge_tests::outcomes::{CUSTOMER_SURVEY, SESSION_END};
 use deskbridge_tests::processes::Signal;
 use deskbridge_tests::scene::{CONNECTION, EVENT_TOKEN, Plan, Scene};
-use deskbridge_tests::server::{Database, Deskbridge, loopback_client, tell};
+use deskbridge_tests::server::{Database, Deskbridge, loopback_client, tell, until};
 use deskbridge_tests::zendesk::{self, Fault, Matching, SimulatedZendesk};
 use futures_util::future::{join_all, try_join_all};
 use rand::rngs::StdRng;
@@ -26,8 +26,6 @@ use toml::{Table, toml};
 
 /// Longest wait until everything is on its ticket. A dead server's lease lasts 15 s, a write nobody answers 30 s.
 const DRAIN_LIMIT: Duration = Duration::from_secs(90);
-/// How often a server that wakes nobody is asked.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A stop in order is over by then (DESIGN.md, Settled details).
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// Well below a lease: what a restart at once means.
@@ -169,34 +167,7 @@ async fn all_recorded(zendesk: &SimulatedZendesk, ended: &[Ended]) -> Result<()>
 async fn drained(appliance: &SimulatedAppliance, zendesk: &SimulatedZendesk, server: &Deskbridge, ended: &[Ended]) -> Result<()> {
     appliance.outbound_idle().await?;
     all_recorded(zendesk, ended).await?;
-    until("no event waits", async || Ok(figure(server, "deskbridge_events_waiting", &[CONNECTION]).await? == 0)).await
-}
-
-/// Asks again and again, for what tells nobody when it changes.
-async fn until(what: &str, reached: impl AsyncFn() -> Result<bool>) -> Result<()> {
-    let asked = async {
-        while !reached().await? {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-        anyhow::Ok(())
-    };
-    tokio::time::timeout(DRAIN_LIMIT, asked).await.with_context(|| format!("waited {DRAIN_LIMIT:?} in vain until {what}"))?
-}
-
-/// A figure of `GET /metrics`, summed over the lines of that name with these label values.
-async fn figure(server: &Deskbridge, name: &str, labels: &[&str]) -> Result<u64> {
-    let url = format!("{}{}", server.admin_url(), routes::METRICS);
-    let answer = loopback_client()?.get(url).send().await?;
-    ensure!(answer.status() == StatusCode::OK, "{}", answer.status());
-    let text = answer.text().await?;
-    let mut sum = 0;
-    for line in text.lines() {
-        let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' ']));
-        if rest.is_some_and(|rest| labels.iter().all(|label| rest.contains(&format!("\"{label}\"")))) {
-            sum += line.rsplit(' ').next().context("a value")?.parse::<u64>().with_context(|| line.to_owned())?;
-        }
-    }
-    Ok(sum)
+    until("no event waits", DRAIN_LIMIT, async || Ok(server.figure("deskbridge_events_waiting", &[CONNECTION]).await? == 0)).await
 }
 
 /// How many session ends a server says it has done.
@@ -428,7 +399,7 @@ async fn freezes(before_the_write: bool) -> Result<()> {
         sqlx::query("LOCK TABLE delivery IN ACCESS EXCLUSIVE MODE").execute(&mut *locked).await?;
         ended = vec![play(&scene.appliance, ticket)?];
         let observer = tokio::sync::Mutex::new(PgConnection::connect(scene.server.database_url()).await?);
-        until("the server waits for the lock", async || {
+        until("the server waits for the lock", DRAIN_LIMIT, async || {
             let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
             Ok(sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut *observer.lock().await).await? > 0)
         })
@@ -692,7 +663,7 @@ async fn a_hung_appliance_holds_up_no_other_connection() -> Result<()> {
     let census = Census::take(&scene.zendesk, &ended);
     tell(&format!("beside a hung appliance: {census} in {took:.1?}"));
     assert_eq!(census, Census::once_each(30));
-    assert_eq!(figure(&scene.server, "deskbridge_events_waiting", &["A hung appliance"]).await?, 30, "the other's wait");
+    assert_eq!(scene.server.figure("deskbridge_events_waiting", &["A hung appliance"]).await?, 30, "the other's wait");
     // Its first request cannot have been given up by then.
     assert!(took < Duration::from_secs(15), "{took:?}");
     for appliance in [&hung, &scene.appliance] {
@@ -772,11 +743,11 @@ async fn every_event_is_taken_while_nothing_can_be_worked_at() -> Result<()> {
         took[took.len() - 1]
     ));
     let all = u64::try_from(took.len() + of_the_appliance)?;
-    assert_eq!(figure(&scene.server, "deskbridge_events_received_total", &[CONNECTION]).await?, all);
-    assert_eq!(figure(&scene.server, "deskbridge_events_waiting", &[CONNECTION]).await?, all);
+    assert_eq!(scene.server.figure("deskbridge_events_received_total", &[CONNECTION]).await?, all);
+    assert_eq!(scene.server.figure("deskbridge_events_waiting", &[CONNECTION]).await?, all);
     // And they are still there when the process is not.
     scene.server.restart().await?;
-    assert!(figure(&scene.server, "deskbridge_events_waiting", &[CONNECTION]).await? >= all);
+    assert!(scene.server.figure("deskbridge_events_waiting", &[CONNECTION]).await? >= all);
     assert!(played.iter().all(|session| recorded(&scene.zendesk, session.ticket).is_empty()));
     Ok(())
 }
@@ -804,7 +775,7 @@ async fn figures_and_dead_letters_are_seen_and_a_dead_letter_is_retried() -> Res
 
     let figures = async |expected: [(&str, u64); 5]| {
         for (name, value) in expected {
-            until(name, async || Ok(figure(&scene.server, name, &[CONNECTION]).await? == value))
+            until(name, DRAIN_LIMIT, async || Ok(scene.server.figure(name, &[CONNECTION]).await? == value))
                 .await
                 .with_context(|| value.to_string())?;
         }
@@ -818,7 +789,7 @@ async fn figures_and_dead_letters_are_seen_and_a_dead_letter_is_retried() -> Res
         ("deskbridge_events_waiting", 1),
     ])
     .await?;
-    assert!(figure(&scene.server, "deskbridge_events_retried_total", &[CONNECTION, "session_end"]).await? >= 1);
+    assert!(scene.server.figure("deskbridge_events_retried_total", &[CONNECTION, "session_end"]).await? >= 1);
 
     let events = async |arguments: &[&str]| {
         let output = scene.server.command(&[&["events"], arguments].concat()).await?;

@@ -3,6 +3,7 @@
 //! Everything here happens inside the process; callers under test must use HTTP.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use tokio::net::TcpListener;
@@ -15,7 +16,7 @@ use super::clock::SimulatedClock;
 use super::doors;
 use super::options::{Options, Representative};
 use super::outbound::{self, Attempt, EventKind, Recipient, RecipientStatus};
-use super::recording::{Fault, FaultRule, RecordedRequest};
+use super::recording::{Endpoint, Fault, FaultRule, RecordedRequest};
 use super::script::{SessionScript, Step};
 use super::session::{Customer, NewSession, Party, Session, SessionEvent, SurveyAnswer};
 use super::state::{Shared, State, random_hex};
@@ -360,6 +361,20 @@ impl SimulatedAppliance {
         let what = format!("{at_least} requests fit");
         let reached = |state: &State| state.recording.all().filter(|one| fits(one)).count() >= at_least;
         self.shared.wait_until(&what, reached).await
+    }
+
+    /// The most calls of the Command and Reporting APIs that came within any one second.
+    pub fn most_calls_in_a_second(&self) -> usize {
+        let counted =
+            |request: &&RecordedRequest| matches!(request.endpoint, Endpoint::Command | Endpoint::CommandV2 | Endpoint::Reporting);
+        let at: Vec<i64> = self.shared.read(|state| state.recording.all().filter(counted).map(|request| request.at_milliseconds).collect());
+        let within_a_second_of = |first: i64| at.iter().filter(|at| (first..first + 1_000).contains(*at)).count();
+        at.iter().map(|first| within_a_second_of(*first)).max().unwrap_or_default()
+    }
+
+    /// Opens a URL of the appliance as somebody's browser would.
+    pub async fn browse(&self, url: &str) -> anyhow::Result<reqwest::Response> {
+        self.shared.http.get(url).timeout(Duration::from_secs(30)).send().await.context("the appliance does not answer")
     }
 
     /// Forgets the requests so far.

@@ -6,10 +6,11 @@
 pub mod appliance;
 pub mod autotask;
 pub mod browser;
-pub mod desks;
+pub mod delivery_suite;
 pub mod device;
 pub mod extension;
 pub mod firefox;
+pub mod help_desks;
 mod html;
 pub mod logs;
 pub mod osticket;

@@ -1,0 +1,4 @@
+//! Never twice, never lost, on every help desk: the suite of `deskbridge_tests::delivery_suite`, one line for each.
+
+deskbridge_tests::delivery_suite!(zendesk, deskbridge_tests::zendesk::ZendeskDesk);
+deskbridge_tests::delivery_suite!(autotask, deskbridge_tests::autotask::AutotaskDesk);

@@ -4,7 +4,6 @@
 //! While the rates are compared the appliance hangs: the workers wait, as they do while a real one is away, and what is
 //! measured is the door. The last lines show the door while the workers import sessions at the appliance's own limit.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use uuid::Uuid;
 
 use crate::load::{self, Measured, Requests, form_post};
 use crate::table::{Row, median, milliseconds, rate};
-use crate::{ROUNDS, SENDERS};
+use crate::{ROUNDS, SENDERS, server_address};
 
 /// Events of one round of the server.
 const EVENTS_PER_ROUND: usize = 24_000;
@@ -71,11 +70,10 @@ pub async fn run() -> Result<Vec<Row>> {
 
 /// Posts distinct events by all senders.
 async fn post_events(scene: &Scene) -> Result<Measured> {
-    let address: SocketAddr = scene.server.url().trim_start_matches("http://").parse()?;
     let target = format!("{}?appliance=default&token={EVENT_TOKEN}", routes::APPLIANCE_EVENTS);
     let event = |_| form_post(&target, &event_body(&new_lsid()));
     let requests: Requests = Arc::new((0..EVENTS_PER_ROUND).map(event).collect());
-    load::send(address, requests, SENDERS).await
+    load::send(server_address(scene)?, requests, SENDERS).await
 }
 
 /// An end event as the appliance posts it (beyondtrust.md E.4).
@@ -121,6 +119,7 @@ async fn busy() -> Result<Busy> {
 /// The peer: one connection, one row, one commit, again.
 struct BareLoop {
     pool: SqlitePool,
+    connection: String,
     // Holds the database's directory.
     _migrated: Deskbridge,
 }
@@ -139,7 +138,7 @@ impl BareLoop {
             .foreign_keys(true);
         let pool =
             SqlitePoolOptions::new().max_connections(1).connect_with(options).await.context("cannot open the bare loop's database")?;
-        Ok(Self { pool, _migrated: migrated })
+        Ok(Self { pool, connection: Uuid::now_v7().to_string(), _migrated: migrated })
     }
 
     /// Inserts rows; answers how many a second.
@@ -148,18 +147,17 @@ impl BareLoop {
         let begun = Instant::now();
         for _ in 0..rows {
             sqlx::query(
-                "INSERT INTO inbox_event (id, connection, fingerprint, kind, rank, lsid, origin, received_at, state, not_before)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (connection, fingerprint) DO NOTHING",
+                "INSERT INTO inbox_event
+                   (id, tenant, account, received_by, connection, slot, fingerprint, kind, rank, lsid, origin, received_at, state, not_before)
+                 VALUES ($1, 'main', $2, $3, $3, $3, $4, 'session_end', $5, $6, 'outbound', $7, 'ready', $7)
+                 ON CONFLICT (account, fingerprint) DO NOTHING",
             )
             .bind(Uuid::now_v7().as_bytes().to_vec())
-            .bind("Simulated Zendesk")
+            .bind("127.0.0.1:8443/simulated-client")
+            .bind(&self.connection)
             .bind(random_bytes::<32>().to_vec())
-            .bind("session_end")
             .bind(1)
-            .bind(Uuid::from_bytes(random_bytes()).simple().to_string())
-            .bind("outbound")
-            .bind(1_733_240_467_000_i64)
-            .bind("ready")
+            .bind(new_lsid())
             .bind(1_733_240_467_000_i64)
             .execute(&mut *connection)
             .await?;

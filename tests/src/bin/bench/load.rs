@@ -31,6 +31,11 @@ pub struct Measured {
 }
 
 impl Measured {
+    /// The time within which half of the requests were answered.
+    pub fn p50(&self) -> Duration {
+        self.latencies.get(self.latencies.len() / 2).copied().unwrap_or_default()
+    }
+
     /// The time within which 99 of 100 requests were answered.
     pub fn p99(&self) -> Duration {
         self.latencies.get(self.latencies.len() * 99 / 100).copied().unwrap_or_default()

@@ -6,6 +6,7 @@
 #![expect(clippy::cast_precision_loss, reason = "counts and sizes here are far below 2^52")]
 
 mod bare_route;
+mod connections;
 mod events;
 mod extension;
 mod load;
@@ -16,9 +17,11 @@ mod queue;
 mod sidebar;
 mod table;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use deskbridge_tests::scene::Scene;
 
 use table::{Row, Verdict};
 
@@ -27,13 +30,14 @@ const SENDERS: usize = 64;
 /// Rounds of the server and of its peer each; odd, so that there is a median.
 const ROUNDS: usize = 5;
 
-const USAGE: &str = "usage: bench [sidebar|events|memory|panel|queue|extension] [--check]";
+const USAGE: &str = "usage: bench [sidebar|events|connections|memory|panel|queue|extension] [--check]";
 
 /// What can be measured by itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Bench {
     Sidebar,
     Events,
+    Connections,
     Memory,
     Panel,
     Queue,
@@ -41,9 +45,10 @@ enum Bench {
 }
 
 impl Bench {
-    const ALL: [(&str, Self); 6] = [
+    const ALL: [(&str, Self); 7] = [
         ("sidebar", Self::Sidebar),
         ("events", Self::Events),
+        ("connections", Self::Connections),
         ("memory", Self::Memory),
         ("panel", Self::Panel),
         ("queue", Self::Queue),
@@ -54,6 +59,7 @@ impl Bench {
         match self {
             Self::Sidebar => sidebar::run().await,
             Self::Events => events::run().await,
+            Self::Connections => connections::run().await,
             Self::Memory => memory::run().await,
             Self::Panel => panel::run(),
             Self::Queue => queue::run().await,
@@ -95,4 +101,9 @@ async fn start() -> Result<ExitCode> {
     table::print(&rows);
     let missed = rows.iter().any(|row| row.verdict == Verdict::Missed);
     Ok(if check && missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Where a scene's server listens.
+fn server_address(scene: &Scene) -> Result<SocketAddr> {
+    Ok(scene.server.url().trim_start_matches("http://").parse()?)
 }

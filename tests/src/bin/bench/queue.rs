@@ -4,7 +4,6 @@
 //! The peer of the drain is the fastest that is allowed: one report from the appliance for each session at its limit of 20
 //! calls a second (beyondtrust.md J.1), or one note at a time in each of the server's places at the account's latency.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use tokio::time::{Instant, sleep};
 use crate::events::event_body;
 use crate::load::{self, Measured, form_post};
 use crate::table::{Row, milliseconds, rate};
-use crate::{SENDERS, machine};
+use crate::{SENDERS, machine, server_address};
 
 /// Ended sessions to bring onto tickets.
 const SESSIONS: usize = 1_000;
@@ -28,7 +27,7 @@ const SESSIONS: usize = 1_000;
 const TICKETS: usize = 50;
 /// The account's answering time.
 const LATENCY: Duration = Duration::from_millis(50);
-/// Events of one connection worked at at the same time (server/src/inbox/health.rs).
+/// Events of one connection worked at at the same time (server/crates/work/src/health.rs).
 const PLACES: f64 = 8.0;
 /// The appliance's limit.
 const CALLS_PER_SECOND: f64 = 20.0;
@@ -81,7 +80,7 @@ async fn drain() -> Result<Vec<Row>> {
         lsids.push(scene.appliance.play(SessionScript::short(tickets[number % TICKETS].to_string()))?);
     }
     scene.zendesk.set_latency(LATENCY);
-    let address = address(&scene)?;
+    let address = server_address(&scene)?;
     let events = lsids.iter().map(|lsid| form_post(&event_target("default"), &event_body(lsid))).collect();
     load::send(address, Arc::new(events), SENDERS).await?;
     scene.appliance.clear_faults();
@@ -117,7 +116,7 @@ async fn growth() -> Result<Row> {
     let mut queued = 0;
     for wanted in QUEUED {
         let events = (queued..wanted).map(|_| form_post(&event_target("default"), &event_body(&crate::events::new_lsid()))).collect();
-        load::send(address(&scene)?, Arc::new(events), SENDERS).await?;
+        load::send(server_address(&scene)?, Arc::new(events), SENDERS).await?;
         queued = wanted;
         // Both after the same kind of load, so that what differs is the events.
         sleep(Duration::from_secs(2)).await;
@@ -132,10 +131,6 @@ async fn growth() -> Result<Row> {
 
 fn event_target(appliance: &str) -> String {
     format!("{}?appliance={appliance}&token={EVENT_TOKEN}", routes::APPLIANCE_EVENTS)
-}
-
-fn address(scene: &Scene) -> Result<SocketAddr> {
-    Ok(scene.server.url().trim_start_matches("http://").parse()?)
 }
 
 /// Looks often until `reached`.

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::bare_route::{BareRoute, Installation};
 use crate::load::{self, Requests, form_post};
 use crate::table::{Row, median, milliseconds, rate};
-use crate::{ROUNDS, SENDERS, machine};
+use crate::{ROUNDS, SENDERS, machine, server_address};
 
 /// About three seconds of the bare route on two cores.
 const REQUESTS_PER_ROUND: usize = 24_000;
@@ -72,7 +72,6 @@ async fn measure((address, process_id): (SocketAddr, u32), requests: Requests) -
 pub struct Pair {
     scene: Scene,
     bare: BareRoute,
-    target: String,
 }
 
 impl Pair {
@@ -84,13 +83,12 @@ impl Pair {
         let claim = |name: &str| claims[name].as_str().map(str::to_owned).with_context(|| format!("a token without {name}"));
         let public_pem = scene.zendesk.app_key().public_pem();
         let bare = BareRoute::start(&Installation { public_pem, issuer: claim("iss")?, audience: claim("aud")? }).await?;
-        let target = format!("{}?{}", routes::ZENDESK_SIDEBAR, scene.zendesk.launch(agent)?.query);
-        Ok(Self { scene, bare, target })
+        Ok(Self { scene, bare })
     }
 
     /// Address and process of the real server.
     pub fn server(&self) -> (SocketAddr, u32) {
-        let address = self.scene.server.url().trim_start_matches("http://").parse();
+        let address = server_address(&self.scene);
         (address.unwrap_or_else(|_| SocketAddr::from(([127, 0, 0, 1], 0))), self.scene.server.process_id().unwrap_or_default())
     }
 
@@ -99,27 +97,9 @@ impl Pair {
         (self.bare.address, self.bare.process_id)
     }
 
-    /// Requests with tokens of which no two are alike, signed just now on all cores.
+    /// See [`signed_requests`].
     pub fn signed_requests(&self, count: usize) -> Result<Requests> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let key = self.scene.zendesk.app_key();
-        let header = self.scene.zendesk.sidebar_header();
-        let claims = self.scene.zendesk.sidebar_claims(self.scene.people.agent);
-        let sign = |number: usize| -> Result<Vec<u8>> {
-            let mut claims = claims.clone();
-            // Times and subject repeat within a round; this and the fresh `qsh` beside it do not.
-            claims["jti"] = json!(number);
-            Ok(form_post(&self.target, &format!("token={}", key.sign(&header, &claims)?)))
-        };
-        let signed = std::thread::scope(|scope| {
-            let share = |thread: usize| (thread..count).step_by(threads).map(&sign).collect::<Result<Vec<_>>>();
-            let started: Vec<_> = (0..threads).map(|thread| scope.spawn(move || share(thread))).collect();
-            started
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect::<Result<Vec<_>>>()
-        })?;
-        Ok(Arc::new(signed.concat()))
+        signed_requests(&self.scene, count)
     }
 
     /// A bench of two servers that say yes to everything would measure nothing.
@@ -143,4 +123,26 @@ impl Pair {
         }
         Ok(())
     }
+}
+
+/// Openings of a scene's sidebar, with tokens of which no two are alike, signed just now on all cores.
+pub fn signed_requests(scene: &Scene, count: usize) -> Result<Requests> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let agent = scene.people.agent;
+    let target = format!("{}?{}", routes::ZENDESK_SIDEBAR, scene.zendesk.launch(agent)?.query);
+    let key = scene.zendesk.app_key();
+    let header = scene.zendesk.sidebar_header();
+    let claims = scene.zendesk.sidebar_claims(agent);
+    let sign = |number: usize| -> Result<Vec<u8>> {
+        let mut claims = claims.clone();
+        // Times and subject repeat within a round; this and the fresh `qsh` beside it do not.
+        claims["jti"] = json!(number);
+        Ok(form_post(&target, &format!("token={}", key.sign(&header, &claims)?)))
+    };
+    let signed = std::thread::scope(|scope| {
+        let share = |thread: usize| (thread..count).step_by(threads).map(&sign).collect::<Result<Vec<_>>>();
+        let started: Vec<_> = (0..threads).map(|thread| scope.spawn(move || share(thread))).collect();
+        started.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect::<Result<Vec<_>>>()
+    })?;
+    Ok(Arc::new(signed.concat()))
 }

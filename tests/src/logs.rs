@@ -13,7 +13,7 @@ use tokio::sync::watch;
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// How long a line may let itself be awaited before the test fails.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The output of one program, across its restarts. Clones share it.
 #[derive(Clone, Debug)]
@@ -111,7 +111,7 @@ impl Logs {
         Ok(text.lines().filter(|line| pattern.is_match(line)).map(str::to_owned).collect())
     }
 
-    /// The first line that a regular expression matches, now or within a minute. Fails at once when the program has ended
+    /// The first line that a regular expression matches, now or within two minutes. Fails at once when the program has ended
     /// without it.
     pub async fn wait_for(&self, pattern: &str) -> Result<String> {
         self.wait_for_after(0, pattern).await

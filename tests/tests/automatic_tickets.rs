@@ -24,6 +24,7 @@ fn creating() -> Table {
     toml! {
         [zendesk]
         enable_automatic_ticket_creation = true
+        settle_seconds = 5
         ticket_default_data = "{\"priority\": \"low\", \"tags\": [\"remote\"], \"description\": null}"
     }
 }

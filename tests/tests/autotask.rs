@@ -127,6 +127,7 @@ fn connection(appliance: &SimulatedAppliance, autotask: &SimulatedAutotask, chan
         secret = "{secret}"
         integration_code = "{integration_code}"
         services_url = "{services_url}"
+        settle_seconds = 5
         "#,
         username = user.user_name,
         secret = user.secret,

@@ -1012,7 +1012,7 @@ async fn the_tickets_sessions_are_shown_as_they_go() -> Result<()> {
     assert_eq!(ended, list(ticket).await?);
     assert!(ended[0]["ended_at"].as_str().is_some_and(|at| at >= started && at.ends_with('Z')), "{ended}");
     scene.zendesk.clear_faults();
-    let recorded = events.until(&lsid, "recorded", &mut seen).await?;
+    let recorded = events.until(&lsid, "recorded", &mut seen).await.inspect_err(|_| eprintln!("{}", scene.server.logs().tail()))?;
     assert_eq!(recorded, list(ticket).await?);
     assert_eq!(seen, ["waiting", "active", "ended", "recorded"]);
     let mut fields: Vec<&String> = recorded[0].as_object().context("an object")?.keys().collect();

@@ -1,5 +1,6 @@
 //! Requests to outside systems: no redirects, no hidden retries, bounded time and size.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
@@ -17,6 +18,16 @@ pub fn client() -> reqwest::ClientBuilder {
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(TOTAL_TIMEOUT)
         .user_agent(concat!("Deskbridge/", env!("CARGO_PKG_VERSION")))
+}
+
+/// The one client for systems that need nothing but our bounds: ten thousand connections share its certificates and its pool.
+pub fn shared() -> reqwest::Result<reqwest::Client> {
+    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+    if let Some(client) = CLIENT.get() {
+        return Ok(client.clone());
+    }
+    let made = client().build()?;
+    Ok(CLIENT.get_or_init(|| made).clone())
 }
 
 /// Why a body could not be read.

@@ -1,5 +1,7 @@
 //! Puts a settings file's connections into the database.
 
+use std::collections::{HashMap, HashSet};
+
 use deskbridge_core::clock::Clock;
 use deskbridge_core::ids::{ConnectionId, TenantId};
 use deskbridge_core::settings::{ConnectionSettings, Role, Sections};
@@ -52,20 +54,21 @@ pub async fn apply(target: &Target<'_>, wanted: &[ConnectionSettings], prune: bo
     let tenant = TenantId::main();
     let mut stored = target.store.connections().await?;
     stored.retain(|row| row.tenant == tenant);
+    let by_id: HashMap<ConnectionId, &StoredConnection> = stored.iter().map(|row| (row.id, row)).collect();
+    let by_name: HashMap<&str, &StoredConnection> = stored.iter().map(|row| (row.name.as_str(), row)).collect();
     let mut done = Vec::new();
-    let mut kept = Vec::new();
+    let mut kept = HashSet::new();
     for connection in wanted {
+        let named = by_name.get(connection.name.as_str()).copied();
         let row = match connection.id {
-            Some(id) => stored.iter().find(|row| row.id == id),
-            None => stored.iter().find(|row| row.name == connection.name),
+            Some(id) => by_id.get(&id).copied(),
+            None => named,
         };
         let id = connection.id.or(row.map(|row| row.id)).unwrap_or_else(|| ConnectionId::new(target.clock));
-        // A file that swaps two names is fine: the other one gets its new name from this file, too.
-        let renamed_too = |other: &StoredConnection| wanted.iter().any(|one| one.id == Some(other.id) && one.name != other.name);
-        if stored.iter().any(|other| other.id != id && other.name == connection.name && !renamed_too(other)) {
+        if named.is_some_and(|other| other.id != id) {
             return Err(ApplyError::NameTaken { name: connection.name.clone() });
         }
-        kept.push(id);
+        kept.insert(id);
         done.push(save(target, &tenant, id, row, connection.clone()).await?);
     }
     for row in stored.iter().filter(|row| !kept.contains(&row.id)) {

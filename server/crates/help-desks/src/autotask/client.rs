@@ -181,7 +181,7 @@ impl Client {
         integration_code: &SecretString,
         services_url: Option<&str>,
     ) -> Result<Self, String> {
-        let http = outgoing::client().build().map_err(|_| "no HTTP client; check the machine's TLS certificates".to_owned())?;
+        let http = outgoing::shared().map_err(|_| "no HTTP client; check the machine's TLS certificates".to_owned())?;
         let mut credentials = HeaderMap::new();
         // (autotask-extension.md a.2)
         for (setting, name, value) in [

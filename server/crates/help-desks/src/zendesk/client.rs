@@ -98,7 +98,7 @@ pub struct Answer {
 impl Client {
     /// A client. Fails only if the TLS library cannot start.
     pub fn new(origin: String, username: &str, token: SecretString) -> reqwest::Result<Self> {
-        Ok(Self { http: outgoing::client().build()?, origin, username: format!("{username}/token"), token })
+        Ok(Self { http: outgoing::shared()?, origin, username: format!("{username}/token"), token })
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {

@@ -123,7 +123,7 @@ impl Default for Limits {
 }
 
 /// How long a call may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timeouts {
     /// Until connected, TLS included.
     pub connect: Duration,

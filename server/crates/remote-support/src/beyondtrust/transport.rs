@@ -14,7 +14,8 @@ use reqwest::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 use url::Url;
 
@@ -82,16 +83,7 @@ struct Answer {
 impl Transport {
     /// `limiter`: the account's own, where others use the account already.
     pub(super) fn new(settings: ApplianceSettings, base: Url, limiter: Option<Arc<Limiter>>) -> Result<Self, Error> {
-        let http = outgoing::client()
-            .no_proxy()
-            .http1_only()
-            .pool_max_idle_per_host(0)
-            .https_only(base.scheme() == "https")
-            .tls_danger_accept_invalid_certs(settings.allow_invalid_certificates)
-            .connect_timeout(settings.timeouts.connect)
-            .read_timeout(settings.timeouts.read)
-            .build()
-            .map_err(|error| Error::Settings(format!("no HTTPS client can be made: {}", innermost(&error))))?;
+        let http = http_client(&settings, base.scheme() == "https")?;
         let limiter = limiter.unwrap_or_else(|| Arc::new(Limiter::new(settings.limits)));
         Ok(Self { limiter, settings, base, http, token: SharedToken::default(), caches: Caches::default() })
     }
@@ -270,6 +262,28 @@ impl Answer {
     fn says_token_is_dead(&self) -> bool {
         self.status == StatusCode::UNAUTHORIZED || self.json_error().is_some_and(|(error, _)| error == ACCESS_DENIED)
     }
+}
+
+/// A client for these options. Accounts with the same ones share it: it keeps no connections, but its certificates are large.
+fn http_client(settings: &ApplianceSettings, https_only: bool) -> Result<reqwest::Client, Error> {
+    static CLIENTS: LazyLock<Mutex<HashMap<(bool, bool, Timeouts), reqwest::Client>>> = LazyLock::new(Mutex::default);
+    let options = (https_only, settings.allow_invalid_certificates, settings.timeouts);
+    let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(client) = clients.get(&options) {
+        return Ok(client.clone());
+    }
+    let client = outgoing::client()
+        .no_proxy()
+        .http1_only()
+        .pool_max_idle_per_host(0)
+        .https_only(https_only)
+        .tls_danger_accept_invalid_certs(settings.allow_invalid_certificates)
+        .connect_timeout(settings.timeouts.connect)
+        .read_timeout(settings.timeouts.read)
+        .build()
+        .map_err(|error| Error::Settings(format!("no HTTPS client can be made: {}", innermost(&error))))?;
+    clients.insert(options, client.clone());
+    Ok(client)
 }
 
 async fn parse(body: Vec<u8>) -> (Result<Element, super::XmlFault>, Vec<u8>) {

@@ -264,9 +264,12 @@ impl Answer {
     }
 }
 
+/// The clients by their options: HTTPS only, invalid certificates allowed, timeouts.
+type SharedClients = Mutex<HashMap<(bool, bool, Timeouts), reqwest::Client>>;
+
 /// A client for these options. Accounts with the same ones share it: it keeps no connections, but its certificates are large.
 fn http_client(settings: &ApplianceSettings, https_only: bool) -> Result<reqwest::Client, Error> {
-    static CLIENTS: LazyLock<Mutex<HashMap<(bool, bool, Timeouts), reqwest::Client>>> = LazyLock::new(Mutex::default);
+    static CLIENTS: LazyLock<SharedClients> = LazyLock::new(Mutex::default);
     let options = (https_only, settings.allow_invalid_certificates, settings.timeouts);
     let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(client) = clients.get(&options) {

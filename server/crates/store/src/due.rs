@@ -35,7 +35,7 @@ macro_rules! claim {
             "AND NOT (o.rank = 0 AND e.rank > 0 AND o.state = 'ready' AND o.not_before > $3 + 5000)) ",
             "AND NOT (e.kind = 'session_end' AND EXISTS (SELECT 1 FROM inbox_event t WHERE t.account = e.account AND t.ticket = e.ticket ",
             // While it is not known whose a session is, it may be for this very ticket.
-            "AND (t.connection = e.connection OR t.connection IS NULL OR e.connection IS NULL) AND t.state IN ('ready', 'leased') AND t.kind = 'session_end' AND t.lsid <> e.lsid AND t.id < e.id)) ",
+            "AND e.connection IS NOT NULL AND (t.connection = e.connection OR t.connection IS NULL) AND t.state IN ('ready', 'leased') AND t.kind = 'session_end' AND t.lsid <> e.lsid AND t.id < e.id)) ",
             "ORDER BY e.not_before, e.id LIMIT $5 ",
             $lock,
             ") RETURNING id, tenant, account, connection, kind, lsid, ticket, origin, received_at, attempts, lease_epoch"

@@ -96,7 +96,7 @@ ALTER TABLE inbox_event_with_account RENAME TO inbox_event;
 CREATE INDEX inbox_event_due ON inbox_event (slot, not_before, id) WHERE state IN ('ready', 'leased');
 CREATE INDEX inbox_event_next ON inbox_event (not_before) WHERE state IN ('ready', 'leased');
 CREATE INDEX inbox_event_session ON inbox_event (account, lsid) WHERE state IN ('ready', 'leased');
-CREATE INDEX inbox_event_ticket ON inbox_event (account, ticket) WHERE state IN ('ready', 'leased');
+CREATE INDEX inbox_event_ticket ON inbox_event (account, ticket) WHERE state IN ('ready', 'leased') AND ticket IS NOT NULL;
 CREATE INDEX inbox_event_lsid ON inbox_event (lsid, kind);
 CREATE INDEX inbox_event_connection ON inbox_event (connection, id);
 CREATE INDEX inbox_event_done ON inbox_event (finished_at) WHERE state = 'done';

@@ -46,6 +46,6 @@ pub trait ConnectionStore: Send + Sync {
     /// codes, agents' sessions).
     async fn replace_connection(&self, connection: &StoredConnection) -> Result<()>;
     /// Removes a connection and what was granted for it: devices' grants, codes, agents' sessions, what was handed out, decisions about
-    /// owners. Its events, deliveries and known sessions stay until their retention ends.
+    /// owners. Its deliveries and known sessions stay until their retention ends; its events that wait become undecided.
     async fn delete_connection(&self, id: ConnectionId) -> Result<bool>;
 }

@@ -67,6 +67,15 @@ impl ConnectionStore for SqlStore {
         for ended in ["DELETE FROM handed_out WHERE connection = $1", "DELETE FROM session_owner WHERE connection = $1"] {
             sqlx::query(ended).bind(id.to_string()).execute(&mut *transaction).await?;
         }
+        // Nobody would ever work at them; a person gives them to another connection, or leaves them.
+        sqlx::query(
+            "UPDATE inbox_event SET state = 'undecided', outcome = 'its connection was removed', connection = NULL, slot = account,
+               lease_epoch = lease_epoch + 1, lease_owner = NULL, lease_until = NULL
+             WHERE connection = $1 AND state IN ('ready', 'leased')",
+        )
+        .bind(id.to_string())
+        .execute(&mut *transaction)
+        .await?;
         let deleted = sqlx::query("DELETE FROM connection WHERE id = $1").bind(id.to_string()).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(deleted.rows_affected() > 0)

@@ -133,7 +133,7 @@ async fn grants_of_a_connection_end_with_it() {
 }
 
 #[tokio::test]
-async fn deleted_connection_loses_its_proofs_and_keeps_its_events() {
+async fn deleted_connection_loses_its_proofs_and_leaves_its_waiting_events_to_a_person() {
     on_both(|store| async move {
         store.save_connection(&stored_connection(a(), "a")).await.unwrap();
         let given = |connection| NewHandedOut {
@@ -158,7 +158,7 @@ async fn deleted_connection_loses_its_proofs_and_keeps_its_events() {
         assert!(store.known_owners("host", "s1", &[a(), b()]).await.unwrap().is_empty());
         assert_eq!(store.known_owners("host", "s2", &[a(), b()]).await.unwrap(), [b()]);
         let kept = list(&store, None).await;
-        assert_eq!((kept.len(), kept[0].connection, kept[0].connection_name.as_deref()), (1, Some(a()), None));
+        assert_eq!((kept.len(), kept[0].connection, kept[0].connection_name.as_deref(), &*kept[0].state), (1, None, None, "undecided"));
         assert_eq!(store.sessions_of_ticket(a(), "1").await.unwrap().len(), 1);
     })
     .await;

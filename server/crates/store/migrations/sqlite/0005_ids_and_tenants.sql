@@ -125,8 +125,9 @@ CREATE TABLE handed_out (
     used BIGINT NOT NULL DEFAULT 0,
     PRIMARY KEY (connection, ticket, kind, issued_at)
 ) WITHOUT ROWID;
-INSERT INTO handed_out (connection, ticket, kind, issued_at, usable_until)
-SELECT i.id, k.ticket, 'key', k.issued_at, k.expires_at FROM issued_key k JOIN id_of_name i ON i.name = k.connection WHERE i.exists_now;
+-- How many keys stand behind such a row was not counted: none is taken for used up.
+INSERT INTO handed_out (connection, ticket, kind, issued_at, usable_until, given)
+SELECT i.id, k.ticket, 'key', k.issued_at, k.expires_at, 1000000 FROM issued_key k JOIN id_of_name i ON i.name = k.connection WHERE i.exists_now;
 DROP TABLE issued_key;
 CREATE INDEX handed_out_usable ON handed_out (usable_until);
 

@@ -17,6 +17,8 @@ use crate::WorkError;
 
 /// A request leaves so soon after *sent* was stored, or not at all: the time until which it may still be done is counted from there.
 const LEAVES_WITHIN_MS: i64 = 3_000;
+/// Longest time from then until a connection is made and the request is on its way.
+const CONNECTS_WITHIN_MS: i64 = 5_000;
 /// Requests one attempt sends at most: a time entry has at most eight parts, and a few forms may be refused before one is taken.
 const MOST_REQUESTS: usize = 16;
 
@@ -153,7 +155,7 @@ impl<'a> Deliverer<'a> {
         let settles_within = i64::try_from(self.help_desk.abilities().settles_within.as_millis()).unwrap_or(i64::MAX);
         for _ in 0..MOST_REQUESTS {
             let now = self.clock.now_ms();
-            let settled_at = now.saturating_add(settles_within).saturating_add(LEAVES_WITHIN_MS);
+            let settled_at = now.saturating_add(settles_within).saturating_add(LEAVES_WITHIN_MS + CONNECTS_WITHIN_MS);
             let send = SendTicket { key, ticket: write.ticket, marker: write.marker, sends, now, settled_at };
             if !self.store.mark_sent(self.event, &send).await? {
                 return Err(WorkError::NotItsTurn);

@@ -159,6 +159,7 @@ async fn lease_due(
     running: &mut JoinSet<Finished>,
     slots: &mut HashMap<String, Slot>,
 ) -> Result<Duration, StoreError> {
+    let mut started = 0_usize;
     let now = worker.clock.now_ms();
     for work in worker.store.slots_with_work(now).await? {
         let Some(slot_owner) = worker.handler.slot_owner(&work) else { continue };
@@ -172,6 +173,7 @@ async fn lease_due(
         let events = worker.store.claim_events(&work.slot, worker.server_id, now, now + LEASE_MS, limit).await?;
         for event in events {
             slot.running += 1;
+            started += 1;
             let (worker, slot_owner, slot) = (worker.clone(), slot_owner.clone(), work.slot.clone());
             running.spawn(async move {
                 let worked = AssertUnwindSafe(work_at(&worker, &slot_owner, &event)).catch_unwind().await;
@@ -187,6 +189,10 @@ async fn lease_due(
     // A slot without running work that is well needs no memory: there may be ten thousand connections.
     slots.retain(|_, slot| slot.running > 0 || !slot.health.is_well());
     let due_in_ms = worker.store.next_due().await?.map_or(i64::MAX, |due| due - worker.clock.now_ms());
+    // Of a connection that does not run, or rests: there is nothing to hurry for.
+    if due_in_ms <= 0 && started == 0 && running.is_empty() {
+        return Ok(LOOK_EVERY);
+    }
     // What is due but finds no capacity waits for capacity, not for time.
     Ok(Duration::from_millis(u64::try_from(due_in_ms).unwrap_or(0)).clamp(LOOK_LEAST, LOOK_EVERY))
 }

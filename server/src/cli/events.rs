@@ -9,6 +9,8 @@ use deskbridge_core::clock::rfc3339;
 use deskbridge_core::ids::ConnectionId;
 use deskbridge_store::{AttemptRow, EventFilter, EventRow, OwnerDecision, StoredConnection};
 
+use deskbridge_use_cases::connections::{Builder, open_settings};
+
 use super::{ConfigFile, Opened, open};
 
 #[derive(Debug, Subcommand)]
@@ -114,7 +116,17 @@ async fn assign(opened: &Opened, id: Uuid, connection: &str) -> anyhow::Result<E
         return Ok(ExitCode::FAILURE);
     };
     let now = opened.clock.now_ms();
-    let host = row.account.split('/').next().unwrap_or_default();
+    let builder = Builder::default();
+    let Some(account) = builder.account(&open_settings(&opened.master_key, chosen)?) else {
+        eprintln!("deskbridge: {} has no appliance", chosen.name);
+        return Ok(ExitCode::FAILURE);
+    };
+    // Events stored by an earlier version do not say which appliance they came from.
+    let host = row.account.split('/').next().filter(|host| *host != "connection").unwrap_or(&account.host);
+    if host != account.host {
+        eprintln!("deskbridge: the session is of {host}, and {} uses {}", chosen.name, account.host);
+        return Ok(ExitCode::FAILURE);
+    }
     let decision = OwnerDecision {
         tenant: &chosen.tenant,
         host,

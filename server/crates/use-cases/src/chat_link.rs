@@ -88,6 +88,9 @@ pub async fn open(services: &Services, token: &str, chosen: Option<&str>) -> Res
         (None, [only]) => only.code_name.as_str(),
         _ => return Ok(Opened::Choose(issues)),
     };
+    // Links sent by an earlier version were not remembered when they were made.
+    let expires_at = invitation.expires_at.saturating_mul(1_000);
+    ownership::chat_handed_out(services, &connection, &invitation.ticket, expires_at).await.map_err(|_| OpenError::Later)?;
     let tag = SessionTag { ticket: &invitation.ticket, connection: connection.id };
     engine.chat_url(issue, tag).map(Opened::Chat).map_err(|_| OpenError::Gone)
 }

@@ -98,6 +98,11 @@ pub fn sections() -> Sections {
 }
 
 impl Builder {
+    /// The engine's account that the settings name, whether the connection can be built or not.
+    pub fn account(&self, settings: &ConnectionSettings) -> Option<EngineAccount> {
+        self.engines.iter().find_map(|kind| kind.account(settings))
+    }
+
     /// Builds a connection; nothing is contacted.
     pub fn build(&self, id: ConnectionId, tenant: TenantId, settings: ConnectionSettings) -> Result<Connection, BuildFault> {
         let engine = self.engines.iter().find_map(|kind| kind.build(&settings)).transpose().map_err(BuildFault)?;
@@ -113,8 +118,10 @@ struct Known {
     updated_at: i64,
     name: String,
     tenant: TenantId,
-    /// What its settings say it uses; none if they do not read or name none.
+    /// What its settings say it uses; none if they name none.
     account: Option<EngineAccount>,
+    /// Its settings cannot be read, so nobody knows which appliance it uses.
+    is_unreadable: bool,
     running: Option<Arc<Connection>>,
 }
 
@@ -128,12 +135,14 @@ pub struct Directory {
     by_account: HashMap<String, Vec<usize>>,
     by_installation: HashMap<(String, String), usize>,
     by_host: HashMap<String, Vec<ConnectionId>>,
+    has_unreadable: bool,
 }
 
 impl Directory {
     fn new(known: BTreeMap<ConnectionId, Known>) -> Self {
         let mut directory = Self::default();
         for (id, connection) in &known {
+            directory.has_unreadable |= connection.is_unreadable;
             if let Some(account) = &connection.account {
                 directory.by_host.entry(account.host.clone()).or_default().push(*id);
             }
@@ -204,6 +213,25 @@ impl Directory {
         self.by_host.get(host).map_or(&[], Vec::as_slice)
     }
 
+    /// The one connection that uses that host. None if there are several, or if there may be: the settings of one cannot be read.
+    pub fn only_user_of_host(&self, host: &str) -> Option<ConnectionId> {
+        match self.users_of_host(host) {
+            [only] if !self.has_unreadable => Some(*only),
+            _ => None,
+        }
+    }
+
+    /// Running connections that use that account, by its stored form; where none does any more, those that use its host: whoever waits for
+    /// the account must not wait for ever because its credentials were exchanged.
+    pub fn by_account_or_host(&self, account: &str) -> Vec<Arc<Connection>> {
+        let users = self.by_account(account);
+        if !users.is_empty() {
+            return users;
+        }
+        let host = account.split('/').next().unwrap_or_default();
+        self.users_of_host(host).iter().filter_map(|id| self.by_id(*id).cloned()).collect()
+    }
+
     /// A connection's name, whether it runs or not.
     pub fn name_of(&self, id: ConnectionId) -> Option<&str> {
         self.known.get(&id).map(|known| known.name.as_str())
@@ -269,21 +297,28 @@ impl Connections {
         if let Some(same) = before.known.get(&row.id).filter(|known| known.updated_at == row.updated_at) {
             return same.clone();
         }
-        let mut known =
-            Known { updated_at: row.updated_at, name: row.name.clone(), tenant: row.tenant.clone(), account: None, running: None };
+        let last_account = before.known.get(&row.id).and_then(|known| known.account.clone());
+        let mut known = Known {
+            updated_at: row.updated_at,
+            name: row.name.clone(),
+            tenant: row.tenant.clone(),
+            account: None,
+            is_unreadable: false,
+            running: None,
+        };
         let settings = match open_settings(&self.master_key, &row) {
             Ok(settings) => settings,
             Err(fault) => {
                 tracing::error!(connection = row.name, %fault, "the connection cannot run; correct its settings and save them again");
+                known.is_unreadable = last_account.is_none();
+                known.account = last_account;
                 return known;
             }
         };
+        known.account = self.builder.account(&settings);
         let disabled = settings.disabled;
         match self.builder.build(row.id, row.tenant, settings) {
-            Ok(connection) => {
-                known.account = connection.engine.as_ref().map(|engine| engine.account().clone());
-                known.running = (!disabled).then(|| Arc::new(connection));
-            }
+            Ok(connection) => known.running = (!disabled).then(|| Arc::new(connection)),
             Err(fault) if disabled => tracing::debug!(connection = row.name, %fault, "a disabled connection could not run"),
             Err(fault) => {
                 tracing::error!(connection = row.name, %fault, "the connection cannot run; correct its settings and save them again");

@@ -28,7 +28,7 @@ pub(crate) async fn run(services: &Services, connection: &Arc<Connection>, event
         return note_progress(services, connection, event).await;
     }
     let report = read_report(connection, &event.lsid).await?;
-    if let Some(elsewhere) = elsewhere(services, connection, &report).await? {
+    if let Some(elsewhere) = elsewhere(services, connection, event, &report).await? {
         return Ok(elsewhere);
     }
     let help_desk = connection.help_desk.as_ref();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use deskbridge_core::event::{EventKind, Origin};
+use deskbridge_core::event::EventKind;
 use deskbridge_core::settings::EventPolicy;
 use deskbridge_store::{LeasedEvent, Outcome, SlotWork};
 use deskbridge_work::WorkError;
@@ -24,7 +24,7 @@ impl EventHandler for SupportEvents {
             let connection = directory.by_id(id)?;
             return Some(SlotOwner { name: connection.name().to_owned(), policy: connection.policy() });
         }
-        let users = directory.by_account(&slot.slot);
+        let users = directory.by_account_or_host(&slot.slot);
         let policy = users.iter().map(|connection| connection.policy()).max_by_key(|policy| policy.retry_attempt_limit)?;
         Some(SlotOwner { name: slot.slot.clone(), policy })
     }
@@ -46,13 +46,18 @@ impl EventHandler for SupportEvents {
 
 /// Finds out which connection the event's session belongs to.
 async fn give_connection(services: &Services, directory: &Directory, event: &LeasedEvent) -> Result<Handled, WorkError> {
-    let users = directory.by_account(&event.account);
+    let users = directory.by_account_or_host(&event.account);
     let gone = || WorkError::Passing { what: "no connection of this appliance runs any more".into(), retry_after: None };
     let engine = users.first().and_then(|connection| connection.engine.clone()).ok_or_else(gone)?;
     let report = match engine.session(&event.lsid).await {
         Ok(Some(report)) => report,
         Ok(None) if event.kind == EventKind::Progress => return Ok(Handled::done("no report of the session under way")),
-        Ok(None) => return Err(WorkError::NotReady),
+        Ok(None) => {
+            if services.clock.now_ms() - event.received_at > import_session::ORDER_PATIENCE_MS {
+                services.store.forget_ticket(event).await?;
+            }
+            return Err(WorkError::NotReady);
+        }
         // It must not hold up the session's end; the next event or look brings the state along.
         Err(error) if event.kind == EventKind::Progress => {
             return Ok(Handled::done(format!("the live state could not be brought up to date: {error}")));
@@ -89,10 +94,13 @@ fn is_unwanted(connection: Option<&Arc<Connection>>, event: &LeasedEvent) -> boo
 
 /// Whether the settings process this event: one that was posted, or one that a sweep found.
 fn wants(policy: &EventPolicy, event: &LeasedEvent) -> bool {
-    match (event.origin, event.kind) {
-        (Origin::Outbound, kind) => policy.processes(kind),
-        (Origin::Polling, EventKind::SessionEnd) => policy.sweeps(),
-        (Origin::Polling, kind) => policy.polling.contains(&EventKind::SessionEnd) || policy.outbound.contains(&kind),
+    match event.kind {
+        // What was posted to another connection of the appliance is what a sweep would have found.
+        EventKind::SessionEnd => policy.sweeps(),
+        kind @ (EventKind::CustomerSurvey | EventKind::RepresentativeSurvey) => {
+            policy.polling.contains(&EventKind::SessionEnd) || policy.outbound.contains(&kind)
+        }
+        kind @ (EventKind::Progress | EventKind::SomeoneJoins) => policy.processes(kind),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::ownership::{self, Owner, external_key};
 use crate::{Services, create_ticket, event_handler, live_sessions, note, record_time};
 
 /// Later sessions of a ticket wait this long for one the appliance has no report of.
-const ORDER_PATIENCE_MS: i64 = 20_000;
+pub(crate) const ORDER_PATIENCE_MS: i64 = 20_000;
 
 /// The delivery of a session's report.
 pub(crate) const REPORT: &str = "report";
@@ -45,7 +45,7 @@ pub(crate) async fn run(services: &Services, connection: &Arc<Connection>, event
         live_sessions::remember(services, connection, &report, None).await?;
         return Err(WorkError::NotReady);
     }
-    if let Some(elsewhere) = elsewhere(services, connection, &report).await? {
+    if let Some(elsewhere) = elsewhere(services, connection, event, &report).await? {
         return Ok(elsewhere);
     }
     let Some(ticket) = ticket_of(connection, &mut deliverer, &report).await? else {
@@ -83,7 +83,7 @@ pub(crate) async fn run(services: &Services, connection: &Arc<Connection>, event
 pub(crate) async fn note_progress(services: &Services, connection: &Arc<Connection>, event: &LeasedEvent) -> Result<Handled, WorkError> {
     match read_report(connection, &event.lsid).await {
         Ok(report) => {
-            match elsewhere(services, connection, &report).await? {
+            match elsewhere(services, connection, event, &report).await? {
                 None => live_sessions::remember(services, connection, &report, None).await?,
                 Some(Handled { outcome: Outcome::Undecided(_), .. }) => {
                     return Ok(Handled::done("nobody knows yet which connection the session belongs to"));
@@ -109,14 +109,17 @@ pub(crate) async fn read_report(connection: &Connection, lsid: &str) -> Result<A
 pub(crate) async fn elsewhere(
     services: &Services,
     connection: &Arc<Connection>,
+    event: &LeasedEvent,
     report: &SessionReport,
 ) -> Result<Option<Handled>, WorkError> {
     let Some(engine) = &connection.engine else { return Ok(None) };
-    let named = engine.connection_in(report).filter(|named| *named != connection.id);
-    if named.is_none() {
+    let directory = services.connections.current();
+    let names_another = ownership::named_in(&directory, engine.as_ref(), report).iter().any(|named| *named != connection.id);
+    // Before migration 0005 every connection whose recipient heard of a session was believed to own it.
+    let is_unproved = event.account.starts_with("connection/") && directory.only_user_of_host(&engine.account().host).is_none();
+    if !names_another && !is_unproved {
         return Ok(None);
     }
-    let directory = services.connections.current();
     Ok(match ownership::of_session(services, &directory, engine.as_ref(), report).await? {
         Owner::Connection { id, proof } if id != connection.id => {
             let outcome = Outcome::Belongs { connection: id, reason: proof.to_owned() };

@@ -24,7 +24,7 @@ const OTHERS_PATIENCE_MS: i64 = 20_000;
 /// Imports the survey of `event`.
 pub(crate) async fn run(services: &Services, connection: &Arc<Connection>, event: &LeasedEvent) -> Result<Handled, WorkError> {
     let report = read_report(connection, &event.lsid).await?;
-    if let Some(elsewhere) = elsewhere(services, connection, &report).await? {
+    if let Some(elsewhere) = elsewhere(services, connection, event, &report).await? {
         return Ok(elsewhere);
     }
     let help_desk = connection.help_desk.as_ref();

@@ -45,12 +45,17 @@ pub async fn of_session(
 ) -> StoreResult<Owner> {
     let account = engine.account();
     let users = directory.users_of_host(&account.host);
-    let named = engine.connection_in(report);
+    let named = match named_in(directory, engine, report).as_slice() {
+        [] => None,
+        [named] => Some(*named),
+        // The connections read different fields, and these contradict each other.
+        _ => return Ok(Owner::Undecided(users.to_vec())),
+    };
     if let Some(named) = named.filter(|named| users.contains(named)) {
         return Ok(Owner::Connection { id: named, proof: "the session's own field names it" });
     }
-    if let ([only], None) = (users, named) {
-        return Ok(Owner::Connection { id: *only, proof: "no other connection uses this appliance" });
+    if let (Some(only), None) = (directory.only_user_of_host(&account.host), named) {
+        return Ok(Owner::Connection { id: only, proof: "no other connection uses this appliance" });
     }
     match services.store.known_owners(&account.host, &report.lsid, users).await?.as_slice() {
         [known] => return Ok(Owner::Connection { id: *known, proof: "the session was this connection's before" }),
@@ -76,6 +81,16 @@ pub async fn of_session(
         [] => Ok(Owner::Undecided(users.to_vec())),
         several => Ok(Owner::Undecided(several.to_vec())),
     }
+}
+
+/// The connections that the session's fields name, by whichever field one of the appliance's connections reads.
+pub(crate) fn named_in(directory: &Directory, engine: &dyn RemoteSupport, report: &SessionReport) -> Vec<ConnectionId> {
+    let users = directory.users_of_host(&engine.account().host).iter().filter_map(|id| directory.by_id(*id)?.engine.as_ref());
+    let mut named: Vec<ConnectionId> =
+        users.filter_map(|engine| engine.connection_in(report)).chain(engine.connection_in(report)).collect();
+    named.sort_unstable();
+    named.dedup();
+    named
 }
 
 /// Remembers whose a session is, unless that was decided before. The answer is who it is.

@@ -163,10 +163,7 @@ async fn add_unknown(services: &Services, account: &Account, kind: EventKind, fo
     let received_at = services.clock.now_ms();
     let directory = services.connections.current();
     // Whose a session is is asked only where it can be several connections'.
-    let only = match (directory.users_of_host(&account.engine.account().host), account.users.as_slice()) {
-        ([one], [connection]) if *one == connection.id => Some(connection),
-        _ => None,
-    };
+    let only = directory.only_user_of_host(&account.engine.account().host);
     let Some(tenant) = account.users.first().map(|connection| connection.tenant.clone()) else { return Ok(0) };
     let events: Vec<NewEvent> = found
         .into_iter()
@@ -179,7 +176,7 @@ async fn add_unknown(services: &Services, account: &Account, kind: EventKind, fo
                 tenant: tenant.clone(),
                 account: account.name.clone(),
                 received_by: None,
-                connection: only.map(|connection| connection.id),
+                connection: only,
                 fingerprint: sha256(format!("sweep/{}/{}/{}", kind.as_str(), found.lsid, found.distinction).as_bytes()),
                 kind,
                 ticket: found.ticket.as_deref().map(str::trim).filter(is_ticket).map(str::to_owned),

@@ -121,7 +121,7 @@ fn read_events(
     for connection in admitted {
         let Some(engine) = &connection.engine else { continue };
         let account = engine.account();
-        let is_only = directory.users_of_host(&account.host).len() == 1;
+        let is_only = directory.only_user_of_host(&account.host) == Some(connection.id);
         // Another connection of the appliance may want what this one does not.
         if is_only && !connection.policy().processes(kind) {
             continue;

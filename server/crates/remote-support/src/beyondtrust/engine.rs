@@ -51,6 +51,10 @@ impl EngineKind for BeyondTrustKind {
         SectionKind::of::<ApplianceSection>()
     }
 
+    fn account(&self, settings: &ConnectionSettings) -> Option<EngineAccount> {
+        settings.section::<ApplianceSection>().map(|section| section.account())
+    }
+
     fn build(&self, settings: &ConnectionSettings) -> Option<Result<Arc<dyn RemoteSupport>, String>> {
         settings.systems.get(ApplianceSection::NAME)?;
         let Some(section) = settings.section::<ApplianceSection>() else {

@@ -188,11 +188,12 @@ async fn lease_due(
     }
     // A slot without running work that is well needs no memory: there may be ten thousand connections.
     slots.retain(|_, slot| slot.running > 0 || !slot.health.is_well());
-    let due_in_ms = worker.store.next_due().await?.map_or(i64::MAX, |due| due - worker.clock.now_ms());
-    // Of a connection that does not run, or rests: there is nothing to hurry for.
-    if due_in_ms <= 0 && started == 0 && running.is_empty() {
+    let next_due = worker.store.next_due().await?.unwrap_or(i64::MAX);
+    // It was due at this look already: its connection does not run, or rests, or it waits for another event.
+    if next_due <= now && started == 0 && running.is_empty() {
         return Ok(LOOK_EVERY);
     }
+    let due_in_ms = next_due.saturating_sub(worker.clock.now_ms());
     // What is due but finds no capacity waits for capacity, not for time.
     Ok(Duration::from_millis(u64::try_from(due_in_ms).unwrap_or(0)).clamp(LOOK_LEAST, LOOK_EVERY))
 }

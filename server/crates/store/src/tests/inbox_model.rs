@@ -106,8 +106,9 @@ impl Model {
                 let is_far = other.kind.rank() == 0 && event.kind.rank() > 0 && !*worked_at && *not_before > now + 5_000;
                 let same_session = other.lsid == event.lsid && other.id != event.id && (before || *worked_at) && !is_far;
                 let ends = other.kind == EventKind::SessionEnd && event.kind == EventKind::SessionEnd;
+                // While it is not known whose the other is, it may be for this very ticket.
                 let one_ticket = event.connection.is_some()
-                    && other.connection == event.connection
+                    && (other.connection.is_none() || other.connection == event.connection)
                     && event.ticket.is_some()
                     && other.ticket == event.ticket;
                 let same_ticket = ends && one_ticket && other.lsid != event.lsid && other.id < event.id;

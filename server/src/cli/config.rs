@@ -38,7 +38,7 @@ pub(crate) async fn run(command: &Command) -> anyhow::Result<()> {
         }
         Command::Export { file } => export(file).await,
         Command::Schema => {
-            println!("{}", serde_json::to_string_pretty(&schema(&sections()))?);
+            println!("{}", serde_json::to_string_pretty(&schema(sections()))?);
             Ok(())
         }
     }
@@ -46,7 +46,7 @@ pub(crate) async fn run(command: &Command) -> anyhow::Result<()> {
 
 /// Saves the file's connections where they differ from the stored ones. The answer says what was done.
 pub(crate) async fn apply(opened: &Opened, settings: &Settings, prune: bool) -> anyhow::Result<Vec<String>> {
-    let target = Target { store: opened.store.as_ref(), master_key: &opened.master_key, clock: &opened.clock, sections: &opened.sections };
+    let target = Target { store: opened.store.as_ref(), master_key: &opened.master_key, clock: &opened.clock };
     Ok(apply_settings::apply(&target, &settings.connection, prune).await?)
 }
 
@@ -55,7 +55,7 @@ async fn export(file: &ConfigFile) -> anyhow::Result<()> {
     let opened = open(&settings.server).await?;
     let stored = opened.store.connections().await?;
     let stored = stored.iter().map(|row| open_settings(&opened.master_key, row)).collect::<Result<Vec<_>, _>>()?;
-    settings.connection = stored.into_iter().map(|connection| without_secrets(&opened.sections, connection)).collect();
+    settings.connection = stored.into_iter().map(without_secrets).collect();
     settings.server.database = without_password(&settings.server.database);
     print!("{}", toml::to_string_pretty(&settings)?);
     Ok(())

@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use deskbridge_core::clock::Clock;
-use deskbridge_core::settings::{Faults, LogFormat, Sections, ServerSection, Settings};
+use deskbridge_core::settings::{Faults, LogFormat, ServerSection, Settings};
 use deskbridge_security::seal::MasterKey;
 use deskbridge_store::{self as store, Store};
 use deskbridge_use_cases::connections::sections;
@@ -133,7 +133,7 @@ impl ConfigFile {
     pub(crate) fn load(&self) -> Result<Settings, Faults> {
         let here = Path::new("deskbridge.toml");
         let path = self.config.as_deref().or_else(|| here.exists().then_some(here));
-        Settings::load(&sections(), path, std::env::vars())
+        Settings::load(sections(), path, std::env::vars())
     }
 }
 
@@ -142,7 +142,6 @@ pub(crate) struct Opened {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) master_key: MasterKey,
     pub(crate) clock: Clock,
-    pub(crate) sections: Sections,
 }
 
 pub(crate) async fn open(server: &ServerSection) -> anyhow::Result<Opened> {
@@ -150,7 +149,6 @@ pub(crate) async fn open(server: &ServerSection) -> anyhow::Result<Opened> {
         master_key: MasterKey::load_or_create(&server.master_key_file)?,
         store: store::open(&server.database).await?,
         clock: Clock::System,
-        sections: sections(),
     })
 }
 

@@ -4,15 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use deskbridge_core::clock::Clock;
 use deskbridge_core::ids::{ConnectionId, TenantId};
-use deskbridge_core::settings::{ConnectionSettings, Role, Sections};
+use deskbridge_core::settings::{ConnectionSettings, Role, STORED, Secret};
 use deskbridge_security::seal::MasterKey;
 use deskbridge_store::{ConnectionStore, StoreError, StoredConnection};
 use serde_json::Value;
 
-use crate::connections::{open_settings, seal_settings};
-
-/// Stands for "as stored" in an exported file.
-pub const STORED: &str = "(stored)";
+use crate::connections::{open_settings, seal_settings, sections};
 
 /// Why connections were not saved. Nothing of the connection it names was changed.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +41,6 @@ pub struct Target<'a> {
     pub master_key: &'a MasterKey,
     /// The time.
     pub clock: &'a Clock,
-    /// Every kind of section.
-    pub sections: &'a Sections,
 }
 
 /// Saves the connections where they differ from the stored ones; `prune`: removes stored ones that are not among them. The answer says
@@ -91,7 +86,7 @@ async fn save(
     mut wanted: ConnectionSettings,
 ) -> Result<String, ApplyError> {
     let mut before = row.and_then(|row| open_settings(target.master_key, row).ok());
-    keep_stored_secrets(target.sections, &mut wanted, before.as_mut())?;
+    keep_stored_secrets(&mut wanted, before.as_mut())?;
     wanted.id = Some(id);
     let name = wanted.name.clone();
     if before.as_ref() == Some(&wanted) {
@@ -102,7 +97,7 @@ async fn save(
     let sealed = seal_settings(target.master_key, id, tenant, &wanted, updated_at);
     let renamed = row.filter(|row| row.name != name).map_or_else(String::new, |row| format!(" (was {}, id {id})", row.name));
     // Stored settings that cannot be read may have been for any system.
-    if before.as_ref().is_some_and(|before| help_desk(target.sections, before) == help_desk(target.sections, &wanted)) {
+    if before.as_ref().is_some_and(|before| help_desk(before) == help_desk(&wanted)) {
         target.store.save_connection(&sealed).await?;
         return Ok(format!("{name}: changed{renamed}"));
     }
@@ -115,20 +110,16 @@ async fn save(
 }
 
 /// Which help desk a connection is for: while this stays, what was granted for the connection holds.
-fn help_desk(sections: &Sections, settings: &ConnectionSettings) -> Vec<(&'static str, Vec<String>)> {
-    let own = sections.with(Role::HelpDesk).filter_map(|kind| Some((kind.name, (kind.identity)(settings.systems.get(kind.name)?))));
+fn help_desk(settings: &ConnectionSettings) -> Vec<(&'static str, Vec<String>)> {
+    let own = sections().with(Role::HelpDesk).filter_map(|kind| Some((kind.name, (kind.identity)(settings.systems.get(kind.name)?))));
     own.collect()
 }
 
 /// An exported file says "as stored" where a literal secret was.
-fn keep_stored_secrets(
-    sections: &Sections,
-    wanted: &mut ConnectionSettings,
-    before: Option<&mut ConnectionSettings>,
-) -> Result<(), ApplyError> {
+fn keep_stored_secrets(wanted: &mut ConnectionSettings, before: Option<&mut ConnectionSettings>) -> Result<(), ApplyError> {
     let connection = wanted.name.clone();
-    let kept = before.map(|before| before.secrets_by_key(sections)).unwrap_or_default();
-    for (key, secret) in wanted.secrets_by_key(sections) {
+    let kept = before.map(|before| before.secrets_by_key(sections())).unwrap_or_default();
+    for (key, secret) in wanted.secrets_by_key(sections()) {
         if secret == STORED {
             let stored = kept.iter().find(|(stored_key, _)| *stored_key == key);
             let (_, stored) = stored.ok_or_else(|| ApplyError::NothingStored { connection: connection.clone(), key })?;
@@ -139,10 +130,9 @@ fn keep_stored_secrets(
 }
 
 /// The settings as they may be shown: literal secrets become the mark for "as stored", references stay.
-pub fn without_secrets(sections: &Sections, mut settings: ConnectionSettings) -> ConnectionSettings {
-    for (_, secret) in settings.secrets_by_key(sections) {
-        let is_reference = secret.as_str().is_some_and(|text| text.starts_with("env:") || text.starts_with("file:"));
-        if !is_reference {
+pub fn without_secrets(mut settings: ConnectionSettings) -> ConnectionSettings {
+    for (_, secret) in settings.secrets_by_key(sections()) {
+        if !secret.as_str().is_some_and(Secret::is_reference) {
             *secret = STORED.into();
         }
     }
@@ -154,16 +144,14 @@ mod tests {
     use deskbridge_core::settings::Settings;
 
     use super::*;
-    use crate::connections::sections;
 
     #[test]
     fn help_desk_is_known_by_its_address_or_tenant() {
-        let sections = sections();
         let system = |section: &str| {
             let appliance = "[[connection]]\nname = \"a\"\n[connection.appliance]\nid = \"a\"\nhost = \"support.example.com\"\n\
                              client_id = \"c\"\nclient_secret = \"s\"\n";
-            let settings = Settings::parse(&sections, "test", &format!("{appliance}{section}"), std::iter::empty()).unwrap();
-            help_desk(&sections, &settings.connection[0])
+            let settings = Settings::parse(sections(), "test", &format!("{appliance}{section}"), std::iter::empty()).unwrap();
+            help_desk(&settings.connection[0])
         };
         let check = |one: &str, other: &str, same| assert_eq!(system(one) == system(other), same, "{one}\n{other}");
         let zendesk = |url: &str, user: &str| {

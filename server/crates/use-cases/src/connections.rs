@@ -1,7 +1,7 @@
 //! The connections: settings resolved, clients built, found by index. Rebuilt when a saved change is seen, without a restart.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use deskbridge_core::ids::{ConnectionId, EngineAccount, TenantId};
@@ -91,10 +91,19 @@ impl Default for Builder {
 }
 
 /// Every section that a `[[connection]]` can have for a system.
-pub fn sections() -> Sections {
-    let help_desks = HELP_DESKS.iter().map(|kind| kind.section);
-    let engines: Vec<SectionKind> = engines().iter().map(|kind| kind.section()).collect();
-    Sections::new(engines.into_iter().chain(help_desks))
+pub fn sections() -> &'static Sections {
+    static SECTIONS: LazyLock<Sections> = LazyLock::new(|| {
+        let help_desks = HELP_DESKS.iter().map(|kind| kind.section);
+        let engines: Vec<SectionKind> = engines().iter().map(|kind| kind.section()).collect();
+        Sections::new(engines.into_iter().chain(help_desks))
+    });
+    &SECTIONS
+}
+
+/// The ticket that a session's external key names for one of these connections.
+pub fn named_ticket(users: &[Arc<Connection>], key: Option<&str>) -> Option<String> {
+    let key = key?.trim();
+    users.iter().any(|connection| connection.help_desk.is_ticket_name(key)).then(|| key.to_owned())
 }
 
 impl Builder {
@@ -347,7 +356,7 @@ pub fn open_settings(master_key: &MasterKey, row: &StoredConnection) -> Result<C
         sealed_for(&row.id.to_string()).or_else(|_| sealed_for(&row.name)).map_err(|error: SealError| BuildFault(error.to_string()))?;
     let mut settings: ConnectionSettings =
         serde_json::from_slice(&json).map_err(|_| BuildFault("the stored settings are of another version; apply them again".into()))?;
-    settings.normalise(&sections());
+    settings.normalise(sections());
     settings.id = Some(row.id);
     Ok(settings)
 }

@@ -34,7 +34,7 @@ installation_id = 360001234567
 "#;
 
 fn parse(text: &str) -> Result<Settings, Faults> {
-    Settings::parse(&sections(), "test.toml", text, std::iter::empty())
+    Settings::parse(sections(), "test.toml", text, std::iter::empty())
 }
 
 /// The faults of `GOOD` with `from` replaced by `to`, as printed.
@@ -160,7 +160,7 @@ fn broken_toml_names_the_line_and_quotes_nothing() {
 fn the_environment_overrides_the_server_section() {
     let environment = [("DESKBRIDGE_LISTEN", "127.0.0.1:9"), ("DESKBRIDGE_SESSION_MAX_HOURS", "3"), ("OTHER", "x")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let settings = Settings::parse(&sections(), "t", GOOD, environment.into_iter()).unwrap();
+    let settings = Settings::parse(sections(), "t", GOOD, environment.into_iter()).unwrap();
     assert_eq!((settings.server.listen.as_str(), settings.server.session_max_hours), ("127.0.0.1:9", 3));
 }
 

@@ -16,7 +16,7 @@ pub use fault::{Fault, Faults, Within};
 pub use panel::{PanelSection, SessionKeyQueue, parse_issue};
 pub use policy::EventPolicy;
 pub use reports::ReportsSection;
-pub use secret::{Secret, SecretError};
+pub use secret::{STORED, Secret, SecretError};
 pub use section::{Role, Section, SectionKind, Sections};
 pub use server::{LogFormat, ServerSection};
 

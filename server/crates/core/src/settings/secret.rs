@@ -47,21 +47,14 @@ impl Secret {
         if value.is_empty() { Err(SecretError::Empty) } else { Ok(SecretString::from(value)) }
     }
 
-    /// Whether the text is a reference, which may be shown.
-    pub fn is_reference(&self) -> bool {
-        self.0.starts_with("env:") || self.0.starts_with("file:")
+    /// Whether a secret's text is a reference, which may be shown.
+    pub fn is_reference(text: &str) -> bool {
+        text.starts_with("env:") || text.starts_with("file:")
     }
 
     /// Whether the text stands for what is stored already.
     pub fn is_stored_mark(&self) -> bool {
         self.0 == STORED
-    }
-
-    /// For export: a reference stays, a literal becomes the mark for "as stored".
-    pub fn hide_literal(&mut self) {
-        if !self.is_reference() {
-            STORED.clone_into(&mut self.0);
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use deskbridge_core::finding::{Finding, Mark};
 use deskbridge_core::ids::{ConnectionId, TenantId};
 use deskbridge_core::settings::{ConnectionSettings, Settings};
-use deskbridge_use_cases::connections::{Builder, open_settings};
+use deskbridge_use_cases::connections::{BuildFault, Builder, Connection, open_settings};
 
 use super::{ConfigFile, Opened, open};
 
@@ -63,9 +63,14 @@ pub(super) async fn chosen_settings(
     Ok(Some(all))
 }
 
-async fn check(opened: &Opened, settings: ConnectionSettings, public_url: &str) -> Vec<Finding> {
+/// A connection of these settings, stored or not; nothing is contacted.
+pub(super) fn build(opened: &Opened, settings: ConnectionSettings) -> Result<Connection, BuildFault> {
     let id = settings.id.unwrap_or_else(|| ConnectionId::new(&opened.clock));
-    let connection = match Builder::default().build(id, TenantId::main(), settings) {
+    Builder::default().build(id, TenantId::main(), settings)
+}
+
+async fn check(opened: &Opened, settings: ConnectionSettings, public_url: &str) -> Vec<Finding> {
+    let connection = match build(opened, settings) {
         Ok(connection) => connection,
         Err(fault) => return vec![Finding::bad("settings", fault.to_string())],
     };
@@ -73,7 +78,6 @@ async fn check(opened: &Opened, settings: ConnectionSettings, public_url: &str) 
         Some(engine) => engine.check(opened.clock.now_seconds()).await,
         None => vec![Finding::note("appliance", "none; this connection only makes tickets")],
     };
-    let scripts = connection.engine.as_ref().and_then(|engine| engine.client_scripts());
-    findings.extend(connection.help_desk.check(&connection.surroundings(scripts.as_ref(), public_url)).await);
+    findings.extend(connection.help_desk.check(&connection.surroundings(public_url)).await);
     findings
 }

@@ -7,11 +7,9 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use deskbridge_core::finding::SetupLink;
-use deskbridge_core::ids::{ConnectionId, TenantId};
 use deskbridge_core::settings::ConnectionSettings;
-use deskbridge_use_cases::connections::Builder;
 
-use super::check::chosen_settings;
+use super::check::{build, chosen_settings};
 use super::{ConfigFile, Opened, open};
 
 pub(crate) async fn run(file: &ConfigFile, only: Option<&str>) -> anyhow::Result<ExitCode> {
@@ -29,10 +27,8 @@ pub(crate) async fn run(file: &ConfigFile, only: Option<&str>) -> anyhow::Result
 }
 
 async fn links(opened: &Opened, settings: ConnectionSettings, public_url: &str) -> anyhow::Result<Vec<SetupLink>> {
-    let id = settings.id.unwrap_or_else(|| ConnectionId::new(&opened.clock));
-    let connection = Builder::default().build(id, TenantId::main(), settings)?;
-    let scripts = connection.engine.as_ref().and_then(|engine| engine.client_scripts());
-    let mut links = connection.help_desk.setup_links(&connection.surroundings(scripts.as_ref(), public_url)).await;
+    let connection = build(opened, settings)?;
+    let mut links = connection.help_desk.setup_links(&connection.surroundings(public_url)).await;
     if let Some(engine) = &connection.engine {
         let ticket = connection.help_desk.ticket_address().await;
         if let Some(remark) = ticket.as_ref().and_then(|ticket| ticket.remark.as_deref()) {

@@ -244,14 +244,14 @@ impl PanelPolicy {
 }
 
 /// What a check and the links to set up may look at besides the help desk itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Surroundings<'a> {
     /// What our own settings let the panel offer.
     pub panel: &'a PanelSection,
     /// The appliance's host; none where the connection has no remote-support system.
     pub appliance_host: Option<&'a str>,
     /// Address and Jump action of the remote-support system's client scripts.
-    pub client_scripts: Option<(&'a str, &'a str)>,
+    pub client_scripts: Option<(String, &'static str)>,
     /// Our public address, without a slash at the end.
     pub public_url: &'a str,
 }

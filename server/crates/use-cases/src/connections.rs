@@ -64,12 +64,8 @@ impl Connection {
         }
     }
 
-    /// Calls `look` with what the help desk may look at besides itself.
-    pub fn surroundings<'a>(
-        &'a self,
-        scripts: Option<&'a deskbridge_remote_support::ClientScripts>,
-        public_url: &'a str,
-    ) -> Surroundings<'a> {
+    /// What the help desk may look at besides itself.
+    pub fn surroundings<'a>(&'a self, public_url: &'a str) -> Surroundings<'a> {
         Surroundings {
             panel: &self.settings.panel,
             appliance_host: self.engine.as_ref().and_then(|engine| engine.report_page_host()),

@@ -300,7 +300,7 @@ impl HelpDesk for Autotask {
     /// As the vendor's guide has them (seeds/003, “Create the Bomgar Jump LiveLink” and “Session Key LiveLink”). The angle brackets are
     /// Autotask's variables, so nothing in the query is percent-encoded.
     async fn setup_links(&self, around: &Surroundings<'_>) -> Vec<SetupLink> {
-        let Some((base, jump)) = around.client_scripts else { return Vec::new() };
+        let Some((base, jump)) = &around.client_scripts else { return Vec::new() };
         let device = around.panel.target_field.as_deref().unwrap_or(DEVICE_FIELD);
         let link = |name: &str, description: &str, query: String| SetupLink {
             title: format!("LiveLink “{name}”, in Autotask: Admin > Automation > AutoForms & LiveLinks > LiveLinks Designer"),

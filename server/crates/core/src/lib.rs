@@ -11,3 +11,4 @@ pub mod ids;
 pub mod note;
 pub mod session_report;
 pub mod settings;
+pub mod text;

@@ -115,7 +115,7 @@ fn is_wanted_by_any(users: &[Arc<Connection>], event: &LeasedEvent, key: &str) -
 }
 
 pub(crate) fn undecided(directory: &Directory, candidates: &[deskbridge_core::ids::ConnectionId], key: &str) -> String {
-    let key: String = key.chars().filter(|character| !character.is_control()).take(60).collect();
+    let key = ownership::shown_key(key);
     format!(
         "the session with external key “{key}” could belong to {}; nothing was written. Decide with `deskbridge events assign EVENT_ID CONNECTION`",
         ownership::names(directory, candidates)

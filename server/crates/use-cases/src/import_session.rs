@@ -148,8 +148,8 @@ pub(crate) async fn ticket_of(
     if let Some(ticket) = create_ticket::ensure(connection, deliverer, report).await? {
         return Ok(Some(ticket));
     }
-    let shown: String = key.chars().filter(|character| !character.is_control()).take(60).collect();
     Err(WorkError::Permanent(format!(
-        "the session's external key “{shown}” is no ticket id; set it to a ticket's id in the representative console, then retry this event"
+        "the session's external key “{}” is no ticket id; set it to a ticket's id in the representative console, then retry this event",
+        ownership::shown_key(key)
     )))
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use deskbridge_core::ids::{ConnectionId, EngineAccount};
 use deskbridge_core::session_report::SessionReport;
+use deskbridge_core::text::shown;
 use deskbridge_remote_support::RemoteSupport;
 use deskbridge_store::{HandedOutKind, NewHandedOut, OwnerDecision, Result as StoreResult};
 
@@ -116,6 +117,11 @@ pub fn names(directory: &Directory, ids: &[ConnectionId]) -> String {
 /// A session's external key, if it has one.
 pub fn external_key(report: &SessionReport) -> Option<&str> {
     report.external_key.as_deref().map(str::trim).filter(|key| !key.is_empty())
+}
+
+/// The beginning of an external key, for people.
+pub(crate) fn shown_key(key: &str) -> String {
+    shown(key, 60)
 }
 
 /// Remembers a session key that was handed out. `usable_until`: Unix ms.

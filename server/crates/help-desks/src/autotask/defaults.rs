@@ -3,6 +3,7 @@
 //!
 //! Must not contact anything: names are resolved when they are used.
 
+use deskbridge_core::text::shown;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Number, Value};
@@ -74,7 +75,7 @@ impl TimeDefaults {
                 _ => {
                     return Err(format!(
                         "a JSON object without “{}”; known are defaultDomain, roleName, summaryNotes, allocationCodeID, contractID, offsetHours, nonBillable and showOnInvoice",
-                        shown(&name)
+                        shown(&name, MAX_SHOWN)
                     ));
                 }
             }
@@ -149,7 +150,7 @@ impl TicketDefaults {
                 Value::Null => continue,
                 Value::String(_) | Value::Number(_) | Value::Bool(_) => {}
                 Value::Array(_) if name.eq_ignore_ascii_case("userDefinedFields") => {}
-                Value::Array(_) | Value::Object(_) => return Err(format!("a text or a number for “{}”", shown(&name))),
+                Value::Array(_) | Value::Object(_) => return Err(format!("a text or a number for “{}”", shown(&name, MAX_SHOWN))),
             }
             let (name, is_name) = known_name(&name).map_or((name, false), |(field, is_name)| (field.to_owned(), is_name));
             read.insert(canonical(&read, name), Given { value, is_name });
@@ -176,10 +177,6 @@ fn canonical(known: &BTreeMap<String, Given>, name: String) -> String {
 
 fn object(text: &str) -> Result<Map<String, Value>, String> {
     serde_json::from_str(text).map_err(|error| format!("a JSON object (line {}, column {} is none)", error.line(), error.column()))
-}
-
-fn shown(name: &str) -> String {
-    name.chars().filter(|character| !character.is_control()).take(MAX_SHOWN).collect()
 }
 
 fn text_of(name: &str, value: &Value) -> Result<String, String> {

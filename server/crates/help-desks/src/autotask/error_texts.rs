@@ -4,6 +4,7 @@
 //! Must not look at the status but where words alone are ambiguous. Words nobody has written down mean nothing for good: the request is
 //! tried again until the limit of attempts.
 
+use deskbridge_core::text::shown;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -149,8 +150,7 @@ pub(super) fn said(body: &Value) -> Option<String> {
 
 /// The beginning of a text, on one line.
 pub(super) fn excerpt(text: &str) -> String {
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    words.chars().filter(|character| !character.is_control()).take(MAX_EXCERPT).collect()
+    shown(&text.split_whitespace().collect::<Vec<_>>().join(" "), MAX_EXCERPT)
 }
 
 #[cfg(test)]

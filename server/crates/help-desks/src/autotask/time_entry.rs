@@ -17,6 +17,7 @@ use super::remembered::Freshness;
 use super::text::{cut, one_line};
 use crate::{HelpDeskError, Prepared, TimeEntry, WriteOutcome};
 use deskbridge_core::clock::rfc3339;
+use deskbridge_core::text::shown;
 
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
@@ -224,7 +225,7 @@ async fn resource_of(
         Some(domain) if !representative.contains('@') => format!("{representative}@{}", domain.trim_start_matches('@')),
         _ => representative.to_owned(),
     };
-    let shown: String = name.chars().filter(|character| !character.is_control()).take(120).collect();
+    let shown = shown(&name, 120);
     match lookup.resource(client, &name, freshness).await? {
         Some(resource) if resource.is_active => Ok(resource),
         Some(resource) => Err(HelpDeskError::Refused(format!(

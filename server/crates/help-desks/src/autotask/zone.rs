@@ -15,6 +15,7 @@ use super::error_texts;
 use super::remembered::{Freshness, Remembered};
 use crate::HelpDeskError;
 use deskbridge_core::settings::is_outside_address;
+use deskbridge_core::text::shown;
 use deskbridge_http_client as outgoing;
 
 /// Any zone can be asked.
@@ -131,13 +132,7 @@ impl Zones {
         let api = address("url").ok_or_else(|| {
             HelpDeskError::Refused(format!(
                 "Autotask's zones answered an address that is none of Autotask's ({}); check services_url",
-                answer["url"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .chars()
-                    .filter(|character| !character.is_control())
-                    .take(100)
-                    .collect::<String>()
+                shown(answer["url"].as_str().unwrap_or_default(), 100)
             ))
         })?;
         Ok(Zone { name: answer["zoneName"].as_str().map(|name| name.chars().take(60).collect()), api, web: address("webUrl") })

@@ -1,5 +1,6 @@
 //! One request to the account's REST API, and what its answer means (zendesk.md d.1, d.10, d.11).
 
+use deskbridge_core::text::shown;
 use std::time::Duration;
 
 use reqwest::{Method, header};
@@ -212,6 +213,6 @@ impl Answer {
         ];
         let words = parts.into_iter().flatten().collect::<Vec<_>>().join(": ");
         let words = if words.is_empty() && self.body.is_null() { self.text.clone() } else { words };
-        words.chars().filter(|character| !character.is_control()).take(MAX_EXCERPT).collect()
+        shown(&words, MAX_EXCERPT)
     }
 }

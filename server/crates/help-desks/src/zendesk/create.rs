@@ -1,5 +1,6 @@
 //! A ticket as Zendesk's creation takes it (zendesk.md d.6).
 
+use deskbridge_core::text::shown;
 use serde_json::{Map, Value, json};
 
 use deskbridge_reports::neutralise;
@@ -32,7 +33,7 @@ pub(super) fn body(new: &NewTicket, marker: &str, defaults: Option<&str>, public
     fields.extend(new.fields.clone());
     fields.retain(|_, value| !value.is_null());
     if let Some(unknown) = fields.keys().find(|name| !FIELDS.contains(&name.as_str()) && !PLAIN.contains(&name.as_str())) {
-        let shown: String = unknown.chars().filter(|character| !character.is_control()).take(60).collect();
+        let shown = shown(unknown, 60);
         return Err(HelpDeskError::Refused(format!(
             "“{shown}” is no field of a new Zendesk ticket; the external key and ticket_default_data may have {}, {}",
             PLAIN.join(", "),

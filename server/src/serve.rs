@@ -1,6 +1,6 @@
 //! A running server: listeners, the worker, and what happens now and then, until told to stop.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -159,9 +159,8 @@ async fn sweep_accounts(services: Arc<Services>) {
     loop {
         sweeping.retain(|_, task| !task.is_finished());
         let directory = services.connections.current();
-        let names: HashSet<&str> = directory.accounts().collect();
-        due.retain(|name, _| names.contains(name.as_str()));
-        for name in names {
+        due.retain(|name, _| directory.uses_account(name));
+        for name in directory.accounts() {
             let at_start = !due.contains_key(name);
             // The database knows when a sweep is due; it is asked now and then, not for ten thousand accounts each second.
             if sweeping.contains_key(name) || due.get(name).is_some_and(|at| *at > Instant::now()) {

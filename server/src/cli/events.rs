@@ -6,7 +6,7 @@ use clap::Subcommand;
 use uuid::Uuid;
 
 use deskbridge_core::clock::rfc3339;
-use deskbridge_core::ids::ConnectionId;
+use deskbridge_core::ids::{ConnectionId, EngineAccount};
 use deskbridge_store::{AttemptRow, EventFilter, EventRow, OwnerDecision, StoredConnection};
 
 use deskbridge_use_cases::connections::{Builder, open_settings};
@@ -122,7 +122,7 @@ async fn assign(opened: &Opened, id: Uuid, connection: &str) -> anyhow::Result<E
         return Ok(ExitCode::FAILURE);
     };
     // Events stored by an earlier version do not say which appliance they came from.
-    let host = row.account.split('/').next().filter(|host| *host != "connection").unwrap_or(&account.host);
+    let host = EngineAccount::stored_host(&row.account).unwrap_or(&account.host);
     if host != account.host {
         eprintln!("deskbridge: the session is of {host}, and {} uses {}", chosen.name, account.host);
         return Ok(ExitCode::FAILURE);

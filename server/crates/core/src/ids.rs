@@ -80,6 +80,14 @@ pub struct EngineAccount {
     pub account: String,
 }
 
+impl EngineAccount {
+    /// The host of an account in its stored form. None: what stands in its place for an event of before migration 0005, which did not
+    /// store accounts.
+    pub fn stored_host(stored: &str) -> Option<&str> {
+        stored.split('/').next().filter(|host| *host != "connection")
+    }
+}
+
 impl fmt::Display for EngineAccount {
     /// The form it is stored in.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -52,8 +52,9 @@ impl Connection {
     }
 
     /// Which events it processes.
-    pub fn policy(&self) -> EventPolicy {
-        self.engine.as_ref().map(|engine| engine.policy().clone()).unwrap_or_default()
+    pub fn policy(&self) -> &EventPolicy {
+        static WITHOUT_ENGINE: LazyLock<EventPolicy> = LazyLock::new(EventPolicy::default);
+        self.engine.as_ref().map_or(&WITHOUT_ENGINE, |engine| engine.policy())
     }
 
     /// How its engine tells of events by requests to us.
@@ -69,7 +70,7 @@ impl Connection {
         Surroundings {
             panel: &self.settings.panel,
             appliance_host: self.engine.as_ref().and_then(|engine| engine.report_page_host()),
-            client_scripts: scripts.map(|scripts| (scripts.base.as_str(), scripts.jump)),
+            client_scripts: self.engine.as_ref().and_then(|engine| engine.client_scripts()).map(|scripts| (scripts.base, scripts.jump)),
             public_url,
         }
     }
@@ -206,6 +207,11 @@ impl Directory {
         self.by_account.keys().map(String::as_str)
     }
 
+    /// Whether a running connection uses that account, by its stored form.
+    pub fn uses_account(&self, account: &str) -> bool {
+        self.by_account.contains_key(account)
+    }
+
     /// The running connection of the app's installation that a token claims to be for.
     pub fn by_installation(&self, issuer: &str, audience: &str) -> Option<(&Arc<Connection>, &SidebarApp)> {
         let index = self.by_installation.get(&(issuer.to_owned(), audience.to_owned()))?;
@@ -233,8 +239,8 @@ impl Directory {
         if !users.is_empty() {
             return users;
         }
-        let host = account.split('/').next().unwrap_or_default();
-        self.users_of_host(host).iter().filter_map(|id| self.by_id(*id).cloned()).collect()
+        let of_host = EngineAccount::stored_host(account).map_or(&[][..], |host| self.users_of_host(host));
+        of_host.iter().filter_map(|id| self.by_id(*id).cloned()).collect()
     }
 
     /// A connection's name, whether it runs or not.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use deskbridge_core::event::EventKind;
-use deskbridge_core::settings::EventPolicy;
 use deskbridge_store::{LeasedEvent, Outcome, SlotWork};
 use deskbridge_work::WorkError;
 use deskbridge_work::worker::{EventHandler, Handled, SlotOwner};
@@ -22,11 +21,11 @@ impl EventHandler for SupportEvents {
         let directory = self.0.connections.current();
         if let Some(id) = slot.connection {
             let connection = directory.by_id(id)?;
-            return Some(SlotOwner { name: connection.name().to_owned(), policy: connection.policy() });
+            return Some(SlotOwner { name: connection.name().to_owned(), policy: connection.policy().clone() });
         }
         let users = directory.by_account_or_host(&slot.slot);
         let policy = users.iter().map(|connection| connection.policy()).max_by_key(|policy| policy.retry_attempt_limit)?;
-        Some(SlotOwner { name: slot.slot.clone(), policy })
+        Some(SlotOwner { name: slot.slot.clone(), policy: policy.clone() })
     }
 
     async fn handle(&self, event: &LeasedEvent) -> Result<Handled, WorkError> {
@@ -52,12 +51,7 @@ async fn give_connection(services: &Services, directory: &Directory, event: &Lea
     let report = match engine.session(&event.lsid).await {
         Ok(Some(report)) => report,
         Ok(None) if event.kind == EventKind::Progress => return Ok(Handled::done("no report of the session under way")),
-        Ok(None) => {
-            if services.clock.now_ms() - event.received_at > import_session::ORDER_PATIENCE_MS {
-                services.store.forget_ticket(event).await?;
-            }
-            return Err(WorkError::NotReady);
-        }
+        Ok(None) => return Err(import_session::no_report_yet(services, event).await),
         // It must not hold up the session's end; the next event or look brings the state along.
         Err(error) if event.kind == EventKind::Progress => {
             return Ok(Handled::done(format!("the live state could not be brought up to date: {error}")));
@@ -89,24 +83,12 @@ async fn give_connection(services: &Services, directory: &Directory, event: &Lea
 
 fn is_unwanted(connection: Option<&Arc<Connection>>, event: &LeasedEvent) -> bool {
     // One that does not run now may want it when it runs again.
-    connection.is_some_and(|connection| !wants(&connection.policy(), event))
-}
-
-/// Whether the settings process this event: one that was posted, or one that a sweep found.
-fn wants(policy: &EventPolicy, event: &LeasedEvent) -> bool {
-    match event.kind {
-        // What was posted to another connection of the appliance is what a sweep would have found.
-        EventKind::SessionEnd => policy.sweeps(),
-        kind @ (EventKind::CustomerSurvey | EventKind::RepresentativeSurvey) => {
-            policy.polling.contains(&EventKind::SessionEnd) || policy.outbound.contains(&kind)
-        }
-        kind @ (EventKind::Progress | EventKind::SomeoneJoins) => policy.processes(kind),
-    }
+    connection.is_some_and(|connection| !connection.policy().processes_found(event.kind))
 }
 
 /// Whether something would be written for the event: a survey, or a ticket.
 fn is_wanted_by_any(users: &[Arc<Connection>], event: &LeasedEvent, key: &str) -> bool {
-    let mut wanting = users.iter().filter(|connection| wants(&connection.policy(), event));
+    let mut wanting = users.iter().filter(|connection| connection.policy().processes_found(event.kind));
     match event.kind {
         EventKind::CustomerSurvey | EventKind::RepresentativeSurvey => wanting.next().is_some(),
         EventKind::SomeoneJoins => key.starts_with('{') && wanting.any(|connection| connection.help_desk.abilities().creates_tickets),

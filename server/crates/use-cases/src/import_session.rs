@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use deskbridge_core::ids::EngineAccount;
 use deskbridge_core::session_report::SessionReport;
 use deskbridge_store::{LeasedEvent, Outcome};
 use deskbridge_work::WorkError;
@@ -15,7 +16,7 @@ use crate::ownership::{self, Owner, external_key};
 use crate::{Services, create_ticket, event_handler, live_sessions, note, record_time};
 
 /// Later sessions of a ticket wait this long for one the appliance has no report of.
-pub(crate) const ORDER_PATIENCE_MS: i64 = 20_000;
+const ORDER_PATIENCE_MS: i64 = 20_000;
 
 /// The delivery of a session's report.
 pub(crate) const REPORT: &str = "report";
@@ -34,11 +35,7 @@ pub(crate) async fn run(services: &Services, connection: &Arc<Connection>, event
         return Ok(Handled { recorded: true, ..Handled::done("the session stands on its ticket already") });
     }
     let report = match read_report(connection, &event.lsid).await {
-        Err(WorkError::NotReady) if services.clock.now_ms() - event.received_at > ORDER_PATIENCE_MS => {
-            // Perhaps nobody's session at all: the ticket it named must not wait for it.
-            services.store.forget_ticket(event).await?;
-            return Err(WorkError::NotReady);
-        }
+        Err(WorkError::NotReady) => return Err(no_report_yet(services, event).await),
         other => other?,
     };
     if report.end_time.is_none() {
@@ -105,6 +102,17 @@ pub(crate) async fn read_report(connection: &Connection, lsid: &str) -> Result<A
     engine.session(lsid).await?.ok_or(WorkError::NotReady)
 }
 
+/// The appliance has no report of the event's session yet. After a while it is perhaps nobody's session at all: the ticket it named does not
+/// wait for it any longer.
+pub(crate) async fn no_report_yet(services: &Services, event: &LeasedEvent) -> WorkError {
+    if services.clock.now_ms() - event.received_at > ORDER_PATIENCE_MS
+        && let Err(error) = services.store.forget_ticket(event).await
+    {
+        return error.into();
+    }
+    WorkError::NotReady
+}
+
 /// What to do with a session that names another connection than the one its event was given to. None: it is this one's.
 pub(crate) async fn elsewhere(
     services: &Services,
@@ -116,7 +124,7 @@ pub(crate) async fn elsewhere(
     let directory = services.connections.current();
     let names_another = ownership::named_in(&directory, engine.as_ref(), report).iter().any(|named| *named != connection.id);
     // Before migration 0005 every connection whose recipient heard of a session was believed to own it.
-    let is_unproved = event.account.starts_with("connection/") && directory.only_user_of_host(&engine.account().host).is_none();
+    let is_unproved = EngineAccount::stored_host(&event.account).is_none() && directory.only_user_of_host(&engine.account().host).is_none();
     if !names_another && !is_unproved {
         return Ok(None);
     }

@@ -2,7 +2,6 @@
 //!
 //! The event may come before the survey can be read, and a representative's survey before the session's report.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use deskbridge_core::event::{EventKind, Origin};
@@ -17,6 +16,7 @@ use deskbridge_work::worker::Handled;
 
 use crate::connections::Connection;
 use crate::import_session::{NO_TICKET, elsewhere, read_report, ticket_of};
+use crate::sweep::times_told;
 use crate::{Services, note};
 
 /// A survey is waited for this long if others of its session can be read already.
@@ -58,12 +58,7 @@ pub(crate) async fn run(services: &Services, connection: &Arc<Connection>, event
     }
     // The appliance tells of each survey once: with fewer surveys, one of them cannot be read yet.
     let events = services.store.known_events(&event.account, event.kind, std::slice::from_ref(&event.lsid)).await?;
-    // Each connection's recipient hears of each survey.
-    let mut outbound: HashMap<&Option<String>, usize> = HashMap::new();
-    for event in events.iter().filter(|event| event.origin == Origin::Outbound) {
-        *outbound.entry(&event.received_by).or_default() += 1;
-    }
-    let outbound = outbound.into_values().max().unwrap_or(0);
+    let outbound = times_told(events.iter().filter(|event| event.origin == Origin::Outbound));
     let is_waited_for = services.clock.now_ms() - event.received_at < OTHERS_PATIENCE_MS;
     if done.is_empty() || done.len() < outbound && is_waited_for {
         return Err(WorkError::NotReady);

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use deskbridge_core::ids::{ConnectionId, EngineAccount};
+use deskbridge_core::ids::ConnectionId;
 use deskbridge_core::session_report::SessionReport;
 use deskbridge_core::text::shown;
 use deskbridge_remote_support::RemoteSupport;
@@ -76,8 +76,17 @@ pub async fn of_session(
     match by.as_slice() {
         [only] => {
             let proof = "it handed out the key, Jump or chat link for this ticket";
-            let id = decide(services, directory, account, &report.lsid, *only, proof, Some(ticket)).await?;
-            Ok(Owner::Connection { id, proof })
+            let Some(tenant) = directory.tenant_of(*only) else { return Ok(Owner::Connection { id: *only, proof }) };
+            let decision = OwnerDecision {
+                tenant,
+                host: &account.host,
+                lsid: &report.lsid,
+                connection: *only,
+                proof,
+                used_up_for: Some(ticket),
+                now: services.clock.now_ms(),
+            };
+            Ok(Owner::Connection { id: services.store.decide_owner(&decision).await?, proof })
         }
         [] => Ok(Owner::Undecided(users.to_vec())),
         several => Ok(Owner::Undecided(several.to_vec())),
@@ -92,21 +101,6 @@ pub(crate) fn named_in(directory: &Directory, engine: &dyn RemoteSupport, report
     named.sort_unstable();
     named.dedup();
     named
-}
-
-/// Remembers whose a session is, unless that was decided before. The answer is who it is.
-async fn decide(
-    services: &Services,
-    directory: &Directory,
-    account: &EngineAccount,
-    lsid: &str,
-    connection: ConnectionId,
-    proof: &str,
-    used_up_for: Option<&str>,
-) -> StoreResult<ConnectionId> {
-    let Some(tenant) = directory.tenant_of(connection) else { return Ok(connection) };
-    let (host, now) = (account.host.as_str(), services.clock.now_ms());
-    services.store.decide_owner(&OwnerDecision { tenant, host, lsid, connection, proof, used_up_for, now }).await
 }
 
 /// The names of connections, for people.

@@ -14,11 +14,11 @@ use deskbridge_core::event::{EventKind, Origin};
 use deskbridge_core::session_report::ExitSurvey;
 use deskbridge_remote_support::{RemoteSupport, SurveyBy};
 use deskbridge_security::sha256;
-use deskbridge_store::NewEvent;
+use deskbridge_store::{KnownEvent, NewEvent};
 use deskbridge_work::WorkError;
 
 use crate::Services;
-use crate::connections::Connection;
+use crate::connections::{Connection, named_ticket};
 
 /// How far behind the last sweep the next one begins. Reports lag by seconds.
 const OVERLAP_SECONDS: i64 = 600;
@@ -115,12 +115,7 @@ async fn sweep_sessions(services: &Services, account: &Account, since: i64, seco
 }
 
 async fn sweep_surveys(services: &Services, account: &Account, their_now: i64) -> Result<usize, WorkError> {
-    let wanted = |kind| {
-        account.users.iter().any(|connection| {
-            let policy = connection.policy();
-            policy.polling.contains(&EventKind::SessionEnd) || policy.outbound.contains(&kind)
-        })
-    };
+    let wanted = |kind| account.users.iter().any(|connection| connection.policy().processes_found(kind));
     let mut added = 0;
     for (kind, by) in [(EventKind::CustomerSurvey, SurveyBy::Customer), (EventKind::RepresentativeSurvey, SurveyBy::Representative)] {
         if wanted(kind) {
@@ -149,17 +144,31 @@ impl Found {
     }
 }
 
+/// How often the appliance told of something. Each connection's recipient hears of it, so the one that heard most often counts.
+pub(crate) fn times_told<'a>(events: impl Iterator<Item = &'a KnownEvent>) -> usize {
+    let mut heard: HashMap<&Option<String>, usize> = HashMap::new();
+    for event in events {
+        *heard.entry(&event.received_by).or_default() += 1;
+    }
+    heard.into_values().max().unwrap_or(0)
+}
+
 /// Stores events for what no event is known of. What was found by an earlier sweep has the same fingerprint and is not stored again.
 async fn add_unknown(services: &Services, account: &Account, kind: EventKind, found: Vec<Found>) -> Result<usize, WorkError> {
     let lsids: Vec<String> = found.iter().map(|found| found.lsid.clone()).collect();
     let known = services.store.known_events(&account.name, kind, &lsids).await?;
-    let found_times = |lsid: &String| lsids.iter().filter(|other| *other == lsid).count();
-    // What several connections' recipients heard of counts once.
-    let mut known_times: HashMap<(&str, &Option<String>), usize> = HashMap::new();
-    for event in &known {
-        *known_times.entry((&event.lsid, &event.received_by)).or_default() += 1;
+    let mut found_times: HashMap<&str, usize> = HashMap::new();
+    for lsid in &lsids {
+        *found_times.entry(lsid).or_default() += 1;
     }
-    let known_times = |lsid: &str| known_times.iter().filter(|((known, _), _)| *known == lsid).map(|(_, times)| *times).max().unwrap_or(0);
+    let mut known_of: HashMap<&str, Vec<&KnownEvent>> = HashMap::new();
+    for event in &known {
+        known_of.entry(&event.lsid).or_default().push(event);
+    }
+    let is_told = |lsid: &str| {
+        let known = known_of.get(lsid).into_iter().flatten().copied();
+        times_told(known) >= found_times.get(lsid).copied().unwrap_or(0)
+    };
     let received_at = services.clock.now_ms();
     let directory = services.connections.current();
     // Whose a session is is asked only where it can be several connections'.
@@ -168,22 +177,19 @@ async fn add_unknown(services: &Services, account: &Account, kind: EventKind, fo
     let events: Vec<NewEvent> = found
         .into_iter()
         // Several people may have answered a survey of one session.
-        .filter(|found| known_times(&found.lsid) < found_times(&found.lsid))
-        .map(|found| {
-            let is_ticket = |key: &&str| account.users.iter().any(|connection| connection.help_desk.is_ticket_name(key));
-            NewEvent {
-                id: new_id(&services.clock),
-                tenant: tenant.clone(),
-                account: account.name.clone(),
-                received_by: None,
-                connection: only,
-                fingerprint: sha256(format!("sweep/{}/{}/{}", kind.as_str(), found.lsid, found.distinction).as_bytes()),
-                kind,
-                ticket: found.ticket.as_deref().map(str::trim).filter(is_ticket).map(str::to_owned),
-                lsid: found.lsid,
-                origin: Origin::Polling,
-                received_at,
-            }
+        .filter(|found| !is_told(&found.lsid))
+        .map(|found| NewEvent {
+            id: new_id(&services.clock),
+            tenant: tenant.clone(),
+            account: account.name.clone(),
+            received_by: None,
+            connection: only,
+            fingerprint: sha256(format!("sweep/{}/{}/{}", kind.as_str(), found.lsid, found.distinction).as_bytes()),
+            kind,
+            ticket: named_ticket(&account.users, found.ticket.as_deref()),
+            lsid: found.lsid,
+            origin: Origin::Polling,
+            received_at,
         })
         .collect();
     if events.is_empty() {

@@ -18,7 +18,7 @@ use deskbridge_remote_support::beyondtrust::{is_appliance_id, is_lsid};
 use deskbridge_security::sha256;
 use deskbridge_store::NewEvent;
 use deskbridge_use_cases::Services;
-use deskbridge_use_cases::connections::{Connection, Directory};
+use deskbridge_use_cases::connections::{Connection, Directory, named_ticket};
 use deskbridge_work::metrics;
 
 use crate::event_names::of_posted_name;
@@ -61,10 +61,7 @@ pub async fn receive(
     if !media_type::is(&headers, media_type::FORM) {
         return Err(Problem::not_a_form());
     }
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
-        _ => Problem::bad_request("The body could not be read, or came too slowly."),
-    })?;
+    let body = body.map_err(Problem::unread_body)?;
     let Some(events) = read_events(&state.services, &directory, &admitted, &body)? else {
         return Ok(StatusCode::OK.into_response());
     };
@@ -120,24 +117,23 @@ fn read_events(
     let mut events: Vec<NewEvent> = Vec::new();
     for connection in admitted {
         let Some(engine) = &connection.engine else { continue };
-        let account = engine.account();
-        let is_only = directory.only_user_of_host(&account.host) == Some(connection.id);
+        let account = engine.account().to_string();
+        let is_only = directory.only_user_of_host(&engine.account().host) == Some(connection.id);
         // Another connection of the appliance may want what this one does not.
         if is_only && !connection.policy().processes(kind) {
             continue;
         }
-        let users = directory.by_account(&account.to_string());
-        let is_ticket = |key: &&str| users.iter().any(|user| user.help_desk.is_ticket_name(key));
+        let ticket = named_ticket(&directory.by_account(&account), field("external_key"));
         events.push(NewEvent {
             id: new_id(&services.clock),
             tenant: connection.tenant.clone(),
-            account: account.to_string(),
+            account,
             connection: is_only.then_some(connection.id),
             fingerprint: sha256(&[connection.id.to_string().as_bytes(), b"/", body].concat()),
             received_by: Some(connection.id),
             kind,
             lsid: lsid.to_ascii_lowercase(),
-            ticket: field("external_key").map(str::trim).filter(is_ticket).map(str::to_owned),
+            ticket,
             origin: Origin::Outbound,
             received_at,
         });

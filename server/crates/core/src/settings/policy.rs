@@ -51,8 +51,18 @@ impl EventPolicy {
         kind == EventKind::Progress || list.contains(&kind)
     }
 
+    /// Whether an event of this kind is processed that a sweep found, or that was posted to another connection of the appliance.
+    pub fn processes_found(&self, kind: EventKind) -> bool {
+        match kind {
+            EventKind::SessionEnd | EventKind::CustomerSurvey | EventKind::RepresentativeSurvey => {
+                self.polling.contains(&EventKind::SessionEnd) || self.outbound.contains(&kind)
+            }
+            EventKind::Progress | EventKind::SomeoneJoins => self.processes(kind),
+        }
+    }
+
     /// Whether sweeps look for sessions that ended.
     pub fn sweeps(&self) -> bool {
-        self.polling.contains(&EventKind::SessionEnd) || self.outbound.contains(&EventKind::SessionEnd)
+        self.processes_found(EventKind::SessionEnd)
     }
 }

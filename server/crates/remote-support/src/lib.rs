@@ -21,8 +21,6 @@ pub use deskbridge_shared::client_script::Fault as ArgumentFault;
 /// What an engine can do. The use cases ask before they act, and the panel draws nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineAbilities {
-    /// Makes session keys.
-    pub session_keys: bool,
     /// Ways to reach a machine.
     pub jump_methods: &'static [JumpMethod],
     /// Lets customers start a chat by a link.

@@ -106,11 +106,12 @@ impl BeyondTrustKind {
     /// one is wrong: they have a token each, but one limit.
     fn account(&self, key: &EngineAccount, settings: ApplianceSettings) -> Result<Arc<Account>, Error> {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        accounts.retain(|_, users| {
-            users.retain(|account| account.strong_count() > 0);
-            !users.is_empty()
-        });
+        // Before the map grows, not for each of ten thousand connections.
+        if accounts.len() == accounts.capacity() {
+            accounts.retain(|_, users| users.iter().any(|account| account.strong_count() > 0));
+        }
         let users = accounts.entry(key.clone()).or_default();
+        users.retain(|account| account.strong_count() > 0);
         let living: Vec<Arc<Account>> = users.iter().filter_map(std::sync::Weak::upgrade).collect();
         if let Some(same) = living.iter().find(|account| account.transport.has_settings(&settings)) {
             return Ok(same.clone());
@@ -188,7 +189,7 @@ impl RemoteSupport for BeyondTrust {
     }
 
     fn abilities(&self) -> EngineAbilities {
-        EngineAbilities { session_keys: true, jump_methods: &JumpMethod::ALL, chats: true, surveys: true, can_be_swept: true }
+        EngineAbilities { jump_methods: &JumpMethod::ALL, chats: true, surveys: true, can_be_swept: true }
     }
 
     fn policy(&self) -> &EventPolicy {

@@ -403,12 +403,9 @@ impl Inbox for SqlStore {
         let rows = delete_before(&RETENTION, before, limit).push(" RETURNING id").build().fetch_all(&mut *transaction).await?;
         let ids = rows.iter().map(|row| row.try_get("id")).collect::<sqlx::Result<Vec<Vec<u8>>>>()?;
         for chunk in ids.chunks(CHUNK) {
-            let mut delete = QueryBuilder::<Db>::new("DELETE FROM event_attempt WHERE event_id IN (");
-            let mut list = delete.separated(", ");
-            for id in chunk {
-                list.push_bind(id.clone());
-            }
-            delete.push(")").build().execute(&mut *transaction).await?;
+            let mut delete = QueryBuilder::<Db>::new("DELETE FROM event_attempt WHERE event_id IN ");
+            push_list(&mut delete, chunk.iter().cloned());
+            delete.build().execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
         Ok(u64::try_from(rows.len()).unwrap_or(u64::MAX))

@@ -91,7 +91,10 @@ fn insert_chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
 }
 
 /// Adds `($1, $2, …)`.
-fn push_list(statement: &mut QueryBuilder<Db>, values: impl IntoIterator<Item = String>) {
+fn push_list<T>(statement: &mut QueryBuilder<Db>, values: impl IntoIterator<Item = T>)
+where
+    T: for<'q> sqlx::Encode<'q, Db> + sqlx::Type<Db> + Send + 'static,
+{
     statement.push("(");
     let mut list = statement.separated(", ");
     for value in values {

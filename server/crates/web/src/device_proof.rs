@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use cookie::Cookie;
@@ -211,12 +211,7 @@ fn only<'a>(headers: &'a HeaderMap, name: &'static str, fault: &'static str) -> 
 
 /// The whole body, within the limit and the deadline every request has.
 pub(super) async fn read_body(request: Request) -> Result<Bytes, Refusal> {
-    Bytes::from_request(request, &()).await.map_err(|rejection| {
-        Refusal::Body(match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
-            _ => Problem::bad_request("The body could not be read, or came too slowly."),
-        })
-    })
+    Bytes::from_request(request, &()).await.map_err(|rejection| Refusal::Body(Problem::unread_body(rejection)))
 }
 
 /// Whether the key's owner signed this method, path, query and body, for this server and this device.

@@ -9,7 +9,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawQuery, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use deskbridge_core::clock::rfc3339;
@@ -127,22 +127,14 @@ impl FromRequestParts<Arc<PanelState>> for Caller {
     }
 }
 
-/// The ticket reference every call has.
-#[derive(Debug, Deserialize)]
-pub struct TicketReference {
-    connection: String,
-    ticket: String,
-}
-
 impl Caller {
     /// The connection and the ticket named, if the caller may use that connection.
-    fn ticket_ref<'a>(&'a self, reference: &'a TicketReference) -> Result<(&'a Arc<Connection>, &'a str), Problem> {
-        let connection = self.connections.iter().find(|connection| connection.is_called(&reference.connection));
-        let connection = connection.ok_or_else(Problem::foreign_connection)?;
-        if reference.ticket.is_empty() || reference.ticket.len() > 64 {
+    fn ticket_ref<'a>(&'a self, connection: &str, ticket: &'a str) -> Result<(&'a Arc<Connection>, &'a str), Problem> {
+        let connection = self.connections.iter().find(|own| own.is_called(connection)).ok_or_else(Problem::foreign_connection)?;
+        if ticket.is_empty() || ticket.len() > 64 {
             return Err(Problem::bad_request("ticket: 1 to 64 characters"));
         }
-        Ok((connection, &reference.ticket))
+        Ok((connection, ticket))
     }
 }
 
@@ -156,10 +148,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         if !media_type::is(request.headers(), media_type::JSON) {
             return Err(Problem::bad_request("Send JSON with Content-Type: application/json."));
         }
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
-            _ => Problem::bad_request("The body could not be read, or came too slowly."),
-        })?;
+        let body = Bytes::from_request(request, state).await.map_err(Problem::unread_body)?;
         serde_json::from_slice(&body).map(JsonBody).map_err(|error| Problem::bad_request(error.to_string()))
     }
 }
@@ -177,16 +166,17 @@ fn read_query(query: Option<&str>) -> Result<HashMap<String, String>, Problem> {
     Ok(values)
 }
 
-fn reference(values: &mut HashMap<String, String>) -> Result<TicketReference, Problem> {
+/// The connection and the ticket that every call names.
+fn reference(values: &mut HashMap<String, String>) -> Result<(String, String), Problem> {
     let mut take = |name: &str| values.remove(name).ok_or_else(|| Problem::bad_request(format!("{name} is missing")));
-    Ok(TicketReference { connection: take("connection")?, ticket: take("ticket")? })
+    Ok((take("connection")?, take("ticket")?))
 }
 
 /// `GET /api/v1/panel`
 pub async fn model(State(state): State<Arc<PanelState>>, caller: Caller, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
     let mut values = read_query(query.as_deref())?;
-    let reference = reference(&mut values)?;
-    let (connection, ticket) = caller.ticket_ref(&reference)?;
+    let (connection, ticket) = reference(&mut values)?;
+    let (connection, ticket) = caller.ticket_ref(&connection, &ticket)?;
     let access = ticket_access::check(connection, &caller.agent, ticket).await?;
     let allowed = allowed_actions::current(connection).await?;
     let wanted = values.remove("locale").or_else(|| access.agent.locale.clone()).unwrap_or_default();
@@ -224,8 +214,7 @@ pub async fn session_key(
     caller: Caller,
     JsonBody(body): JsonBody<KeyBody>,
 ) -> Result<Json<SessionKey>, Problem> {
-    let reference = TicketReference { connection: body.connection, ticket: body.ticket };
-    let (connection, ticket) = caller.ticket_ref(&reference)?;
+    let (connection, ticket) = caller.ticket_ref(&body.connection, &body.ticket)?;
     let wanted = session_key::Wanted { queue: body.queue, ttl_seconds: body.ttl_seconds };
     Ok(Json(session_key::generate(&state.services, connection, &caller.agent, ticket, &wanted).await?))
 }
@@ -241,8 +230,8 @@ pub async fn jump(
         Some(_) => Err(Problem::bad_request(format!("{name} must be a text"))),
         None => Err(Problem::bad_request(format!("{name} is missing"))),
     };
-    let reference = TicketReference { connection: take("connection")?, ticket: take("ticket")? };
-    let (connection, ticket) = caller.ticket_ref(&reference)?;
+    let (connection, ticket) = (take("connection")?, take("ticket")?);
+    let (connection, ticket) = caller.ticket_ref(&connection, &ticket)?;
     if let Some(unknown) = body.keys().find(|name| !JUMP_FIELDS.contains(&name.as_str())) {
         return Err(Problem::bad_request(format!("{} is no field of a jump", unknown.chars().take(60).collect::<String>())));
     }
@@ -266,8 +255,7 @@ pub async fn chat_link(
     caller: Caller,
     JsonBody(body): JsonBody<ChatLinkBody>,
 ) -> Result<Json<Value>, Problem> {
-    let reference = TicketReference { connection: body.connection, ticket: body.ticket };
-    let (connection, ticket) = caller.ticket_ref(&reference)?;
+    let (connection, ticket) = caller.ticket_ref(&body.connection, &body.ticket)?;
     let (url, expires_ms) = chat_link::make(&state.services, connection, &caller.agent, ticket, body.issue.as_deref()).await?;
     Ok(Json(json!({ "url": url, "expires_at": rfc3339(expires_ms) })))
 }
@@ -287,8 +275,7 @@ pub async fn record(
     caller: Caller,
     JsonBody(body): JsonBody<RecordBody>,
 ) -> Result<Json<Value>, Problem> {
-    let reference = TicketReference { connection: body.connection, ticket: body.ticket };
-    let (connection, ticket) = caller.ticket_ref(&reference)?;
+    let (connection, ticket) = caller.ticket_ref(&body.connection, &body.ticket)?;
     let record = record_in_page::prepare(&state.services, connection, &caller.agent, ticket, &body.lsid).await?;
     Ok(Json(json!({ "title": record.title, "html": record.html, "marker": record.marker, "recorded": record.recorded })))
 }
@@ -299,8 +286,7 @@ pub async fn recorded(
     caller: Caller,
     JsonBody(body): JsonBody<RecordBody>,
 ) -> Result<Json<Value>, Problem> {
-    let reference = TicketReference { connection: body.connection, ticket: body.ticket };
-    let (connection, ticket) = caller.ticket_ref(&reference)?;
+    let (connection, ticket) = caller.ticket_ref(&body.connection, &body.ticket)?;
     record_in_page::confirm(&state.services, connection, &caller.agent, ticket, &body.lsid).await?;
     Ok(Json(json!({ "recorded": true })))
 }
@@ -313,8 +299,8 @@ pub async fn sessions(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let mut values = read_query(query.as_deref())?;
-    let reference = reference(&mut values)?;
-    let (connection, ticket) = caller.ticket_ref(&reference)?;
+    let (connection, ticket) = reference(&mut values)?;
+    let (connection, ticket) = caller.ticket_ref(&connection, &ticket)?;
     let access = ticket_access::check(connection, &caller.agent, ticket).await?;
     let streams =
         headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("text/event-stream"));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -63,9 +64,14 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "cross-site", "The request came from another site", detail)
     }
 
-    /// A body beyond the limit.
-    pub fn too_large() -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large", "Send less.")
+    /// A body beyond the limit, or one that broke off.
+    #[expect(clippy::needless_pass_by_value, reason = "the form `map_err` takes")]
+    pub fn unread_body(rejection: BytesRejection) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large", "Send less.")
+        } else {
+            Self::bad_request("The body could not be read, or came too slowly.")
+        }
     }
 
     /// A request that does not read.

@@ -18,7 +18,7 @@ use super::limits::{Gate, Pace, Usage};
 use super::query::{self, Entity, Filter};
 use super::zone::{Zone, Zones};
 use crate::HelpDeskError;
-use deskbridge_http_client::{self as outgoing, BodyError};
+use deskbridge_http_client as outgoing;
 
 /// An answer's limit; a page of 500 notes at full length stays below.
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
@@ -340,11 +340,7 @@ impl Client {
         })?;
         let status = response.status().as_u16();
         let retry_after = outgoing::retry_after(response.headers());
-        let body = outgoing::read_body(response, MAX_ANSWER).await.map_err(|error| {
-            Silence::NoAnswer(match &error {
-                BodyError::Broken(_) | BodyError::TooLarge(_) => format!("Autotask: {error}"),
-            })
-        })?;
+        let body = outgoing::read_body(response, MAX_ANSWER).await.map_err(|error| Silence::NoAnswer(format!("Autotask: {error}")))?;
         self.usage.answered_after(begun.elapsed());
         let text = String::from_utf8_lossy(&body).into_owned();
         Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null), text, retry_after })

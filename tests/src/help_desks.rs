@@ -87,21 +87,13 @@ impl Desks {
 
     /// The server's `[[connection]]` to each.
     pub fn connections(&self) -> [Table; 2] {
-        let user = self.autotask.system.options().api_user;
         let autotask = format!(
             r#"
-            [autotask]
-            username = "{}"
-            secret = "{}"
-            integration_code = "{}"
-            services_url = "{}"
+            {}
             update_time_entry = true
             time_entry_default_data = '{{"defaultDomain": "msp.example", "roleName": "Technician", "summaryNotes": "Remote support session"}}'
             "#,
-            user.user_name,
-            user.secret,
-            user.integration_code,
-            self.autotask.system.url(),
+            self.autotask.system.section(),
         );
         let osticket = format!("[osticket]\nurl = \"{}\"", self.osticket.system.url());
         [self.autotask.connection(AUTOTASK, &autotask), self.osticket.connection(OSTICKET, &osticket)]

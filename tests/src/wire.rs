@@ -85,13 +85,42 @@ impl Line {
         tokio::time::timeout(PATIENCE, found).await.with_context(|| format!("nothing within {} s", PATIENCE.as_secs()))?
     }
 
+    /// Does what a request asks for, as its fault says. `act` does it, and gives its answer and the caller's user; the answer of a fault is
+    /// made by `instead`.
+    pub(crate) async fn act<R>(
+        &self,
+        number: usize,
+        fault: Option<Fault>,
+        act: impl FnOnce() -> (R, Option<String>) + Send + 'static,
+        instead: fn(Instead<'_>) -> R,
+    ) -> Result<R, Dropped> {
+        if let Some(after) = fault.as_ref().and_then(Fault::applies_after) {
+            self.later(after, move || drop(act()));
+            return match fault {
+                Some(Fault::StatusThenApplyLater { code, .. }) => Ok(instead(Instead::Gateway(code))),
+                Some(Fault::CloseThenApplyLater(_)) => Err(Dropped),
+                _ => hang().await,
+            };
+        }
+        let (reply, user) = act();
+        self.journal().authorised(number, user);
+        self.changed();
+        match fault {
+            Some(Fault::ApplyThenClose) => Err(Dropped),
+            Some(Fault::ApplyThenHang) => hang().await,
+            Some(Fault::ApplyThenStatus(code)) => Ok(instead(Instead::Crash(code))),
+            _ => Ok(reply),
+        }
+    }
+
     /// Acts so much later, whoever has gone away in the meantime; never once the simulated system has stopped.
-    pub(crate) fn later(&self, after: Duration, act: impl FnOnce() + Send + 'static) {
-        let (stop, pending) = (self.stop.clone(), PendingWrite::begin(&self.pending_writes));
+    fn later(&self, after: Duration, act: impl FnOnce() + Send + 'static) {
+        let (stop, changes, pending) = (self.stop.clone(), self.changes.clone(), PendingWrite::begin(&self.pending_writes));
         // A task of its own: the caller's end must not end it.
         self.tasks.spawn(async move {
             if stop.run_until_cancelled(tokio::time::sleep(after)).await.is_some() {
                 act();
+                changes.send_modify(|count| *count += 1);
             }
             drop(pending);
         });
@@ -137,7 +166,7 @@ impl fmt::Display for Dropped {
 impl std::error::Error for Dropped {}
 
 /// Until the peer or the simulated system goes away.
-pub(crate) async fn hang() -> Result<Response, Dropped> {
+async fn hang<R>() -> Result<R, Dropped> {
     std::future::pending::<Infallible>().await;
     Err(Dropped)
 }
@@ -269,9 +298,36 @@ pub enum Fault {
     Delay(Duration),
 }
 
+/// An answer that a fault makes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Instead<'a> {
+    /// As it was ordered ([`Fault::Status`]).
+    Ordered { code: u16, body: &'a str, retry_after: Option<u64> },
+    /// Of a gateway that gives up: [`gateway_page`].
+    Gateway(u16),
+    /// Of the system itself, which did what was asked and then failed.
+    Crash(u16),
+}
+
 impl Fault {
+    /// What the fault does before the request is looked at. `Some`: that is all.
+    pub(crate) async fn before<R>(fault: Option<&Self>, instead: fn(Instead<'_>) -> R) -> Option<Result<R, Dropped>> {
+        match fault? {
+            Self::Hang => Some(hang().await),
+            Self::CloseConnection => Some(Err(Dropped)),
+            Self::Status { code, body, retry_after } => {
+                Some(Ok(instead(Instead::Ordered { code: *code, body, retry_after: *retry_after })))
+            }
+            Self::Delay(by) => {
+                tokio::time::sleep(*by).await;
+                None
+            }
+            _ => None,
+        }
+    }
+
     /// How much later than the request the write happens, where it does not depend on the caller any more.
-    pub(crate) fn applies_after(&self) -> Option<Duration> {
+    fn applies_after(&self) -> Option<Duration> {
         match self {
             Self::ApplyLater(after) | Self::StatusThenApplyLater { after, .. } | Self::CloseThenApplyLater(after) => Some(*after),
             _ => None,

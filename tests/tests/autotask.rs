@@ -118,22 +118,7 @@ impl Desk {
 }
 
 fn connection(appliance: &SimulatedAppliance, autotask: &SimulatedAutotask, changes: [(&str, Table); 3]) -> Table {
-    let user = autotask.options().api_user;
-    let sections = format!(
-        r#"
-        [panel]
-        [autotask]
-        username = "{username}"
-        secret = "{secret}"
-        integration_code = "{integration_code}"
-        services_url = "{services_url}"
-        settle_seconds = 5
-        "#,
-        username = user.user_name,
-        secret = user.secret,
-        integration_code = user.integration_code,
-        services_url = autotask.url(),
-    );
+    let sections = format!("[panel]\n{}\nsettle_seconds = 5", autotask.section());
     let mut connection = scene::connection(appliance, CONNECTION, "default", &sections);
     for (section, changes) in changes {
         if let Some(toml::Value::Table(table)) = connection.get_mut(section) {

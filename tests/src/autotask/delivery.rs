@@ -34,27 +34,19 @@ impl HelpDeskDouble for AutotaskDesk {
     }
 
     fn connection(&self, appliance: &SimulatedAppliance, name: &str, id: &str) -> Table {
-        let user = self.autotask.options().api_user;
         let time = json!({"defaultDomain": "msp.example", "roleName": "Technician", "summaryNotes": "Remote support session"});
         let ticket =
             json!({"accountName": "harbour logistics", "assignedResourceName": "anna.lindqvist", "assignedResourceRoleName": "Technician"});
         let sections = format!(
-            r#"
+            r"
             [panel]
-            [autotask]
-            username = "{}"
-            secret = "{}"
-            integration_code = "{}"
-            services_url = "{}"
+            {}
             update_time_entry = true
             time_entry_default_data = '{time}'
             enable_automatic_ticket_creation = true
             ticket_default_data = '{ticket}'
-            "#,
-            user.user_name,
-            user.secret,
-            user.integration_code,
-            self.autotask.url(),
+            ",
+            self.autotask.section(),
         );
         scene::connection(appliance, name, id, &sections)
     }

@@ -226,6 +226,15 @@ impl SimulatedAutotask {
         self.zone_url(zone).to_owned()
     }
 
+    /// The server's `[autotask]` for this tenant and its API user, as text that more keys may follow.
+    pub fn section(&self) -> String {
+        let ApiUser { user_name, secret, integration_code, .. } = self.options().api_user;
+        let url = self.url();
+        format!(
+            "[autotask]\nusername = \"{user_name}\"\nsecret = \"{secret}\"\nintegration_code = \"{integration_code}\"\nservices_url = \"{url}\""
+        )
+    }
+
     /// The services of any zone; discovery works on each.
     pub fn zone_url(&self, zone: usize) -> &str {
         &self.shared.zones[zone].services

@@ -14,7 +14,7 @@ use super::call::{Call, Refusal, Reply};
 use super::schema::Entity;
 use super::times::real_time;
 use super::{Shared, api, pages};
-use crate::wire::{Dropped, Fault, RecordedRequest, gateway_page, hang};
+use crate::wire::{Dropped, Fault, Instead, RecordedRequest, gateway_page};
 
 /// A file of 6 MB in Base64 has 8 MB; nothing else comes near it.
 const BODY_MAX: usize = 16 * 1024 * 1024;
@@ -87,37 +87,22 @@ async fn with_faults(shared: &Arc<Shared>, door: Door, call: Call, number: usize
         tokio::time::sleep(latency).await;
     }
     let fault = shared.line.faults().take(&call.method, &call.path, &call.query, &call.body);
-    match &fault {
-        Some(Fault::Hang) => return hang().await,
-        Some(Fault::CloseConnection) => return Err(Dropped),
-        Some(Fault::Status { code, body, retry_after }) => {
-            let reply = Reply::ordered(*code, body);
-            let reply = retry_after.map_or(reply.clone(), |seconds| reply.with("retry-after", seconds.to_string()));
-            return Ok(finish(shared, number, reply));
+    if let Some(answered) = Fault::before(fault.as_ref(), instead).await {
+        return answered.map(|reply| finish(shared, number, reply));
+    }
+    let acting = Arc::clone(shared);
+    let reply = shared.line.act(number, fault, move || dispatch(&acting, door, &call), instead).await?;
+    Ok(finish(shared, number, reply))
+}
+
+fn instead(answer: Instead<'_>) -> Reply {
+    match answer {
+        Instead::Ordered { code, body, retry_after } => {
+            let reply = Reply::ordered(code, body);
+            retry_after.map_or(reply.clone(), |seconds| reply.with("retry-after", seconds.to_string()))
         }
-        Some(Fault::Delay(by)) => tokio::time::sleep(*by).await,
-        _ => {}
-    }
-    if let Some(after) = fault.as_ref().and_then(Fault::applies_after) {
-        let later = Arc::clone(shared);
-        shared.line.later(after, move || {
-            let _ = dispatch(&later, door, &call);
-            later.line.changed();
-        });
-        return match fault {
-            Some(Fault::StatusThenApplyLater { code, .. }) => Ok(finish(shared, number, Reply::page(code, gateway_page(code)))),
-            Some(Fault::CloseThenApplyLater(_)) => Err(Dropped),
-            _ => hang().await,
-        };
-    }
-    let (reply, user) = dispatch(shared, door, &call);
-    shared.line.journal().authorised(number, user);
-    shared.line.changed();
-    match fault {
-        Some(Fault::ApplyThenClose) => Err(Dropped),
-        Some(Fault::ApplyThenHang) => hang().await,
-        Some(Fault::ApplyThenStatus(code)) => Ok(finish(shared, number, Reply::ordered(code, "Server Error"))),
-        _ => Ok(finish(shared, number, reply)),
+        Instead::Gateway(code) => Reply::page(code, gateway_page(code)),
+        Instead::Crash(code) => Reply::ordered(code, "Server Error"),
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::desk::real_time;
 use super::{Shared, staff};
-use crate::wire::{Dropped, Fault, RecordedRequest, gateway_page, hang};
+use crate::wire::{Dropped, Fault, Instead, RecordedRequest, gateway_page};
 
 /// PHP's own limit for forms.
 const BODY_MAX: usize = 8 * 1024 * 1024;
@@ -116,37 +116,22 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
         tokio::time::sleep(latency).await;
     }
     let fault = shared.line.faults().take(&call.method, &call.path, &call.query, &body);
-    match &fault {
-        Some(Fault::Hang) => return hang().await,
-        Some(Fault::CloseConnection) => return Err(Dropped),
-        Some(Fault::Status { code, body, retry_after }) => {
-            let reply = Reply::new(*code, body);
-            let reply = retry_after.map_or(reply.clone(), |seconds| reply.with(header::RETRY_AFTER, seconds.to_string()));
-            return Ok(finish(&shared, number, reply));
+    if let Some(answered) = Fault::before(fault.as_ref(), instead).await {
+        return answered.map(|reply| finish(&shared, number, reply));
+    }
+    let acting = Arc::clone(&shared);
+    let reply = shared.line.act(number, fault, move || staff::answer(&mut acting.desk(), &call), instead).await?;
+    Ok(finish(&shared, number, reply))
+}
+
+fn instead(answer: Instead<'_>) -> Reply {
+    match answer {
+        Instead::Ordered { code, body, retry_after } => {
+            let reply = Reply::new(code, body);
+            retry_after.map_or(reply.clone(), |seconds| reply.with(header::RETRY_AFTER, seconds.to_string()))
         }
-        Some(Fault::Delay(by)) => tokio::time::sleep(*by).await,
-        _ => {}
-    }
-    if let Some(after) = fault.as_ref().and_then(Fault::applies_after) {
-        let later = Arc::clone(&shared);
-        shared.line.later(after, move || {
-            let _ = staff::answer(&mut later.desk(), &call);
-            later.line.changed();
-        });
-        return match fault {
-            Some(Fault::StatusThenApplyLater { code, .. }) => Ok(finish(&shared, number, Reply::new(code, gateway_page(code)))),
-            Some(Fault::CloseThenApplyLater(_)) => Err(Dropped),
-            _ => hang().await,
-        };
-    }
-    let (reply, user) = staff::answer(&mut shared.desk(), &call);
-    shared.line.journal().authorised(number, user);
-    shared.line.changed();
-    match fault {
-        Some(Fault::ApplyThenClose) => Err(Dropped),
-        Some(Fault::ApplyThenHang) => hang().await,
-        Some(Fault::ApplyThenStatus(code)) => Ok(finish(&shared, number, Reply::new(code, CRASH))),
-        _ => Ok(finish(&shared, number, reply)),
+        Instead::Gateway(code) => Reply::new(code, gateway_page(code)),
+        Instead::Crash(code) => Reply::new(code, CRASH),
     }
 }
 

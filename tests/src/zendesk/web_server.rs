@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::account::real_time;
 use super::call::{Call, Content, Reply};
 use super::{Shared, api, uploads, workspace};
-use crate::wire::{Dropped, Fault, RecordedRequest, gateway_page, hang};
+use crate::wire::{Dropped, Fault, Instead, RecordedRequest, gateway_page};
 
 /// Attachments may have 50 MB; nothing else comes near it.
 const BODY_MAX: usize = 51 * 1024 * 1024;
@@ -49,14 +49,8 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
         tokio::time::sleep(latency).await;
     }
     let fault = shared.line.faults().take(&parts.method, &sent_path, &query, &body);
-    match &fault {
-        Some(Fault::Delay(by)) => tokio::time::sleep(*by).await,
-        Some(Fault::Hang) => return hang().await,
-        Some(Fault::CloseConnection) => return Err(Dropped),
-        Some(Fault::Status { code, body, retry_after }) => {
-            return Ok(finish(&shared, number, ordered(*code, body, *retry_after)));
-        }
-        _ => {}
+    if let Some(answered) = Fault::before(fault.as_ref(), instead).await {
+        return answered.map(|reply| finish(&shared, number, reply));
     }
 
     let path = match sent_path.strip_suffix(".json") {
@@ -68,26 +62,16 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
         shared.line.journal().answered(number, 200);
         return Ok(workspace::events(shared, &call));
     }
-    if let Some(after) = fault.as_ref().and_then(Fault::applies_after) {
-        let later = Arc::clone(&shared);
-        shared.line.later(after, move || {
-            let _ = dispatch(&later, call);
-            later.line.changed();
-        });
-        return match fault {
-            Some(Fault::StatusThenApplyLater { code, .. }) => Ok(finish(&shared, number, from_a_gateway(code))),
-            Some(Fault::CloseThenApplyLater(_)) => Err(Dropped),
-            _ => hang().await,
-        };
-    }
-    let (reply, user) = dispatch(&shared, call);
-    shared.line.journal().authorised(number, user);
-    shared.line.changed();
-    match fault {
-        Some(Fault::ApplyThenClose) => Err(Dropped),
-        Some(Fault::ApplyThenHang) => hang().await,
-        Some(Fault::ApplyThenStatus(code)) => Ok(finish(&shared, number, ordered(code, "Internal Server Error", None))),
-        _ => Ok(finish(&shared, number, reply)),
+    let acting = Arc::clone(&shared);
+    let reply = shared.line.act(number, fault, move || dispatch(&acting, call), instead).await?;
+    Ok(finish(&shared, number, reply))
+}
+
+fn instead(answer: Instead<'_>) -> Reply {
+    match answer {
+        Instead::Ordered { code, body, retry_after } => ordered(code, body, retry_after),
+        Instead::Gateway(code) => Reply { status: code, ..Reply::bytes("text/html", gateway_page(code)) },
+        Instead::Crash(code) => ordered(code, "Internal Server Error", None),
     }
 }
 
@@ -101,12 +85,6 @@ fn ordered(code: u16, body: &str, retry_after: Option<u64>) -> Reply {
         Some(seconds) => reply.with("retry-after", seconds.to_string()),
         None => reply,
     }
-}
-
-fn from_a_gateway(code: u16) -> Reply {
-    let mut reply = Reply::bytes("text/html", gateway_page(code));
-    reply.status = code;
-    reply
 }
 
 fn finish(shared: &Shared, number: usize, reply: Reply) -> Response {

@@ -1,0 +1,65 @@
+//! The writers, one file for each format, each with its own escaping.
+//!
+//! A writer takes any [`Document`] and cannot fail. Must not leave anything out: what is too long is shortened before
+//! (limits.rs).
+
+pub(crate) mod adf;
+mod html;
+mod jira_wiki;
+mod markdown;
+mod text;
+
+use crate::document::Document;
+
+/// How a ticket system wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// HTML of the elements help desks accept, without attributes but `href`: Zendesk, osTicket, Request Tracker.
+    Html(Guards),
+    /// Plain text, looking like the built-in `.txt.hbs` templates' output.
+    Text(Guards),
+    /// Markdown.
+    Markdown(Flavour),
+    /// Jira's wiki markup: Data Center, and Cloud's API version 2.
+    JiraWiki,
+    /// Atlassian Document Format as JSON text: Jira Cloud's API version 3. As a value: [`crate::adf_value`].
+    Adf,
+}
+
+/// Whose Markdown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavour {
+    /// GitHub and GitHub Enterprise Server.
+    GitHub,
+    /// GitLab.
+    GitLab,
+}
+
+/// What HTML and plain text are guarded against beyond being text: habits of the ticket system that shows them.
+///
+/// Each puts U+2060 into text where it applies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guards {
+    /// `{{…}}` is expanded by Zendesk in notes of agents (zendesk.md d.3).
+    pub placeholders: bool,
+    /// Bare addresses become links (Zendesk, osTicket, Request Tracker) though the document has none there.
+    pub addresses: bool,
+}
+
+impl Guards {
+    /// Text exactly as it is: for files.
+    pub const NONE: Self = Self { placeholders: false, addresses: false };
+    /// Text does nothing.
+    pub const ALL: Self = Self { placeholders: true, addresses: true };
+}
+
+/// Writes all of it.
+pub fn write(document: &Document, format: Format) -> String {
+    match format {
+        Format::Html(guards) => html::write(document, guards),
+        Format::Text(guards) => text::write(document, guards),
+        Format::Markdown(flavour) => markdown::write(document, flavour),
+        Format::JiraWiki => jira_wiki::write(document),
+        Format::Adf => adf::to_value(document).to_string(),
+    }
+}

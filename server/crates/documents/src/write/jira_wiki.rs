@@ -126,7 +126,7 @@ fn write_line(out: &mut String, spans: &[&Span], begins_block: bool) {
     for (index, span) in spans.iter().enumerate() {
         let code = usize::from(span.style.code);
         let count = span.text.chars().count();
-        let text = escaped(&line, position + code, count, span.link.is_some() || has_marks(span));
+        let text = escaped(&line, position + code, count);
         position += count + 2 * code;
         let after = spans.get(index + 1);
         let url = span.link.as_ref().map(crate::LinkUrl::as_str);
@@ -182,7 +182,7 @@ fn stands_beside_marks(character: char) -> bool {
 fn escape_address(url: &str) -> String {
     let mut line = Line::new(url.chars().collect());
     part(&mut line);
-    escaped(&line, 0, line.characters.len(), true)
+    escaped(&line, 0, line.characters.len())
 }
 
 fn has_marks(span: &Span) -> bool {
@@ -235,8 +235,8 @@ fn is_scheme(line: &Line, colon: usize) -> bool {
         && line.before(colon).is_some_and(|before| before.is_ascii_alphabetic())
 }
 
-/// `is_inside`: in a link or between marks, where more characters could end it.
-fn escaped(line: &Line, start: usize, count: usize, is_inside: bool) -> String {
+/// `count` characters of the line from `start`.
+fn escaped(line: &Line, start: usize, count: usize) -> String {
     let mut out = String::new();
     for index in start..start + count {
         let Some(character) = line.at(index) else {
@@ -250,7 +250,7 @@ fn escaped(line: &Line, start: usize, count: usize, is_inside: bool) -> String {
             '{' | '}' | '[' | ']' | '|' => true,
             '*' | '_' | '+' | '^' | '~' | '-' => !in_word,
             '?' => before == Some('?') || next == Some('?'),
-            '!' => is_inside || next.is_none_or(|next| !next.is_whitespace()),
+            '!' => next != Some(' '),
             '#' => index == 0,
             _ => false,
         };

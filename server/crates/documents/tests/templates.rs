@@ -1,0 +1,52 @@
+//! What today's built-in templates render (samples/, copied from the server's tests), through a document.
+
+use deskbridge_documents::{Flavour, Format, Guards, parse, write};
+
+const HTML: &str = include_str!("samples/session_report.html");
+const TEXT: &str = include_str!("samples/session_report.txt");
+
+#[test]
+fn html_is_the_same_to_the_byte() {
+    assert_eq!(write(&parse::from_html(HTML), Format::Html(Guards::NONE)), HTML.trim_end());
+}
+
+/// Only the transcript differs: a list in HTML, bare lines with a `*` before what is no chat in the text template.
+#[test]
+fn text_is_the_same_but_for_the_bullets_of_the_transcript() {
+    let written = write(&parse::from_html(HTML), Format::Text(Guards::NONE));
+    let (written, expected): (Vec<&str>, Vec<&str>) = (written.lines().collect(), TEXT.trim_end().lines().collect());
+    let mut different = Vec::new();
+    for (written, expected) in written.iter().zip(&expected) {
+        if written != expected {
+            different.push(*written);
+            assert_eq!(written.strip_prefix("* "), Some(expected.replace(" * ", " ").as_str()));
+        }
+    }
+    assert_eq!(written.len(), expected.len());
+    assert_eq!(different.len(), 4, "{different:?}");
+}
+
+#[test]
+fn survey_as_text() {
+    let html = "<h3>Customer exit survey</h3>\n<p><strong>John</strong>, 2024-12-03 15:42:00 UTC<br>Representative: Jane D.<br>Session e9</p>\n\
+                <table>\n<tr><th>How do you rate the support?</th><td>5<br>good</td></tr>\n<tr><th>More</th><td><em>no answer</em></td></tr>\n</table>\n\
+                <p><em>This note is shortened.</em></p>";
+    let expected = "Customer exit survey\n====================\nJohn, 2024-12-03 15:42:00 UTC\nRepresentative: Jane D.\nSession e9\n    \
+                    How do you rate the support? 5\n        good\n    More: no answer\n\nThis note is shortened.";
+    assert_eq!(write(&parse::from_html(html), Format::Text(Guards::NONE)), expected);
+}
+
+/// Read by eye once, kept so that a change of a writer shows.
+#[test]
+fn the_report_in_the_other_formats() {
+    let document = parse::from_html(HTML);
+    for (format, expected) in [
+        (Format::Markdown(Flavour::GitHub), include_str!("samples/session_report.github.md")),
+        (Format::Markdown(Flavour::GitLab), include_str!("samples/session_report.gitlab.md")),
+        (Format::JiraWiki, include_str!("samples/session_report.jira.txt")),
+        (Format::Adf, include_str!("samples/session_report.adf.json")),
+    ] {
+        let written = write(&document, format);
+        assert_eq!(written, expected.trim_end(), "{format:?}");
+    }
+}

@@ -155,7 +155,7 @@ fn is_in_place(mount: &NodeRef<'_>, plan: &Plan) -> bool {
 }
 
 fn pages() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("pages")
+    Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("set by cargo test")).join("pages")
 }
 
 fn index() -> Index {

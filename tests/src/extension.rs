@@ -134,7 +134,7 @@ pub struct SitePage {
 impl SitePage {
     /// A saved page, by its name below `extension/pages`, with words replaced.
     pub fn saved(name: &str, policy: &str, replaced: &[(&str, &str)]) -> Result<Self> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../extension/pages").join(name);
+        let path = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("../extension/pages").join(name);
         let mut html = std::fs::read_to_string(&path).with_context(|| format!("no {}", path.display()))?;
         for (from, to) in replaced {
             ensure!(html.contains(from), "{name} does not hold {from}");

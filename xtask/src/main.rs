@@ -62,8 +62,11 @@ fn main() -> ExitCode {
 }
 
 /// The directory of the workspace manifest, whatever directory the command was called in.
+///
+/// `cargo run` says where the manifest is. What was compiled in may be another clone's that shares the target directory.
 fn repository_root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&manifest).parent().unwrap_or(Path::new(".")).to_path_buf()
 }
 
 #[cfg(test)]

@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn every_folder_is_a_help_desk_of_the_list() {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+        let source = std::env::var("CARGO_MANIFEST_DIR").unwrap() + "/src";
         let entries = std::fs::read_dir(source).unwrap().map(|entry| entry.unwrap().path());
         let folders: BTreeSet<String> =
             entries.filter(|path| path.is_dir()).map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();

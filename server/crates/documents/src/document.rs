@@ -144,39 +144,44 @@ impl Inline {
 impl Document {
     /// Brings the blocks into normal form.
     pub fn new(blocks: Vec<Block>) -> Self {
-        let mut normal: Vec<Block> = Vec::with_capacity(blocks.len());
+        let mut document = Self { blocks: Vec::with_capacity(blocks.len()) };
         for block in blocks {
-            match block {
-                Block::Heading { level, content } => {
-                    let content = one_line(normal_inlines(content));
-                    if !content.is_empty() {
-                        normal.push(Block::Heading { level: level.clamp(1, 6), content });
-                    }
+            document.push(block);
+        }
+        document
+    }
+
+    /// Adds a block at the end, in normal form; nothing where it is empty.
+    pub fn push(&mut self, block: Block) {
+        match block {
+            Block::Heading { level, content } => {
+                let content = one_line(normal_inlines(content));
+                if !content.is_empty() {
+                    self.blocks.push(Block::Heading { level: level.clamp(1, 6), content });
                 }
-                Block::Paragraph(content) => {
-                    let content = normal_inlines(content);
-                    if !content.is_empty() {
-                        normal.push(Block::Paragraph(content));
-                    }
+            }
+            Block::Paragraph(content) => {
+                let content = normal_inlines(content);
+                if !content.is_empty() {
+                    self.blocks.push(Block::Paragraph(content));
                 }
-                Block::List(list) => {
-                    let items = normal_items(list.items, 1);
-                    match normal.last_mut() {
-                        Some(Block::List(previous)) if previous.kind == list.kind => previous.items.extend(items),
-                        _ if items.is_empty() => {}
-                        _ => normal.push(Block::List(List { kind: list.kind, items })),
-                    }
+            }
+            Block::List(list) => {
+                let items = normal_items(list.items, 1);
+                match self.blocks.last_mut() {
+                    Some(Block::List(previous)) if previous.kind == list.kind => previous.items.extend(items),
+                    _ if items.is_empty() => {}
+                    _ => self.blocks.push(Block::List(List { kind: list.kind, items })),
                 }
-                Block::Table(table) => normal.extend(normal_table(table).map(Block::Table)),
-                Block::Code(text) => {
-                    let text = normal_code(&text);
-                    if !text.trim().is_empty() {
-                        normal.push(Block::Code(text));
-                    }
+            }
+            Block::Table(table) => self.blocks.extend(normal_table(table).map(Block::Table)),
+            Block::Code(text) => {
+                let text = normal_code(&text);
+                if !text.trim().is_empty() {
+                    self.blocks.push(Block::Code(text));
                 }
             }
         }
-        Self { blocks: normal }
     }
 
     /// The blocks, in normal form.

@@ -21,7 +21,7 @@ mod write;
 
 pub use document::{Block, Cell, Document, Inline, Item, List, ListKind, MAX_COLUMNS, MAX_LIST_DEPTH, Row, Span, Style, Table};
 pub use joiner::WORD_JOINER;
-pub use limits::{Limit, Measure, Shortened, write_within};
+pub use limits::{Limit, Measure, NoteForm, Shortened, write_with, write_within};
 pub use link::{LinkUrl, MAX_URL_BYTES};
 pub use neutralise::neutralise;
 pub use write::adf::to_value as adf_value;

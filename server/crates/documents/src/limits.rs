@@ -3,7 +3,7 @@
 //! Zendesk cuts silently what is too long, the others refuse it. Leaving out is done in the document, never in what is
 //! written, where it could cut a tag or an escape in two. Must not choose what matters in a report: that is the template's.
 
-use crate::document::Document;
+use crate::document::{Block, Document, Inline};
 use crate::write::{Format, write};
 
 /// What is counted.
@@ -27,19 +27,6 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// A comment: 64 kB, the rest is cut silently (zendesk.md d.3). Less room for a marker and for what the account may count
-    /// differently.
-    pub const ZENDESK: Self = Self { measure: Measure::Bytes, most: 60_000 };
-    /// An issue's body or a comment: 65,536 characters, more is refused (argus-tickets.md 2.3).
-    pub const GITHUB: Self = Self { measure: Measure::CodePoints, most: 65_536 };
-    /// An issue's description: 1,048,576 characters (argus-tickets.md, first table).
-    pub const GITLAB_ISSUE: Self = Self { measure: Measure::CodePoints, most: 1_048_576 };
-    /// A note: 1,000,000 characters (argus-tickets.md, first table).
-    pub const GITLAB_NOTE: Self = Self { measure: Measure::CodePoints, most: 1_000_000 };
-    /// Description or comment: 32,767 characters, more is refused (argus-tickets.md 2.2). For ADF what is counted is not
-    /// known; counting the JSON text is on the safe side.
-    pub const JIRA: Self = Self { measure: Measure::Utf16, most: 32_767 };
-
     /// How long `written` is, in this limit's measure.
     pub fn length(self, written: &str) -> usize {
         match self.measure {
@@ -54,11 +41,23 @@ impl Limit {
         self.length(written) <= self.most
     }
 
-    /// The same limit with room for something else, such as a marker.
-    #[must_use]
-    pub const fn less(self, room: usize) -> Self {
-        Self { measure: self.measure, most: self.most.saturating_sub(room) }
+    /// For people: `10000 bytes`.
+    pub fn text(self) -> String {
+        let unit = match self.measure {
+            Measure::Bytes => "bytes",
+            Measure::CodePoints | Measure::Utf16 => "characters",
+        };
+        format!("{} {unit}", self.most)
     }
+}
+
+/// How a ticket system takes notes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoteForm {
+    /// How it wants them written.
+    pub format: Format,
+    /// How much it takes.
+    pub limit: Limit,
 }
 
 /// What was written, and whether it is all.
@@ -70,9 +69,11 @@ pub struct Shortened {
     pub is_shortened: bool,
 }
 
-/// As much of the document's beginning as the limit takes; `None` where not even `…` fits.
-pub fn write_within(document: &Document, format: Format, limit: Limit) -> Option<Shortened> {
-    let whole = write(document, format);
+/// As much of the document's beginning as the limit takes, and `last_line`, which is never left out (empty: none). `None` where not even
+/// `…` fits.
+pub fn write_within(document: &Document, form: NoteForm, last_line: &str) -> Option<Shortened> {
+    let NoteForm { format, limit } = form;
+    let whole = write_with(document.clone(), format, last_line);
     if limit.takes(&whole) {
         return Some(Shortened { text: whole, is_shortened: false });
     }
@@ -81,7 +82,7 @@ pub fn write_within(document: &Document, format: Format, limit: Limit) -> Option
     let mut least = 0;
     while least < too_many {
         let middle = usize::midpoint(least, too_many);
-        let text = write(&document.shortened(middle), format);
+        let text = write_with(document.shortened(middle), format, last_line);
         if limit.takes(&text) {
             (fits, least) = (Some(text), middle + 1);
         } else {
@@ -91,11 +92,22 @@ pub fn write_within(document: &Document, format: Format, limit: Limit) -> Option
     fits.map(|text| Shortened { text, is_shortened: true })
 }
 
+/// All of it, and a last line of its own (empty: none). It is ours, and is searched for, so it stands to the letter: as code where text
+/// would be parted.
+pub fn write_with(mut document: Document, format: Format, last_line: &str) -> String {
+    document.push(match format {
+        Format::Html(_) | Format::Text(_) => Block::Paragraph(vec![Inline::text(last_line)]),
+        Format::Markdown(_) | Format::JiraWiki | Format::Adf => Block::Code(last_line.to_owned()),
+    });
+    write(&document, format)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{Block, Inline};
     use crate::write::{Flavour, Guards};
+
+    const MARKER: &str = "deskbridge/e9e99aeb9ad54fb381634498502c5a1b/customer-survey-9f1e0b2c/0";
 
     fn long(text: &str, times: usize) -> Document {
         Document::new(vec![Block::Paragraph(vec![Inline::text(text.repeat(times))])])
@@ -119,15 +131,18 @@ mod tests {
             Format::Adf,
         ];
         for format in formats {
-            for limit in [Limit::GITHUB, Limit::JIRA, Limit::ZENDESK, Limit { measure: Measure::Bytes, most: 200 }] {
-                let written = write_within(&long("é<*@x😀 ", 20_000), format, limit).unwrap();
+            let limits = [(Measure::CodePoints, 65_536), (Measure::Utf16, 32_767), (Measure::Bytes, 60_000), (Measure::Bytes, 500)];
+            for limit in limits.map(|(measure, most)| Limit { measure, most }) {
+                let form = NoteForm { format, limit };
+                let written = write_within(&long("é<*@x😀 ", 20_000), form, MARKER).unwrap();
                 assert!(written.is_shortened && limit.takes(&written.text));
                 assert!(limit.length(&written.text) > limit.most - 60, "{format:?} {limit:?}: {}", limit.length(&written.text));
-                assert!(written.text.contains('…'));
-                let short = write_within(&long("é", 3), format, limit).unwrap();
+                assert!(written.text.contains('…') && written.text.contains(MARKER));
+                let short = write_within(&long("é", 3), form, "").unwrap();
                 assert!(!short.is_shortened);
             }
-            assert_eq!(write_within(&long("é", 300), format, Limit { measure: Measure::Bytes, most: 1 }), None);
+            let form = NoteForm { format, limit: Limit { measure: Measure::Bytes, most: 1 } };
+            assert_eq!(write_within(&long("é", 300), form, ""), None);
         }
     }
 }

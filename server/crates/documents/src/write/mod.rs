@@ -16,7 +16,7 @@ use crate::document::Document;
 pub enum Format {
     /// HTML of the elements help desks accept, without attributes but `href`: Zendesk, osTicket, Request Tracker.
     Html(Guards),
-    /// Plain text, looking like the built-in `.txt.hbs` templates' output.
+    /// Plain text for people: headings underlined, lists with `*`, tables as `name: value`.
     Text(Guards),
     /// Markdown.
     Markdown(Flavour),

@@ -1,4 +1,4 @@
-//! Plain text that reads like the output of the built-in `.txt.hbs` templates.
+//! Plain text for people.
 //!
 //! Headings are underlined; a table of names and values becomes `name: value`; further lines of a text are indented, so that
 //! no stranger's text begins a line in the first column and looks like one of ours. (Paragraphs under a large heading are

@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deskbridge_core::finding::{Finding, SetupLink};
-use deskbridge_core::note::{Attachment, NoteLimit};
+use deskbridge_core::note::Attachment;
 use deskbridge_core::settings::{ConnectionSettings, PanelSection, Section, SectionKind};
+use deskbridge_documents::NoteForm;
 use deskbridge_shared::api::{Issue, JumpMethod};
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -171,14 +172,14 @@ pub enum Files {
 /// What a system can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abilities {
-    /// What a note may be; none: the system takes no notes from a server.
-    pub note: Option<NoteLimit>,
+    /// How it takes notes from a server; none: it takes none.
+    pub note: Option<NoteForm>,
+    /// How it takes notes that the agent's own page adds; none: notes come from the server alone.
+    pub page_note: Option<NoteForm>,
     /// How files reach a ticket.
     pub files: Files,
     /// The requester reads the notes.
     pub notes_are_public: bool,
-    /// What is written goes through the system's own placeholders.
-    pub expands_placeholders: bool,
     /// How long after a request left it may still be done, whatever was answered.
     pub settles_within: Duration,
     /// What is prepared before its marker is looked for is refused by the system if it was written in between.

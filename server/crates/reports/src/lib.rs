@@ -1,14 +1,14 @@
-//! From the appliance's report to the note on the ticket: Handlebars templates, size limits, harmless placeholders.
+//! From the appliance's report to the note on the ticket: one Handlebars template for each report, whose HTML becomes a small
+//! document (crate `documents`), which is written as the ticket system wants it, within its limit.
 //!
 //! Templates are functions from a typed context (context.rs). The built-in ones can be replaced by an administrator's
 //! files of the same name; each template is tried on every sample before it is used, so that a broken one is told at
-//! start or save, not when a session ends. Must not know a ticket system beyond its [`NoteLimit`], must not read a
+//! start or save, not when a session ends. Must not know a ticket system beyond its [`NoteForm`], must not read a
 //! clock, and must not do I/O but for reading the override files in [`ReportTemplates::new`].
 
 mod context;
 mod helpers;
 mod limits;
-mod neutralise;
 mod samples;
 
 pub use context::{
@@ -16,11 +16,11 @@ pub use context::{
     SurveyContext, SystemSection, Transcript,
 };
 pub use limits::FittedNote;
-pub use neutralise::neutralise;
 
-use deskbridge_core::note::{Attachment, Body, NoteLimit};
+use deskbridge_core::note::Attachment;
 use deskbridge_core::session_report::{ExitSurvey, SessionReport};
 use deskbridge_core::settings::ReportsSection;
+use deskbridge_documents::{Document, Format, Guards, NoteForm, neutralise, parse, write_with, write_within};
 use handlebars::{Handlebars, RenderError, RenderErrorReason, TemplateError};
 use limits::{Shortening, file_stem, fit};
 use serde::Serialize;
@@ -42,18 +42,20 @@ impl Report {
     const ALL: [Self; 3] = [Self::Session, Self::CustomerSurvey, Self::RepresentativeSurvey];
 
     /// File name of the template, and what is built in.
-    const fn template(self, body: Body) -> (&'static str, &'static str) {
-        match (self, body) {
-            (Self::Session, Body::Html) => ("session_report.hbs", include_str!("../templates/session_report.hbs")),
-            (Self::Session, Body::Text) => ("session_report.txt.hbs", include_str!("../templates/session_report.txt.hbs")),
-            (Self::CustomerSurvey, Body::Html) => ("customer_survey.hbs", include_str!("../templates/customer_survey.hbs")),
-            (Self::CustomerSurvey, Body::Text) => ("customer_survey.txt.hbs", include_str!("../templates/customer_survey.txt.hbs")),
-            (Self::RepresentativeSurvey, Body::Html) => {
-                ("representative_survey.hbs", include_str!("../templates/representative_survey.hbs"))
-            }
-            (Self::RepresentativeSurvey, Body::Text) => {
-                ("representative_survey.txt.hbs", include_str!("../templates/representative_survey.txt.hbs"))
-            }
+    const fn template(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Session => ("session_report.hbs", include_str!("../templates/session_report.hbs")),
+            Self::CustomerSurvey => ("customer_survey.hbs", include_str!("../templates/customer_survey.hbs")),
+            Self::RepresentativeSurvey => ("representative_survey.hbs", include_str!("../templates/representative_survey.hbs")),
+        }
+    }
+
+    /// File name of an administrator's template for plain text. There is none built in: plain text is written from the same document.
+    const fn text_template(self) -> &'static str {
+        match self {
+            Self::Session => "session_report.txt.hbs",
+            Self::CustomerSurvey => "customer_survey.txt.hbs",
+            Self::RepresentativeSurvey => "representative_survey.txt.hbs",
         }
     }
 }
@@ -73,8 +75,8 @@ pub struct RenderOptions {
     pub include_signed_links: bool,
     /// The appliance's host, for the link to its report page.
     pub report_page_host: Option<String>,
-    /// Part `{{`, see [`neutralise`].
-    pub neutralise_placeholders: bool,
+    /// A line of ours at the end, by which the note is found again. Empty: none.
+    pub last_line: String,
 }
 
 impl Default for RenderOptions {
@@ -87,18 +89,47 @@ impl Default for RenderOptions {
             is_public: false,
             include_signed_links: usual.include_signed_links,
             report_page_host: None,
-            neutralise_placeholders: true,
+            last_line: String::new(),
         }
     }
 }
 
-/// A report in both forms, at full length.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RenderedNote {
-    /// HTML of the few elements help desks accept: h3, h4, p, table, ul, strong, em, br, a.
-    pub html: String,
-    /// Plain text.
-    pub text: String,
+/// A rendered report.
+enum Rendered {
+    /// From HTML, for any format.
+    Document(Document),
+    /// From an administrator's template for plain text.
+    Text(String),
+}
+
+impl Rendered {
+    fn write(&self, format: Format, last_line: &str) -> String {
+        match (self, format) {
+            (Self::Document(document), _) => write_with(document.clone(), format, last_line),
+            (Self::Text(text), Format::Text(Guards { placeholders: true, .. })) => neutralise(&with_last_line(text, last_line)),
+            (Self::Text(text), _) => with_last_line(text, last_line),
+        }
+    }
+
+    /// The beginning, where not even the shortest form of the template fits.
+    fn write_beginning(&self, form: NoteForm, last_line: &str) -> Option<String> {
+        match self {
+            Self::Document(document) => write_within(document, form, last_line).map(|shortened| shortened.text),
+            Self::Text(text) => {
+                let fits = |characters: usize| {
+                    let beginning: String = text.chars().take(characters).collect();
+                    Some(Self::Text(beginning + "…").write(form.format, last_line)).filter(|text| form.limit.takes(text))
+                };
+                let lengths: Vec<usize> = (0..=text.chars().count().min(form.limit.most)).collect();
+                let too_many = lengths.partition_point(|characters| fits(*characters).is_some());
+                too_many.checked_sub(1).and_then(fits)
+            }
+        }
+    }
+}
+
+fn with_last_line(text: &str, last_line: &str) -> String {
+    if last_line.is_empty() { text.to_owned() } else { format!("{text}\n\n{last_line}") }
 }
 
 /// What is wrong with a template.
@@ -142,61 +173,55 @@ impl ReportTemplates {
         let override_dir = override_dir.map(Path::to_path_buf);
         let mut templates = Self { html: helpers::html_registry(), text: helpers::text_registry(), override_dir };
         for report in Report::ALL {
-            for body in [Body::Html, Body::Text] {
-                templates.load(report, body)?;
+            let (name, built_in) = report.template();
+            let source = templates.overriding(name)?.unwrap_or_else(|| built_in.to_owned());
+            let registered = templates.html.register_template_string(name, source);
+            registered.map_err(|error| parse_fault(templates.file(name), &error))?;
+            if let Some(source) = templates.overriding(report.text_template())? {
+                let registered = templates.text.register_template_string(report.text_template(), source);
+                registered.map_err(|error| parse_fault(templates.file(report.text_template()), &error))?;
             }
         }
         templates.try_samples()?;
         Ok(templates)
     }
 
-    /// The report of a session, at full length.
-    pub fn session_report(&self, session: &SessionReport, options: &RenderOptions) -> Result<RenderedNote, TemplateFault> {
-        self.note(Report::Session, &SessionContext::new(session, options, &Shortening::default()), options)
-    }
-
-    /// A customer's exit survey, at full length.
-    pub fn customer_survey(&self, survey: &ExitSurvey, options: &RenderOptions) -> Result<RenderedNote, TemplateFault> {
-        self.note(Report::CustomerSurvey, &SurveyContext::new(survey, options, &Shortening::default()), options)
-    }
-
-    /// A representative's exit survey, at full length.
-    pub fn representative_survey(&self, survey: &ExitSurvey, options: &RenderOptions) -> Result<RenderedNote, TemplateFault> {
-        self.note(Report::RepresentativeSurvey, &SurveyContext::new(survey, options, &Shortening::default()), options)
-    }
-
     /// The report of a session as a ticket system takes it: whole, or shortened with the whole as a file.
+    ///
+    /// # Errors
+    /// The template cannot be rendered, or not even its beginning fits.
     pub fn fit_session_report(
         &self,
         session: &SessionReport,
         options: &RenderOptions,
-        limit: NoteLimit,
+        form: NoteForm,
     ) -> Result<FittedNote, TemplateFault> {
         let entries = SessionContext::entries(session, options);
         let context = |shortening: &Shortening| SessionContext::new(session, options, shortening);
-        self.fit(Report::Session, &file_stem(&session.lsid), entries, context, options, limit)
+        self.fit(Report::Session, &file_stem(&session.lsid), entries, context, options, form)
     }
 
     /// A customer's exit survey as a ticket system takes it.
-    pub fn fit_customer_survey(&self, survey: &ExitSurvey, options: &RenderOptions, limit: NoteLimit) -> Result<FittedNote, TemplateFault> {
+    ///
+    /// # Errors
+    /// The template cannot be rendered, or not even its beginning fits.
+    pub fn fit_customer_survey(&self, survey: &ExitSurvey, options: &RenderOptions, form: NoteForm) -> Result<FittedNote, TemplateFault> {
         let stem = format!("{}-customer-survey", file_stem(&survey.lsid));
-        self.fit(Report::CustomerSurvey, &stem, 0, |shortening| SurveyContext::new(survey, options, shortening), options, limit)
+        self.fit(Report::CustomerSurvey, &stem, 0, |shortening| SurveyContext::new(survey, options, shortening), options, form)
     }
 
     /// A representative's exit survey as a ticket system takes it.
+    ///
+    /// # Errors
+    /// The template cannot be rendered, or not even its beginning fits.
     pub fn fit_representative_survey(
         &self,
         survey: &ExitSurvey,
         options: &RenderOptions,
-        limit: NoteLimit,
+        form: NoteForm,
     ) -> Result<FittedNote, TemplateFault> {
         let stem = format!("{}-representative-survey", file_stem(&survey.lsid));
-        self.fit(Report::RepresentativeSurvey, &stem, 0, |shortening| SurveyContext::new(survey, options, shortening), options, limit)
-    }
-
-    fn note(&self, report: Report, context: &impl Serialize, options: &RenderOptions) -> Result<RenderedNote, TemplateFault> {
-        let render = |body| self.render(report, body, context).map(|text| finish(text, options));
-        Ok(RenderedNote { html: render(Body::Html)?, text: render(Body::Text)? })
+        self.fit(Report::RepresentativeSurvey, &stem, 0, |shortening| SurveyContext::new(survey, options, shortening), options, form)
     }
 
     fn fit<C: Serialize>(
@@ -206,96 +231,95 @@ impl ReportTemplates {
         entries: usize,
         context: impl Fn(&Shortening) -> C,
         options: &RenderOptions,
-        limit: NoteLimit,
+        form: NoteForm,
     ) -> Result<FittedNote, TemplateFault> {
-        let whole = self.render(report, limit.body, &context(&Shortening::default()))?;
-        let body = finish(whole.clone(), options);
-        if body.len() <= limit.bytes {
+        let is_text = matches!(form.format, Format::Text(_));
+        let render = |shortening: &Shortening| self.render(report, is_text, &context(shortening));
+        let last_line = options.last_line.as_str();
+        let whole = render(&Shortening::default())?;
+        let body = whole.write(form.format, last_line);
+        if form.limit.takes(&body) {
             return Ok(FittedNote { body, attachment: None });
         }
-        let attachment = attachment(file_stem, limit.body, whole);
-        let render = |shortening: &Shortening| Ok(finish(self.render(report, limit.body, &context(shortening))?, options));
-        let body = fit(limit.bytes, entries, &attachment.file_name, render)?.ok_or_else(|| TemplateFault {
-            file: self.file(report, limit.body),
-            line: None,
-            fault: format!("even a session without any entries makes a note of more than {} bytes", limit.bytes),
-        })?;
+        let attachment = attachment(file_stem, &whole, form.format);
+        let shortened = |shortening: &Shortening| Ok(render(shortening)?.write(form.format, last_line));
+        let body = match fit(form.limit, entries, &attachment.file_name, shortened)? {
+            Some(body) => body,
+            None => {
+                render(&Shortening::essentials(&attachment.file_name))?.write_beginning(form, last_line).ok_or_else(|| TemplateFault {
+                    file: self.file(self.name_in_use(report, is_text)),
+                    line: None,
+                    fault: format!("not even its beginning fits into {}", form.limit.text()),
+                })?
+            }
+        };
         Ok(FittedNote { body, attachment: Some(attachment) })
     }
 
-    fn registry(&self, body: Body) -> &Handlebars<'static> {
-        match body {
-            Body::Html => &self.html,
-            Body::Text => &self.text,
+    /// `is_text`: for plain text, which an administrator may have a template of their own for.
+    fn render(&self, report: Report, is_text: bool, context: &impl Serialize) -> Result<Rendered, TemplateFault> {
+        let name = self.name_in_use(report, is_text);
+        let registry = if name == report.text_template() { &self.text } else { &self.html };
+        let rendered = registry.render(name, context).map_err(|error| render_fault(self.file(name), &error))?;
+        if name == report.text_template() {
+            Ok(Rendered::Text(rendered.trim().to_owned()))
+        } else {
+            Ok(Rendered::Document(parse::from_html(&rendered)))
         }
     }
 
-    fn render(&self, report: Report, body: Body, context: &impl Serialize) -> Result<String, TemplateFault> {
-        let rendered = self.registry(body).render(report.template(body).0, context);
-        rendered.map(|text| text.trim().to_owned()).map_err(|error| render_fault(self.file(report, body), &error))
+    fn name_in_use(&self, report: Report, is_text: bool) -> &'static str {
+        let text = report.text_template();
+        if is_text && self.text.has_template(text) { text } else { report.template().0 }
+    }
+
+    /// The administrator's file of this name, if there is one.
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.override_dir.as_ref().map(|directory| directory.join(name)).filter(|path| path.is_file())
     }
 
     /// What a person calls the template in use.
-    fn file(&self, report: Report, body: Body) -> String {
-        let name = report.template(body).0;
-        let overriding = self.override_dir.as_ref().map(|directory| directory.join(name)).filter(|path| path.is_file());
-        overriding.map_or_else(|| format!("{name} (built in)"), |path| path.display().to_string())
+    fn file(&self, name: &str) -> String {
+        self.path(name).map_or_else(|| format!("{name} (built in)"), |path| path.display().to_string())
     }
 
-    fn load(&mut self, report: Report, body: Body) -> Result<(), TemplateFault> {
-        let (name, built_in) = report.template(body);
-        let file = self.file(report, body);
-        let fault = |fault: String| TemplateFault { file: file.clone(), line: None, fault };
-        let path = self.override_dir.as_ref().map(|directory| directory.join(name)).filter(|path| path.is_file());
-        let source = match path {
-            None => built_in.to_owned(),
-            Some(path) => {
-                let unreadable = |error: std::io::Error| fault(format!("cannot be read: {error}"));
-                if std::fs::metadata(&path).map_err(unreadable)?.len() > MAX_TEMPLATE_BYTES {
-                    return Err(fault(format!("is longer than {MAX_TEMPLATE_BYTES} bytes")));
-                }
-                std::fs::read_to_string(&path).map_err(unreadable)?
-            }
-        };
-        let registry = match body {
-            Body::Html => &mut self.html,
-            Body::Text => &mut self.text,
-        };
-        registry.register_template_string(name, source).map_err(|error| parse_fault(file, &error))
+    fn overriding(&self, name: &str) -> Result<Option<String>, TemplateFault> {
+        let Some(path) = self.path(name) else { return Ok(None) };
+        let fault = |fault: String| TemplateFault { file: path.display().to_string(), line: None, fault };
+        let unreadable = |error: std::io::Error| fault(format!("cannot be read: {error}"));
+        if std::fs::metadata(&path).map_err(unreadable)?.len() > MAX_TEMPLATE_BYTES {
+            return Err(fault(format!("is longer than {MAX_TEMPLATE_BYTES} bytes")));
+        }
+        std::fs::read_to_string(&path).map(Some).map_err(unreadable)
     }
 
     fn try_samples(&self) -> Result<(), TemplateFault> {
-        for body in [Body::Html, Body::Text] {
+        for is_text in [false, true] {
             for context in SessionContext::samples() {
-                self.render(Report::Session, body, &context)?;
+                self.render(Report::Session, is_text, &context)?;
             }
             for context in SurveyContext::samples() {
-                self.render(Report::CustomerSurvey, body, &context)?;
-                self.render(Report::RepresentativeSurvey, body, &context)?;
+                self.render(Report::CustomerSurvey, is_text, &context)?;
+                self.render(Report::RepresentativeSurvey, is_text, &context)?;
             }
         }
         Ok(())
     }
 }
 
-fn finish(body: String, options: &RenderOptions) -> String {
-    if options.neutralise_placeholders { neutralise(&body) } else { body }
-}
-
 /// The whole report as a file. Nobody expands placeholders in a file, so its text is unchanged.
-fn attachment(stem: &str, body: Body, whole: String) -> Attachment {
-    match body {
-        Body::Text => Attachment { file_name: format!("{stem}.txt"), content_type: "text/plain; charset=utf-8", bytes: whole.into_bytes() },
-        Body::Html => {
-            // The policy keeps an administrator's template from loading anything when the file is opened.
-            let page = format!(
-                "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-                 <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-                 <title>{stem}</title>\n</head>\n<body>\n{whole}\n</body>\n</html>\n"
-            );
-            Attachment { file_name: format!("{stem}.html"), content_type: "text/html; charset=utf-8", bytes: page.into_bytes() }
-        }
+fn attachment(stem: &str, whole: &Rendered, format: Format) -> Attachment {
+    if let Format::Text(_) = format {
+        let text = whole.write(Format::Text(Guards::NONE), "");
+        return Attachment { file_name: format!("{stem}.txt"), content_type: "text/plain; charset=utf-8", bytes: text.into_bytes() };
     }
+    let page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <title>{stem}</title>\n</head>\n<body>\n{}\n</body>\n</html>\n",
+        whole.write(Format::Html(Guards::NONE), "")
+    );
+    Attachment { file_name: format!("{stem}.html"), content_type: "text/html; charset=utf-8", bytes: page.into_bytes() }
 }
 
 fn parse_fault(file: String, error: &TemplateError) -> TemplateFault {

@@ -7,6 +7,7 @@
 use deskbridge_core::note::Attachment;
 
 use super::TemplateFault;
+use deskbridge_documents::Limit;
 
 /// A note that fits, and the whole report where it had to be shortened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,14 @@ pub(super) struct Shortening {
     pub(super) attached_file: Option<String>,
 }
 
+impl Shortening {
+    /// The least there is.
+    pub(super) fn essentials(attached_file: &str) -> Self {
+        let attached_file = Some(attached_file.to_owned());
+        Self { entries: Some(0), characters: Some(ESSENTIAL_CHARACTERS), essentials_only: true, attached_file }
+    }
+}
+
 /// Texts are cut to these lengths, one after the other, when leaving out entries is not enough.
 const TEXT_STEPS: [Option<usize>; 3] = [None, Some(2000), Some(300)];
 /// With that many entries (or all) a transcript is worth reading, so that texts stay as they are.
@@ -38,14 +47,14 @@ const ESSENTIAL_CHARACTERS: usize = 100;
 
 /// The longest form that fits, found by rendering; `None` where even the essentials do not.
 pub(super) fn fit(
-    bytes: usize,
+    limit: Limit,
     entries: usize,
     attached_file: &str,
     render: impl Fn(&Shortening) -> Result<String, TemplateFault>,
 ) -> Result<Option<String>, TemplateFault> {
     let attempt = |shortening: Shortening| -> Result<Option<String>, TemplateFault> {
         let body = render(&Shortening { attached_file: Some(attached_file.to_owned()), ..shortening })?;
-        Ok(Some(body).filter(|body| body.len() <= bytes))
+        Ok(Some(body).filter(|body| limit.takes(body)))
     };
     let mut best: Option<(usize, String)> = None;
     for characters in TEXT_STEPS {
@@ -75,7 +84,7 @@ pub(super) fn fit(
     if let Some((_, body)) = best {
         return Ok(Some(body));
     }
-    attempt(Shortening { entries: Some(0), characters: Some(ESSENTIAL_CHARACTERS), essentials_only: true, attached_file: None })
+    attempt(Shortening::essentials(attached_file))
 }
 
 /// A file name from an lsid, whatever is in it.
@@ -88,6 +97,7 @@ pub(super) fn file_stem(lsid: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use deskbridge_documents::Measure;
     use proptest::prelude::*;
 
     /// Each entry is `size` characters long; the head ten.
@@ -104,7 +114,7 @@ mod tests {
     }
 
     fn fitted(bytes: usize, sizes: &[usize]) -> Option<usize> {
-        fit(bytes, sizes.len(), "f", render(sizes)).unwrap().map(|body| body.len())
+        fit(Limit { measure: Measure::Bytes, most: bytes }, sizes.len(), "f", render(sizes)).unwrap().map(|body| body.len())
     }
 
     #[test]

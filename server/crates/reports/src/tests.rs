@@ -2,8 +2,8 @@
 
 use super::samples::{session, survey};
 use super::*;
-use deskbridge_core::note::{Body, NoteLimit};
 use deskbridge_core::session_report::{Actor, SessionEvent, event_type};
+use deskbridge_documents::{Flavour, Limit, Measure};
 use deskbridge_remote_support::beyondtrust::parse_report;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -12,6 +12,32 @@ use std::sync::LazyLock;
 static BUILT_IN: LazyLock<ReportTemplates> = LazyLock::new(|| ReportTemplates::new(None).unwrap());
 
 const DOCUMENTATION: &str = include_str!("../../../../docs/report-templates.md");
+
+const HTML: Format = Format::Html(Guards { placeholders: true, addresses: false });
+const TEXT: Format = Format::Text(Guards { placeholders: true, addresses: false });
+
+fn form(format: Format, bytes: usize) -> NoteForm {
+    NoteForm { format, limit: Limit { measure: Measure::Bytes, most: bytes } }
+}
+
+/// A report at full length.
+struct Note {
+    html: String,
+    text: String,
+}
+
+fn whole_note(fit: impl Fn(NoteForm) -> Result<FittedNote, TemplateFault>) -> Note {
+    let whole = |format| fit(form(format, usize::MAX)).unwrap().body;
+    Note { html: whole(HTML), text: whole(TEXT) }
+}
+
+fn session_note(templates: &ReportTemplates, session: &SessionReport, options: &RenderOptions) -> Note {
+    whole_note(|form| templates.fit_session_report(session, options, form))
+}
+
+fn customer_note(templates: &ReportTemplates, survey: &ExitSurvey, options: &RenderOptions) -> Note {
+    whole_note(|form| templates.fit_customer_survey(survey, options, form))
+}
 
 /// Every `<` begins one of the elements a help desk accepts, written exactly as we write them.
 fn check_html(html: &str) {
@@ -44,23 +70,35 @@ fn unescape(html: &str) -> String {
         .fold(html.to_owned(), |html, (entity, character)| html.replace(entity, character))
 }
 
+/// As a document folds white space: one blank, one empty line, nothing at the ends.
+fn folded(text: &str) -> String {
+    let lines = text
+        .split(['\n', '\u{2028}', '\u{2029}'])
+        .map(|line| line.split([' ']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" "));
+    let mut html = lines.collect::<Vec<_>>().join("<br>");
+    while html.contains("<br><br><br>") {
+        html = html.replace("<br><br><br>", "<br><br>");
+    }
+    html.trim_start_matches("<br>").trim_end_matches("<br>").to_owned()
+}
+
 #[test]
 fn the_example_as_html() {
-    let note = BUILT_IN.session_report(&example(), &RenderOptions::default()).unwrap();
+    let note = session_note(&BUILT_IN, &example(), &RenderOptions::default());
     assert_eq!(note.html, include_str!("expected/session_report.html").trim_end());
     check_html(&note.html);
 }
 
 #[test]
 fn the_example_as_text() {
-    let note = BUILT_IN.session_report(&example(), &RenderOptions::default()).unwrap();
+    let note = session_note(&BUILT_IN, &example(), &RenderOptions::default());
     assert_eq!(note.text, include_str!("expected/session_report.txt").trim_end());
 }
 
 #[test]
 fn surveys_in_both_forms() {
     let options = RenderOptions::default();
-    let note = BUILT_IN.customer_survey(&survey("John <b>"), &options).unwrap();
+    let note = customer_note(&BUILT_IN, &survey("John <b>"), &options);
     check_html(&note.html);
     assert!(note.html.starts_with("<h3>Customer exit survey</h3>"), "{}", note.html);
     assert!(note.html.contains("<tr><th>How do you rate the support?</th><td>5<br>John &lt;b&gt;</td></tr>"), "{}", note.html);
@@ -68,9 +106,9 @@ fn surveys_in_both_forms() {
     assert_eq!(
         note.text,
         "Customer exit survey\n====================\nJohn <b>, 2024-12-03 15:42:00 UTC\nRepresentative: Jane D.\n\
-         Session: e9e99aeb9ad54fb381634498502c5a1b\n\nHow do you rate the support?\n    5\n    John <b>\nJohn <b>\n    no answer"
+         Session e9e99aeb9ad54fb381634498502c5a1b\n    How do you rate the support? 5\n        John <b>\n    John <b>: no answer"
     );
-    let note = BUILT_IN.representative_survey(&survey("John"), &options).unwrap();
+    let note = whole_note(|form| BUILT_IN.fit_representative_survey(&survey("John"), &options, form));
     check_html(&note.html);
     assert!(note.html.starts_with("<h3>Representative exit survey</h3>") && note.text.contains("\nCustomer: John\n"), "{}", note.text);
 }
@@ -80,13 +118,30 @@ fn example() -> SessionReport {
     parse_report(include_bytes!("../../remote-support/src/beyondtrust/samples/support_session.xml")).unwrap().remove(0)
 }
 
+/// Each system finds its note again by the last line, whatever its format escapes.
+#[test]
+fn the_last_line_stands_to_the_letter_in_every_format() {
+    let last_line = "deskbridge/e9e99aeb9ad54fb381634498502c5a1b/report/0";
+    let options = RenderOptions { last_line: last_line.to_owned(), ..RenderOptions::default() };
+    for format in [HTML, TEXT, Format::Markdown(Flavour::GitHub), Format::Markdown(Flavour::GitLab), Format::JiraWiki, Format::Adf] {
+        for bytes in [usize::MAX, 3000] {
+            let fitted = BUILT_IN.fit_session_report(&long_session(300, "<Grüße> {{x}}"), &options, form(format, bytes)).unwrap();
+            let end: Vec<&str> = fitted.body.lines().rev().take(2).collect();
+            assert!(end.iter().any(|line| line.contains(last_line)), "{end:?}");
+            let whole = fitted.attachment.map(|file| String::from_utf8(file.bytes).unwrap());
+            assert_eq!(whole.is_some(), bytes == 3000);
+            assert!(!whole.is_some_and(|whole| whole.contains(last_line)), "the file holds our marker");
+        }
+    }
+}
+
 #[test]
 fn every_template_renders_every_sample() {
-    for body in [Body::Html, Body::Text] {
+    for format in [HTML, TEXT] {
         let check = |report, context: &serde_json::Value| {
-            let rendered = BUILT_IN.render(report, body, context).unwrap();
+            let rendered = BUILT_IN.render(report, format == TEXT, context).unwrap().write(format, "");
             assert!(rendered.lines().count() > 1, "{rendered}");
-            if body == Body::Html {
+            if format == HTML {
                 check_html(&rendered);
             }
         };
@@ -103,7 +158,7 @@ fn every_template_renders_every_sample() {
 #[test]
 fn plain_text_has_no_stray_blank_lines() {
     for context in SessionContext::samples() {
-        let text = BUILT_IN.render(Report::Session, Body::Text, &context).unwrap();
+        let text = BUILT_IN.render(Report::Session, true, &context).unwrap().write(TEXT, "");
         assert!(!text.contains("\n\n\n"), "{text}");
     }
 }
@@ -133,7 +188,7 @@ fn every_variable_helper_and_template_is_documented() {
     }
     assert!(names.len() > 60, "{names:?}");
     let helpers = ["lines", "size", "plural"].map(str::to_owned);
-    let templates = Report::ALL.into_iter().flat_map(|report| [Body::Html, Body::Text].map(|body| report.template(body).0.to_owned()));
+    let templates = Report::ALL.into_iter().flat_map(|report| [report.template().0, report.text_template()].map(str::to_owned));
     for name in names.into_iter().chain(helpers).chain(templates) {
         assert!(DOCUMENTATION.contains(&format!("`{name}`")), "docs/report-templates.md does not explain `{name}`");
     }
@@ -153,7 +208,7 @@ fn the_documented_example_template_works() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("session_report.hbs"), example).unwrap();
     let templates = ReportTemplates::new(Some(directory.path())).unwrap();
-    let note = templates.session_report(&session("A <b>"), &RenderOptions::default()).unwrap();
+    let note = session_note(&templates, &session("A <b>"), &RenderOptions::default());
     assert!(note.html.contains("A &lt;b&gt;"), "{}", note.html);
 }
 
@@ -166,9 +221,28 @@ fn overridden(name: &str, content: &str) -> Result<ReportTemplates, TemplateFaul
 #[test]
 fn an_override_replaces_one_template() {
     let templates = overridden("customer_survey.hbs", "<p>{{lsid}}: {{customer}}</p>").unwrap();
-    let note = templates.customer_survey(&survey("John <b>"), &RenderOptions::default()).unwrap();
+    let note = customer_note(&templates, &survey("John <b>"), &RenderOptions::default());
     assert_eq!(note.html, "<p>e9e99aeb9ad54fb381634498502c5a1b: John &lt;b&gt;</p>");
-    assert!(note.text.starts_with("Customer exit survey"), "the text form is still the built-in one");
+    assert_eq!(note.text, "e9e99aeb9ad54fb381634498502c5a1b: John <b>", "plain text is written from the same template");
+}
+
+#[test]
+fn an_override_for_plain_text_is_used_for_plain_text_alone() {
+    let templates = overridden("customer_survey.txt.hbs", "{{lsid}}: {{customer}} {{lines details}}").unwrap_err();
+    assert!(templates.file.ends_with("customer_survey.txt.hbs") && templates.fault.contains("details"), "{templates}");
+    let templates = overridden("customer_survey.txt.hbs", "*{{customer}}* {{#each questions}}{{question}} {{/each}}").unwrap();
+    let note = customer_note(&templates, &survey("John <b> {{x}}"), &RenderOptions::default());
+    assert_eq!(note.text, "*John <b> {\u{2060}{x}}* How do you rate the support? John <b> {\u{2060}{x}}");
+    assert!(note.html.starts_with("<h3>Customer exit survey</h3>"));
+    let fit = |bytes| {
+        let options = RenderOptions { last_line: "marker".to_owned(), ..RenderOptions::default() };
+        templates.fit_customer_survey(&survey(&"é".repeat(1000)), &options, form(TEXT, bytes))
+    };
+    let fitted = fit(60).unwrap();
+    assert!(fitted.body.starts_with("*éé") && fitted.body.ends_with("é…\n\nmarker"), "{}", fitted.body);
+    assert!((59..=60).contains(&fitted.body.len()));
+    assert!(fitted.attachment.unwrap().file_name.ends_with("-customer-survey.txt"));
+    assert!(fit(8).unwrap_err().fault.contains("8 bytes"));
 }
 
 #[test]
@@ -221,10 +295,10 @@ fn system_chatter_is_left_out_unless_asked_for() {
 #[test]
 fn a_public_note_has_no_links_and_no_talk_among_representatives() {
     let options = RenderOptions { is_public: true, report_page_host: Some("support.example.com".to_owned()), ..RenderOptions::default() };
-    let note = BUILT_IN.session_report(&session("John"), &options).unwrap();
+    let note = session_note(&BUILT_IN, &session("John"), &options);
     assert!(!note.html.contains("<a ") && !note.text.contains("https://"), "{}", note.html);
     assert!(!note.html.contains("Can you help?") && note.html.contains("have a look"), "{}", note.html);
-    let internal = BUILT_IN.session_report(&session("John"), &RenderOptions { is_public: false, ..options }).unwrap();
+    let internal = session_note(&BUILT_IN, &session("John"), &RenderOptions { is_public: false, ..options });
     assert!(internal.html.contains("<strong>Jane D.</strong> to Max M.: Can you help?"), "{}", internal.html);
     assert!(internal.html.contains("sd_reporting?reportType=SessionReport&amp;sessionId=e9e9"), "{}", internal.html);
 }
@@ -269,7 +343,7 @@ fn long_session(entries: usize, body: &str) -> SessionReport {
 
 #[test]
 fn a_note_that_fits_has_no_attachment() {
-    let fitted = BUILT_IN.fit_session_report(&long_session(300, "Zeile"), &RenderOptions::default(), NoteLimit::ZENDESK).unwrap();
+    let fitted = BUILT_IN.fit_session_report(&long_session(300, "Zeile"), &RenderOptions::default(), form(HTML, 60_000)).unwrap();
     assert_eq!(fitted.attachment, None);
     assert!(fitted.body.contains("#0# ") && fitted.body.contains("#299# "));
 }
@@ -277,13 +351,12 @@ fn a_note_that_fits_has_no_attachment() {
 #[test]
 fn a_long_transcript_is_cut_at_whole_entries_and_attached() {
     let session = long_session(300, &"<Grüße> {{x}} ".repeat(40));
-    for body in [Body::Html, Body::Text] {
-        let limit = NoteLimit { body, bytes: 60_000 };
-        let fitted = BUILT_IN.fit_session_report(&session, &RenderOptions::default(), limit).unwrap();
-        assert!(fitted.body.len() <= limit.bytes && fitted.body.len() > 50_000, "{}", fitted.body.len());
+    for format in [HTML, TEXT] {
+        let fitted = BUILT_IN.fit_session_report(&session, &RenderOptions::default(), form(format, 60_000)).unwrap();
+        assert!(fitted.body.len() <= 60_000 && fitted.body.len() > 50_000, "{}", fitted.body.len());
         let attachment = fitted.attachment.unwrap();
         let (extension, content_type) =
-            if body == Body::Html { ("html", "text/html; charset=utf-8") } else { ("txt", "text/plain; charset=utf-8") };
+            if format == HTML { ("html", "text/html; charset=utf-8") } else { ("txt", "text/plain; charset=utf-8") };
         assert_eq!(attachment.file_name, format!("session-e9e99aeb9ad54fb381634498502c5a1b.{extension}"));
         assert_eq!(attachment.content_type, content_type);
         assert!(fitted.body.contains("#0# ") && fitted.body.contains("#299# ") && !fitted.body.contains("#150# "));
@@ -293,7 +366,7 @@ fn a_long_transcript_is_cut_at_whole_entries_and_attached() {
         let whole = String::from_utf8(attachment.bytes).unwrap();
         assert!((0..300).all(|index| whole.contains(&format!("#{index}# "))));
         assert!(whole.contains("{{x}}") && !fitted.body.contains("{{"));
-        if body == Body::Html {
+        if format == HTML {
             check_html(&fitted.body);
         }
     }
@@ -302,32 +375,35 @@ fn a_long_transcript_is_cut_at_whole_entries_and_attached() {
 #[test]
 fn giant_texts_fit_too() {
     let options = RenderOptions::default();
-    let limit = NoteLimit { body: Body::Html, bytes: 10_000 };
+    let limit = form(HTML, 10_000);
     let giant = "\"<{{".repeat(15_000);
-    let fitted = BUILT_IN.fit_session_report(&session(&giant), &options, NoteLimit::ZENDESK).unwrap();
-    assert!(fitted.body.len() <= NoteLimit::ZENDESK.bytes && fitted.body.contains("LAPTOP-0042"));
+    let fitted = BUILT_IN.fit_session_report(&session(&giant), &options, form(HTML, 60_000)).unwrap();
+    assert!(fitted.body.len() <= 60_000 && fitted.body.contains("LAPTOP-0042"));
     check_html(&fitted.body);
     let fitted = BUILT_IN.fit_session_report(&session(&giant), &options, limit).unwrap();
-    assert!(fitted.body.len() <= limit.bytes && fitted.attachment.is_some());
+    assert!(fitted.body.len() <= 10_000 && fitted.attachment.is_some());
     let fitted = BUILT_IN.fit_customer_survey(&survey(&giant), &options, limit).unwrap();
-    assert!(fitted.body.len() <= limit.bytes && fitted.body.contains("How do you rate the support?"), "{}", fitted.body);
+    assert!(fitted.body.len() <= 10_000 && fitted.body.contains("How do you rate the support?"), "{}", fitted.body);
     assert_eq!(fitted.attachment.unwrap().file_name, "session-e9e99aeb9ad54fb381634498502c5a1b-customer-survey.html");
     let templates = overridden("representative_survey.hbs", &"x".repeat(20_000)).unwrap();
-    let fault = templates.fit_representative_survey(&survey("John"), &options, limit).unwrap_err();
-    assert!(fault.fault.contains("more than 10000 bytes"), "{fault}");
+    let fitted = templates.fit_representative_survey(&survey("John"), &options, limit).unwrap();
+    assert!((9_900..=10_000).contains(&fitted.body.len()) && fitted.body.ends_with("x</p>\n<p>…</p>"));
+    assert_eq!(String::from_utf8(fitted.attachment.unwrap().bytes).unwrap().matches('x').count(), 20_000);
+    let fault = templates.fit_representative_survey(&survey("John"), &options, form(HTML, 5)).unwrap_err();
+    assert!(fault.fault.contains("5 bytes") && fault.file.contains("representative_survey.hbs"), "{fault}");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever people type, the note has only our elements, no placeholder, and says what they typed.
+    /// Whatever people type, the note has only our elements, no placeholder, and says what they typed, white space folded.
     #[test]
     fn arbitrary_text_stays_text(text in r#"(\{\{|<|>|"|'|&|`|=|/|a|\n|é|<b>|</li>|javascript:|\PC){0,40}"#) {
-        let note = BUILT_IN.session_report(&session(&text), &RenderOptions::default()).unwrap();
+        let note = session_note(&BUILT_IN, &session(&text), &RenderOptions::default());
         check_html(&note.html);
         prop_assert!(!note.html.contains("{{") && !note.text.contains("{{"));
-        prop_assert!(unescape(&note.html).contains(&neutralise(&text).replace('\n', "<br>")), "{}", note.html);
-        let survey = BUILT_IN.customer_survey(&survey(&text), &RenderOptions::default()).unwrap();
+        prop_assert!(unescape(&note.html).contains(&folded(&neutralise(&text))), "{}", note.html);
+        let survey = customer_note(&BUILT_IN, &survey(&text), &RenderOptions::default());
         check_html(&survey.html);
     }
 }

@@ -60,8 +60,8 @@ pub(crate) async fn run(services: &Services, connection: &Arc<Connection>, event
         return Ok(Handled { confirmed: deliverer.into_written(), ..Handled::done(done) });
     }
     let title = format!("Remote support session {}", event.lsid);
-    let done = note::deliver(connection, &mut deliverer, REPORT, &ticket, &title, |options, limit| {
-        services.reports.fit_session_report(&report, options, limit)
+    let done = note::deliver(connection, &mut deliverer, REPORT, &ticket, &title, |options, form| {
+        services.reports.fit_session_report(&report, options, form)
     })
     .await?;
     let done = match record_time::run(connection, &mut deliverer, &ticket, &report).await {

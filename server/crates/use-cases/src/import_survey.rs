@@ -47,11 +47,11 @@ pub(crate) async fn run(services: &Services, connection: &Arc<Connection>, event
     for survey in &surveys {
         // Several people may answer; each answer is a delivery of its own, whichever of them can be read first.
         let kind = format!("{kind}-{}", distinction(survey));
-        let render = |options: &RenderOptions, limit| {
+        let render = |options: &RenderOptions, form| {
             if is_customers {
-                services.reports.fit_customer_survey(survey, options, limit)
+                services.reports.fit_customer_survey(survey, options, form)
             } else {
-                services.reports.fit_representative_survey(survey, options, limit)
+                services.reports.fit_representative_survey(survey, options, form)
             }
         };
         done.push(note::deliver(connection, &mut deliverer, &kind, &ticket, &title, render).await?);

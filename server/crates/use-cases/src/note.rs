@@ -1,6 +1,6 @@
 //! A report as a note on its ticket, and the file that goes with it where the note had to be shortened.
 
-use deskbridge_core::note::NoteLimit;
+use deskbridge_documents::NoteForm;
 use deskbridge_help_desks::{Files, Item, NewNote};
 use deskbridge_reports::{FittedNote, RenderOptions, TemplateFault};
 use deskbridge_store::DeliveryKey;
@@ -17,24 +17,25 @@ pub(crate) fn marker(key: &DeliveryKey) -> String {
     format!("{MARKER}/{}/{}/{}", key.lsid, key.kind, key.part)
 }
 
-/// Writes a note once, and the file that goes with it. `render` makes it, within a limit.
+/// Writes a note once, and the file that goes with it. `render` makes it, in the help desk's form.
 pub(crate) async fn deliver(
     connection: &Connection,
     deliverer: &mut Deliverer<'_>,
     kind: &str,
     ticket: &str,
     title: &str,
-    render: impl FnOnce(&RenderOptions, NoteLimit) -> Result<FittedNote, TemplateFault>,
+    render: impl FnOnce(&RenderOptions, NoteForm) -> Result<FittedNote, TemplateFault>,
 ) -> Result<String, WorkError> {
     let abilities = connection.help_desk.abilities();
-    let Some(limit) = abilities.note else {
+    let Some(form) = abilities.note else {
         return Err(WorkError::Permanent("the help desk takes no notes from a server".into()));
     };
     if deliverer.confirmed(kind).is_some() {
         return Ok(format!("the {kind} stands already"));
     }
     let marker = marker(&deliverer.key(kind));
-    let fitted = fit(connection, limit, &marker, render).map_err(|fault| WorkError::Permanent(fault.to_string()))?;
+    let options = render_options(connection, &marker);
+    let fitted = render(&options, form).map_err(|fault| WorkError::Permanent(fault.to_string()))?;
     let mut without_file = String::new();
     if abilities.files == Files::ByThemselves
         && let Some(file) = &fitted.attachment
@@ -54,19 +55,8 @@ pub(crate) async fn deliver(
     Ok(format!("the {kind} {} ticket {} (note {}){without_file}", done.how, done.ticket, done.remote_id))
 }
 
-/// A note with its marker as the last line, within the limit.
-pub(crate) fn fit(
-    connection: &Connection,
-    limit: NoteLimit,
-    marker: &str,
-    render: impl FnOnce(&RenderOptions, NoteLimit) -> Result<FittedNote, TemplateFault>,
-) -> Result<FittedNote, TemplateFault> {
-    let footer = limit.body.last_line(marker);
-    let fitted = render(&render_options(connection), NoteLimit { bytes: limit.bytes.saturating_sub(footer.len()), ..limit })?;
-    Ok(FittedNote { body: fitted.body + &footer, ..fitted })
-}
-
-fn render_options(connection: &Connection) -> RenderOptions {
+/// How reports are told on this connection's tickets, with the marker as the last line.
+pub(crate) fn render_options(connection: &Connection, marker: &str) -> RenderOptions {
     let section = &connection.settings.reports;
     let abilities = connection.help_desk.abilities();
     RenderOptions {
@@ -76,6 +66,6 @@ fn render_options(connection: &Connection) -> RenderOptions {
         include_signed_links: section.include_signed_links,
         is_public: abilities.notes_are_public,
         report_page_host: connection.engine.as_ref().and_then(|engine| engine.report_page_host()).map(str::to_owned),
-        neutralise_placeholders: abilities.expands_placeholders,
+        last_line: marker.to_owned(),
     }
 }

@@ -4,19 +4,16 @@
 
 use std::sync::Arc;
 
-use deskbridge_core::note::{Body, NoteLimit};
+use deskbridge_documents::NoteForm;
 use deskbridge_help_desks::AgentReference;
 use deskbridge_remote_support::beyondtrust::is_lsid;
 use deskbridge_store::{DeliveryKey, DeliveryState};
 
 use crate::connections::Connection;
 use crate::import_session::REPORT;
-use crate::note::{fit, marker};
+use crate::note::{marker, render_options};
 use crate::ownership::{self, Owner, external_key};
 use crate::{Services, SupportError, ticket_access};
-
-/// osTicket keeps 65,535 bytes of a message (osticket.md 2.7).
-const LIMIT: NoteLimit = NoteLimit { body: Body::Html, bytes: 60_000 };
 
 /// A note to put onto a ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +36,7 @@ pub async fn prepare(
     ticket: &str,
     lsid: &str,
 ) -> Result<PageRecord, SupportError> {
-    let key = delivery_key(connection, lsid)?;
+    let (key, form) = delivery_key(connection, lsid)?;
     let access = ticket_access::check_open(connection, agent, ticket).await?;
     let engine = connection.engine.as_ref().ok_or_else(SupportError::no_engine)?;
     let report = engine.session(&key.lsid).await?;
@@ -53,7 +50,7 @@ pub async fn prepare(
     let marker = marker(&key);
     let deliveries = services.store.deliveries(connection.id, &key.lsid).await?;
     let recorded = deliveries.iter().any(|delivery| delivery.key == key && delivery.state == DeliveryState::Confirmed);
-    let fitted = fit(connection, LIMIT, &marker, |options, limit| services.reports.fit_session_report(&report, options, limit));
+    let fitted = services.reports.fit_session_report(&report, &render_options(connection, &marker), form);
     let fitted = fitted.map_err(|fault| SupportError::NotOffered(fault.to_string()))?;
     tracing::info!(connection = connection.name(), ticket = access.ticket.id, lsid = key.lsid, %agent, "a report was handed out to a page");
     let title = format!("Remote support session {}", key.lsid);
@@ -68,7 +65,7 @@ pub async fn confirm(
     ticket: &str,
     lsid: &str,
 ) -> Result<(), SupportError> {
-    let key = delivery_key(connection, lsid)?;
+    let (key, _) = delivery_key(connection, lsid)?;
     let access = ticket_access::check(connection, agent, ticket).await?;
     let known = services.store.sessions_of_ticket(connection.id, &access.ticket.id).await?;
     if !known.iter().any(|session| session.lsid == key.lsid && session.ended_at.is_some()) {
@@ -81,13 +78,12 @@ pub async fn confirm(
     Ok(())
 }
 
-fn delivery_key(connection: &Connection, lsid: &str) -> Result<DeliveryKey, SupportError> {
-    if connection.help_desk.abilities().note.is_some() {
-        return Err(SupportError::NotOffered("reports reach this help desk by themselves".into()));
-    }
+fn delivery_key(connection: &Connection, lsid: &str) -> Result<(DeliveryKey, NoteForm), SupportError> {
+    let form = connection.help_desk.abilities().page_note;
+    let form = form.ok_or_else(|| SupportError::NotOffered("reports reach this help desk by themselves".into()))?;
     if !is_lsid(lsid) {
         return Err(SupportError::invalid("lsid", "32 hexadecimal characters"));
     }
     let (tenant, connection, lsid) = (connection.tenant.clone(), connection.id, lsid.to_ascii_lowercase());
-    Ok(DeliveryKey { tenant, connection, lsid, kind: REPORT.to_owned(), part: 0 })
+    Ok((DeliveryKey { tenant, connection, lsid, kind: REPORT.to_owned(), part: 0 }, form))
 }

@@ -27,7 +27,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deskbridge_core::clock::Clock;
 use deskbridge_core::finding::{Finding, SetupLink};
-use deskbridge_core::note::{Body, NoteLimit};
 use deskbridge_core::settings::ConnectionSettings;
 use moka::future::Cache;
 use secrecy::SecretString;
@@ -215,10 +214,10 @@ impl HelpDesk for Autotask {
     fn abilities(&self) -> Abilities {
         let section = &self.settings.section;
         Abilities {
-            note: Some(NoteLimit { body: Body::Text, bytes: note::DESCRIPTION }),
+            note: Some(note::FORM),
+            page_note: None,
             files: Files::ByThemselves,
             notes_are_public: section.publish_notes_as_public,
-            expands_placeholders: false,
             settles_within: Duration::from_secs(u64::from(section.settle_seconds)),
             guards_repeats: false,
             records_time: section.update_time_entry,

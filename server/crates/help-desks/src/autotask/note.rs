@@ -1,5 +1,6 @@
 //! Ticket notes (autotask-extension.md a.6): created below their ticket, found at the top level.
 
+use deskbridge_documents::{Format, Guards, Limit, Measure, NoteForm};
 use serde_json::json;
 
 use super::client::{Client, Fault, Ready};
@@ -9,8 +10,8 @@ use crate::{HelpDeskError, NewNote};
 
 /// Longest title, in characters (autotask-extension.md a.6).
 const TITLE: usize = 250;
-/// Longest description, in characters; bytes of UTF-8 are never fewer, so a note of so many bytes fits.
-pub(super) const DESCRIPTION: usize = 32_000;
+/// Plain text; at most 32,000 characters (autotask-extension.md a.6), counted as .NET counts them.
+pub(super) const FORM: NoteForm = NoteForm { format: Format::Text(Guards::NONE), limit: Limit { measure: Measure::Utf16, most: 32_000 } };
 /// Notes looked at that carry a marker; one is expected.
 const FEW: usize = 20;
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deskbridge_core::finding::Finding;
 use deskbridge_core::settings::ConnectionSettings;
+use deskbridge_documents::{Format, Guards, Limit, Measure, NoteForm};
 
 pub use self::section::OsTicketSection;
 use crate::{Abilities, Agent, AgentReference, Files, HelpDesk, HelpDeskError, Prepared, Surroundings, Ticket, Write, section_of};
@@ -18,6 +19,8 @@ pub struct OsTicket {
     section: OsTicketSection,
 }
 
+/// An internal note: HTML. 65,535 bytes of a message are kept (osticket.md 2.7); less room for what the editor adds.
+const NOTE: NoteForm = NoteForm { format: Format::Html(Guards::NONE), limit: Limit { measure: Measure::Bytes, most: 60_000 } };
 /// Longest number an administrator's format makes (osticket.md 0, fact 2; the column holds 20).
 const MAX_NUMBER: usize = 20;
 
@@ -37,9 +40,9 @@ impl HelpDesk for OsTicket {
     fn abilities(&self) -> Abilities {
         Abilities {
             note: None,
+            page_note: Some(NOTE),
             files: Files::WithNote,
             notes_are_public: false,
-            expands_placeholders: false,
             settles_within: Duration::ZERO,
             guards_repeats: false,
             records_time: false,

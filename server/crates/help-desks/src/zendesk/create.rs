@@ -3,7 +3,7 @@
 use deskbridge_core::text::shown;
 use serde_json::{Map, Value, json};
 
-use deskbridge_reports::neutralise;
+use deskbridge_documents::neutralise;
 
 use crate::{HelpDeskError, NewTicket};
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deskbridge_core::finding::Finding;
-use deskbridge_core::note::NoteLimit;
 use deskbridge_core::settings::ConnectionSettings;
+use deskbridge_documents::{Format, Guards, Limit, Measure, NoteForm};
 use moka::future::Cache;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -28,6 +28,12 @@ use crate::{
     Ticket, TicketAddress, Write, WriteOutcome, section_of,
 };
 
+/// A comment: HTML. Of 64 kB the rest is cut silently, and `{{…}}` is expanded in comments of agents (zendesk.md d.3); less room for what
+/// the account may count differently. Addresses become links there, as agents are used to.
+const NOTE: NoteForm = NoteForm {
+    format: Format::Html(Guards { placeholders: true, addresses: false }),
+    limit: Limit { measure: Measure::Bytes, most: 60_000 },
+};
 /// Name of our entry in a ticket audit's custom metadata.
 const MARKER_KEY: &str = "deskbridge_marker";
 /// The query of a list's first page, at its largest (zendesk.md d.12).
@@ -320,10 +326,10 @@ impl HelpDesk for Zendesk {
 
     fn abilities(&self) -> Abilities {
         Abilities {
-            note: Some(NoteLimit::ZENDESK),
+            note: Some(NOTE),
+            page_note: None,
             files: Files::WithNote,
             notes_are_public: self.notes_are_public(),
-            expands_placeholders: true,
             settles_within: Duration::from_secs(u64::from(self.settings.settle_seconds)),
             guards_repeats: true,
             records_time: false,

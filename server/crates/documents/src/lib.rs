@@ -3,7 +3,8 @@
 //! Why it exists: a report is rendered once, from one template, and ticket systems take HTML, plain text, Markdown, Jira
 //! wiki markup or ADF. A template's HTML becomes a [`Document`] ([`parse::from_html`]), and [`write()`] turns that into any
 //! [`Format`]. Chats, names and system information are text of strangers: whatever they hold, text stays text in every
-//! format. It becomes no tag, link, image, mention, command, macro or placeholder.
+//! format. It becomes no tag, image, mention, command, macro or placeholder, and no link (in HTML and plain text: where
+//! [`Guards`] ask for that).
 //!
 //! What it must not do: I/O, read a clock, know templates or a ticket system beyond its format and its [`Limit`].
 //!

@@ -96,6 +96,7 @@ pub fn write_within(document: &Document, form: NoteForm, last_line: &str) -> Opt
 /// would be parted.
 pub fn write_with(mut document: Document, format: Format, last_line: &str) -> String {
     document.push(match format {
+        Format::Text(_) if !last_line.is_empty() => return format!("{}\n\n{last_line}", write(&document, format)),
         Format::Html(_) | Format::Text(_) => Block::Paragraph(vec![Inline::text(last_line)]),
         Format::Markdown(_) | Format::JiraWiki | Format::Adf => Block::Code(last_line.to_owned()),
     });

@@ -42,7 +42,7 @@ fn html_becomes_what_it_looks_like() {
         ("<li>a<pre>b\nc</pre>", "<ul><li>a<br><code>b</code><br><code>c</code></li></ul>"),
         // Links.
         ("<a href='https://x.example/?a=1&amp;b'><i>a</i> b</a>", "<p><a href=\"https://x.example/?a=1&amp;b\"><em>a</em> b</a></p>"),
-        ("<a href=' javascript:x'>a</a><a href>b</a><a>c</a><a href=/x>d</a>", "<p>abcd</p>"),
+        ("<a href=' javascript:x'>a</a><a href>b</a><a>c</a><a href=/x>d</a>", "<p>a (javascript:x)bcd (/x)</p>"),
         ("<img src=x onerror=y alt=z><input value=v><hr>", ""),
         ("\0a\u{18}\u{feff}", "<p>a␘</p>"),
         ("", ""),
@@ -92,6 +92,18 @@ fn hostile_nesting_overflows_nothing() {
             write(&document, format);
         }
     }
+}
+
+/// What was nested too deep does not spoil what comes after it.
+#[test]
+fn depth_is_regained_where_elements_end() {
+    let deep = format!("{}x{}<h3>T</h3><table><tr><td>a<td>b</table>", "<div>".repeat(150), "</div>".repeat(150));
+    assert_eq!(html(&deep), "<p>x</p><h3>T</h3><table><tr><td>a</td><td>b</td></tr></table>");
+    // Without end tags, each is still a line of its own.
+    let lines = html(&"<div>é".repeat(150));
+    assert_eq!(lines.matches("<p>é").count() + lines.matches("<br>é").count(), 150, "{lines}");
+    // Elements that need no end tags are not taken for nested ones.
+    assert_eq!(html(&"<li>é<p>à".repeat(150)).matches("<li>é").count(), 150);
 }
 
 #[test]

@@ -26,9 +26,10 @@ pub(super) fn text_registry() -> Handlebars<'static> {
 }
 
 /// For text and quoted attributes, which is all our templates have. (The engine's own also writes `=` as an entity, which
-/// makes every link longer and harder to read.)
+/// makes every link longer and harder to read.) Line ends are blanks: only `lines` breaks lines.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
+    let mut after_blank = true;
     for character in text.chars() {
         match character {
             '&' => escaped.push_str("&amp;"),
@@ -36,10 +37,20 @@ fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
+            '\t' => escaped.push_str("\u{a0}\u{a0}\u{a0} "),
+            // HTML folds blanks; these stay apart.
+            ' ' if after_blank => escaped.push('\u{a0}'),
+            _ if is_line_end(character) => escaped.push(' '),
             _ => escaped.push(character),
         }
+        after_blank = escaped.ends_with(' ');
     }
     escaped
+}
+
+/// Where the text's reader would begin a new line. U+2028 and U+2029 come from some editors.
+fn is_line_end(character: char) -> bool {
+    matches!(character, '\n' | '\u{2028}' | '\u{2029}')
 }
 
 type HelperFunction = fn(&Helper<'_>, &Handlebars<'_>, &Context, &mut RenderContext<'_, '_>, &mut dyn Output) -> HelperResult;
@@ -79,7 +90,13 @@ impl HelperDef for Condition {
 
 /// `{{lines text}}`: line ends become `<br>`.
 fn lines_html(helper: &Helper<'_>, _: &Handlebars<'_>, _: &Context, _: &mut RenderContext<'_, '_>, out: &mut dyn Output) -> HelperResult {
-    out.write(&escape(&text(helper, "lines")?).replace('\n', "<br>"))?;
+    let text = text(helper, "lines")?;
+    for (index, line) in text.split(is_line_end).enumerate() {
+        if index > 0 {
+            out.write("<br>")?;
+        }
+        out.write(&escape(line))?;
+    }
     Ok(())
 }
 

@@ -20,7 +20,8 @@ pub use limits::FittedNote;
 use deskbridge_core::note::Attachment;
 use deskbridge_core::session_report::{ExitSurvey, SessionReport};
 use deskbridge_core::settings::ReportsSection;
-use deskbridge_documents::{Document, Format, Guards, NoteForm, neutralise, parse, write_with, write_within};
+use deskbridge_documents::parse::{self, Parsed};
+use deskbridge_documents::{Format, Guards, NoteForm, neutralise, write_with, write_within};
 use handlebars::{Handlebars, RenderError, RenderErrorReason, TemplateError};
 use limits::{Shortening, file_stem, fit};
 use serde::Serialize;
@@ -97,15 +98,23 @@ impl Default for RenderOptions {
 /// A rendered report.
 enum Rendered {
     /// From HTML, for any format.
-    Document(Document),
+    Html { html: String, parsed: Parsed },
     /// From an administrator's template for plain text.
     Text(String),
 }
 
 impl Rendered {
+    /// A document has its bounds, too.
+    fn is_whole(&self) -> bool {
+        match self {
+            Self::Html { parsed, .. } => parsed.is_whole,
+            Self::Text(_) => true,
+        }
+    }
+
     fn write(&self, format: Format, last_line: &str) -> String {
         match (self, format) {
-            (Self::Document(document), _) => write_with(document.clone(), format, last_line),
+            (Self::Html { parsed, .. }, _) => write_with(parsed.document.clone(), format, last_line),
             (Self::Text(text), Format::Text(Guards { placeholders: true, .. })) => neutralise(&with_last_line(text, last_line)),
             (Self::Text(text), _) => with_last_line(text, last_line),
         }
@@ -114,7 +123,7 @@ impl Rendered {
     /// The beginning, where not even the shortest form of the template fits.
     fn write_beginning(&self, form: NoteForm, last_line: &str) -> Option<String> {
         match self {
-            Self::Document(document) => write_within(document, form, last_line).map(|shortened| shortened.text),
+            Self::Html { parsed, .. } => write_within(&parsed.document, form, last_line).map(|shortened| shortened.text),
             Self::Text(text) => {
                 let fits = |characters: usize| {
                     let beginning: String = text.chars().take(characters).collect();
@@ -238,11 +247,14 @@ impl ReportTemplates {
         let last_line = options.last_line.as_str();
         let whole = render(&Shortening::default())?;
         let body = whole.write(form.format, last_line);
-        if form.limit.takes(&body) {
+        if whole.is_whole() && form.limit.takes(&body) {
             return Ok(FittedNote { body, attachment: None });
         }
         let attachment = attachment(file_stem, &whole, form.format);
-        let shortened = |shortening: &Shortening| Ok(render(shortening)?.write(form.format, last_line));
+        let shortened = |shortening: &Shortening| {
+            let rendered = render(shortening)?;
+            Ok(rendered.is_whole().then(|| rendered.write(form.format, last_line)))
+        };
         let body = match fit(form.limit, entries, &attachment.file_name, shortened)? {
             Some(body) => body,
             None => {
@@ -264,7 +276,8 @@ impl ReportTemplates {
         if name == report.text_template() {
             Ok(Rendered::Text(rendered.trim().to_owned()))
         } else {
-            Ok(Rendered::Document(parse::from_html(&rendered)))
+            let parsed = parse::read(&rendered);
+            Ok(Rendered::Html { html: rendered, parsed })
         }
     }
 
@@ -309,15 +322,18 @@ impl ReportTemplates {
 
 /// The whole report as a file. Nobody expands placeholders in a file, so its text is unchanged.
 fn attachment(stem: &str, whole: &Rendered, format: Format) -> Attachment {
-    if let Format::Text(_) = format {
-        let text = whole.write(Format::Text(Guards::NONE), "");
-        return Attachment { file_name: format!("{stem}.txt"), content_type: "text/plain; charset=utf-8", bytes: text.into_bytes() };
-    }
+    let html = match whole {
+        Rendered::Html { html, parsed } if !(matches!(format, Format::Text(_)) && parsed.is_whole) => html.trim(),
+        _ => {
+            let text = whole.write(Format::Text(Guards::NONE), "");
+            return Attachment { file_name: format!("{stem}.txt"), content_type: "text/plain; charset=utf-8", bytes: text.into_bytes() };
+        }
+    };
+    // The policy keeps an administrator's template from loading anything when the file is opened.
     let page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <title>{stem}</title>\n</head>\n<body>\n{}\n</body>\n</html>\n",
-        whole.write(Format::Html(Guards::NONE), "")
+         <title>{stem}</title>\n</head>\n<body>\n{html}\n</body>\n</html>\n"
     );
     Attachment { file_name: format!("{stem}.html"), content_type: "text/html; charset=utf-8", bytes: page.into_bytes() }
 }

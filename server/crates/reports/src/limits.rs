@@ -2,7 +2,7 @@
 //!
 //! Zendesk silently cuts a comment after 64 kB (zendesk.md d.3), which would leave broken HTML and lose the end. So a
 //! long report is rendered again with fewer entries, then with shorter texts, until it fits, and goes along as a file
-//! in full. HTML is never cut: only what the template is given is.
+//! in full. HTML is never cut: what the template is given is, and at the very last the document made from it.
 
 use deskbridge_core::note::Attachment;
 
@@ -14,7 +14,7 @@ use deskbridge_documents::Limit;
 pub struct FittedNote {
     /// At most as long as the limit says.
     pub body: String,
-    /// Present where `body` is shortened.
+    /// The whole; present where `body` is not all of it.
     pub attachment: Option<Attachment>,
 }
 
@@ -45,16 +45,16 @@ const TEXT_STEPS: [Option<usize>; 3] = [None, Some(2000), Some(300)];
 const ENOUGH_ENTRIES: usize = 50;
 const ESSENTIAL_CHARACTERS: usize = 100;
 
-/// The longest form that fits, found by rendering; `None` where even the essentials do not.
+/// The longest form that fits, found by rendering (`None`: too much to render); `None` where even the essentials do not.
 pub(super) fn fit(
     limit: Limit,
     entries: usize,
     attached_file: &str,
-    render: impl Fn(&Shortening) -> Result<String, TemplateFault>,
+    render: impl Fn(&Shortening) -> Result<Option<String>, TemplateFault>,
 ) -> Result<Option<String>, TemplateFault> {
     let attempt = |shortening: Shortening| -> Result<Option<String>, TemplateFault> {
         let body = render(&Shortening { attached_file: Some(attached_file.to_owned()), ..shortening })?;
-        Ok(Some(body).filter(|body| limit.takes(body)))
+        Ok(body.filter(|body| limit.takes(body)))
     };
     let mut best: Option<(usize, String)> = None;
     for characters in TEXT_STEPS {
@@ -101,15 +101,15 @@ mod tests {
     use proptest::prelude::*;
 
     /// Each entry is `size` characters long; the head ten.
-    fn render(sizes: &[usize]) -> impl Fn(&Shortening) -> Result<String, TemplateFault> {
+    fn render(sizes: &[usize]) -> impl Fn(&Shortening) -> Result<Option<String>, TemplateFault> {
         move |shortening| {
             if shortening.essentials_only {
-                return Ok("essential".to_owned());
+                return Ok(Some("essential".to_owned()));
             }
             let kept = shortening.entries.unwrap_or(sizes.len());
             let cut = |size: &usize| "x".repeat((*size).min(shortening.characters.unwrap_or(usize::MAX)));
             let entries: String = sizes[..kept.div_ceil(2)].iter().chain(&sizes[sizes.len() - kept / 2..]).map(cut).collect();
-            Ok(format!("0123456789{entries}"))
+            Ok(Some(format!("0123456789{entries}")))
         }
     }
 

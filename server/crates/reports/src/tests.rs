@@ -70,12 +70,17 @@ fn unescape(html: &str) -> String {
         .fold(html.to_owned(), |html, (entity, character)| html.replace(entity, character))
 }
 
-/// As a document folds white space: one blank, one empty line, nothing at the ends.
-fn folded(text: &str) -> String {
-    let lines = text
-        .split(['\n', '\u{2028}', '\u{2029}'])
-        .map(|line| line.split([' ']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" "));
-    let mut html = lines.collect::<Vec<_>>().join("<br>");
+/// As it stands in a note: blanks kept apart, at most one empty line, none at the ends.
+fn shown(text: &str) -> String {
+    let line = |line: &str| {
+        let mut kept = String::new();
+        for character in line.chars() {
+            let is_kept = character == ' ' && (kept.is_empty() || kept.ends_with(' '));
+            kept.push(if is_kept { '\u{a0}' } else { character });
+        }
+        kept.trim_end_matches(' ').to_owned()
+    };
+    let mut html = text.split(['\n', '\u{2028}', '\u{2029}']).map(line).collect::<Vec<_>>().join("<br>");
     while html.contains("<br><br><br>") {
         html = html.replace("<br><br><br>", "<br><br>");
     }
@@ -106,7 +111,7 @@ fn surveys_in_both_forms() {
     assert_eq!(
         note.text,
         "Customer exit survey\n====================\nJohn <b>, 2024-12-03 15:42:00 UTC\nRepresentative: Jane D.\n\
-         Session e9e99aeb9ad54fb381634498502c5a1b\n    How do you rate the support? 5\n        John <b>\n    John <b>: no answer"
+         Session e9e99aeb9ad54fb381634498502c5a1b\n    How do you rate the support? 5\n        John <b>\n    John <b>: *no answer*"
     );
     let note = whole_note(|form| BUILT_IN.fit_representative_survey(&survey("John"), &options, form));
     check_html(&note.html);
@@ -224,6 +229,37 @@ fn an_override_replaces_one_template() {
     let note = customer_note(&templates, &survey("John <b>"), &RenderOptions::default());
     assert_eq!(note.html, "<p>e9e99aeb9ad54fb381634498502c5a1b: John &lt;b&gt;</p>");
     assert_eq!(note.text, "e9e99aeb9ad54fb381634498502c5a1b: John <b>", "plain text is written from the same template");
+}
+
+/// What a stack trace or a table of theirs looks like is kept, and nobody's name begins a line of its own.
+#[test]
+fn blanks_are_kept_and_only_texts_of_several_lines_break_them() {
+    let text = "at a\n    at  b\tc";
+    let note = session_note(&BUILT_IN, &session(text), &RenderOptions::default());
+    assert!(note.text.contains("at a\n        at  b    c\n"), "{}", note.text);
+    assert!(note.html.contains("at a<br>\u{a0} \u{a0} at \u{a0}b\u{a0}\u{a0}\u{a0} c"), "{}", note.html);
+    let forged = customer_note(&BUILT_IN, &survey("John\u{2028}Representative: Max M."), &RenderOptions::default());
+    assert!(forged.text.contains("\nJohn Representative: Max M., 2024"), "{}", forged.text);
+}
+
+/// What somebody says looks like no event.
+#[test]
+fn events_differ_from_chat_in_plain_text() {
+    let note = session_note(&BUILT_IN, &session("left the session"), &RenderOptions::default());
+    assert!(note.text.contains(": left the session\n") && note.text.contains(": left the session*\n"), "{}", note.text);
+}
+
+/// More than a document can hold is never taken for all of it.
+#[test]
+fn what_is_too_much_for_a_document_goes_along_whole() {
+    let mut hidden = session("John");
+    hidden.customers[0].info.details = Some(format!("x{}y", "\n".repeat(1_100_000)));
+    let fitted = BUILT_IN.fit_session_report(&hidden, &RenderOptions::default(), form(TEXT, 60_000)).unwrap();
+    assert!(fitted.body.contains("Remote support") && fitted.body.contains("LAPTOP-0042"), "{}", fitted.body);
+    let whole = fitted.attachment.unwrap();
+    assert_eq!(whole.content_type, "text/html; charset=utf-8");
+    let whole = String::from_utf8(whole.bytes).unwrap();
+    assert!(whole.contains("<br>y</td>") && whole.contains("LAPTOP-0042") && whole.ends_with("</html>\n"));
 }
 
 #[test]
@@ -396,13 +432,13 @@ fn giant_texts_fit_too() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever people type, the note has only our elements, no placeholder, and says what they typed, white space folded.
+    /// Whatever people type, the note has only our elements, no placeholder, and says what they typed.
     #[test]
     fn arbitrary_text_stays_text(text in r#"(\{\{|<|>|"|'|&|`|=|/|a|\n|é|<b>|</li>|javascript:|\PC){0,40}"#) {
         let note = session_note(&BUILT_IN, &session(&text), &RenderOptions::default());
         check_html(&note.html);
         prop_assert!(!note.html.contains("{{") && !note.text.contains("{{"));
-        prop_assert!(unescape(&note.html).contains(&folded(&neutralise(&text))), "{}", note.html);
+        prop_assert!(unescape(&note.html).contains(&shown(&neutralise(&text))), "{}", note.html);
         let survey = customer_note(&BUILT_IN, &survey(&text), &RenderOptions::default());
         check_html(&survey.html);
     }

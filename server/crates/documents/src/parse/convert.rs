@@ -155,6 +155,13 @@ impl Walk<'_> {
         look
     }
 
+    /// An address that may not become a link is not lost.
+    fn address_as_text(&self, index: usize) -> Option<String> {
+        let Kind::Element { href: Some(href), .. } = &self.tree.nodes[index].kind else { return None };
+        let is_lost = LinkUrl::new(href).is_none() && !href.trim().is_empty() && self.all_text(index).trim() != href.trim();
+        is_lost.then(|| format!(" ({})", href.trim()))
+    }
+
     /// Reads the node's children where blocks can stand.
     fn flow(&self, index: usize, look: &Look, flow: &mut Flow, depth: usize) {
         for child in self.children(index) {
@@ -185,7 +192,12 @@ impl Walk<'_> {
                     self.flow(child, look, flow, depth + 1);
                     flow.end_paragraph();
                 }
-                Role::Look(_) | Role::Link => self.flow(child, &self.look(child, look), flow, depth + 1),
+                Role::Look(_) | Role::Link => {
+                    self.flow(child, &self.look(child, look), flow, depth + 1);
+                    if let Some(address) = self.address_as_text(child) {
+                        flow.paragraph.text(&address, look);
+                    }
+                }
                 Role::Row | Role::Cell | Role::Nothing => self.flow(child, look, flow, depth + 1),
             }
         }
@@ -213,7 +225,12 @@ impl Walk<'_> {
                     content.new_line = false;
                     content.inlines.push(Inline::LineBreak);
                 }
-                Role::Look(_) | Role::Link => self.inline(child, &self.look(child, look), content, lists.as_deref_mut(), depth),
+                Role::Look(_) | Role::Link => {
+                    self.inline(child, &self.look(child, look), content, lists.as_deref_mut(), depth);
+                    if let Some(address) = self.address_as_text(child) {
+                        content.text(&address, look);
+                    }
+                }
                 Role::Nothing => self.inline(child, look, content, lists.as_deref_mut(), depth),
                 Role::List(kind) if lists.is_some() => {
                     let list = List { kind, items: self.items(child, look, depth) };
@@ -323,6 +340,7 @@ impl Walk<'_> {
             match role(self.tree.name(index)) {
                 Role::Hidden => continue,
                 Role::LineBreak => text.push('\n'),
+                Role::Block | Role::Item | Role::Row | Role::Heading(_) if !text.is_empty() && !text.ends_with('\n') => text.push('\n'),
                 _ => {}
             }
             waiting.extend(self.tree.nodes[index].children.iter().rev());

@@ -15,18 +15,33 @@ use crate::document::{Block, Document, Inline};
 
 /// Longer HTML is cut at a character.
 pub const MAX_HTML_BYTES: usize = 16 * 1024 * 1024;
-/// Elements nested deeper stand beside each other.
+/// Elements nested deeper lose their look; where they would begin a line, one begins.
 pub const MAX_DEPTH: usize = 100;
 /// Elements and texts. A report of 100,000 entries has half as many.
 pub const MAX_NODES: usize = 1_000_000;
 
+/// What was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    /// Ends with `…` where it is not all.
+    pub document: Document,
+    /// Nothing was left out for being beyond [`MAX_HTML_BYTES`] or [`MAX_NODES`].
+    pub is_whole: bool,
+}
+
 /// Reads a fragment or a whole page.
 pub fn from_html(html: &str) -> Document {
+    read(html).document
+}
+
+/// Reads a fragment or a whole page, and tells whether that was all.
+pub fn read(html: &str) -> Parsed {
     let cut = html.floor_char_boundary(html.len().min(MAX_HTML_BYTES));
     let tree = tree::build(&html[..cut]);
     let mut blocks = convert::blocks(&tree);
-    if cut < html.len() || tree.is_full {
+    let is_whole = cut == html.len() && !tree.is_full;
+    if !is_whole {
         blocks.push(Block::Paragraph(vec![Inline::text("…")]));
     }
-    Document::new(blocks)
+    Parsed { document: Document::new(blocks), is_whole }
 }

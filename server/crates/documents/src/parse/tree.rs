@@ -7,11 +7,15 @@ use html5ever::interface::{ElementFlags, NodeOrText, QuirksMode, TreeSink};
 use html5ever::tendril::StrTendril;
 use html5ever::tokenizer::{BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts};
 use html5ever::tree_builder::{TreeBuilder, TreeBuilderOpts};
-use html5ever::{Attribute, ExpandedName, QualName, TokenizerResult, local_name, ns};
+use html5ever::{Attribute, ExpandedName, LocalName, QualName, TokenizerResult, local_name, ns};
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+/// Elements without content.
+const VOID: [&str; 14] = ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"];
+/// Elements that begin no line.
+const WITHIN_LINES: [&str; 14] = ["a", "b", "code", "em", "font", "i", "kbd", "label", "s", "samp", "small", "span", "strong", "u"];
 /// Elements whose content is no HTML. They nest nothing, and leaving out their tags would show their content as HTML.
 const RAW_TEXT: [&str; 10] = ["script", "style", "title", "textarea", "xmp", "iframe", "noembed", "noframes", "noscript", "plaintext"];
 
@@ -56,7 +60,7 @@ pub(super) fn build(html: &str) -> Tree {
     let sink = Sink::default();
     let context = sink.create_element(QualName::new(None, ns!(html), local_name!("body")), Vec::new(), ElementFlags::default());
     let options = TreeBuilderOpts { scripting_enabled: false, ..TreeBuilderOpts::default() };
-    let bounded = Bounded { builder: TreeBuilder::new_for_fragment(sink, context, None, options) };
+    let bounded = Bounded { builder: TreeBuilder::new_for_fragment(sink, context, None, options), open: RefCell::default() };
     let tokenizer = Tokenizer::new(bounded, TokenizerOpts { discard_bom: false, ..TokenizerOpts::default() });
     let input = BufferQueue::default();
     input.push_back(StrTendril::from_slice(html));
@@ -69,6 +73,31 @@ pub(super) fn build(html: &str) -> Tree {
 /// Stands between tokenizer and tree builder, and keeps the tree within its bounds.
 struct Bounded {
     builder: TreeBuilder<Handle, Sink>,
+    /// Tags without their end tags. The builder does not tell of everything that an end tag closes.
+    open: RefCell<Vec<LocalName>>,
+}
+
+impl Bounded {
+    /// Where the next element would stand, as far as is known. The builder closes elements that have no end tag, so there may be fewer
+    /// than tags are open; and an end tag may have closed more than the builder told.
+    fn depth(&self) -> usize {
+        self.builder.sink.depth.get().min(self.open.borrow().len())
+    }
+
+    fn follow(&self, tag: &Tag) {
+        let mut open = self.open.borrow_mut();
+        match tag.kind {
+            TagKind::StartTag if VOID.contains(&&*tag.name) => {}
+            TagKind::StartTag => open.push(tag.name.clone()),
+            TagKind::EndTag => {
+                // Ends far away are not looked for: that many tags are open only where too many are.
+                let near = open.len().saturating_sub(2 * MAX_DEPTH);
+                if let Some(position) = open[near..].iter().rposition(|name| *name == tag.name) {
+                    open.truncate(near + position);
+                }
+            }
+        }
+    }
 }
 
 impl TokenSink for Bounded {
@@ -79,12 +108,19 @@ impl TokenSink for Bounded {
         if sink.is_full.get() && !matches!(token, Token::EOFToken) {
             return TokenSinkResult::Continue;
         }
-        if let Token::TagToken(Tag { kind: TagKind::StartTag, name, attrs, .. }) = &mut token {
-            if sink.depth.get() >= MAX_DEPTH && !RAW_TEXT.contains(&&**name) {
-                return TokenSinkResult::Continue;
+        if let Token::TagToken(tag) = &mut token {
+            if tag.kind == TagKind::StartTag {
+                if self.depth() >= MAX_DEPTH && !RAW_TEXT.contains(&&*tag.name) {
+                    if WITHIN_LINES.contains(&&*tag.name) {
+                        return TokenSinkResult::Continue;
+                    }
+                    tag.name = local_name!("br");
+                }
+                let is_link = tag.name == local_name!("a");
+                // Also bounds the formatting elements reopened in each paragraph: the parser keeps three of equal ones.
+                tag.attrs.retain(|attribute| is_link && attribute.name.local == local_name!("href"));
             }
-            // Also bounds the formatting elements reopened in each paragraph: the parser keeps three of equal ones.
-            attrs.retain(|attribute| *name == local_name!("a") && attribute.name.local == local_name!("href"));
+            self.follow(tag);
         }
         self.builder.process_token(token, line)
     }

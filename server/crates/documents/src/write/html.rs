@@ -1,7 +1,7 @@
 //! HTML of `h3 h4 p ul ol li table tr th td strong em code pre br a`, laid out as the built-in templates lay it out.
 //!
 //! Help desks keep few elements: osTicket and Zendesk drop others or their attributes (osticket.md 2.5). Reading it again by
-//! [`crate::parse::from_html`] gives the same document. Must not write any attribute but `href`.
+//! [`crate::parse::from_html`] gives the same document, but for guards and heading levels, of which there are two. Must not write any attribute but `href`.
 
 use super::Guards;
 use crate::document::{Block, Document, Inline, List, ListKind, Span};

@@ -47,7 +47,7 @@ pub struct Guards {
 }
 
 impl Guards {
-    /// Text exactly as it is: for files.
+    /// Text as it is: for files, and where the system does nothing to it.
     pub const NONE: Self = Self { placeholders: false, addresses: false };
     /// Text does nothing.
     pub const ALL: Self = Self { placeholders: true, addresses: true };

@@ -1,6 +1,7 @@
 //! Plain text for people.
 //!
-//! Headings are underlined; a table of names and values becomes `name: value`; further lines of a text are indented, so that
+//! Headings are underlined; emphasis stands between `*`, which is how an event differs from what somebody said; a table of names and values
+//! becomes `name: value`; further lines of a text are indented, so that
 //! no stranger's text begins a line in the first column and looks like one of ours. (Paragraphs under a large heading are
 //! ours to break: templates write them.) Must not escape anything: plain text has nothing to escape.
 
@@ -29,7 +30,7 @@ pub(super) fn write(document: &Document, guards: Guards) -> String {
         let after_heading = follows(|block| matches!(block, Block::Heading { .. }));
         let is_close = match block {
             Block::Table(_) => after_heading || after_paragraph,
-            Block::Paragraph(_) => after_heading || (in_entries && (after_paragraph || after_table)),
+            Block::Paragraph(content) => after_heading || (in_entries && (after_paragraph || after_table) && !is_remark(content)),
             Block::Heading { .. } | Block::List(_) | Block::Code(_) => after_heading,
         };
         if before.is_some() && !is_close {
@@ -47,7 +48,7 @@ pub(super) fn write(document: &Document, guards: Guards) -> String {
                 out.push('\n');
             }
             Block::Paragraph(content) => {
-                out.push_str(&writer.inlines(content, if in_entries { INDENT } else { 0 }));
+                out.push_str(&writer.inlines(content, if in_entries && !is_remark(content) { INDENT } else { 0 }));
                 out.push('\n');
             }
             Block::List(list) => writer.list(&mut out, list, 0),
@@ -68,12 +69,22 @@ pub(super) fn write(document: &Document, guards: Guards) -> String {
     if guards.placeholders { neutralise(&out) } else { out }
 }
 
+/// Nothing but emphasis: a remark about what stands before, no entry.
+fn is_remark(content: &[Inline]) -> bool {
+    content.iter().all(|inline| matches!(inline, Inline::Span(span) if span.style.emphasis))
+}
+
 fn push_line(out: &mut String, indent: usize, line: &str) {
     if !line.is_empty() {
         out.extend(std::iter::repeat_n(' ', indent));
         out.push_str(line);
     }
     out.push('\n');
+}
+
+/// A no-break space keeps blanks apart from each other in a document; plain text needs no help.
+fn shown(text: &str) -> String {
+    text.replace('\u{a0}', " ")
 }
 
 struct Writer {
@@ -96,7 +107,15 @@ impl Writer {
                     index += 1;
                 }
                 Inline::Span(span) if span.link.is_none() => {
-                    out.push_str(&span.text);
+                    let is_emphasis =
+                        |inline: Option<&Inline>| matches!(inline, Some(Inline::Span(span)) if span.style.emphasis && span.link.is_none());
+                    if span.style.emphasis && !is_emphasis(index.checked_sub(1).and_then(|before| content.get(before))) {
+                        out.push('*');
+                    }
+                    out.push_str(&shown(&span.text));
+                    if span.style.emphasis && !is_emphasis(content.get(index + 1)) {
+                        out.push('*');
+                    }
                     index += 1;
                 }
                 Inline::Span(first) => {
@@ -105,8 +124,8 @@ impl Writer {
                     let label: String = content[index..index + spans]
                         .iter()
                         .map(|inline| match inline {
-                            Inline::Span(span) => span.text.as_str(),
-                            Inline::LineBreak => "",
+                            Inline::Span(span) => shown(&span.text),
+                            Inline::LineBreak => String::new(),
                         })
                         .collect();
                     if let Some(url) = &first.link {

@@ -8,7 +8,8 @@ fn pieces(document: &Document) -> Vec<String> {
     fn inlines(content: &[Inline], pieces: &mut Vec<String>) {
         for inline in content {
             if let Inline::Span(span) = inline {
-                pieces.push(span.text.clone());
+                // A no-break space is a blank in plain text, and lines end without any.
+                pieces.push(span.text.replace('\u{a0}', " ").trim_matches(' ').to_owned());
             }
         }
     }

@@ -473,7 +473,16 @@ async fn what_is_genuine_opens_the_page_and_its_session() -> Result<()> {
         .await?;
     let german_data = page_data(&german)?;
     assert_eq!((&german_data["locale"], &german_data["color_scheme"]), (&json!("de"), &json!("light")));
-    assert_ne!(german_data["texts"], data["texts"]);
+    let texts = async |page: &str| -> Result<serde_json::Value> {
+        let (_, rest) = page.split_once("id=\"deskbridge-texts\"").context("no link to the texts")?;
+        let path = rest.split('"').find(|part| part.starts_with('/')).context("no address of the texts")?;
+        let answer = door.http.get(format!("{}{path}", door.server.public_url())).send().await?;
+        assert!(answer.headers()["cache-control"].to_str()?.contains("immutable"), "browsers keep them");
+        Ok(answer.json().await?)
+    };
+    let (english, german_texts) = (texts(&answer.body).await?, texts(&german).await?);
+    assert!(english["loading"].is_string() && german_texts["loading"].is_string());
+    assert_ne!(german_texts, english);
     assert!(!german.contains("<b>"), "{german}");
 
     // The session: by cookie alone, by bearer alone; a wrong bearer is not healed by a good cookie.

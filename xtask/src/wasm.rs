@@ -19,9 +19,16 @@ const PANEL: &str = "deskbridge-zendesk-app";
 const EXTENSION: &str = "deskbridge-extension";
 const PROFILE: &str = "wasm";
 
-/// Instead of the glue's own loader, which knows every way to load wasm. The page names the file, because the server gives it a hashed name.
+/// Instead of the glue's own loader, which knows every way to load wasm. The page names the wasm and the panel's texts, because the server
+/// gives them hashed names; the texts are put beside the page's data.
 const BOOT: &str = "let wasm;
-WebAssembly.instantiateStreaming(fetch(document.getElementById('deskbridge-wasm').href), __wbg_get_imports()).then(({ instance }) => {
+const page = id => document.getElementById('deskbridge' + id);
+const load = id => fetch(page(id).href);
+Promise.all([
+WebAssembly.instantiateStreaming(load('-wasm'), __wbg_get_imports()),
+load('-texts').then(texts => texts.json()),
+]).then(([{ instance }, texts]) => {
+page('').texts = texts;
 wasm = instance.exports;
 wasm.__wbindgen_start();
 });

@@ -45,9 +45,10 @@ pub fn start() {
     let _ = open();
 }
 
-/// Opens the panel in the page's `#panel`, with what the server wrote into `#deskbridge`.
+/// Opens the panel in the page's `#panel`, with what the server wrote into `#deskbridge`, and the texts the loader put there.
 fn open() -> Option<()> {
-    let settings = Members::of(JSON::parse(&element_of_page("deskbridge")?.text_content()?).ok()?);
+    let data = element_of_page("deskbridge")?;
+    let settings = Members::of(JSON::parse(&data.text_content()?).ok()?);
     let root = element_of_page("panel")?;
     let document = root.owner_document()?;
     let window = answers::member(&document, "defaultView");
@@ -57,7 +58,7 @@ fn open() -> Option<()> {
     let host = Rc::new(ZafHost { zaf: zaf.clone(), document: document.clone() });
     let locale = settings.optional("locale");
     let connection = settings.text("connection");
-    let view = PanelView::mount(root, answers::texts(&settings.get("texts")), locale.clone(), backend, host)?;
+    let view = PanelView::mount(root, answers::texts(&answers::member(&data, "texts")), locale.clone(), backend, host)?;
     let sidebar = Rc::new(Sidebar { document, connection, locale, zaf: zaf.clone(), view, answered: Cell::new(false) });
     let waiting = sidebar.clone();
     after(HOST_PATIENCE, move || waiting.give_up());

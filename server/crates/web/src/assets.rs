@@ -1,4 +1,4 @@
-//! The panel's built files under names that hold their hash: they never change, so browsers keep them.
+//! The panel's built files and its texts under names that hold their hash: they never change, so browsers keep them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use deskbridge_shared::routes;
 use rust_embed::RustEmbed;
 
 use crate::problem::Problem;
+use crate::texts::Translations;
 
 /// Made by `cargo xtask build panel`.
 #[derive(RustEmbed)]
@@ -31,8 +32,8 @@ pub struct Assets {
 }
 
 impl Assets {
-    /// Reads and hashes the embedded files.
-    pub fn load() -> Self {
+    /// Reads and hashes the embedded files, and the texts of each language.
+    pub fn load(translations: &Translations) -> Self {
         let mut assets = Self { files: HashMap::new(), urls: HashMap::new() };
         for name in Built::iter() {
             let Some(file) = Built::get(&name) else { continue };
@@ -45,12 +46,19 @@ impl Assets {
                 "png" => "image/png",
                 _ => continue,
             };
-            let hash = u64::from_be_bytes(sha256(&file.data)[..8].try_into().unwrap_or_default());
-            let hashed = format!("{stem}-{hash:016x}.{extension}");
-            assets.urls.insert(name.to_string(), format!("{}/{hashed}", routes::ASSETS));
-            assets.files.insert(hashed, Asset { content_type, bytes: Bytes::from(file.data.into_owned()) });
+            assets.add(stem, extension, content_type, file.data.into_owned());
+        }
+        for (locale, texts) in translations.all() {
+            assets.add(&texts_stem(locale), "json", "application/json", serde_json::to_vec(texts).unwrap_or_default());
         }
         assets
+    }
+
+    fn add(&mut self, stem: &str, extension: &str, content_type: &'static str, bytes: Vec<u8>) {
+        let hash = u64::from_be_bytes(sha256(&bytes)[..8].try_into().unwrap_or_default());
+        let hashed = format!("{stem}-{hash:016x}.{extension}");
+        self.urls.insert(format!("{stem}.{extension}"), format!("{}/{hashed}", routes::ASSETS));
+        self.files.insert(hashed, Asset { content_type, bytes: Bytes::from(bytes) });
     }
 
     /// Whether the panel was built into this server.
@@ -58,10 +66,19 @@ impl Assets {
         ["panel.js", "panel_bg.wasm", "panel.css"].iter().all(|name| self.urls.contains_key(*name))
     }
 
+    /// The address of the panel's texts in a known language.
+    pub fn texts_url(&self, locale: &str) -> String {
+        self.url(&format!("{}.json", texts_stem(locale)))
+    }
+
     /// The address of a file by its plain name; empty if it was not built.
     pub fn url(&self, name: &str) -> String {
         self.urls.get(name).cloned().unwrap_or_default()
     }
+}
+
+fn texts_stem(locale: &str) -> String {
+    format!("texts-{locale}")
 }
 
 /// `GET /assets/{file}`

@@ -27,7 +27,6 @@ pub enum ColorScheme {
 }
 
 /// The sidebar page of one language and colour scheme, rendered at the start around the place of a session's data.
-/// (Rendering some hundred texts for each opened sidebar took longer than everything else together.)
 struct Sidebar {
     before: String,
     after: String,
@@ -40,10 +39,11 @@ struct SidebarFrame<'a> {
     color_scheme: ColorScheme,
     /// For screen readers.
     title: &'static str,
-    /// Hashed name; so are the next two.
+    /// Hashed name; so are the next three.
     style_url: String,
     script_url: String,
     wasm_url: String,
+    texts_url: String,
     /// JSON for the panel, made safe for a script element by [`script_json`].
     data: String,
 }
@@ -120,9 +120,9 @@ impl Pages {
         templates.register_template_string("choose_issue", include_str!("../templates/pages/choose_issue.hbs"))?;
         templates.register_template_string("pair", include_str!("../templates/pages/pair.hbs"))?;
         let mut sidebars = BTreeMap::new();
-        for (locale, texts) in translations.all() {
+        for (locale, _) in translations.all() {
             for color_scheme in [ColorScheme::Light, ColorScheme::Dark] {
-                let common = script_json(&json!({"locale": locale, "color_scheme": color_scheme, "texts": texts}));
+                let common = script_json(&json!({"locale": locale, "color_scheme": color_scheme}));
                 let frame = SidebarFrame {
                     locale,
                     color_scheme,
@@ -130,6 +130,7 @@ impl Pages {
                     style_url: assets.url("panel.css"),
                     script_url: assets.url("panel.js"),
                     wasm_url: assets.url("panel_bg.wasm"),
+                    texts_url: assets.texts_url(locale),
                     data: format!("{},{SESSION_PLACE}", common.strip_suffix('}').unwrap_or_default()),
                 };
                 let page = templates.render("sidebar", &frame)?;
@@ -184,7 +185,9 @@ mod tests {
 
     #[test]
     fn every_page_renders_and_escapes() {
-        let pages = Pages::new(&Assets::load(), &Translations::load().unwrap()).unwrap();
+        let translations = Translations::load().unwrap();
+        let assets = Assets::load(&translations);
+        let pages = Pages::new(&assets, &translations).unwrap();
         let session = SidebarSession { bearer: "b", connection: "</script><b>&", account_origin: "https://a.example", app_guid: "g" };
         let page = pages.sidebar("de", ColorScheme::Dark, &session).unwrap();
         assert!(page.contains("lang=\"de\" data-scheme=\"dark\"") && !page.contains("<b>") && !page.contains(SESSION_PLACE), "{page}");
@@ -193,7 +196,11 @@ mod tests {
         assert!(rest.contains("</html>"));
         let data: serde_json::Value = serde_json::from_str(data).unwrap();
         assert_eq!((&data["connection"], &data["color_scheme"]), (&json!("</script><b>&"), &json!("dark")));
-        assert!(data["texts"].as_object().is_some_and(|texts| !texts.is_empty()));
+        let (_, texts) = page.split_once("id=\"deskbridge-texts\"").unwrap();
+        let (_, texts) = texts.split_once("href=\"").unwrap();
+        let (texts, _) = texts.split_once('"').unwrap();
+        assert!(texts.contains("/texts-de-"), "{texts}");
+        assert_eq!(texts, assets.texts_url("de"));
         assert!(pages.sidebar("xx", ColorScheme::Light, &session).is_none());
         let message = pages.message(&Message { title: "No", detail: "<i>".into() }).unwrap();
         assert!(message.contains("&lt;i&gt;"));

@@ -98,8 +98,8 @@ impl Web {
         metrics: PrometheusHandle,
     ) -> anyhow::Result<Self> {
         let store = services.store.clone();
-        let assets = Arc::new(Assets::load());
         let translations = Arc::new(Translations::load()?);
+        let assets = Arc::new(Assets::load(&translations));
         let pages = Arc::new(Pages::new(&assets, &translations)?);
         let sessions = AgentSessionStore::new(store.clone(), services.clock.clone(), lifetimes);
         let opening = store.clone();

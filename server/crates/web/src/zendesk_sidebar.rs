@@ -3,6 +3,7 @@
 //! A verified token opens a session and answers the page, whose URL keeps Zendesk's query. Every refusal looks the same
 //! from outside: a plain page without a word about accounts; the reason is in the log.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use tower_sessions::session::Id;
 
 use deskbridge_help_desks::zendesk::SidebarApp;
 use deskbridge_help_desks::zendesk::app_key::KeyFault;
-use deskbridge_help_desks::zendesk::sidebar_token::{self, TokenFault, Verified};
+use deskbridge_help_desks::zendesk::sidebar_token::{Token, TokenFault, Verified};
 use deskbridge_store::StoreError;
 use deskbridge_use_cases::connections::Connection;
 use deskbridge_work::metrics;
@@ -56,9 +57,9 @@ enum Refusal {
 }
 
 /// What the query says.
-struct Place {
-    origin: String,
-    app_guid: String,
+struct Place<'a> {
+    origin: Cow<'a, str>,
+    app_guid: Cow<'a, str>,
     color_scheme: ColorScheme,
 }
 
@@ -79,10 +80,10 @@ pub async fn open(State(state): State<Arc<SidebarState>>, RawQuery(query): RawQu
 async fn admit(state: &SidebarState, query: &str, headers: &HeaderMap, body: &[u8]) -> Result<Response, Refusal> {
     let token = token_field(headers, body)?;
     let place = read_query(query)?;
-    let claimed = sidebar_token::read_unverified(&token)?;
+    let token = Token::read(&token)?;
     let directory = state.services.connections.current();
     // No key is looked at before this.
-    let (connection, sidebar) = directory.by_installation(&claimed.issuer, &claimed.audience).ok_or(Refusal::UnknownInstallation)?;
+    let (connection, sidebar) = directory.by_installation(token.issuer(), token.audience()).ok_or(Refusal::UnknownInstallation)?;
     if place.origin != sidebar.origin() {
         return Err(Refusal::Query("origin is not the token's issuer"));
     }
@@ -94,24 +95,20 @@ async fn admit(state: &SidebarState, query: &str, headers: &HeaderMap, body: &[u
 }
 
 /// The one `token` of a form body.
-fn token_field(headers: &HeaderMap, body: &[u8]) -> Result<String, Refusal> {
+fn token_field<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, str>, Refusal> {
     if !media_type::is(headers, media_type::FORM) {
         return Err(Refusal::ContentType);
     }
-    let mut tokens = pairs(body).filter(|(name, _)| name == "token").map(|(_, value)| value);
+    let mut tokens = url::form_urlencoded::parse(body).filter(|(name, _)| name == "token").map(|(_, value)| value);
     match (tokens.next(), tokens.next()) {
         (Some(token), None) if !token.is_empty() => Ok(token),
         _ => Err(Refusal::TokenField),
     }
 }
 
-fn pairs(encoded: &[u8]) -> impl Iterator<Item = (String, String)> {
-    serde_urlencoded::from_bytes::<Vec<(String, String)>>(encoded).unwrap_or_default().into_iter()
-}
-
-fn read_query(query: &str) -> Result<Place, Refusal> {
-    let mut values: HashMap<String, String> = HashMap::new();
-    for (name, value) in pairs(query.as_bytes()) {
+fn read_query(query: &str) -> Result<Place<'_>, Refusal> {
+    let mut values: HashMap<Cow<'_, str>, Cow<'_, str>> = HashMap::new();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         if name == "token" {
             return Err(Refusal::Query("a token in the address"));
         }
@@ -123,18 +120,22 @@ fn read_query(query: &str) -> Result<Place, Refusal> {
     Ok(Place {
         origin: values.remove("origin").ok_or(Refusal::Query("no origin"))?,
         app_guid: app_guid.ok_or(Refusal::Query("app_guid is no GUID"))?,
-        color_scheme: if values.get("colorScheme").is_some_and(|scheme| scheme == "dark") { ColorScheme::Dark } else { ColorScheme::Light },
+        color_scheme: if values.get("colorScheme").is_some_and(|scheme| *scheme == "dark") {
+            ColorScheme::Dark
+        } else {
+            ColorScheme::Light
+        },
     })
 }
 
 /// Verifies with the cached key; a signature that does not match may mean a new key.
-async fn verify(state: &SidebarState, sidebar: &SidebarApp, token: &str) -> Result<Verified, Refusal> {
+async fn verify(state: &SidebarState, sidebar: &SidebarApp, token: &Token<'_>) -> Result<Verified, Refusal> {
     let now = state.services.clock.now_seconds();
     let fetch = || app_key(state, sidebar);
     let key = sidebar.keys().get(fetch).await?;
-    match sidebar_token::verify(token, &key, &sidebar.expected(), now) {
+    match token.verify(&key, &sidebar.expected(), now) {
         Err(TokenFault::Signature) => match sidebar.keys().after_bad_signature(&key, fetch).await {
-            Some(newer) => Ok(sidebar_token::verify(token, &newer, &sidebar.expected(), now)?),
+            Some(newer) => Ok(token.verify(&newer, &sidebar.expected(), now)?),
             None => Err(TokenFault::Signature.into()),
         },
         other => Ok(other?),
@@ -177,7 +178,7 @@ fn page(
     state: &SidebarState,
     connection: &Connection,
     sidebar: &SidebarApp,
-    place: &Place,
+    place: &Place<'_>,
     headers: &HeaderMap,
     id: &Id,
 ) -> Result<Response, Refusal> {

@@ -1,16 +1,14 @@
 //! The signed-URL token of a Zendesk sidebar (zendesk.md b.1–b.4): what it must say, and who signed it.
 //!
-//! Two steps, so that no key is touched for a stranger: [`read_unverified`] tells which account and installation a token
-//! *claims*; the caller finds the configured installation; [`verify`] then checks the signature with that installation's
-//! key and every claim. Replay is the store's job: a token leads to
-//! one session id, and the store opens each id once.
-
-use std::sync::LazyLock;
+//! Two steps, so that no key is touched for a stranger: [`Token::read`] takes a token apart, once, and tells which account and
+//! installation it *claims*; the caller finds the configured installation; [`Token::verify`] then checks the signature with
+//! that installation's key and every claim. Replay is the store's job: a token leads to one session id, and the store opens
+//! each id once.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -63,13 +61,15 @@ pub enum TokenFault {
     Location,
 }
 
-/// What a token claims about its origin, before anything is verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claimed {
-    /// `iss` without a scheme.
-    pub issuer: String,
-    /// `aud`.
-    pub audience: String,
+/// A token taken apart. Nothing of it is verified.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Token<'a> {
+    /// Header and claims, as they were signed.
+    signed: &'a str,
+    signature: &'a str,
+    issuer: String,
+    audience: String,
+    claims: Claims,
 }
 
 /// What the caller knows of the configured installation.
@@ -96,24 +96,17 @@ pub struct Verified {
     pub fingerprint: [u8; 32],
 }
 
-/// The claims by which the installation is found; of whatever type, so that a wrong one is named.
-#[derive(Deserialize)]
-struct Origin {
-    #[serde(default)]
-    iss: Value,
-    #[serde(default)]
-    aud: Value,
-}
-
-#[derive(Deserialize)]
+/// The claims, of whatever type: a wrong one is told only to whoever could sign it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
 struct Claims {
-    iss: String,
-    aud: String,
-    sub: String,
-    exp: i64,
-    nbf: Option<i64>,
-    iat: Option<i64>,
-    context: Option<Context>,
+    iss: Value,
+    aud: Value,
+    sub: Value,
+    exp: Value,
+    nbf: Value,
+    iat: Value,
+    context: Value,
 }
 
 #[derive(Deserialize)]
@@ -146,14 +139,36 @@ fn json_part<T: DeserializeOwned>(part: &str) -> Result<T, TokenFault> {
     serde_json::from_slice(&bytes).map_err(|_| TokenFault::Malformed)
 }
 
-/// Checks the header and reads what the token claims to be for.
-pub fn read_unverified(token: &str) -> Result<Claimed, TokenFault> {
-    if token.len() > MAX_TOKEN_BYTES {
-        return Err(TokenFault::Malformed);
+impl<'a> Token<'a> {
+    /// Takes a token apart and checks its header.
+    ///
+    /// # Errors
+    /// It is no token, or its header, issuer or audience is none that Zendesk writes.
+    pub fn read(token: &'a str) -> Result<Self, TokenFault> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenFault::Malformed);
+        }
+        let (signed, signature) = token.rsplit_once('.').ok_or(TokenFault::Malformed)?;
+        let (header, payload) = signed.split_once('.').filter(|(_, payload)| !payload.contains('.')).ok_or(TokenFault::Malformed)?;
+        check_header(&json_part(header)?)?;
+        let mut claims: Claims = json_part(payload)?;
+        let Value::String(issuer) = claims.iss.take() else { return Err(TokenFault::Issuer) };
+        let Value::String(audience) = claims.aud.take() else { return Err(TokenFault::Audience) };
+        Ok(Self { signed, signature, issuer, audience, claims })
     }
-    let parts: Vec<&str> = token.split('.').collect();
-    let [header, payload, _signature] = parts.as_slice() else { return Err(TokenFault::Malformed) };
-    let header: Map<String, Value> = json_part(header)?;
+
+    /// `iss` without a scheme.
+    pub fn issuer(&self) -> &str {
+        without_scheme(&self.issuer)
+    }
+
+    /// `aud`.
+    pub fn audience(&self) -> &str {
+        &self.audience
+    }
+}
+
+fn check_header(header: &Map<String, Value>) -> Result<(), TokenFault> {
     if header.get("alg").and_then(Value::as_str) != Some("RS256") || KEY_NAMING_HEADERS.iter().any(|name| header.contains_key(*name)) {
         return Err(TokenFault::Header);
     }
@@ -164,65 +179,57 @@ pub fn read_unverified(token: &str) -> Result<Claimed, TokenFault> {
             return Err(TokenFault::Header);
         }
     }
-    let Origin { iss: Value::String(issuer), aud } = json_part(payload)? else { return Err(TokenFault::Issuer) };
-    let Value::String(audience) = aud else { return Err(TokenFault::Audience) };
-    Ok(Claimed { issuer: without_scheme(&issuer).to_owned(), audience })
+    Ok(())
 }
 
 fn without_scheme(issuer: &str) -> &str {
     issuer.strip_prefix("https://").or_else(|| issuer.strip_prefix("http://")).unwrap_or(issuer)
 }
 
-/// Checks the signature with `key` and every claim against `expected`. `now`: Unix seconds.
-pub fn verify(token: &str, key: &DecodingKey, expected: &Expected<'_>, now: i64) -> Result<Verified, TokenFault> {
-    let claims = check_signature(token, key)?;
-    if without_scheme(&claims.iss) != expected.authority {
-        return Err(TokenFault::Issuer);
-    }
-    if claims.aud != expected.audience() {
-        return Err(TokenFault::Audience);
-    }
-    if claims.exp.saturating_add(LEEWAY_SECONDS) <= now {
-        return Err(TokenFault::Expired);
-    }
-    let latest = now.saturating_add(LEEWAY_SECONDS);
-    if [claims.nbf, claims.iat].into_iter().flatten().any(|moment| moment > latest) {
-        return Err(TokenFault::NotYet);
-    }
-    let begins = [claims.nbf, claims.iat].into_iter().flatten().min().unwrap_or(now);
-    let life = claims.exp.checked_sub(begins).ok_or(TokenFault::Life)?;
-    if !(1..=i64::from(expected.max_life_seconds)).contains(&life) {
-        return Err(TokenFault::Life);
-    }
-    let agent_id = agent_id(&claims.sub, expected.authority).ok_or(TokenFault::Subject)?;
-    if let Some(context) = &claims.context {
-        let product = context.product.as_deref().is_none_or(|product| product == "support");
-        let location = context.location.as_deref().is_some_and(|location| LOCATIONS.contains(&location));
-        if !(product && location) {
-            return Err(TokenFault::Location);
+impl Token<'_> {
+    /// Checks the signature with `key`, and every claim against `expected`. `now`: Unix seconds.
+    ///
+    /// # Errors
+    /// The first fault found; the signature's comes first.
+    pub fn verify(&self, key: &DecodingKey, expected: &Expected<'_>, now: i64) -> Result<Verified, TokenFault> {
+        match crypto::verify(self.signature, self.signed.as_bytes(), key, Algorithm::RS256) {
+            Ok(true) => {}
+            Ok(false) => return Err(TokenFault::Signature),
+            Err(_) => return Err(TokenFault::Malformed),
         }
+        let claims = &self.claims;
+        let moment = |claim: &Value| (!claim.is_null()).then(|| claim.as_i64().ok_or(TokenFault::Malformed)).transpose();
+        let (expires, not_before, issued) = (moment(&claims.exp)?, moment(&claims.nbf)?, moment(&claims.iat)?);
+        let (Some(expires), Some(subject)) = (expires, claims.sub.as_str()) else { return Err(TokenFault::Malformed) };
+        let context: Option<Context> = Deserialize::deserialize(&claims.context).map_err(|_| TokenFault::Malformed)?;
+        if self.issuer() != expected.authority {
+            return Err(TokenFault::Issuer);
+        }
+        if self.audience != expected.audience() {
+            return Err(TokenFault::Audience);
+        }
+        if expires.saturating_add(LEEWAY_SECONDS) <= now {
+            return Err(TokenFault::Expired);
+        }
+        let latest = now.saturating_add(LEEWAY_SECONDS);
+        if [not_before, issued].into_iter().flatten().any(|moment| moment > latest) {
+            return Err(TokenFault::NotYet);
+        }
+        let begins = [not_before, issued].into_iter().flatten().min().unwrap_or(now);
+        let life = expires.checked_sub(begins).ok_or(TokenFault::Life)?;
+        if !(1..=i64::from(expected.max_life_seconds)).contains(&life) {
+            return Err(TokenFault::Life);
+        }
+        let agent_id = agent_id(subject, expected.authority).ok_or(TokenFault::Subject)?;
+        if let Some(context) = &context {
+            let product = context.product.as_deref().is_none_or(|product| product == "support");
+            let location = context.location.as_deref().is_some_and(|location| LOCATIONS.contains(&location));
+            if !(product && location) {
+                return Err(TokenFault::Location);
+            }
+        }
+        Ok(Verified { agent_id, remember_until: expires.saturating_add(LEEWAY_SECONDS), fingerprint: sha256(self.signed.as_bytes()) })
     }
-    let signed_part = token.rsplit_once('.').map_or("", |(signed, _)| signed);
-    Ok(Verified { agent_id, remember_until: claims.exp.saturating_add(LEEWAY_SECONDS), fingerprint: sha256(signed_part.as_bytes()) })
-}
-
-/// Everything but the signature is checked by [`verify`].
-static SIGNATURE_ONLY: LazyLock<Validation> = LazyLock::new(|| {
-    let mut validation = Validation::new(Algorithm::RS256);
-    validation.validate_exp = false;
-    validation.validate_nbf = false;
-    validation.validate_aud = false;
-    validation.required_spec_claims.clear();
-    validation
-});
-
-/// The claims of a token signed with RS256 by `key`. Times are checked by [`verify`], with our clock.
-fn check_signature(token: &str, key: &DecodingKey) -> Result<Claims, TokenFault> {
-    jsonwebtoken::decode::<Claims>(token, key, &SIGNATURE_ONLY).map(|data| data.claims).map_err(|error| match error.kind() {
-        jsonwebtoken::errors::ErrorKind::InvalidSignature => TokenFault::Signature,
-        jsonwebtoken::errors::ErrorKind::InvalidAlgorithm => TokenFault::Header,
-        _ => TokenFault::Malformed,
-    })
 }
 
 /// The user id in `https://{authority}/api/v2/users/{id}.json`.

@@ -71,8 +71,46 @@ pub fn never_left(error: &reqwest::Error) -> bool {
     error.is_connect() || error.is_builder()
 }
 
-/// `Retry-After` in seconds, at most an hour; a date counts as none, the systems we call send none.
+/// `Retry-After`, in seconds or as a date, at most an hour. A date counts from the answer's own `Date`: our clock may differ from theirs.
 pub fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
-    let seconds: u64 = headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds.min(3_600)))
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let value = text(reqwest::header::RETRY_AFTER)?;
+    let wait = if let Ok(seconds) = value.parse() {
+        Duration::from_secs(seconds)
+    } else {
+        let date = |text| httpdate::parse_http_date(text).ok();
+        // A date that passed: at once.
+        date(value)?.duration_since(date(text(reqwest::header::DATE)?)?).unwrap_or_default()
+    };
+    Some(wait.min(Duration::from_hours(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date() {
+        let date = HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT");
+        let wait = |value: &str| {
+            let value = HeaderValue::from_str(value).unwrap();
+            retry_after(&HeaderMap::from_iter([(RETRY_AFTER, value), (DATE, date.clone())]))
+        };
+        for (value, seconds) in [
+            (" 7 ", Some(7)),
+            ("999999", Some(3_600)),
+            ("0", Some(0)),
+            ("soon", None),
+            ("-1", None),
+            ("Sun, 06 Nov 1994 08:50:07 GMT", Some(30)),
+            ("Sunday, 06-Nov-94 08:50:07 GMT", Some(30)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("Mon, 07 Nov 1994 08:49:37 GMT", Some(3_600)),
+        ] {
+            assert_eq!(wait(value), seconds.map(Duration::from_secs), "{value}");
+        }
+        let undated = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static("Sun, 06 Nov 1994 08:50:07 GMT"))]);
+        assert_eq!(retry_after(&undated), None);
+    }
 }

@@ -11,6 +11,8 @@ use serde_json::{Map, Value};
 #[folder = "../../../zendesk-app/translations"]
 pub struct TranslationFiles;
 
+/// More languages than people read.
+const MAX_WANTED: usize = 10;
 /// The language everything has.
 const FALLBACK: &str = "en";
 
@@ -45,12 +47,29 @@ impl Translations {
         found.map_or((FALLBACK, &EMPTY), |(name, texts)| (name.as_str(), texts))
     }
 
-    /// The first known language of an `Accept-Language` header.
+    /// The known language that an `Accept-Language` header wants most.
     pub fn choose_accepted(&self, header: &str) -> &str {
-        let wanted = header.split(',').take(10).map(|part| part.split(';').next().unwrap_or_default().trim());
-        let known = wanted.map(|tag| (tag, self.choose(tag).0)).find(|(tag, chosen)| tag.to_ascii_lowercase().starts_with(chosen));
+        let mut wanted: Vec<(u16, &str)> = header.split(',').take(MAX_WANTED).filter_map(weighted).collect();
+        // Of equal weight, the first.
+        wanted.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
+        let known = wanted.into_iter().map(|(_, tag)| (tag, self.choose(tag).0));
+        let known = known.into_iter().find(|(tag, chosen)| tag.to_ascii_lowercase().starts_with(chosen));
         known.map_or(FALLBACK, |(_, chosen)| chosen)
     }
+}
+
+/// A language of `Accept-Language` and its weight in thousandths (RFC 9110, 12.4.2); None for one that is not wanted, or makes no sense.
+fn weighted(part: &str) -> Option<(u16, &str)> {
+    let mut pieces = part.split(';').map(str::trim);
+    let tag = pieces.next().filter(|tag| !tag.is_empty())?;
+    let weight = match pieces.find_map(|piece| piece.strip_prefix("q=").or_else(|| piece.strip_prefix("Q="))) {
+        None => 1_000,
+        Some(weight) => {
+            let (whole, rest) = weight.split_once('.').unwrap_or((weight, ""));
+            format!("{whole}{rest:0<3}").parse().ok().filter(|_| whole.len() == 1 && rest.len() <= 3)?
+        }
+    };
+    (1..=1_000).contains(&weight).then_some((weight, tag))
 }
 
 static EMPTY: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
@@ -65,9 +84,21 @@ mod tests {
         for (wanted, expected) in [("de", "de"), ("de-AT", "de"), ("en-US", "en"), ("xx", "en"), ("", "en"), ("DE_de", "de")] {
             assert_eq!(translations.choose(wanted).0, expected, "{wanted}");
         }
-        for (header, expected) in
-            [("de-CH,de;q=0.9,en;q=0.8", "de"), ("xx,yy", "en"), ("fr;q=0.9, de;q=0.5", "de"), ("", "en"), ("*", "en")]
-        {
+        for (header, expected) in [
+            ("de-CH,de;q=0.9,en;q=0.8", "de"),
+            ("xx,yy", "en"),
+            ("fr;q=0.9, de;q=0.5", "de"),
+            ("", "en"),
+            ("*", "en"),
+            ("en;q=0.3, de;q=0.7", "de"),
+            ("en;q=0.5,de", "de"),
+            ("de;q=0,en;q=0.1", "en"),
+            ("de;q=0.000", "en"),
+            ("de;q=NaN, en", "en"),
+            ("de ; q=1.000 ,en", "de"),
+            ("en;q=0.9999,de;q=0.1", "de"),
+            ("de;q=2,en", "en"),
+        ] {
             assert_eq!(translations.choose_accepted(header), expected, "{header}");
         }
     }

@@ -28,6 +28,7 @@ mod devices;
 mod due;
 mod group_commit;
 mod inbox;
+mod migrations;
 mod ownership;
 mod postgres;
 mod servers;

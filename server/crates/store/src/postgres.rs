@@ -1,12 +1,15 @@
 //! PostgreSQL: several servers may share it. Claims skip rows another server holds.
 
 use std::str::FromStr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::sync::Mutex;
 
 use crate::due::claim;
+use crate::migrations::migrations;
 use crate::{Result, check_not_newer};
 
 /// Pause before a broken listener is made anew.
@@ -61,7 +64,7 @@ mod queries;
 #[cfg(test)]
 pub(crate) use queries::purge_statements;
 
-pub(super) static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
+pub(super) static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| migrations!("postgres"));
 
 pub(super) async fn connect(url: &str) -> Result<queries::SqlStore> {
     let options = PgConnectOptions::from_str(url)?.application_name("deskbridge");

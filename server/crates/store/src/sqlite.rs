@@ -2,11 +2,14 @@
 //! a busy error) and a few for reading; WAL with FULL sync, so that a commit survives a power cut.
 
 use std::str::FromStr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::due::claim;
+use crate::migrations::migrations;
 use crate::{Result, check_not_newer};
 
 /// The database these queries are compiled for.
@@ -42,7 +45,7 @@ mod queries;
 #[cfg(test)]
 pub(crate) use queries::purge_statements;
 
-pub(super) static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+pub(super) static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| migrations!("sqlite"));
 
 pub(super) async fn connect(url: &str) -> Result<queries::SqlStore> {
     let options = SqliteConnectOptions::from_str(url)?

@@ -84,6 +84,10 @@ fn hostile_nesting_overflows_nothing() {
         ("<script>", "x"),
         ("&amp;&#123;", "x"),
         ("<!--", "x"),
+        // What an end tag seems to close and does not.
+        ("<b><div></b>", "x"),
+        ("<div><table><tr><td></div>", "x"),
+        ("<li><ul></li>", "x"),
     ] {
         let document = parse::from_html(&(open.repeat(many) + text));
         for format in

@@ -79,8 +79,8 @@ pub fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
         Duration::from_secs(seconds)
     } else {
         let date = |text| httpdate::parse_http_date(text).ok();
-        // A date that passed: at once.
-        date(value)?.duration_since(date(text(reqwest::header::DATE)?)?).unwrap_or_default()
+        // A date that passed says nothing.
+        date(value)?.duration_since(date(text(reqwest::header::DATE)?)?).ok().filter(|wait| !wait.is_zero())?
     };
     Some(wait.min(Duration::from_hours(1)))
 }
@@ -105,7 +105,8 @@ mod tests {
             ("-1", None),
             ("Sun, 06 Nov 1994 08:50:07 GMT", Some(30)),
             ("Sunday, 06-Nov-94 08:50:07 GMT", Some(30)),
-            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", None),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", None),
             ("Mon, 07 Nov 1994 08:49:37 GMT", Some(3_600)),
         ] {
             assert_eq!(wait(value), seconds.map(Duration::from_secs), "{value}");

@@ -21,12 +21,12 @@ pub(super) fn html_registry() -> Handlebars<'static> {
 /// Values stand as they are.
 pub(super) fn text_registry() -> Handlebars<'static> {
     let mut registry = registry(lines_text);
-    registry.register_escape_fn(handlebars::no_escape);
+    registry.register_escape_fn(|text| text.replace(['\u{2028}', '\u{2029}'], " "));
     registry
 }
 
 /// For text and quoted attributes, which is all our templates have. (The engine's own also writes `=` as an entity, which
-/// makes every link longer and harder to read.) Line ends are blanks: only `lines` breaks lines.
+/// makes every link longer and harder to read.) No value but in `lines` breaks a line; `\n` is white space in HTML.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut after_blank = true;
@@ -40,7 +40,7 @@ fn escape(text: &str) -> String {
             '\t' => escaped.push_str("\u{a0}\u{a0}\u{a0} "),
             // HTML folds blanks; these stay apart.
             ' ' if after_blank => escaped.push('\u{a0}'),
-            _ if is_line_end(character) => escaped.push(' '),
+            '\u{2028}' | '\u{2029}' => escaped.push(' '),
             _ => escaped.push(character),
         }
         after_blank = escaped.ends_with(' ');
@@ -102,7 +102,7 @@ fn lines_html(helper: &Helper<'_>, _: &Handlebars<'_>, _: &Context, _: &mut Rend
 
 /// `{{lines text}}`: further lines are indented.
 fn lines_text(helper: &Helper<'_>, _: &Handlebars<'_>, _: &Context, _: &mut RenderContext<'_, '_>, out: &mut dyn Output) -> HelperResult {
-    out.write(&text(helper, "lines")?.replace('\n', INDENT))?;
+    out.write(&text(helper, "lines")?.replace(is_line_end, INDENT))?;
     Ok(())
 }
 

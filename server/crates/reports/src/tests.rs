@@ -242,6 +242,15 @@ fn blanks_are_kept_and_only_texts_of_several_lines_break_them() {
     assert!(forged.text.contains("\nJohn Representative: Max M., 2024"), "{}", forged.text);
 }
 
+/// A template's `pre` shows a text as it is.
+#[test]
+fn preformatted_values_keep_lines_and_blanks() {
+    let templates = overridden("customer_survey.hbs", "{{#each questions}}<pre>{{#each answers}}{{this}}{{/each}}</pre>{{/each}}").unwrap();
+    let note = customer_note(&templates, &survey("a\n  b\tc"), &RenderOptions::default());
+    assert!(note.html.contains("a\n \u{a0}b\u{a0}\u{a0}\u{a0} c</pre>"), "{}", note.html);
+    assert!(note.text.contains("a\n      b    c"), "{}", note.text);
+}
+
 /// What somebody says looks like no event.
 #[test]
 fn events_differ_from_chat_in_plain_text() {

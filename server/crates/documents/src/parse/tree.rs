@@ -15,7 +15,10 @@ use std::rc::Rc;
 /// Elements without content.
 const VOID: [&str; 14] = ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"];
 /// Elements that begin no line.
-const WITHIN_LINES: [&str; 14] = ["a", "b", "code", "em", "font", "i", "kbd", "label", "s", "samp", "small", "span", "strong", "u"];
+const WITHIN_LINES: [&str; 25] = [
+    "a", "abbr", "b", "big", "code", "del", "em", "font", "i", "img", "ins", "kbd", "label", "mark", "q", "s", "samp", "small", "span",
+    "strong", "sub", "sup", "tt", "u", "wbr",
+];
 /// Elements whose content is no HTML. They nest nothing, and leaving out their tags would show their content as HTML.
 const RAW_TEXT: [&str; 10] = ["script", "style", "title", "textarea", "xmp", "iframe", "noembed", "noframes", "noscript", "plaintext"];
 
@@ -122,7 +125,15 @@ impl TokenSink for Bounded {
             }
             self.follow(tag);
         }
-        self.builder.process_token(token, line)
+        let result = self.builder.process_token(token, line);
+        // Where something was inserted, its depth is known: tags that were taken for closed may be open.
+        let known = sink.depth.get().min(2 * MAX_DEPTH);
+        let mut open = self.open.borrow_mut();
+        if open.len() < known && sink.has_inserted.take() {
+            open.resize(known, local_name!(""));
+        }
+        drop(open);
+        result
     }
 
     fn end(&self) {
@@ -144,13 +155,15 @@ struct Sink {
     nodes: RefCell<Vec<Node>>,
     /// Of the innermost open element.
     depth: Cell<usize>,
+    /// An element, since this was last looked at.
+    has_inserted: Cell<bool>,
     is_full: Cell<bool>,
 }
 
 impl Default for Sink {
     fn default() -> Self {
         let root = Node { kind: Kind::Other, children: Vec::new(), parent: None, depth: 0 };
-        Self { nodes: RefCell::new(vec![root]), depth: Cell::new(0), is_full: Cell::new(false) }
+        Self { nodes: RefCell::new(vec![root]), depth: Cell::new(0), has_inserted: Cell::new(false), is_full: Cell::new(false) }
     }
 }
 
@@ -188,6 +201,7 @@ impl Sink {
         nodes[index].depth = depth;
         if matches!(nodes[index].kind, Kind::Element { .. }) {
             self.depth.set(depth);
+            self.has_inserted.set(true);
         }
     }
 

@@ -23,14 +23,17 @@ pub(super) fn write(document: &Document, guards: Guards) -> String {
     // Under a small heading stand entries (notes, categories), not prose: closer together.
     let mut in_entries = false;
     let mut table_indent = 0;
-    for block in document.blocks() {
+    let last = document.blocks().len().saturating_sub(1);
+    for (index, block) in document.blocks().iter().enumerate() {
         let follows = |kind: fn(&Block) -> bool| before.is_some_and(kind);
         let after_paragraph = follows(|block| matches!(block, Block::Paragraph(_)));
         let after_table = follows(|block| matches!(block, Block::Table(_)));
         let after_heading = follows(|block| matches!(block, Block::Heading { .. }));
         let is_close = match block {
             Block::Table(_) => after_heading || after_paragraph,
-            Block::Paragraph(content) => after_heading || (in_entries && (after_paragraph || after_table) && !is_remark(content)),
+            Block::Paragraph(content) => {
+                after_heading || (in_entries && (after_paragraph || after_table) && !(index == last && is_remark(content)))
+            }
             Block::Heading { .. } | Block::List(_) | Block::Code(_) => after_heading,
         };
         if before.is_some() && !is_close {
@@ -48,7 +51,7 @@ pub(super) fn write(document: &Document, guards: Guards) -> String {
                 out.push('\n');
             }
             Block::Paragraph(content) => {
-                out.push_str(&writer.inlines(content, if in_entries && !is_remark(content) { INDENT } else { 0 }));
+                out.push_str(&writer.inlines(content, if in_entries && !(index == last && is_remark(content)) { INDENT } else { 0 }));
                 out.push('\n');
             }
             Block::List(list) => writer.list(&mut out, list, 0),
@@ -59,7 +62,7 @@ pub(super) fn write(document: &Document, guards: Guards) -> String {
             Block::Code(text) => {
                 for line in text.lines() {
                     let line = if guards.addresses { part_addresses(line) } else { line.to_owned() };
-                    push_line(&mut out, INDENT, &line);
+                    push_line(&mut out, INDENT, &shown(&line));
                 }
             }
         }
@@ -69,7 +72,7 @@ pub(super) fn write(document: &Document, guards: Guards) -> String {
     if guards.placeholders { neutralise(&out) } else { out }
 }
 
-/// Nothing but emphasis: a remark about what stands before, no entry.
+/// Nothing but emphasis: at the end, a remark about the whole, no entry.
 fn is_remark(content: &[Inline]) -> bool {
     content.iter().all(|inline| matches!(inline, Inline::Span(span) if span.style.emphasis))
 }

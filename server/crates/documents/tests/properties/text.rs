@@ -25,7 +25,7 @@ fn pieces(document: &Document) -> Vec<String> {
             Block::Heading { content, .. } | Block::Paragraph(content) => inlines(content, &mut pieces),
             Block::List(list) => items(list, &mut pieces),
             Block::Table(table) => table.rows.iter().flat_map(|row| &row.cells).for_each(|cell| inlines(&cell.content, &mut pieces)),
-            Block::Code(text) => pieces.extend(text.lines().map(str::to_owned)),
+            Block::Code(text) => pieces.extend(text.lines().map(|line| line.replace('\u{a0}', " "))),
         }
     }
     pieces

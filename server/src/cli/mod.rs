@@ -182,11 +182,20 @@ async fn stop_signal() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
+/// Crates that log what they read, which is what people said in a session: their lines are written at no level.
+const NEVER_LOGGED: [&str; 3] = ["html5ever", "markup5ever", "tendril"];
+
 fn start_log(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,sqlx=warn".into());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
-    match format {
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stdout())).init(),
-        LogFormat::Json => builder.json().init(),
-    }
+    let started = match format {
+        LogFormat::Text => {
+            tracing::subscriber::set_global_default(builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stdout())).finish())
+        }
+        LogFormat::Json => tracing::subscriber::set_global_default(builder.json().finish()),
+    };
+    let level = tracing_log::AsLog::as_log(&tracing::level_filters::LevelFilter::current());
+    let log = tracing_log::LogTracer::builder().with_max_level(level).ignore_all(NEVER_LOGGED).init();
+    // Both answer an error only if a log was started before.
+    debug_assert!(started.is_ok() && log.is_ok());
 }

@@ -31,8 +31,8 @@ pub struct Connection {
     pub engine: Option<Arc<dyn RemoteSupport>>,
     /// The help desk.
     pub help_desk: Arc<dyn HelpDesk>,
-    /// Who may work on which ticket, remembered shortly.
-    pub access: Cache<(AgentReference, String), Arc<TicketAccess>>,
+    /// Who may work on which ticket, remembered shortly. Made when it is first used: an empty one takes some 60 kB.
+    pub access: LazyLock<Cache<(AgentReference, String), Arc<TicketAccess>>>,
 }
 
 /// Why a connection cannot run. The text names the key.
@@ -113,8 +113,8 @@ impl Builder {
     pub fn build(&self, id: ConnectionId, tenant: TenantId, settings: ConnectionSettings) -> Result<Connection, BuildFault> {
         let engine = self.engines.iter().find_map(|kind| kind.build(&settings)).transpose().map_err(BuildFault)?;
         let help_desk = deskbridge_help_desks::build(&settings).map_err(BuildFault)?;
-        let access = Cache::builder().max_capacity(5_000).time_to_live(ACCESS_CACHE).build();
-        Ok(Connection { id, tenant, settings, engine, help_desk, access })
+        let access: fn() -> _ = || Cache::builder().max_capacity(5_000).time_to_live(ACCESS_CACHE).build();
+        Ok(Connection { id, tenant, settings, engine, help_desk, access: LazyLock::new(access) })
     }
 }
 

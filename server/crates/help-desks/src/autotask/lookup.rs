@@ -1,7 +1,7 @@
 //! People, roles and companies by name (autotask-extension.md a.8). What was found is kept for a while, as long as it leads to no
 //! refusal; what was not found is asked for again, since a person will have corrected it before the next try.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use moka::future::Cache;
@@ -193,11 +193,12 @@ impl Lookup {
 }
 
 /// Answers by name or id, each with the time it was asked for. Who asks for the same at the same time shares the answer.
-struct Answers<K, V>(Cache<K, (V, Instant)>);
+struct Answers<K: 'static, V: 'static>(LazyLock<Cache<K, (V, Instant)>>);
 
 impl<K: std::hash::Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static> Answers<K, V> {
     fn new() -> Self {
-        Self(Cache::builder().max_capacity(MAX_KEPT).time_to_live(LIFE).build())
+        // An empty one takes some 60 kB: made when it is first used.
+        Self(LazyLock::new(|| Cache::builder().max_capacity(MAX_KEPT).time_to_live(LIFE).build()))
     }
 
     /// `None`: there is none, which is not kept.

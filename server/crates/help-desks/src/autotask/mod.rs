@@ -21,7 +21,7 @@ mod ticket;
 mod time_entry;
 mod zone;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -76,7 +76,7 @@ pub struct Autotask {
     client: Client,
     metadata: Metadata,
     lookup: Lookup,
-    numbers: Cache<String, i64>,
+    numbers: LazyLock<Cache<String, i64>>,
     clock: Clock,
 }
 
@@ -107,7 +107,7 @@ impl Autotask {
             client: Client::new(&section.username, &settings.secret, &settings.integration_code, section.services_url.as_deref())?,
             metadata: Metadata::new(),
             lookup: Lookup::new(),
-            numbers: Cache::builder().max_capacity(MAX_NUMBERS).time_to_live(NUMBERS_KEPT).build(),
+            numbers: LazyLock::new(|| Cache::builder().max_capacity(MAX_NUMBERS).time_to_live(NUMBERS_KEPT).build()),
             clock: Clock::System,
             settings,
         })

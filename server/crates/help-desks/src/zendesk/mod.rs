@@ -8,7 +8,7 @@ mod section;
 mod sidebar_app;
 pub mod sidebar_token;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -52,9 +52,10 @@ pub struct Zendesk {
     client: Client,
     settings: ZendeskSection,
     target_field: Option<String>,
-    agents: Cache<u64, Arc<Profile>>,
+    // Made when they are first used: an empty one takes some 60 kB, and there may be ten thousand connections.
+    agents: LazyLock<Cache<u64, Arc<Profile>>>,
     sidebar: SidebarApp,
-    installation: Cache<(), Arc<PanelPolicy>>,
+    installation: LazyLock<Cache<(), Arc<PanelPolicy>>>,
 }
 
 /// What says who may see a ticket.
@@ -81,9 +82,9 @@ impl Zendesk {
         let client = Client::new(section.origin(), &section.username, token)
             .map_err(|_| "zendesk: no HTTP client; check the machine's TLS certificates".to_owned())?;
         Ok(Arc::new(Self {
-            agents: Cache::builder().max_capacity(1_000).time_to_live(AGENT_CACHE).build(),
+            agents: LazyLock::new(|| Cache::builder().max_capacity(1_000).time_to_live(AGENT_CACHE).build()),
             sidebar: SidebarApp::new(&section, client.clone())?,
-            installation: Cache::builder().max_capacity(1).time_to_live(INSTALLATION_CACHE).build(),
+            installation: LazyLock::new(|| Cache::builder().max_capacity(1).time_to_live(INSTALLATION_CACHE).build()),
             target_field: settings.panel.target_field.clone(),
             settings: section,
             client,

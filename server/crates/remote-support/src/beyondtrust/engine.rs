@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -37,7 +37,8 @@ const MOST_REPORTS: u64 = 64;
 /// What all connections of one API account share.
 pub(super) struct Account {
     transport: Arc<Transport>,
-    reports: Cache<String, Arc<SessionReport>>,
+    /// Made when it is first used: an empty one takes some 60 kB.
+    reports: LazyLock<Cache<String, Arc<SessionReport>>>,
 }
 
 /// Makes engines, and remembers which accounts there are: connections of one account share its token, its limit and its reports.
@@ -120,7 +121,7 @@ impl BeyondTrustKind {
         let limiter = living.first().map(|account| account.transport.limiter.clone());
         let account = Arc::new(Account {
             transport: Arc::new(Transport::new(settings, base, limiter)?),
-            reports: Cache::builder().max_capacity(MOST_REPORTS).time_to_live(REPORT_CACHE).build(),
+            reports: LazyLock::new(|| Cache::builder().max_capacity(MOST_REPORTS).time_to_live(REPORT_CACHE).build()),
         });
         users.push(Arc::downgrade(&account));
         Ok(account)

@@ -247,6 +247,17 @@ impl Document {
     }
 }
 
+/// The spans of each line.
+pub(crate) fn lines(content: &[Inline]) -> impl Iterator<Item = Vec<&Span>> {
+    content.split(|inline| *inline == Inline::LineBreak).map(|line| {
+        let spans = line.iter().filter_map(|inline| match inline {
+            Inline::Span(span) => Some(span),
+            Inline::LineBreak => None,
+        });
+        spans.collect()
+    })
+}
+
 /// The same inlines, all strong but code: for formats that know header cells in the first row only.
 pub(crate) fn strengthened(content: &[Inline]) -> Vec<Inline> {
     let mut strong = content.to_vec();

@@ -41,6 +41,23 @@ impl Limit {
         self.length(written) <= self.most
     }
 
+    /// What `write` makes of the most characters of `characters` that are taken; `None` where not even none of them are. The more
+    /// characters, the longer it must be, and never shorter than they are.
+    pub fn longest(self, characters: usize, write: impl Fn(usize) -> String) -> Option<String> {
+        let (mut fits, mut least) = (None, 0);
+        let mut too_many = characters.min(self.most).saturating_add(1);
+        while least < too_many {
+            let middle = usize::midpoint(least, too_many);
+            let text = write(middle);
+            if self.takes(&text) {
+                (fits, least) = (Some(text), middle + 1);
+            } else {
+                too_many = middle;
+            }
+        }
+        fits
+    }
+
     /// For people: `10000 bytes`.
     pub fn text(self) -> String {
         let unit = match self.measure {
@@ -77,19 +94,8 @@ pub fn write_within(document: &Document, form: NoteForm, last_line: &str) -> Opt
     if limit.takes(&whole) {
         return Some(Shortened { text: whole, is_shortened: false });
     }
-    // No format writes a character in less than one unit, so more than `most` characters never fit.
-    let (mut fits, mut too_many) = (None, document.characters().min(limit.most.saturating_add(1)));
-    let mut least = 0;
-    while least < too_many {
-        let middle = usize::midpoint(least, too_many);
-        let text = write_with(document.shortened(middle), format, last_line);
-        if limit.takes(&text) {
-            (fits, least) = (Some(text), middle + 1);
-        } else {
-            too_many = middle;
-        }
-    }
-    fits.map(|text| Shortened { text, is_shortened: true })
+    let text = limit.longest(document.characters(), |characters| write_with(document.shortened(characters), format, last_line))?;
+    Some(Shortened { text, is_shortened: true })
 }
 
 /// All of it, and a last line of its own (empty: none). It is ours, and is searched for, so it stands to the letter: as code where text

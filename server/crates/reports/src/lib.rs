@@ -124,15 +124,10 @@ impl Rendered {
     fn write_beginning(&self, form: NoteForm, last_line: &str) -> Option<String> {
         match self {
             Self::Html { parsed, .. } => write_within(&parsed.document, form, last_line).map(|shortened| shortened.text),
-            Self::Text(text) => {
-                let fits = |characters: usize| {
-                    let beginning: String = text.chars().take(characters).collect();
-                    Some(Self::Text(beginning + "…").write(form.format, last_line)).filter(|text| form.limit.takes(text))
-                };
-                let lengths: Vec<usize> = (0..=text.chars().count().min(form.limit.most)).collect();
-                let too_many = lengths.partition_point(|characters| fits(*characters).is_some());
-                too_many.checked_sub(1).and_then(fits)
-            }
+            Self::Text(text) => form.limit.longest(text.chars().count(), |characters| {
+                let beginning: String = text.chars().take(characters).collect();
+                Self::Text(beginning + "…").write(form.format, last_line)
+            }),
         }
     }
 }

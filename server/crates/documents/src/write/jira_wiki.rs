@@ -8,7 +8,7 @@
 //! Every line break is written as `\\ `: a real one would let text begin a block. The blank keeps it a break (the renderer
 //! looks for backslashes right behind it).
 
-use crate::document::{Block, Document, Inline, List, ListKind, Span};
+use crate::document::{Block, Document, Inline, List, ListKind, Span, lines};
 use crate::joiner::{Line, OBJECT, WORD_JOINER, parted_line};
 use std::fmt::Write as _;
 
@@ -27,11 +27,11 @@ pub(super) fn write(document: &Document) -> String {
         match block {
             Block::Heading { level, content } => {
                 let _ = write!(out, "h{level}. ");
-                inlines(&mut out, content, true);
+                inlines(&mut out, content);
                 out.push('\n');
             }
             Block::Paragraph(content) => {
-                inlines(&mut out, content, true);
+                inlines(&mut out, content);
                 out.push('\n');
             }
             Block::List(inner) => list(&mut out, inner, ""),
@@ -44,7 +44,7 @@ pub(super) fn write(document: &Document) -> String {
                         if cell.content.is_empty() {
                             out.push(' ');
                         }
-                        inlines(&mut out, &cell.content, true);
+                        inlines(&mut out, &cell.content);
                     }
                     out.push_str(last_mark);
                     out.push('\n');
@@ -82,7 +82,7 @@ fn list(out: &mut String, list: &List, marks: &str) {
     for item in &list.items {
         out.push_str(&marks);
         out.push(' ');
-        inlines(out, &item.content, true);
+        inlines(out, &item.content);
         out.push('\n');
         for inner in &item.lists {
             self::list(out, inner, &marks);
@@ -90,20 +90,12 @@ fn list(out: &mut String, list: &List, marks: &str) {
     }
 }
 
-fn inlines(out: &mut String, content: &[Inline], mut begins_block: bool) {
-    for (index, line) in content.split(|inline| *inline == Inline::LineBreak).enumerate() {
+fn inlines(out: &mut String, content: &[Inline]) {
+    for (index, spans) in lines(content).enumerate() {
         if index > 0 {
             out.push_str(BREAK);
-            begins_block = false;
         }
-        let spans: Vec<&Span> = line
-            .iter()
-            .filter_map(|inline| match inline {
-                Inline::Span(span) => Some(span),
-                Inline::LineBreak => None,
-            })
-            .collect();
-        write_line(out, &spans, begins_block);
+        write_line(out, &spans, index == 0);
     }
 }
 

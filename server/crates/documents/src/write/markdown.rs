@@ -8,7 +8,7 @@
 //! names as the way to keep it from beginning a formula. Must not write a raw line that begins with a stranger's `/`.
 
 use super::Flavour;
-use crate::document::{Block, Document, Inline, List, ListKind, Row, Span, Style, Table, strengthened};
+use crate::document::{Block, Document, Inline, List, ListKind, Row, Span, Style, Table, lines, strengthened};
 use crate::joiner::{Line, OBJECT, WORD_JOINER, parted_line};
 use crate::link::LinkUrl;
 use std::fmt::Write as _;
@@ -137,7 +137,7 @@ struct Inlines {
 
 impl Inlines {
     fn write(&self, out: &mut String, content: &[Inline]) {
-        for (index, line) in content.split(|inline| *inline == Inline::LineBreak).enumerate() {
+        for (index, spans) in lines(content).enumerate() {
             if index > 0 {
                 match self.place {
                     Place::Text { indent } => {
@@ -147,13 +147,6 @@ impl Inlines {
                     Place::Cell => out.push_str("<br>"),
                 }
             }
-            let spans: Vec<&Span> = line
-                .iter()
-                .filter_map(|inline| match inline {
-                    Inline::Span(span) => Some(span),
-                    Inline::LineBreak => None,
-                })
-                .collect();
             self.line(out, &spans);
         }
     }

@@ -3,9 +3,9 @@
 //!
 //! Must not contact anything: names are resolved when they are used.
 
-use deskbridge_core::text::shown;
 use std::collections::BTreeMap;
 
+use deskbridge_core::text::shown;
 use serde_json::{Map, Number, Value};
 
 /// Longest value that is told in a message.

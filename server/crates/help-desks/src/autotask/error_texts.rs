@@ -4,9 +4,9 @@
 //! Must not look at the status but where words alone are ambiguous. Words nobody has written down mean nothing for good: the request is
 //! tried again until the limit of attempts.
 
-use deskbridge_core::text::shown;
 use std::time::Duration;
 
+use deskbridge_core::text::shown;
 use serde_json::Value;
 
 /// How much of a refusal is told.

@@ -1,8 +1,8 @@
 //! One request to the account's REST API, and what its answer means (zendesk.md d.1, d.10, d.11).
 
-use deskbridge_core::text::shown;
 use std::time::Duration;
 
+use deskbridge_core::text::shown;
 use reqwest::{Method, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;

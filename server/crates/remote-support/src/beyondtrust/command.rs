@@ -1,4 +1,4 @@
-//! The Command API (beyondtrust.md B): session keys, attributes, teams, "who is logged in", "does it work".
+//! The Command API (beyondtrust.md B): session keys, attributes, "does it work".
 //!
 //! Must not decide who may do what: the doors and use cases have done that before a command is sent.
 
@@ -6,11 +6,6 @@ use super::transport::{Endpoint, Form};
 use super::{ApplianceClient, Element, Error};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::Future;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 /// A custom field's value (beyondtrust.md A.2).
 const MAX_FIELD_CHARACTERS: usize = 1024;
@@ -18,8 +13,6 @@ const MAX_FIELD_CHARACTERS: usize = 1024;
 const MAX_FIELDS_BYTES: usize = 10 * 1024;
 /// (beyondtrust.md B.6)
 const MAX_CODE_NAME_CHARACTERS: usize = 64;
-/// The vendor asks to cache teams and logged-in representatives (beyondtrust.md B.1).
-const CACHE_LIFETIME: Duration = Duration::from_mins(1);
 
 /// Answer of `get_api_info`: proves token, clock and permissions in one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,105 +131,6 @@ impl fmt::Debug for SessionKey {
     }
 }
 
-/// How a command names a representative.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RepresentativeReference {
-    /// The stable user id.
-    Id(String),
-    /// The user name.
-    Username(String),
-}
-
-/// A team of `get_support_teams`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SupportTeam {
-    /// For `team:ID`.
-    pub id: String,
-    /// What people read.
-    pub name: String,
-    /// Asked for with `show_members`.
-    pub members: Vec<TeamMember>,
-    /// Issues the team answers.
-    pub issues: Vec<TeamIssue>,
-}
-
-/// A member of a team.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TeamMember {
-    /// For `rep:ID`.
-    pub id: String,
-    /// What people read.
-    pub display_name: Option<String>,
-}
-
-/// An issue of a team.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TeamIssue {
-    /// Numeric id.
-    pub id: String,
-    /// What people read.
-    pub title: Option<String>,
-    /// For `issue:CODE`.
-    pub code_name: Option<String>,
-}
-
-/// A representative of `get_logged_in_reps`. It has no user name: an agent is mapped by `rep_username:` instead
-/// (beyondtrust.md B.5).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoggedInRepresentative {
-    /// For `rep:ID`.
-    pub id: String,
-    /// Deprecated by the vendor since API 1.10.0.
-    pub display_name: Option<String>,
-    /// What customers read.
-    pub public_display_name: Option<String>,
-    /// What colleagues read.
-    pub private_display_name: Option<String>,
-    /// `Normal`, `Invited`, `Embassy`.
-    pub kind: Option<String>,
-    /// Unix seconds.
-    pub logged_in_since: Option<i64>,
-    /// Presentations he holds.
-    pub presentation_count: Option<u32>,
-    /// Support sessions he is in.
-    pub support_session_count: Option<u32>,
-    /// Whether customers can choose him.
-    pub showing_on_rep_list: bool,
-}
-
-/// Answers kept for a minute.
-#[derive(Default)]
-pub(super) struct Caches {
-    teams: Cache<Vec<SupportTeam>>,
-    teams_with_members: Cache<Vec<SupportTeam>>,
-    representatives: Cache<Vec<LoggedInRepresentative>>,
-}
-
-struct Cache<T> {
-    kept: Mutex<Option<(Instant, Arc<T>)>>,
-}
-
-impl<T> Default for Cache<T> {
-    fn default() -> Self {
-        Self { kept: Mutex::new(None) }
-    }
-}
-
-impl<T> Cache<T> {
-    /// Callers who come while one asks wait for his answer.
-    async fn get<F: Future<Output = Result<T, Error>>>(&self, ask: impl FnOnce() -> F) -> Result<Arc<T>, Error> {
-        let mut kept = self.kept.lock().await;
-        if let Some((since, value)) = &*kept
-            && since.elapsed() < CACHE_LIFETIME
-        {
-            return Ok(value.clone());
-        }
-        let value = Arc::new(ask().await?);
-        *kept = Some((Instant::now(), value.clone()));
-        Ok(value)
-    }
-}
-
 impl ApplianceClient {
     /// Version, clock and permissions.
     pub async fn api_info(&self) -> Result<ApiInfo, Error> {
@@ -298,85 +192,6 @@ impl ApplianceClient {
         }
         let attributes = root.children_named("custom_attribute");
         Ok(attributes.filter_map(|attribute| Some((attribute.attribute("code_name")?.to_owned(), attribute.text().to_owned()))).collect())
-    }
-
-    /// Ends an active session.
-    pub async fn terminate_session(&self, lsid: &str) -> Result<(), Error> {
-        self.command_for_success("terminate_session", vec![("lsid".into(), lsid.into())]).await
-    }
-
-    /// Adds a representative to an active session.
-    pub async fn join_session(&self, lsid: &str, representative: &RepresentativeReference) -> Result<(), Error> {
-        let (name, value) = match representative {
-            RepresentativeReference::Id(id) => ("rep_id", id),
-            RepresentativeReference::Username(username) => ("rep_username", username),
-        };
-        self.command_for_success("join_session", vec![("lsid".into(), lsid.into()), (name.into(), value.into())]).await
-    }
-
-    /// Moves an active session to `rep:ID`, `team:ID` or `rep_username:NAME`.
-    pub async fn transfer_session(&self, lsid: &str, queue: &str) -> Result<(), Error> {
-        self.command_for_success("transfer_session", vec![("lsid".into(), lsid.into()), ("queue_id".into(), queue.into())]).await
-    }
-
-    /// Teams, at most a minute old.
-    pub async fn support_teams(&self, show_members: bool) -> Result<Arc<Vec<SupportTeam>>, Error> {
-        let caches = &self.inner.caches;
-        let cache = if show_members { &caches.teams_with_members } else { &caches.teams };
-        cache.get(|| self.ask_support_teams(show_members)).await
-    }
-
-    /// Representatives logged in, at most a minute old; empty when nobody is.
-    pub async fn logged_in_reps(&self) -> Result<Arc<Vec<LoggedInRepresentative>>, Error> {
-        self.inner.caches.representatives.get(|| self.ask_logged_in_reps()).await
-    }
-
-    async fn ask_support_teams(&self, show_members: bool) -> Result<Vec<SupportTeam>, Error> {
-        let form = if show_members { vec![("showmembers".into(), "1".into())] } else { vec![] };
-        let root = self.command("get_support_teams", form).await?;
-        if root.name != "support_teams" {
-            return Err(wrong_shape("get_support_teams", &root));
-        }
-        let id = |element: &Element| element.attribute("id").map(str::to_owned);
-        // The inner shape is from memory (beyondtrust.md B.5): nothing but a team's id is required.
-        let team = |team: &Element| {
-            let members = team.listed("members", "representative");
-            let issues = team.listed("issues", "issue");
-            Some(SupportTeam {
-                id: id(team)?,
-                name: team.child_text("name").unwrap_or_default(),
-                members: members
-                    .filter_map(|member| Some(TeamMember { id: id(member)?, display_name: member.child_text("display_name") }))
-                    .collect(),
-                issues: issues
-                    .filter_map(|issue| {
-                        Some(TeamIssue { id: id(issue)?, title: issue.child_text("title"), code_name: issue.child_text("code_name") })
-                    })
-                    .collect(),
-            })
-        };
-        Ok(root.children_named("support_team").filter_map(team).collect())
-    }
-
-    async fn ask_logged_in_reps(&self) -> Result<Vec<LoggedInRepresentative>, Error> {
-        let root = self.command("get_logged_in_reps", vec![]).await?;
-        if root.name != "logged_in_reps" {
-            return Err(wrong_shape("get_logged_in_reps", &root));
-        }
-        let representative = |rep: &Element| {
-            Some(LoggedInRepresentative {
-                id: rep.attribute("id")?.to_owned(),
-                display_name: rep.child_text("display_name"),
-                public_display_name: rep.child_text("public_display_name"),
-                private_display_name: rep.child_text("private_display_name"),
-                kind: rep.child_text("type"),
-                logged_in_since: rep.child("logged_in_since").and_then(Element::moment),
-                presentation_count: rep.child_number("presentation_count"),
-                support_session_count: rep.child_number("support_session_count"),
-                showing_on_rep_list: rep.child_flag("showing_on_rep_list"),
-            })
-        };
-        Ok(root.children_named("rep").filter_map(representative).collect())
     }
 
     async fn command_for_success(&self, action: &'static str, form: Form<'_>) -> Result<(), Error> {
@@ -535,29 +350,6 @@ Open this link: https://support.example.com/?ak=0c1d6f5a9b7e4e21a3c4d5e6f7081920
     }
 
     #[tokio::test]
-    async fn commands_on_a_session() {
-        let double = Double::start().await;
-        double.always(Reply::ok("<success>Done</success>"));
-        let client = double.legacy_client();
-        client.terminate_session("e9e9").await.unwrap();
-        client.join_session("e9e9", &RepresentativeReference::Username("jdoe".to_owned())).await.unwrap();
-        client.join_session("e9e9", &RepresentativeReference::Id("151".to_owned())).await.unwrap();
-        client.transfer_session("e9e9", "team:3").await.unwrap();
-        let bodies: Vec<_> = double.calls().iter().map(|call| call.body.split("&username").next().unwrap().to_owned()).collect();
-        assert_eq!(
-            bodies,
-            [
-                "action=terminate_session&lsid=e9e9",
-                "action=join_session&lsid=e9e9&rep_username=jdoe",
-                "action=join_session&lsid=e9e9&rep_id=151",
-                "action=transfer_session&lsid=e9e9&queue_id=team%3A3",
-            ]
-        );
-        double.always(Reply::ok("<session_list/>"));
-        assert!(matches!(client.terminate_session("e9e9").await, Err(Error::Unexpected { .. })));
-    }
-
-    #[tokio::test]
     async fn session_attributes() {
         let double = Double::start().await;
         double.always(Reply::ok(
@@ -567,33 +359,5 @@ Open this link: https://support.example.com/?ak=0c1d6f5a9b7e4e21a3c4d5e6f7081920
         let attributes = double.legacy_client().get_session_attributes("e9e9").await.unwrap();
         let expected = [("external_key", "88121"), ("asset_tag", "")];
         assert_eq!(attributes, expected.into_iter().map(|(code, value)| (code.to_owned(), value.to_owned())).collect());
-    }
-
-    #[tokio::test]
-    async fn teams_and_representatives_are_asked_once() {
-        let double = Double::start().await;
-        double.next(Reply::ok(
-            "<support_teams><support_team id=\"3\"><name>Service Desk</name>\
-             <members><representative id=\"151\"><display_name>Jane D.</display_name></representative></members>\
-             <issues><issue id=\"10\"><title>General Technical Issues</title><code_name>general_tech</code_name></issue></issues>\
-             </support_team></support_teams>",
-        ));
-        double.next(Reply::ok(
-            "<logged_in_reps><rep id=\"151\"><display_name>Jane D.</display_name><type>Normal</type>\
-             <logged_in_since ts=\"1733230000\">2024-12-03T12:46:40+00:00</logged_in_since>\
-             <support_session_count>1</support_session_count><showing_on_rep_list>1</showing_on_rep_list></rep></logged_in_reps>",
-        ));
-        let client = double.legacy_client();
-        for _ in 0..3 {
-            let teams = client.support_teams(true).await.unwrap();
-            assert_eq!((teams[0].name.as_str(), teams[0].members[0].id.as_str()), ("Service Desk", "151"));
-            assert_eq!(teams[0].issues[0].code_name.as_deref(), Some("general_tech"));
-        }
-        for _ in 0..3 {
-            let representatives = client.clone().logged_in_reps().await.unwrap();
-            assert_eq!((representatives[0].id.as_str(), representatives[0].logged_in_since), ("151", Some(1_733_230_000)));
-            assert!(representatives[0].showing_on_rep_list);
-        }
-        assert_eq!(double.calls().len(), 2);
     }
 }

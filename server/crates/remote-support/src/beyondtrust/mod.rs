@@ -1,6 +1,6 @@
 //! The BeyondTrust appliance as a client sees it: Command API, Reporting API, OAuth, session reports.
 //!
-//! A client is cheap to clone; all clones share one token, one limiter and the small caches, because the appliance
+//! A client is cheap to clone; all clones share one token and one limiter, because the appliance
 //! counts tokens and calls per API account (beyondtrust.md C.1, J.1). Must not retry (but for one dead token), must not
 //! follow redirects, must not keep connections ("close the connection after each API call", B.1), must not know
 //! tickets or notes. Moments are Unix seconds of the appliance's clock.
@@ -25,9 +25,7 @@ pub fn is_lsid(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-pub use command::{
-    ApiInfo, Health, LoggedInRepresentative, RepresentativeReference, SessionKey, SessionKeyRequest, SupportTeam, TeamIssue, TeamMember,
-};
+pub use command::{ApiInfo, Health, SessionKey, SessionKeyRequest};
 pub use deskbridge_core::session_report::{ExitSurvey, SessionReport};
 pub use engine::{BeyondTrust, BeyondTrustKind};
 pub use error::Error;

@@ -3,7 +3,6 @@
 //! Must not know what a command means, and must not let anything secret out: credentials go into the body or a
 //! sensitive header (in a query they would land in access logs, beyondtrust.md C.2), never into an error or a log.
 
-use super::command::Caches;
 use super::error::redact;
 use super::limiter::{DEFAULT_PAUSE, Limiter};
 use super::oauth::{Grant, SharedToken, Token};
@@ -69,7 +68,6 @@ pub(super) struct Transport {
     http: reqwest::Client,
     pub(super) limiter: Arc<Limiter>,
     token: SharedToken,
-    pub(super) caches: Caches,
 }
 
 struct Answer {
@@ -85,7 +83,7 @@ impl Transport {
     pub(super) fn new(settings: ApplianceSettings, base: Url, limiter: Option<Arc<Limiter>>) -> Result<Self, Error> {
         let http = http_client(&settings, base.scheme() == "https")?;
         let limiter = limiter.unwrap_or_else(|| Arc::new(Limiter::new(settings.limits)));
-        Ok(Self { limiter, settings, base, http, token: SharedToken::default(), caches: Caches::default() })
+        Ok(Self { limiter, settings, base, http, token: SharedToken::default() })
     }
 
     /// Whether calls would be made in the same way with these settings.

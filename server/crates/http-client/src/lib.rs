@@ -1,5 +1,8 @@
 //! Requests to outside systems: no redirects, no hidden retries, bounded time and size.
 
+pub mod cached;
+pub mod oauth;
+
 use std::sync::OnceLock;
 use std::time::Duration;
 

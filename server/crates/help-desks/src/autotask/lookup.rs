@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::client::{Client, Fault};
 use super::query::{Entity, Filter};
-use super::remembered::Freshness;
 use crate::HelpDeskError;
+use deskbridge_http_client::cached::Freshness;
 
 /// An answer is believed this long.
 const LIFE: Duration = Duration::from_mins(5);

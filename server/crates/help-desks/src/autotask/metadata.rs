@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::client::{Client, Fault};
 use super::query::Entity;
-use super::remembered::{Freshness, Remembered};
 use crate::HelpDeskError;
+use deskbridge_http_client::cached::{Cached, Freshness, Lifetime};
 
 /// A description is believed this long.
 const LIFE: Duration = Duration::from_mins(10);
@@ -122,21 +122,24 @@ impl Fields {
 
 /// The descriptions of the two entities we write with lists.
 pub(super) struct Metadata {
-    tickets: Remembered<Fields, Fault>,
-    notes: Remembered<Fields, Fault>,
+    tickets: Cached<Fields, Fault>,
+    notes: Cached<Fields, Fault>,
 }
 
 impl Metadata {
     pub(super) fn new() -> Self {
-        Self { tickets: Remembered::new(LIFE), notes: Remembered::new(LIFE) }
+        Self {
+            tickets: Cached::new(Lifetime::renewed_after(LIFE), super::FAILURE_LIFE),
+            notes: Cached::new(Lifetime::renewed_after(LIFE), super::FAILURE_LIFE),
+        }
     }
 
     pub(super) async fn of_tickets(&self, client: &Client, freshness: &Freshness) -> Result<Arc<Fields>, Fault> {
-        self.tickets.get(freshness, ask(client, Entity::Tickets)).await
+        self.tickets.get(freshness, || ask(client, Entity::Tickets)).await
     }
 
     pub(super) async fn of_notes(&self, client: &Client, freshness: &Freshness) -> Result<Arc<Fields>, Fault> {
-        self.notes.get(freshness, ask(client, Entity::TicketNotes)).await
+        self.notes.get(freshness, || ask(client, Entity::TicketNotes)).await
     }
 
     /// What was written by these descriptions was refused: they are asked for again when they are next wanted.

@@ -13,7 +13,6 @@ mod metadata;
 mod note;
 mod query;
 mod record_write;
-mod remembered;
 mod rights;
 mod section;
 mod text;
@@ -28,6 +27,7 @@ use async_trait::async_trait;
 use deskbridge_core::clock::Clock;
 use deskbridge_core::finding::{Finding, SetupLink};
 use deskbridge_core::settings::ConnectionSettings;
+use deskbridge_http_client::cached::{FailureLife, Freshness};
 use moka::future::Cache;
 use secrecy::SecretString;
 
@@ -39,7 +39,6 @@ use self::client::{Client, Fault};
 use self::lookup::Lookup;
 use self::metadata::Metadata;
 use self::record_write::RecordWrite;
-use self::remembered::Freshness;
 use crate::{
     Abilities, Agent, AgentReference, Files, HelpDesk, HelpDeskError, Item, Prepared, Surroundings, Ticket, TicketAddress, Write,
     section_of,
@@ -48,6 +47,9 @@ use crate::{
 /// A ticket's number is never another ticket's; this only bounds the memory.
 const NUMBERS_KEPT: Duration = Duration::from_hours(1);
 const MAX_NUMBERS: u64 = 10_000;
+
+/// What fails at once can be asked for at once; what hangs must not hang one caller after the other.
+const FAILURE_LIFE: FailureLife = FailureLife { least: Duration::ZERO, longest: Duration::from_secs(5) };
 
 /// Longest wait for the tenant's zone where only an address is shown.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(10);

@@ -4,10 +4,10 @@ use deskbridge_core::finding::Finding;
 
 use super::client::Fault;
 use super::query::{Entity, Filter};
-use super::remembered::Freshness;
 use super::section::LabelOrId;
 use super::{Autotask, Zone};
 use crate::HelpDeskError;
+use deskbridge_http_client::cached::Freshness;
 
 /// One thing that was looked at.
 struct Look {

@@ -9,10 +9,10 @@ use super::lookup::{Lookup, Resource};
 use super::metadata::{Field, Fields, Metadata};
 use super::query::{Entity, Filter};
 use super::record_write::{Deciding, RecordWrite};
-use super::remembered::Freshness;
 use super::text::{cut, lines, one_line};
 use crate::{HelpDeskError, NewTicket, Prepared, Ticket, WriteOutcome};
 use deskbridge_core::clock::rfc3339;
+use deskbridge_http_client::cached::Freshness;
 
 /// Longest texts, in characters (autotask-extension.md a.5).
 const TITLE: usize = 255;

@@ -13,11 +13,11 @@ use super::defaults::TimeDefaults;
 use super::lookup::{Lookup, Resource};
 use super::query::{Entity, Filter};
 use super::record_write::{Deciding, RecordWrite};
-use super::remembered::Freshness;
 use super::text::{cut, one_line};
 use crate::{HelpDeskError, Prepared, TimeEntry, WriteOutcome};
 use deskbridge_core::clock::rfc3339;
 use deskbridge_core::text::shown;
+use deskbridge_http_client::cached::Freshness;
 
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 24 * 60 * MINUTE_MS;

@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use url::{Host, Url};
 
 use super::error_texts;
-use super::remembered::{Freshness, Remembered};
 use crate::HelpDeskError;
 use deskbridge_core::settings::is_outside_address;
 use deskbridge_core::text::shown;
 use deskbridge_http_client as outgoing;
+use deskbridge_http_client::cached::{Cached, Freshness, Lifetime};
 
 /// Any zone can be asked.
 const ANY_ZONE: &str = "https://webservices2.autotask.net/atservicesrest/";
@@ -51,7 +51,7 @@ pub(super) struct Zones {
     http: reqwest::Client,
     username: String,
     asked: Url,
-    kept: Remembered<Zone, HelpDeskError>,
+    kept: Cached<Zone, HelpDeskError>,
     /// When it was last looked for another zone.
     after_refusal: Mutex<Option<Instant>>,
 }
@@ -61,11 +61,17 @@ impl Zones {
     pub(super) fn new(http: reqwest::Client, username: String, services_url: Option<&str>) -> Result<Self, String> {
         let asked =
             service_of(services_url.unwrap_or(ANY_ZONE)).ok_or("services_url: an address like https://webservices5.autotask.net/")?;
-        Ok(Self { http, username, asked, kept: Remembered::new(LIFE), after_refusal: Mutex::default() })
+        Ok(Self {
+            http,
+            username,
+            asked,
+            kept: Cached::new(Lifetime::renewed_after(LIFE), super::FAILURE_LIFE),
+            after_refusal: Mutex::default(),
+        })
     }
 
     pub(super) async fn current(&self) -> Result<Arc<Zone>, HelpDeskError> {
-        self.kept.get(&Freshness::any(), self.discover()).await
+        self.kept.get(&Freshness::any(), || self.discover()).await
     }
 
     /// The zone refused the credentials: perhaps the tenant was moved. The answer is its new zone, if it has one.

@@ -3,12 +3,11 @@
 //! A fetch happens when there is no key, and again when a signature does not verify, but at most once in
 //! [`REFETCH_AFTER`]: a flood of forged tokens must not become a flood of requests (zendesk.md b.3).
 
-use std::future::Future;
 use std::sync::Arc;
 
+use deskbridge_http_client::cached::{Cached, FailureLife, Freshness, Lifetime};
 use jsonwebtoken::DecodingKey;
-use tokio::sync::Mutex;
-use tokio::time::{Duration, Instant};
+use tokio::time::Duration;
 
 /// Least time between two fetches that a bad signature can cause.
 pub const REFETCH_AFTER: Duration = Duration::from_mins(5);
@@ -26,25 +25,25 @@ pub enum KeyFault {
     NotAKey,
 }
 
-#[derive(Default)]
-struct State {
-    key: Option<Arc<DecodingKey>>,
-    fetched_at: Option<Instant>,
-    fault: Option<KeyFault>,
+/// One installation's key.
+pub struct AppKey {
+    key: Cached<DecodingKey, KeyFault>,
+    is_fixed: bool,
 }
 
-/// The cache of one installation's key.
-#[derive(Default)]
-pub struct AppKey {
-    state: Mutex<State>,
-    fixed: bool,
+impl Default for AppKey {
+    fn default() -> Self {
+        let failure_life = FailureLife { least: RETRY_AFTER, longest: RETRY_AFTER };
+        Self { key: Cached::new(Lifetime::FOREVER, failure_life), is_fixed: false }
+    }
 }
 
 impl AppKey {
     /// A key from settings: never fetched.
     pub fn fixed(pem: &[u8]) -> Result<Self, KeyFault> {
-        let key = parse(pem)?;
-        Ok(Self { state: Mutex::new(State { key: Some(Arc::new(key)), ..State::default() }), fixed: true })
+        let fixed = Self { is_fixed: true, ..Self::default() };
+        fixed.key.put(Arc::new(parse(pem)?));
+        Ok(fixed)
     }
 
     /// The key; fetched by `fetch` when there is none. Concurrent callers wait for the one fetch.
@@ -52,66 +51,30 @@ impl AppKey {
     where
         F: Future<Output = Result<String, KeyFault>>,
     {
-        let mut state = self.state.lock().await;
-        if let Some(key) = &state.key {
-            return Ok(key.clone());
-        }
-        if let (Some(fault), Some(at)) = (&state.fault, state.fetched_at)
-            && at.elapsed() < RETRY_AFTER
-        {
-            return Err(fault.clone());
-        }
-        state.refresh(fetch).await
+        self.key.get(&Freshness::any(), || async { parse(fetch().await?.as_bytes()) }).await
     }
 
-    /// After a signature did not verify with `seen`: another key, if a fetch is due and brings one.
+    /// After a signature did not verify with `seen`: another key, if a fetch is due and brings one. Nobody with a good signature waits for it.
     pub async fn after_bad_signature<F>(&self, seen: &Arc<DecodingKey>, fetch: impl FnOnce() -> F) -> Option<Arc<DecodingKey>>
     where
         F: Future<Output = Result<String, KeyFault>>,
     {
-        if self.fixed {
+        if self.is_fixed {
             return None;
         }
-        let mut state = self.state.lock().await;
-        match &state.key {
-            Some(key) if !Arc::ptr_eq(key, seen) => return Some(key.clone()),
-            _ => {}
+        let current = self.key.peek();
+        if let Some(newer) = current.as_ref().filter(|key| !Arc::ptr_eq(key, seen)) {
+            return Some(newer.clone());
         }
-        if state.fetched_at.is_some_and(|at| at.elapsed() < REFETCH_AFTER) {
+        let fetch = || async { parse(fetch().await?.as_bytes()) };
+        let Ok(key) = self.key.get(&Freshness::at_most(REFETCH_AFTER), fetch).await else {
+            // The account is away: the key goes on serving, and the next fetch is due as if this one had brought it.
+            if let Some(current) = current {
+                self.key.put(current);
+            }
             return None;
-        }
-        let before = state.key.clone();
-        if let Ok(key) = state.refresh(fetch).await {
-            Some(key)
-        } else {
-            // The account is away: the old key goes on serving.
-            state.key = before;
-            None
-        }
-    }
-}
-
-impl State {
-    async fn refresh<F>(&mut self, fetch: impl FnOnce() -> F) -> Result<Arc<DecodingKey>, KeyFault>
-    where
-        F: Future<Output = Result<String, KeyFault>>,
-    {
-        self.fetched_at = Some(Instant::now());
-        let result = fetch().await.and_then(|pem| parse(pem.as_bytes()));
-        // Counted from the end as well: after a fetch that hung, those who waited must not each hang on one of their own.
-        self.fetched_at = Some(Instant::now());
-        match result {
-            Ok(key) => {
-                let key = Arc::new(key);
-                self.key = Some(key.clone());
-                self.fault = None;
-                Ok(key)
-            }
-            Err(fault) => {
-                self.fault = Some(fault.clone());
-                Err(fault)
-            }
-        }
+        };
+        Some(key).filter(|key| !Arc::ptr_eq(key, seen))
     }
 }
 

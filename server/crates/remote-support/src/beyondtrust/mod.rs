@@ -9,7 +9,6 @@ mod command;
 mod engine;
 mod error;
 mod limiter;
-mod oauth;
 mod reporting;
 mod section;
 mod session;

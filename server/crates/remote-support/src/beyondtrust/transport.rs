@@ -5,9 +5,9 @@
 
 use super::error::redact;
 use super::limiter::{DEFAULT_PAUSE, Limiter};
-use super::oauth::{Grant, SharedToken, Token};
 use super::settings::Timeouts;
 use super::{ApplianceSettings, Credentials, Element, Error};
+use deskbridge_http_client::oauth::{Grant, SharedToken};
 use deskbridge_http_client::{self as outgoing, BodyError};
 use reqwest::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, StatusCode};
@@ -67,7 +67,7 @@ pub(super) struct Transport {
     base: Url,
     http: reqwest::Client,
     pub(super) limiter: Arc<Limiter>,
-    token: SharedToken,
+    token: SharedToken<Error>,
 }
 
 struct Answer {
@@ -111,13 +111,14 @@ impl Transport {
                 self.read(endpoint, answer, None).await
             }
             Credentials::OAuth { client_id, client_secret } => {
-                let token = self.token.get(None, || self.fetch_token(client_id, client_secret)).await?;
+                let token = self.token.get(|| self.fetch_token(client_id, client_secret)).await?;
                 let answer = self.post(endpoint, self.request(path, form).header(AUTHORIZATION, bearer(&token)?)).await?;
                 if !answer.says_token_is_dead() {
                     return self.read(endpoint, answer, Some(&token)).await;
                 }
                 // Expired early, evicted by the 31st token, or killed by a new secret (beyondtrust.md C.1): once more.
-                let token = self.token.get(Some(token.generation), || self.fetch_token(client_id, client_secret)).await?;
+                self.token.reject(&token);
+                let token = self.token.get(|| self.fetch_token(client_id, client_secret)).await?;
                 let answer = self.post(endpoint, self.request(path, form).header(AUTHORIZATION, bearer(&token)?)).await?;
                 self.read(endpoint, answer, Some(&token)).await
             }
@@ -193,12 +194,12 @@ impl Transport {
         Ok(())
     }
 
-    async fn read(&self, endpoint: Endpoint, answer: Answer, token: Option<&Token>) -> Result<Element, Error> {
+    async fn read(&self, endpoint: Endpoint, answer: Answer, token: Option<&SecretString>) -> Result<Element, Error> {
         let secret = match &self.settings.credentials {
             Credentials::OAuth { client_secret, .. } => client_secret,
             Credentials::Legacy { password, .. } => password,
         };
-        let secrets = [secret.expose_secret(), token.map_or("", |token| token.value.expose_secret())];
+        let secrets = [secret.expose_secret(), token.map_or("", ExposeSecret::expose_secret)];
         self.check_availability(&answer)?;
         if let Some((error, message)) = answer.json_error() {
             let text = redact(&format!("{error}: {message}"), &secrets);
@@ -309,8 +310,8 @@ pub(super) fn error_document(text: &str, secrets: &[&str]) -> Error {
     Error::Refused { message: text }
 }
 
-fn bearer(token: &Token) -> Result<HeaderValue, Error> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.value.expose_secret()))
+fn bearer(token: &SecretString) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
         .map_err(|_| Error::Unexpected { what: "the token cannot stand in a header".to_owned(), excerpt: String::new() })?;
     value.set_sensitive(true);
     Ok(value)

@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use tokio::time::Instant;
 
 const PEM: &str = include_str!("example.pem");
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use deskbridge_core::clock::{Clock, new_id};
 use deskbridge_core::settings::ServerSection;
+use deskbridge_http_client::limiter;
 use deskbridge_reports::ReportTemplates;
 use deskbridge_security::seal::MasterKey;
 use deskbridge_store::{Store, StoreError};
@@ -26,9 +27,9 @@ use uuid::Uuid;
 /// Connections held at the same time, over both listeners.
 const MAX_CONNECTIONS: usize = 10_000;
 /// How often a server says that it lives.
-const ALIVE_EVERY: Duration = Duration::from_secs(5);
+const ALIVE_EVERY: Duration = Duration::from_secs(2);
 /// One not heard of for so long is gone.
-const ALIVE_MS: i64 = 20_000;
+const ALIVE_MS: i64 = 10_000;
 /// How often due sweeps are looked for.
 const SWEEP_POLL_EVERY: Duration = Duration::from_secs(1);
 /// How often an account that was just looked at is looked at again.
@@ -73,6 +74,9 @@ pub(crate) async fn run(
         tracing::warn!("the panel was not built into this server; build it with `cargo xtask build`");
     }
     services.connections.refresh(store.as_ref()).await?;
+    let server = Arc::new(Server { id: new_id(&clock), services: services.clone(), settings: settings.clone() });
+    // Before anything can be asked of an outside system.
+    share_limits(&server).await?;
     let public = web_server::bind(&settings.listen).await?;
     let admin = web_server::bind(&settings.admin_listen).await?;
     tracing::info!(
@@ -81,7 +85,6 @@ pub(crate) async fn run(
         connections = services.connections.current().running().len(),
         "listening"
     );
-    let server = Arc::new(Server { id: new_id(&clock), services: services.clone(), settings });
     let worker = Arc::new(Worker {
         store,
         clock,
@@ -98,12 +101,16 @@ pub(crate) async fn run(
     tasks.spawn(refresh(server.clone(), stop.clone()));
     tasks.spawn(purge(server.clone(), stop.clone()));
     tasks.spawn(stop.clone().run_until_cancelled_owned(hear_other_servers(services.clone())));
-    tasks.spawn(share_limits(server, stop.clone()));
+    tasks.spawn({
+        let (server, stop) = (server.clone(), stop.clone());
+        async move { every(ALIVE_EVERY, &stop, || share_limits(&server)).await }
+    });
     tasks.spawn(stop.clone().run_until_cancelled_owned(sweep_accounts(services)));
     stop.cancelled().await;
     tracing::info!("stopping");
     tasks.close();
     tasks.wait().await;
+    server.services.store.server_stopped(server.id).await?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -136,20 +143,11 @@ async fn hear_other_servers(services: Arc<Services>) {
 }
 
 /// Servers that share the database share each account's and tenant's limits too: every one takes its part.
-async fn share_limits(server: Arc<Server>, stop: CancellationToken) {
+async fn share_limits(server: &Server) -> Result<(), StoreError> {
     let services = &server.services;
-    every(ALIVE_EVERY, &stop, || async {
-        let now = services.clock.now_ms();
-        let servers = services.store.server_alive(server.id, now, now - ALIVE_MS).await?;
-        for connection in services.connections.current().running() {
-            if let Some(engine) = &connection.engine {
-                engine.share_limits(servers);
-            }
-            connection.help_desk.share_limits(servers);
-        }
-        Ok(())
-    })
-    .await;
+    let now = services.clock.now_ms();
+    limiter::share_with(services.store.server_alive(server.id, now, now - ALIVE_MS).await?);
+    Ok(())
 }
 
 /// Looks once a second whose sweep is due. Each account is swept by itself, so that a hung appliance holds up no other.

@@ -626,7 +626,7 @@ async fn a_field_that_names_no_connection_of_this_server_decides_nothing() -> Re
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_connections_together_stay_below_the_rate_of_their_api_account() -> Result<()> {
     const KEYS_EACH: usize = 60;
-    /// The appliance allows 20 calls a second (beyondtrust.md J.1): 20 leave at once, and each further 20 a second later. Two connections that
+    /// `calls_per_second` is 15: at most 15 leave in the first second, and each further 15 a second later. Two connections that
     /// know nothing of each other are done in half the time. Arrivals bunch on a busy machine, so the whole is timed and not one second.
     const AT_LEAST: Duration = Duration::from_secs(5);
     let shared = Shared::start(Plan::default()).await?;

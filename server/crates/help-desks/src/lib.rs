@@ -291,8 +291,6 @@ pub trait HelpDesk: Send + Sync {
     async fn panel_policy(&self) -> Result<Arc<PanelPolicy>, HelpDeskError> {
         Ok(Arc::default())
     }
-    /// From now on `servers` share the account's limits, this one included.
-    fn share_limits(&self, _servers: u32) {}
     /// The pages the browser extension stands on: an address with the path the system is installed under, where the settings know it.
     fn site(&self) -> Option<String> {
         None

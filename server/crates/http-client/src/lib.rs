@@ -1,6 +1,7 @@
 //! Requests to outside systems: no redirects, no hidden retries, bounded time and size.
 
 pub mod cached;
+pub mod limiter;
 pub mod oauth;
 
 use std::sync::OnceLock;

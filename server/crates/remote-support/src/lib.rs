@@ -110,8 +110,6 @@ pub trait RemoteSupport: Send + Sync {
     fn event_source(&self) -> EventSource<'_>;
     /// The host where people see a session's report page, without scheme.
     fn report_page_host(&self) -> Option<&str>;
-    /// From now on `servers` share the account's limits, this one included.
-    fn share_limits(&self, servers: u32);
 
     /// Makes a session key.
     async fn create_session_key(&self, request: &KeyRequest<'_>) -> Result<SessionKey, Error>;

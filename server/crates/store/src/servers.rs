@@ -23,6 +23,8 @@ pub trait Sweeps: Send + Sync {
 pub trait Servers: Send + Sync {
     /// Notes that this server lives; the answer counts those seen since `since` (Unix ms), this one included.
     async fn server_alive(&self, id: Uuid, now: i64, since: i64) -> Result<u32>;
+    /// Notes that this server stops: the others need not wait until it has not been seen for long.
+    async fn server_stopped(&self, id: Uuid) -> Result<()>;
 }
 
 /// Public keys of apps.

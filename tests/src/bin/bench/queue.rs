@@ -30,7 +30,7 @@ const LATENCY: Duration = Duration::from_millis(50);
 /// Events of one connection worked at at the same time (server/crates/work/src/health.rs).
 const PLACES: f64 = 8.0;
 /// The appliance's limit.
-const CALLS_PER_SECOND: f64 = 20.0;
+const CALLS_PER_SECOND: f64 = 15.0;
 /// Least share of the allowed rate.
 const TARGET: f64 = 0.90;
 /// Events posted for another connection while the sessions drain.

@@ -10,7 +10,6 @@ use reqwest::Url;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use super::error_texts::{self, advice};
@@ -18,7 +17,7 @@ use super::limits::{Gate, Pace, Usage};
 use super::query::{self, Entity, Filter};
 use super::zone::{Zone, Zones};
 use crate::HelpDeskError;
-use deskbridge_http_client as outgoing;
+use deskbridge_http_client::{self as outgoing, limiter::Turn};
 
 /// An answer's limit; a page of 500 notes at full length stays below.
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
@@ -116,7 +115,7 @@ impl From<Silence> for HelpDeskError {
 pub(super) struct Ready<'a> {
     client: &'a Client,
     zone: Arc<Zone>,
-    _turn: SemaphorePermit<'a>,
+    _turn: Turn<'a>,
     entity: Entity,
     path: String,
     body: Value,
@@ -200,11 +199,6 @@ impl Client {
 
     pub(super) fn zones(&self) -> &Zones {
         &self.zones
-    }
-
-    /// From now on `servers` share the tracking identifier's limit, this one included.
-    pub(super) fn share(&self, servers: u32) {
-        self.gate.share(servers);
     }
 
     /// Requests of the last hour by all of the tenant's integrations, and how many it may make.

@@ -3,20 +3,17 @@
 //!
 //! Must not send anything itself.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use deskbridge_http_client::limiter::{Limiter, Turn, Urgency};
 use tokio::time::Instant;
 
 use super::query::Entity;
 use crate::HelpDeskError;
 
-/// Requests on one entity at the same time by one server alone; the fourth is refused (autotask-extension.md a.12).
-const PLACES: u32 = 2;
-/// Longest wait for one's turn.
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// Requests on one entity at the same time by all our servers; the fourth is refused (autotask-extension.md a.12).
+const AT_ONCE: u32 = 2;
 /// When to come again after that.
 const COME_AGAIN: Duration = Duration::from_secs(5);
 
@@ -35,33 +32,19 @@ const STOP_FROM_PERCENT: u64 = 95;
 const SLOW_DOWN: Duration = Duration::from_millis(500);
 
 /// Lets few requests at a time through, by entity.
-pub(super) struct Gate {
-    places: [Semaphore; Entity::COUNT],
-    /// Places a request takes: one by one while a server is alone; all, so that requests go one at a time, while several share the
-    /// limit. Three servers fill it so.
-    taken_each: AtomicU32,
-}
+pub(super) struct Gate([Limiter; Entity::COUNT]);
 
 impl Gate {
     pub(super) fn new() -> Self {
-        Self { places: [const { Semaphore::const_new(PLACES as usize) }; Entity::COUNT], taken_each: AtomicU32::new(1) }
+        Self(std::array::from_fn(|_| Limiter::of_calls_at_once(AT_ONCE)))
     }
 
-    /// From now on `servers` share the limit, this one included.
-    pub(super) fn share(&self, servers: u32) {
-        self.taken_each.store(if servers > 1 { PLACES } else { 1 }, Ordering::Relaxed);
-    }
-
-    /// One's turn, until the permit is dropped.
-    pub(super) async fn enter(&self, entity: Entity) -> Result<SemaphorePermit<'_>, HelpDeskError> {
-        let turn = self.places[entity as usize].acquire_many(self.taken_each.load(Ordering::Relaxed));
-        match tokio::time::timeout(LONGEST_WAIT, turn).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(HelpDeskError::Passing {
-                what: format!("too many requests on Autotask's {} wait already", entity.name()),
-                retry_after: Some(COME_AGAIN),
-            }),
-        }
+    /// One's turn, until it is dropped.
+    pub(super) async fn enter(&self, entity: Entity) -> Result<Turn<'_>, HelpDeskError> {
+        self.0[entity as usize].turn(Urgency::Work).await.map_err(|_| HelpDeskError::Passing {
+            what: format!("too many requests on Autotask's {} wait already", entity.name()),
+            retry_after: Some(COME_AGAIN),
+        })
     }
 }
 
@@ -175,30 +158,5 @@ mod tests {
         usage.answered_after(SLOW_ANSWER);
         tokio::time::advance(LOOK_OFTEN).await;
         assert!(usage.look_is_due());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn two_at_a_time_and_others_wait_a_bounded_time() {
-        let gate = Gate::new();
-        let first = gate.enter(Entity::Tickets).await.unwrap();
-        let _second = gate.enter(Entity::Tickets).await.unwrap();
-        let _other = gate.enter(Entity::TicketNotes).await.unwrap();
-        assert!(matches!(gate.enter(Entity::Tickets).await, Err(HelpDeskError::Passing { retry_after: Some(_), .. })));
-        drop(first);
-        drop(gate.enter(Entity::Tickets).await.unwrap());
-    }
-    #[tokio::test(start_paused = true)]
-    async fn servers_that_share_the_limit_ask_one_at_a_time() {
-        let gate = Gate::new();
-        let alone = gate.enter(Entity::Tickets).await.unwrap();
-        gate.share(2);
-        assert!(gate.enter(Entity::Tickets).await.is_err(), "one is under way already");
-        drop(alone);
-        let one = gate.enter(Entity::Tickets).await.unwrap();
-        assert!(gate.enter(Entity::Tickets).await.is_err());
-        drop(one);
-        gate.share(1);
-        let _one = gate.enter(Entity::Tickets).await.unwrap();
-        let _two = gate.enter(Entity::Tickets).await.unwrap();
     }
 }

@@ -290,10 +290,6 @@ impl HelpDesk for Autotask {
         Ok(found.map(|id| id.to_string()))
     }
 
-    fn share_limits(&self, servers: u32) {
-        self.client.share(servers);
-    }
-
     async fn check(&self, _around: &Surroundings<'_>) -> Vec<Finding> {
         self.check_tenant().await
     }

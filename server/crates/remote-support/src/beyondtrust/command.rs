@@ -4,6 +4,7 @@
 
 use super::transport::{Endpoint, Form};
 use super::{ApplianceClient, Element, Error};
+use deskbridge_http_client::limiter::Urgency;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -172,7 +173,7 @@ impl ApplianceClient {
         if let Some(hostname) = &request.url_hostname {
             form.push(("url_hostname".into(), hostname.into()));
         }
-        let root = self.command("generate_session_key", form).await?;
+        let root = self.command_for(Urgency::Person, "generate_session_key", form).await?;
         SessionKey::read(&root).ok_or_else(|| wrong_shape("generate_session_key", &root))
     }
 
@@ -200,9 +201,13 @@ impl ApplianceClient {
         if root.name == "success" { Ok(()) } else { Err(wrong_shape(action, &root)) }
     }
 
-    async fn command(&self, action: &'static str, mut form: Form<'_>) -> Result<Element, Error> {
+    async fn command(&self, action: &'static str, form: Form<'_>) -> Result<Element, Error> {
+        self.command_for(Urgency::Work, action, form).await
+    }
+
+    async fn command_for(&self, urgency: Urgency, action: &'static str, mut form: Form<'_>) -> Result<Element, Error> {
         form.insert(0, ("action".into(), action.into()));
-        self.inner.call(Endpoint::Command, &form).await
+        self.inner.call(Endpoint::Command, urgency, &form).await
     }
 }
 

@@ -19,7 +19,7 @@ use subtle::ConstantTimeEq;
 
 use super::section::ApplianceSection;
 use super::transport::Transport;
-use super::{ApplianceClient, ApplianceSettings, Credentials, Error, SessionKey, SessionKeyRequest, SurveyQuery};
+use super::{ApplianceClient, ApplianceSettings, Credentials, Error, Limits, SessionKey, SessionKeyRequest, SurveyQuery};
 use crate::{
     ArgumentFault, ClientScripts, EXTERNAL_KEY, EngineAbilities, EngineKind, EventDoor, EventRefusal, EventSource, KeyRequest,
     RemoteSupport, SessionTag, SurveyBy,
@@ -88,6 +88,7 @@ impl BeyondTrustKind {
             allow_invalid_certificates: section.allow_invalid_certificates,
             use_plain_http: section.use_plain_http,
             credentials_in_body: section.client_in_body,
+            limits: Limits { per_second: section.calls_per_second, ..Limits::default() },
             ..ApplianceSettings::new(section.host.clone(), credentials(&section)?)
         };
         let key = section.account();
@@ -203,10 +204,6 @@ impl RemoteSupport for BeyondTrust {
 
     fn report_page_host(&self) -> Option<&str> {
         Some(&self.section.host)
-    }
-
-    fn share_limits(&self, servers: u32) {
-        self.client.share_limits(servers);
     }
 
     async fn create_session_key(&self, request: &KeyRequest<'_>) -> Result<SessionKey, Error> {

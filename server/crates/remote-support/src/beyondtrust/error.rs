@@ -3,6 +3,7 @@
 //! Every text says what the person should do. Nothing here may hold a secret: excerpts and the appliance's own
 //! sentences pass through [`redact`] before they become part of an error.
 
+use deskbridge_http_client::limiter::NoTurn;
 use std::time::Duration;
 
 /// Longest piece of a foreign answer that may stand in an error.
@@ -80,6 +81,15 @@ pub enum Error {
     /// What the caller asked can never succeed.
     #[error("{0}")]
     Argument(String),
+}
+
+impl From<NoTurn> for Error {
+    fn from(no_turn: NoTurn) -> Self {
+        match no_turn {
+            NoTurn::Busy { retry_after } => Self::Busy { retry_after },
+            NoTurn::Paused { retry_after } => Self::RateLimited { retry_after },
+        }
+    }
 }
 
 impl Error {

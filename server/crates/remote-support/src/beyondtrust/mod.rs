@@ -8,7 +8,6 @@
 mod command;
 mod engine;
 mod error;
-mod limiter;
 mod reporting;
 mod section;
 mod session;
@@ -57,11 +56,6 @@ impl ApplianceClient {
     pub(crate) fn without_tls(settings: ApplianceSettings) -> Self {
         let base = url::Url::parse(&format!("http://{}/", settings.host)).unwrap();
         Self { inner: Arc::new(transport::Transport::new(settings, base, None).unwrap()) }
-    }
-
-    /// From now on `servers` share the account's limits, this one included.
-    pub fn share_limits(&self, servers: u32) {
-        self.inner.limiter.share(servers);
     }
 
     /// The host as configured.

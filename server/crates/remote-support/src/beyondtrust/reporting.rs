@@ -7,6 +7,7 @@ use super::session::read_session;
 use super::survey::read_surveys;
 use super::transport::{Endpoint, Form, error_document};
 use super::{ApplianceClient, Element, Error, ExitSurvey, SessionReport};
+use deskbridge_http_client::limiter::Urgency;
 
 /// Which exit surveys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +83,7 @@ impl ApplianceClient {
             // The spelling of this parameter is not on record; `locale` is the likely one (beyondtrust.md D.1).
             form.push(("locale".into(), locale.into()));
         }
-        self.inner.call(Endpoint::Reporting, &form).await
+        self.inner.call(Endpoint::Reporting, Urgency::Work, &form).await
     }
 }
 

@@ -11,6 +11,8 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Limits;
+
 /// How to reach an appliance and what to do with its events.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -64,6 +66,11 @@ pub struct ApplianceSection {
     /// Polled events that are tried again.
     #[serde(default = "default_retry_polling")]
     pub retry_polling_events: Vec<EventKind>,
+    /// Calls a second by this API account, all our servers and connections together. The appliance allows 20, which everything else that
+    /// uses the account shares.
+    #[serde(default = "default_calls_per_second")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub calls_per_second: u32,
     /// Code name of a second custom session field, made on the appliance, that holds the connection's id. With it, sessions of several
     /// connections of one appliance are told apart for certain.
     pub connection_field: Option<String>,
@@ -108,6 +115,10 @@ fn default_id() -> String {
 
 fn default_polling_interval() -> u32 {
     5
+}
+
+fn default_calls_per_second() -> u32 {
+    Limits::default().per_second
 }
 
 fn default_retry_limit() -> u32 {

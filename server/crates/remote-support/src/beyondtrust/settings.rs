@@ -2,6 +2,7 @@
 //! already resolved every value.
 
 use super::Error;
+use deskbridge_http_client::limiter::Window;
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use url::Url;
@@ -107,7 +108,8 @@ impl Credentials {
     }
 }
 
-/// The appliance's limits per API account, over all its API endpoints (beyondtrust.md J.1).
+/// How many calls we make by an API account. The appliance allows 20 a second and 15,000 an hour over all its API endpoints
+/// (beyondtrust.md J.1); calls that left in time can arrive closer together, so a quarter of a second's calls is left unused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Calls in any second.
@@ -118,7 +120,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { per_second: 20, per_hour: 15_000 }
+        Self { per_second: 15, per_hour: 15_000 }
+    }
+}
+
+impl Limits {
+    pub(super) fn windows(self) -> Vec<Window> {
+        let window = |calls, length| Window { calls, length };
+        vec![window(self.per_second, Duration::from_secs(1)), window(self.per_hour, Duration::from_hours(1))]
     }
 }
 

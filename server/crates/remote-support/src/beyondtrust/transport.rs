@@ -4,9 +4,9 @@
 //! sensitive header (in a query they would land in access logs, beyondtrust.md C.2), never into an error or a log.
 
 use super::error::redact;
-use super::limiter::{DEFAULT_PAUSE, Limiter};
 use super::settings::Timeouts;
 use super::{ApplianceSettings, Credentials, Element, Error};
+use deskbridge_http_client::limiter::{Limiter, Urgency};
 use deskbridge_http_client::oauth::{Grant, SharedToken};
 use deskbridge_http_client::{self as outgoing, BodyError};
 use reqwest::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue};
@@ -25,6 +25,8 @@ const PARSE_INLINE_BYTES: usize = 256 * 1024;
 const ACCESS_DENIED: &str = "access_denied";
 /// (beyondtrust.md C.1)
 const TOKEN_LIFETIME: u64 = 3600;
+/// Where the appliance says that no call is left this hour, and not until when.
+const PAUSE_OF_A_USED_UP_HOUR: Duration = Duration::from_mins(1);
 
 /// A form, pair by pair.
 pub(super) type Form<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
@@ -72,9 +74,8 @@ pub(super) struct Transport {
 
 struct Answer {
     status: StatusCode,
-    /// The appliance says that no call is left.
-    exhausted: bool,
-    retry_after: Option<Duration>,
+    /// The appliance takes no more calls for so long.
+    wait: Option<Duration>,
     body: Vec<u8>,
 }
 
@@ -82,7 +83,13 @@ impl Transport {
     /// `limiter`: the account's own, where others use the account already.
     pub(super) fn new(settings: ApplianceSettings, base: Url, limiter: Option<Arc<Limiter>>) -> Result<Self, Error> {
         let http = http_client(&settings, base.scheme() == "https")?;
-        let limiter = limiter.unwrap_or_else(|| Arc::new(Limiter::new(settings.limits)));
+        let limiter = match limiter {
+            Some(limiter) => {
+                limiter.change_windows(settings.limits.windows());
+                limiter
+            }
+            None => Arc::new(Limiter::of_windows(settings.limits.windows())),
+        };
         Ok(Self { limiter, settings, base, http, token: SharedToken::default() })
     }
 
@@ -100,26 +107,26 @@ impl Transport {
     }
 
     /// Posts a form and returns the answer's root, which is no `<error>`.
-    pub(super) async fn call(&self, endpoint: Endpoint, form: &Form<'_>) -> Result<Element, Error> {
+    pub(super) async fn call(&self, endpoint: Endpoint, urgency: Urgency, form: &Form<'_>) -> Result<Element, Error> {
         let path = endpoint.path(&self.settings.credentials);
         match &self.settings.credentials {
             Credentials::Legacy { username, password } => {
                 let mut form = form.clone();
                 form.push(("username".into(), username.into()));
                 form.push(("password".into(), password.expose_secret().into()));
-                let answer = self.post(endpoint, self.request(path, &form)).await?;
+                let answer = self.post(endpoint, urgency, self.request(path, &form)).await?;
                 self.read(endpoint, answer, None).await
             }
             Credentials::OAuth { client_id, client_secret } => {
                 let token = self.token.get(|| self.fetch_token(client_id, client_secret)).await?;
-                let answer = self.post(endpoint, self.request(path, form).header(AUTHORIZATION, bearer(&token)?)).await?;
+                let answer = self.post(endpoint, urgency, self.request(path, form).header(AUTHORIZATION, bearer(&token)?)).await?;
                 if !answer.says_token_is_dead() {
                     return self.read(endpoint, answer, Some(&token)).await;
                 }
                 // Expired early, evicted by the 31st token, or killed by a new secret (beyondtrust.md C.1): once more.
                 self.token.reject(&token);
                 let token = self.token.get(|| self.fetch_token(client_id, client_secret)).await?;
-                let answer = self.post(endpoint, self.request(path, form).header(AUTHORIZATION, bearer(&token)?)).await?;
+                let answer = self.post(endpoint, urgency, self.request(path, form).header(AUTHORIZATION, bearer(&token)?)).await?;
                 self.read(endpoint, answer, Some(&token)).await
             }
         }
@@ -141,7 +148,8 @@ impl Transport {
         if !self.settings.credentials_in_body {
             request = request.basic_auth(client_id, Some(client_secret.expose_secret()));
         }
-        let answer = self.post(Endpoint::Command, request).await?;
+        // A person may wait for the token that work has asked for.
+        let answer = self.post(Endpoint::Command, Urgency::Person, request).await?;
         self.check_availability(&answer)?;
         let secrets = [client_secret.expose_secret()];
         let json: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
@@ -162,28 +170,35 @@ impl Transport {
     }
 
     /// Waits for a turn, sends, and reads the whole answer within the limits.
-    async fn post(&self, endpoint: Endpoint, request: RequestBuilder) -> Result<Answer, Error> {
-        self.limiter.turn().await?;
+    async fn post(&self, endpoint: Endpoint, urgency: Urgency, request: RequestBuilder) -> Result<Answer, Error> {
+        let turn = self.limiter.turn(urgency).await?;
         let time_limit = endpoint.time_limit(&self.settings.timeouts);
         let fault = |error: reqwest::Error| self.transport_fault(&error, time_limit);
         let response = request.timeout(time_limit).send().await.map_err(fault)?;
         let status = response.status();
         let retry_after = outgoing::retry_after(response.headers());
-        let exhausted = status == StatusCode::TOO_MANY_REQUESTS || calls_left(response.headers()) == Some(0);
+        let is_used_up = calls_left(response.headers()) == Some(0);
         let body = outgoing::read_body(response, endpoint.body_limit()).await.map_err(|error| match error {
             BodyError::Broken(error) => fault(error),
             BodyError::TooLarge(limit) => Error::Unexpected { what: format!("more than {} MiB", limit / MEBIBYTE), excerpt: String::new() },
         })?;
-        if exhausted {
-            self.limiter.pause(retry_after.unwrap_or(DEFAULT_PAUSE));
-        }
-        Ok(Answer { status, exhausted, retry_after, body })
+        // What is left is counted by the hour: a second's pause would not help.
+        let hour = is_used_up.then_some(retry_after.unwrap_or(PAUSE_OF_A_USED_UP_HOUR));
+        let wait = if status == StatusCode::TOO_MANY_REQUESTS {
+            Some(turn.refused(hour.or(retry_after)))
+        } else {
+            turn.passed();
+            hour.inspect(|wait| self.limiter.pause(*wait))
+        };
+        Ok(Answer { status, wait, body })
     }
 
     /// Faults of the appliance as a whole, which say nothing about this call.
     fn check_availability(&self, answer: &Answer) -> Result<(), Error> {
-        if answer.status == StatusCode::TOO_MANY_REQUESTS {
-            return Err(answer.rate_limited());
+        if answer.status == StatusCode::TOO_MANY_REQUESTS
+            && let Some(retry_after) = answer.wait
+        {
+            return Err(Error::RateLimited { retry_after });
         }
         if answer.status.is_server_error() {
             return Err(Error::NotReachable {
@@ -209,8 +224,7 @@ impl Transport {
         if matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Err(Error::Denied { reason: format!("HTTP {}", answer.status.as_u16()) });
         }
-        let Answer { status, exhausted, .. } = answer;
-        let wait = answer.rate_limited();
+        let Answer { status, wait, .. } = answer;
         let (parsed, body) = parse(answer.body).await;
         let root = match parsed {
             Ok(root) => root,
@@ -222,11 +236,11 @@ impl Transport {
                 return Err(Error::unexpected(what, &body, &secrets));
             }
         };
-        match root.error_text() {
-            Some(_) if exhausted => Err(wait),
-            Some(text) => Err(error_document(&text, &secrets)),
-            None if status.is_success() => Ok(root),
-            None => Err(Error::unexpected(format!("HTTP {}", status.as_u16()), &body, &secrets)),
+        match (root.error_text(), wait) {
+            (Some(_), Some(retry_after)) => Err(Error::RateLimited { retry_after }),
+            (Some(text), None) => Err(error_document(&text, &secrets)),
+            (None, _) if status.is_success() => Ok(root),
+            (None, _) => Err(Error::unexpected(format!("HTTP {}", status.as_u16()), &body, &secrets)),
         }
     }
 
@@ -244,10 +258,6 @@ impl Transport {
 }
 
 impl Answer {
-    fn rate_limited(&self) -> Error {
-        Error::RateLimited { retry_after: self.retry_after.unwrap_or(DEFAULT_PAUSE) }
-    }
-
     /// The JSON errors that XML endpoints give too (beyondtrust.md C.1).
     fn json_error(&self) -> Option<(String, String)> {
         if !self.body.trim_ascii_start().starts_with(b"{") {

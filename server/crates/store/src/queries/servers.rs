@@ -59,6 +59,11 @@ impl Servers for SqlStore {
         let row = sqlx::query("SELECT count(*) AS alive FROM server").fetch_one(&self.write).await?;
         Ok(u32::try_from(row.try_get::<i64, _>("alive")?).unwrap_or(1).max(1))
     }
+
+    async fn server_stopped(&self, id: Uuid) -> Result<()> {
+        sqlx::query("DELETE FROM server WHERE id = $1").bind(&id.as_bytes()[..]).execute(&self.write).await?;
+        Ok(())
+    }
 }
 
 #[async_trait]

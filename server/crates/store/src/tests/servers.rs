@@ -40,6 +40,9 @@ async fn servers_not_seen_lately_are_not_counted() {
         assert_eq!(store.server_alive(first, NOW, NOW - 30).await.unwrap(), 1);
         assert_eq!(store.server_alive(second, NOW + 10, NOW - 20).await.unwrap(), 2);
         assert_eq!(store.server_alive(second, NOW + 40, NOW + 10).await.unwrap(), 1);
+        assert_eq!(store.server_alive(first, NOW + 41, NOW + 10).await.unwrap(), 2);
+        store.server_stopped(second).await.unwrap();
+        assert_eq!(store.server_alive(first, NOW + 42, NOW + 10).await.unwrap(), 1, "one that stopped is not waited for");
     })
     .await;
 }

@@ -30,7 +30,7 @@ pub struct Plan {
     pub zendesk: zendesk::Options,
     /// The server.
     pub server: server::Builder,
-    /// Keys of the `[[connection]]` to set or to replace, by section.
+    /// Keys of the `[[connection]]` to set or to replace, by section. An empty text takes the key out.
     pub connection: Table,
 }
 
@@ -199,6 +199,7 @@ pub fn connection(appliance: &SimulatedAppliance, name: &str, id: &str, sections
 /// A `[[connection]]` of that name between this appliance and this Zendesk account, in which everything is allowed.
 pub fn to_zendesk(appliance: &SimulatedAppliance, zendesk: &SimulatedZendesk, name: &str, id: &str) -> Table {
     let options = zendesk.options();
+    let client = options.oauth_client.unwrap_or_default();
     let sections = format!(
         r#"
         [panel]
@@ -212,19 +213,30 @@ pub fn to_zendesk(appliance: &SimulatedAppliance, zendesk: &SimulatedZendesk, na
         target_field = "{target_field}"
         [zendesk]
         url = "{url}"
-        username = "{username}"
-        token = "{token}"
+        client_id = "{client_id}"
+        client_secret = "{client_secret}"
         app_id = {app_id}
         installation_id = {installation_id}
         "#,
         target_field = zendesk::TARGET_FIELD,
         url = zendesk.url(),
-        username = options.api_email,
-        token = options.api_token,
+        client_id = client.id,
+        client_secret = client.secret,
         app_id = options.app_id,
         installation_id = options.installation_id,
     );
     connection(appliance, name, id, &sections)
+}
+
+/// Changes of a connection to Zendesk that signs in by the account's API token, the way of the time before OAuth clients.
+pub fn by_api_token(options: &zendesk::Options) -> Table {
+    let Ok(table) = toml::from_str(&format!(
+        "[zendesk]\nclient_id = \"\"\nclient_secret = \"\"\nusername = \"{}\"\ntoken = \"{}\"\n",
+        options.api_email, options.api_token
+    )) else {
+        panic!("the API user's name or token is no TOML text");
+    };
+    table
 }
 
 /// Puts `changes` over `base`, section by section.
@@ -233,6 +245,9 @@ pub fn merge(base: &mut Table, changes: Table) {
         match (base.get_mut(&key), change) {
             (Some(toml::Value::Table(section)), toml::Value::Table(change)) => {
                 merge(section, change);
+            }
+            (_, toml::Value::String(text)) if text.is_empty() => {
+                base.remove(&key);
             }
             (_, change) => {
                 base.insert(key, change);

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use deskbridge_shared::routes;
 use deskbridge_tests::appliance::{self, CommandPermission, EventKind, Recipient, SessionScript};
 use deskbridge_tests::outcomes::SESSION_END;
-use deskbridge_tests::scene::{CONNECTION, EVENT_TOKEN, Plan, Scene};
+use deskbridge_tests::scene::{CONNECTION, EVENT_TOKEN, Plan, Scene, by_api_token, merge};
 use deskbridge_tests::server::{Database, Deskbridge, deskbridge_cli, loopback_client};
 use deskbridge_tests::zendesk::{self, Fault, KeyAnswer, KeyEndpoint, Matching, package_faults};
 use regex::Regex;
@@ -76,14 +76,18 @@ async fn check_is_content_with_a_sound_installation() -> Result<()> {
         assert!(!said.out.contains(&secret), "{}", said.out);
     }
     run(&scene.server, &["check", CONNECTION]).await?.check(0, &["sidebar key"]);
+    // Everything done in Zendesk bears the name of the user who owns the OAuth client.
+    assert!(said.out.contains("api@example.com (admin); notes bear the name “"), "{}", said.out);
     run(&scene.server, &["check", "Nobody"]).await?.check(1, &["there is no connection “Nobody”"]);
     edit(&scene.server, "name = \"Sim", "disabled = true\nname = \"Sim")?;
     run(&scene.server, &["check"]).await?.check(0, &["note", "disabled"]);
     Ok(())
 }
 
-fn secrets(scene: &Scene) -> [String; 3] {
-    [scene.appliance.options().client_secret, scene.zendesk.options().api_token, EVENT_TOKEN.to_owned()]
+fn secrets(scene: &Scene) -> [String; 4] {
+    let account = scene.zendesk.options();
+    let client = account.oauth_client.unwrap_or_default();
+    [scene.appliance.options().client_secret, client.secret, account.api_token, EVENT_TOKEN.to_owned()]
 }
 
 /// Runs `check` on an installation with one fault: it fails, in one line that names the fault and says what to do.
@@ -143,8 +147,13 @@ async fn check_finds_an_appliance_that_is_not_there_or_not_trusted() -> Result<(
 
 #[tokio::test]
 async fn check_finds_what_is_wrong_with_zendesk() -> Result<()> {
-    let wrong = with(toml! { zendesk = { token = "wrong-token" } });
-    check_fails(wrong, |_| {}, "Zendesk login", "check username and token").await?;
+    let wrong = with(toml! { zendesk = { client_secret = "wrong-secret" } });
+    check_fails(wrong, |_| {}, "Zendesk login", "check client_id (its Identifier) and client_secret").await?;
+    let too_much = with(toml! { zendesk = { scopes = "read write" } });
+    check_fails(too_much, |_| {}, "Zendesk login", "allow them at the client, or name others in zendesk.scopes").await?;
+    let mut wrong_token = by_api_token(&zendesk::Options::default());
+    merge(&mut wrong_token, toml! { zendesk = { token = "wrong-token" } });
+    check_fails(with(wrong_token), |_| {}, "Zendesk login", "check username and token").await?;
     let customer = |scene: &Scene| {
         scene.zendesk.alter_user(scene.zendesk.api_user(), |user| user.role = zendesk::Role::EndUser);
     };
@@ -272,14 +281,14 @@ async fn the_schema_describes_every_section() -> Result<()> {
 
 #[tokio::test]
 async fn an_export_holds_no_secret_and_can_be_applied_again() -> Result<()> {
-    let plan = with(toml! { zendesk = { token = "env:SCENE_TOKEN" } });
-    let token = zendesk::Options::default().api_token;
-    let server = Deskbridge::builder().env("SCENE_TOKEN", &token);
+    let plan = with(toml! { zendesk = { client_secret = "env:SCENE_SECRET" } });
+    let secret = zendesk::OAuthClient::default().secret;
+    let server = Deskbridge::builder().env("SCENE_SECRET", &secret);
     let scene = Scene::prepare(Plan { server, ..plan }).await?;
     run(&scene.server, &["config", "apply"]).await?.check(0, &[&format!("{CONNECTION}: added")]);
     run(&scene.server, &["config", "apply"]).await?.check(0, &[&format!("{CONNECTION}: unchanged")]);
     let exported = run(&scene.server, &["config", "export"]).await?;
-    exported.check(0, &["client_secret = \"(stored)\"", "event_token = \"(stored)\"", "token = \"env:SCENE_TOKEN\""]);
+    exported.check(0, &["client_secret = \"(stored)\"", "event_token = \"(stored)\"", "client_secret = \"env:SCENE_SECRET\""]);
     for secret in secrets(&scene) {
         assert!(!exported.out.contains(&secret), "{}", exported.out);
     }
@@ -298,7 +307,7 @@ async fn an_export_holds_no_secret_and_can_be_applied_again() -> Result<()> {
     let fresh = Deskbridge::builder().prepare().await?;
     let server_part = std::fs::read_to_string(fresh.settings_path())?;
     let (_, connections) = exported.out.split_once("[[connection]]").context("a connection")?;
-    std::fs::write(fresh.settings_path(), format!("{server_part}\n[[connection]]{connections}").replace("env:SCENE_TOKEN", &token))?;
+    std::fs::write(fresh.settings_path(), format!("{server_part}\n[[connection]]{connections}").replace("env:SCENE_SECRET", &secret))?;
     run(&fresh, &["config", "apply"]).await?.check(1, &["nothing is stored", "appliance.client_secret"]);
     Ok(())
 }

@@ -12,7 +12,7 @@ use deskbridge_tests::appliance::{
 };
 use deskbridge_tests::outcomes::{CUSTOMER_SURVEY, REPRESENTATIVE_SURVEY, SESSION_END};
 use deskbridge_tests::ports::Port;
-use deskbridge_tests::scene::{CONNECTION, Plan, Scene};
+use deskbridge_tests::scene::{CONNECTION, Plan, Scene, by_api_token};
 use deskbridge_tests::server::{self, Database};
 use deskbridge_tests::zendesk::{self, Comment, Fault, Matching, Role, SimulatedZendesk, TicketRestriction};
 use futures_util::future::{FutureExt as _, LocalBoxFuture, try_join_all};
@@ -46,7 +46,11 @@ fn ends_and_surveys(scene: &Scene) -> Recipient {
 
 /// A scene in which only the events themselves ask the appliance: the first sweep is over, the next minutes away.
 async fn scene() -> Result<Scene> {
-    let scene = Scene::start(Plan::default()).await?;
+    scene_with(Plan::default()).await
+}
+
+async fn scene_with(plan: Plan) -> Result<Scene> {
+    let scene = Scene::start(plan).await?;
     scene.appliance.set_recipient(ends_and_surveys(&scene));
     // The sweep's last question.
     scene.appliance.wait_for_request(|request| request.is("SupportRepExitSurvey")).await?;
@@ -476,8 +480,9 @@ async fn waited_out(fault: Fault) -> Result<()> {
     scene.every_event_was_taken_at_once().await
 }
 
+/// By an API token: after a 401 an OAuth client asks for another token, and once more with it.
 async fn zendesk_refuses_credentials() -> Result<()> {
-    let scene = scene().await?;
+    let scene = scene_with(Plan { connection: by_api_token(&zendesk::Options::default()), ..Plan::default() }).await?;
     let ticket = scene.people.vpn_ticket;
     scene.zendesk.fail_always(Matching::any_api_call(), status(401, r#"{"error":"Couldn't authenticate you"}"#, None));
     let first = scene.appliance.play(SessionScript::short(ticket.to_string()))?;

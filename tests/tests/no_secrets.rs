@@ -12,8 +12,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use deskbridge_shared::routes;
 use deskbridge_tests::appliance::{self, Authentication, Fault, FaultRule, SessionScript};
 use deskbridge_tests::outcomes::{CUSTOMER_SURVEY, REPRESENTATIVE_SURVEY, SESSION_END};
-use deskbridge_tests::scene::{EVENT_TOKEN, Plan, Scene, page_data};
+use deskbridge_tests::scene::{EVENT_TOKEN, Plan, Scene, by_api_token, page_data};
 use deskbridge_tests::server::{self, loopback_client};
+use deskbridge_tests::zendesk;
 use regex::Regex;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -194,7 +195,8 @@ async fn a_whole_story_leaves_no_secret_behind() -> Result<()> {
     let (of_appliance, of_zendesk) = (scene.appliance.options(), scene.zendesk.options());
     let mut secrets = Secrets::default();
     secrets.add_login("client secret", &of_appliance.client_id, &of_appliance.client_secret);
-    secrets.add_login("Zendesk token", &format!("{}/token", of_zendesk.api_email), &of_zendesk.api_token);
+    let client = of_zendesk.oauth_client.context("an OAuth client")?;
+    secrets.add_login("Zendesk client secret", &client.id, &client.secret);
     secrets.add("event token", EVENT_TOKEN);
     // No secret of the administrator's, but the customers'.
     secrets.add("chat", "Danke! Seit heute früh öffnet sich Outlook nicht");
@@ -220,6 +222,10 @@ async fn a_whole_story_leaves_no_secret_behind() -> Result<()> {
     for token in scene.appliance.tokens() {
         secrets.add("access token", &token);
     }
+    for token in scene.zendesk.oauth_tokens() {
+        secrets.add("Zendesk access token", &token);
+    }
+    scene.zendesk.revoke_tokens();
     scene.appliance.revoke_tokens();
     scene.appliance.add_fault(FaultRule::next(1, Fault::Garbage));
     scene.server.restart().await?;
@@ -230,6 +236,9 @@ async fn a_whole_story_leaves_no_secret_behind() -> Result<()> {
     ensure!(!tokens.is_empty());
     for token in tokens {
         secrets.add("access token", &token);
+    }
+    for token in scene.zendesk.oauth_tokens() {
+        secrets.add("Zendesk access token", &token);
     }
     search(&scene, &secrets).await?;
 
@@ -246,7 +255,8 @@ async fn a_whole_story_leaves_no_secret_behind() -> Result<()> {
 #[tokio::test]
 async fn a_password_of_an_older_appliance_stays_secret_too() -> Result<()> {
     let appliance = appliance::Options { authentication: Authentication::UserAndPassword, ..appliance::Options::default() };
-    let scene = Scene::prepare(Plan { appliance, server: talkative(), ..Plan::default() }).await?;
+    let connection = by_api_token(&zendesk::Options::default());
+    let scene = Scene::prepare(Plan { appliance, server: talkative(), connection, ..Plan::default() }).await?;
     let of_appliance = scene.appliance.options();
     let settings = std::fs::read_to_string(scene.server.settings_path())?;
     let settings = settings.replace(&format!("client_id = \"{}\"", of_appliance.client_id), "username = \"integration\"");

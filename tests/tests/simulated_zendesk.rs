@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use deskbridge_tests::server::loopback_client;
 use deskbridge_tests::zendesk::{
-    AppKey, Fault, KeyAnswer, KeyEndpoint, Matching, Options, RateLimits, Role, SimulatedZendesk, TARGET_FIELD, Ticket, TicketRestriction,
-    UPLOAD_LIFE, User,
+    AppKey, Fault, KeyAnswer, KeyEndpoint, Matching, OAuthClient, Options, RateLimits, Role, SimulatedZendesk, TARGET_FIELD, Ticket,
+    TicketRestriction, UPLOAD_LIFE, User,
 };
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use reqwest::{Client, Method, RequestBuilder, Response};
@@ -119,7 +119,8 @@ async fn only_the_right_credentials_open_the_account() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn oauth_tokens_are_bound_to_scope_and_time() -> anyhow::Result<()> {
-    let desk = Desk::start().await?;
+    let client = OAuthClient { allowed_scopes: vec!["tickets:read".to_owned()], ..OAuthClient::default() };
+    let desk = Desk::start_with(Options { oauth_client: Some(client), ..Options::default() }).await?;
     let ask = |body: Value| desk.anonymous(Method::POST, "/oauth/tokens").json(&body).send();
     let mut body = json!({
         "grant_type": "client_credentials", "client_id": "deskbridge", "client_secret": "simulated-client-secret",
@@ -140,6 +141,8 @@ async fn oauth_tokens_are_bound_to_scope_and_time() -> anyhow::Result<()> {
     desk.zendesk.advance_clock(Duration::from_secs(301));
     assert_eq!(status(Method::GET, &path).await?, 401);
 
+    body["scope"] = json!("tickets:read write");
+    assert_eq!(json_of(ask(body.clone()).await?, 400).await?["error"], "invalid_scope");
     body["client_secret"] = json!("wrong");
     assert_eq!(json_of(ask(body).await?, 401).await?["error"], "invalid_client");
     Ok(())

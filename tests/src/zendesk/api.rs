@@ -292,16 +292,19 @@ pub(super) fn oauth_token(account: &mut Account, call: &Call) -> Outcome {
         return Err(refusal(400, "unsupported_grant_type", "Only client_credentials is simulated."));
     }
     let (client, secret) = (field("client_id"), field("client_secret"));
-    if account.options.oauth_client.as_ref() != Some(&(client, secret)) {
-        return Err(refusal(401, "invalid_client", "Client authentication failed."));
-    }
+    let Some(known) = account.options.oauth_client.clone().filter(|known| (&known.id, &known.secret) == (&client, &secret)) else {
+        return Err(refusal(401, "invalid_client", "Client authentication failed due to unknown client."));
+    };
     let scope = field("scope");
     let scopes: Vec<String> = scope.split_whitespace().map(str::to_owned).collect();
     if scopes.is_empty() {
         return Err(refusal(400, "invalid_scope", "The scope is missing."));
     }
+    if let Some(other) = scopes.iter().find(|scope| !known.allowed_scopes.contains(scope)) {
+        return Err(refusal(400, "invalid_scope", &format!("The requested scope {other} is invalid, unknown, or malformed.")));
+    }
     let life = match &fields["expires_in"] {
-        Value::Null => 7200,
+        Value::Null => known.token_life,
         value => value
             .as_i64()
             .or_else(|| value.as_str()?.parse().ok())

@@ -69,6 +69,31 @@ pub struct KeyEndpoint {
     pub needs_credentials: bool,
 }
 
+/// An OAuth client that an administrator made in the account. Its tokens act as the user who owns it, the API user
+/// (changes-2026-11.md, "What the OAuth replacement looks like").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuthClient {
+    /// Its identifier.
+    pub id: String,
+    /// Its secret.
+    pub secret: String,
+    /// What its tokens may be asked for; others are refused.
+    pub allowed_scopes: Vec<String>,
+    /// Seconds a token lives unless another life is asked for.
+    pub token_life: i64,
+}
+
+impl Default for OAuthClient {
+    fn default() -> Self {
+        Self {
+            id: "deskbridge".to_owned(),
+            secret: "simulated-client-secret".to_owned(),
+            allowed_scopes: ["read", "tickets:write"].map(str::to_owned).into(),
+            token_life: 1_800,
+        }
+    }
+}
+
 /// What an account is like when it starts.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -80,8 +105,8 @@ pub struct Options {
     pub api_email: String,
     /// The API token. It acts as any user: `{email}/token:{api_token}`.
     pub api_token: String,
-    /// Client id and secret for `POST /oauth/tokens`.
-    pub oauth_client: Option<(String, String)>,
+    /// The account's OAuth client.
+    pub oauth_client: Option<OAuthClient>,
     /// Id of the app.
     pub app_id: u64,
     /// Id of its installation.
@@ -105,7 +130,7 @@ impl Default for Options {
             subdomain: "example".to_owned(),
             api_email: "api@example.com".to_owned(),
             api_token: "simulated-api-token".to_owned(),
-            oauth_client: Some(("deskbridge".to_owned(), "simulated-client-secret".to_owned())),
+            oauth_client: Some(OAuthClient::default()),
             app_id: 1001,
             installation_id: 360_001_234_567,
             installation_settings: json!({
@@ -255,6 +280,16 @@ impl SimulatedZendesk {
             (Some(user), Some(record)) => user.may_see(&record.ticket),
             _ => false,
         }
+    }
+
+    /// The OAuth tokens that live.
+    pub fn oauth_tokens(&self) -> Vec<String> {
+        self.shared.account().bearers.keys().cloned().collect()
+    }
+
+    /// Every OAuth token so far is void, as after a new secret.
+    pub fn revoke_tokens(&self) {
+        self.write(|account| account.bearers.clear());
     }
 
     // Tickets

@@ -116,7 +116,7 @@ fn all_faults_are_told_at_once() {
         "nonsense",
         "outbound_events[0]",
         "event_sources[0] = 5",
-        "token: expected this required",
+        "token: expected what belongs to username",
         "a whole number",
         "`team:ID` or `issue:CODE`",
         "public_url",

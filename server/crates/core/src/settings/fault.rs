@@ -1,5 +1,6 @@
 //! Faults in settings, all of them at once: the key, the value (never a secret's) and what is expected.
 
+use super::Secret;
 use std::fmt::{self, Write};
 use std::path::Path;
 
@@ -74,8 +75,42 @@ impl Within<'_> {
         if self.faults.has_wrong_shape(&path) {
             return;
         }
-        let value = if is_secret(key) { "(hidden)".to_owned() } else { format!("“{}”", without_login(&value.to_string())) };
+        let value = match value.to_string() {
+            value if !is_secret(key) => format!("“{}”", without_login(&value)),
+            // Nothing is there to be hidden.
+            value if value.is_empty() => value,
+            _ => "(hidden)".to_owned(),
+        };
         self.faults.list.push(Fault { key: path, value, expected: expected.to_owned() });
+    }
+
+    /// One of two pairs of keys must be set, whole: `[(key, is set); 2]`. `neither`: what is expected where none of them is.
+    pub fn one_pair(&mut self, first: [(&str, bool); 2], second: [(&str, bool); 2], neither: &str) {
+        let halves = [first, second].map(|[(one, one_is_set), (other, other_is_set)]| match (one_is_set, other_is_set) {
+            (true, false) => Some((other, one)),
+            (false, true) => Some((one, other)),
+            _ => None,
+        });
+        let is_set = |pair: [(&str, bool); 2]| pair.iter().any(|(_, is_set)| *is_set);
+        for (missing, given) in halves.into_iter().flatten() {
+            self.add(missing, "", &format!("what belongs to {given}"));
+        }
+        match (is_set(first), is_set(second)) {
+            (false, false) => self.add(first[0].0, "", neither),
+            (true, true) => {
+                let [(a, _), (b, _)] = first;
+                let [(c, _), (d, _)] = second;
+                self.add(c, "set", &format!("either {a} and {b} or {c} and {d}, not both"));
+            }
+            _ => {}
+        }
+    }
+
+    /// A secret that is given must be readable.
+    pub fn readable_secret(&mut self, key: &str, secret: Option<&Secret>) {
+        if let Some(Err(error)) = secret.filter(|secret| !secret.is_stored_mark()).map(Secret::resolve) {
+            self.add(key, "", &format!("a readable secret: {error}"));
+        }
     }
 
     /// A place inside this one.

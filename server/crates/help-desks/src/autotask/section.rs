@@ -86,11 +86,7 @@ impl Section for AutotaskSection {
             faults.add("username", &self.username, "the API user's key (Username in Autotask)");
         }
         for (key, secret) in [("secret", &self.secret), ("integration_code", &self.integration_code)] {
-            if !secret.is_stored_mark()
-                && let Err(error) = secret.resolve()
-            {
-                faults.add(key, "", &format!("a readable secret: {error}"));
-            }
+            faults.readable_secret(key, Some(secret));
         }
         if let Some(url) = &self.services_url
             && !is_outside_address(url)

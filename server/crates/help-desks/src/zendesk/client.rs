@@ -1,15 +1,17 @@
 //! One request to the account's REST API, and what its answer means (zendesk.md d.1, d.10, d.11).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use deskbridge_core::text::shown;
-use reqwest::{Method, header};
-use secrecy::{ExposeSecret, SecretString};
+use reqwest::Method;
+use reqwest::header::{self, HeaderMap};
 use serde_json::Value;
 
 use deskbridge_http_client as outgoing;
 use deskbridge_security::sha256;
 
+use super::credentials::{Credentials, Signature};
 use crate::{HelpDeskError, WriteOutcome};
 
 /// An answer's limit; a page of a hundred audits with full comments stays below.
@@ -18,20 +20,25 @@ const MAX_ANSWER: usize = 16 * 1024 * 1024;
 const GUARDED_REPEAT: Duration = Duration::from_secs(2);
 /// How much of an unexpected answer is told.
 const MAX_EXCERPT: usize = 300;
+/// Where an OAuth client gets its tokens.
+const TOKEN_PATH: &str = "/oauth/tokens";
 
 /// The account as one API user.
 #[derive(Clone)]
-pub struct Client {
+pub struct Client(Arc<Account>);
+
+struct Account {
     http: reqwest::Client,
     origin: String,
-    username: String,
-    token: SecretString,
+    credentials: Credentials,
+    /// On every call.
+    headers: HeaderMap,
 }
 
 /// Why there is no answer.
 enum Silence {
     /// The request never left.
-    NotSent(String),
+    NotSent(HelpDeskError),
     /// It left, at least in part, and no answer came in time.
     TimedOut(String),
     /// It left, at least in part, and the connection broke.
@@ -41,7 +48,8 @@ enum Silence {
 impl From<Silence> for HelpDeskError {
     fn from(silence: Silence) -> Self {
         match silence {
-            Silence::NotSent(what) | Silence::TimedOut(what) | Silence::BrokeOff(what) => Self::passing(what),
+            Silence::NotSent(error) => error,
+            Silence::TimedOut(what) | Silence::BrokeOff(what) => Self::passing(what),
         }
     }
 }
@@ -65,7 +73,7 @@ impl Request {
         let repeat_after = is_guarded.then_some(GUARDED_REPEAT);
         let answer = match self.client.send(self.request).await {
             Ok(answer) => answer,
-            Err(Silence::NotSent(what)) => return WriteOutcome::Refused(HelpDeskError::passing(what)),
+            Err(Silence::NotSent(error)) => return WriteOutcome::Refused(error),
             Err(Silence::TimedOut(what)) => return WriteOutcome::Unknown { error: HelpDeskError::passing(what), repeat_after: None },
             Err(Silence::BrokeOff(what)) => return WriteOutcome::Unknown { error: HelpDeskError::passing(what), repeat_after },
         };
@@ -94,33 +102,61 @@ pub struct Answer {
     text: String,
     retry_after: Option<Duration>,
     request_id: Option<String>,
+    /// What to do where the account did not accept us.
+    advice: &'static str,
 }
 
 impl Client {
-    /// A client. Fails only if the TLS library cannot start.
-    pub fn new(origin: String, username: &str, token: SecretString) -> reqwest::Result<Self> {
-        Ok(Self { http: outgoing::shared()?, origin, username: format!("{username}/token"), token })
+    /// A client; nothing is contacted. Fails only if the TLS library cannot start.
+    pub(super) fn new(origin: String, credentials: Credentials, headers: HeaderMap) -> reqwest::Result<Self> {
+        Ok(Self(Arc::new(Account { http: outgoing::shared()?, origin, credentials, headers })))
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.http
-            .request(method, format!("{}{path}", self.origin))
-            .basic_auth(&self.username, Some(self.token.expose_secret()))
+        let account = &self.0;
+        account
+            .http
+            .request(method, format!("{}{path}", account.origin))
+            .headers(account.headers.clone())
             .header(header::ACCEPT, "application/json")
     }
 
-    async fn send(&self, request: reqwest::Request) -> Result<Answer, Silence> {
+    /// Signs and sends. A token that the account does not accept any more is replaced once: a 401 has done nothing.
+    async fn send(&self, mut request: reqwest::Request) -> Result<Answer, Silence> {
+        let again = request.try_clone();
+        let signature = self.sign(&mut request).await?;
+        let answer = self.exchange(request).await?;
+        match again {
+            Some(mut again) if answer.status == 401 && self.0.credentials.reject(&signature) => {
+                self.sign(&mut again).await?;
+                self.exchange(again).await
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    async fn sign(&self, request: &mut reqwest::Request) -> Result<Signature, Silence> {
+        let signature = self.signature().await.map_err(Silence::NotSent)?;
+        signature.sign(request);
+        Ok(signature)
+    }
+
+    async fn signature(&self) -> Result<Signature, HelpDeskError> {
+        self.0.credentials.signature(|| self.request(Method::POST, TOKEN_PATH)).await
+    }
+
+    async fn exchange(&self, request: reqwest::Request) -> Result<Answer, Silence> {
         let failed = |error: reqwest::Error| {
             let what = format!("Zendesk: {}", outgoing::describe(&error));
             if outgoing::never_left(&error) {
-                Silence::NotSent(what)
+                Silence::NotSent(HelpDeskError::passing(what))
             } else if error.is_timeout() {
                 Silence::TimedOut(what)
             } else {
                 Silence::BrokeOff(what)
             }
         };
-        let response = self.http.execute(request).await.map_err(failed)?;
+        let response = self.0.http.execute(request).await.map_err(failed)?;
         let status = response.status().as_u16();
         let retry_after = outgoing::retry_after(response.headers());
         let request_id =
@@ -128,7 +164,7 @@ impl Client {
         let body = outgoing::read_body(response, MAX_ANSWER).await.map_err(|error| Silence::BrokeOff(format!("Zendesk: {error}")))?;
         let text = String::from_utf8_lossy(&body).into_owned();
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Ok(Answer { status, body, text, retry_after, request_id })
+        Ok(Answer { status, body, text, retry_after, request_id, advice: self.0.credentials.advice() })
     }
 
     /// A request that may be sent again without harm.
@@ -149,19 +185,21 @@ impl Client {
     }
 
     /// A request that writes, ready to be sent.
-    pub fn write(&self, method: Method, path: &str, body: &Value) -> Result<Request, HelpDeskError> {
-        self.ready(self.request(method, path).json(body))
+    pub async fn write(&self, method: Method, path: &str, body: &Value) -> Result<Request, HelpDeskError> {
+        self.ready(self.request(method, path).json(body)).await
     }
 
     /// A creation, ready to be sent: within two hours the same key and body create once (zendesk.md d.5).
-    pub fn create(&self, path: &str, key: &str, body: &Value) -> Result<Request, HelpDeskError> {
+    pub async fn create(&self, path: &str, key: &str, body: &Value) -> Result<Request, HelpDeskError> {
         // Another body under the same key would be refused.
         let [a, b, c, d, ..] = sha256(body.to_string().as_bytes());
         let key = format!("{key}/{:08x}", u32::from_be_bytes([a, b, c, d]));
-        self.ready(self.request(Method::POST, path).header("Idempotency-Key", key).json(body))
+        self.ready(self.request(Method::POST, path).header("Idempotency-Key", key).json(body)).await
     }
 
-    fn ready(&self, request: reqwest::RequestBuilder) -> Result<Request, HelpDeskError> {
+    /// With a token at hand, so that none need be asked for when the request counts as sent.
+    async fn ready(&self, request: reqwest::RequestBuilder) -> Result<Request, HelpDeskError> {
+        self.signature().await?;
         let request = request.build().map_err(|_| HelpDeskError::passing("Zendesk: the request could not be made"))?;
         Ok(Request { client: self.clone(), request })
     }
@@ -182,7 +220,7 @@ impl Answer {
                 Err(HelpDeskError::passing(format!("Zendesk answered HTTP {} without JSON for {what}{reference}", self.status)))
             }
             200..=299 => Ok(self.body),
-            401 => Err(HelpDeskError::Denied(format!("Zendesk did not accept the API user; check username and token{reference}"))),
+            401 => Err(HelpDeskError::Denied(format!("Zendesk did not accept the API user; {}{reference}", self.advice))),
             403 => {
                 Err(HelpDeskError::Denied(format!("Zendesk does not let the API user use {what}; give its role access{reference}: {said}")))
             }

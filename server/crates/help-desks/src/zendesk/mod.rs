@@ -3,6 +3,7 @@
 pub mod app_key;
 mod client;
 mod create;
+mod credentials;
 mod installation;
 mod section;
 mod sidebar_app;
@@ -47,6 +48,10 @@ const INSTALLATION_CACHE: Duration = Duration::from_mins(1);
 /// What an agent may do is asked again after this time.
 const AGENT_CACHE: Duration = Duration::from_mins(1);
 
+/// What `deskbridge check` says of API tokens (changes-2026-11.md C1).
+const API_TOKENS_END: &str = "Zendesk ends all API tokens on 30 April 2027, and switches one off that was not used for 30 days. Make an OAuth \
+    client and set client_id and client_secret instead of username and token: docs/zendesk.md, step 2";
+
 /// One account.
 pub struct Zendesk {
     client: Client,
@@ -56,6 +61,13 @@ pub struct Zendesk {
     agents: LazyLock<Cache<u64, Arc<Profile>>>,
     sidebar: SidebarApp,
     installation: LazyLock<Cache<(), Arc<PanelPolicy>>>,
+}
+
+/// As whom everything is done.
+struct ApiUser {
+    name: String,
+    email: String,
+    role: String,
 }
 
 /// What says who may see a ticket.
@@ -78,8 +90,7 @@ impl Zendesk {
     /// The account of a connection; nothing is contacted. The error names the key at fault.
     pub(crate) fn build(settings: &ConnectionSettings) -> Result<Arc<dyn HelpDesk>, String> {
         let section: ZendeskSection = section_of(settings)?;
-        let token = section.token.resolve().map_err(|error| format!("zendesk.token: {error}"))?;
-        let client = Client::new(section.origin(), &section.username, token)
+        let client = Client::new(section.origin(), section.credentials()?, section.marketplace_headers())
             .map_err(|_| "zendesk: no HTTP client; check the machine's TLS certificates".to_owned())?;
         Ok(Arc::new(Self {
             agents: LazyLock::new(|| Cache::builder().max_capacity(1_000).time_to_live(AGENT_CACHE).build()),
@@ -101,17 +112,18 @@ impl Zendesk {
         })
     }
 
-    /// Who the API user is: its role, for `deskbridge check`.
-    async fn whoami(&self) -> Result<(String, String), HelpDeskError> {
+    /// Who the API user is, for `deskbridge check`.
+    async fn whoami(&self) -> Result<ApiUser, HelpDeskError> {
         let answer = self.client.get("/api/v2/users/me").await?.ok("the API user")?;
         let role = answer["user"]["role"].as_str().unwrap_or("end-user").to_owned();
         let anonymous = answer["user"]["id"].is_null();
         if anonymous || role == "end-user" {
             return Err(HelpDeskError::Denied(
-                "the account treats the API user as an end user; check username and token, and give the user an agent role".into(),
+                "the account treats the API user as an end user; check the credentials, and give the user an agent role".into(),
             ));
         }
-        Ok((answer["user"]["email"].as_str().unwrap_or_default().to_owned(), role))
+        let text = |name: &str| answer["user"][name].as_str().unwrap_or_default().to_owned();
+        Ok(ApiUser { name: text("name"), email: text("email"), role })
     }
 
     async fn profile(&self, agent_id: u64) -> Result<Arc<Profile>, HelpDeskError> {
@@ -282,7 +294,7 @@ impl Zendesk {
             ticket["updated_stamp"] = stamp.into();
         }
         let body = json!({ "ticket": ticket });
-        let request = self.client.write(Method::PUT, &format!("/api/v2/tickets/{}", write.ticket), &body)?;
+        let request = self.client.write(Method::PUT, &format!("/api/v2/tickets/{}", write.ticket), &body).await?;
         Ok(NoteUpdate { request, ticket: write.ticket.to_owned(), is_guarded })
     }
 }
@@ -364,7 +376,7 @@ impl HelpDesk for Zendesk {
             Item::Note(note) => Ok(Box::new(self.prepare_note(write, note).await?)),
             Item::Ticket(new) => {
                 let body = create::body(new, write.marker, self.settings.ticket_default_data.as_deref(), self.notes_are_public())?;
-                Ok(Box::new(TicketCreation(self.client.create("/api/v2/tickets", write.marker, &body)?)))
+                Ok(Box::new(TicketCreation(self.client.create("/api/v2/tickets", write.marker, &body).await?)))
             }
             Item::File(_) => Err(HelpDeskError::no_ability("take files by themselves")),
             Item::Time(_) => Err(HelpDeskError::no_ability("record time")),
@@ -402,8 +414,13 @@ impl HelpDesk for Zendesk {
     async fn check(&self, around: &Surroundings<'_>) -> Vec<Finding> {
         let mut findings = Vec::new();
         match self.whoami().await {
-            Ok((email, role)) => findings.push(Finding::good("Zendesk login", format!("{email} ({role})"))),
+            Ok(ApiUser { name, email, role }) => {
+                findings.push(Finding::good("Zendesk login", format!("{email} ({role}); notes bear the name “{name}”")));
+            }
             Err(error) => return vec![Finding::bad("Zendesk login", error.to_string())],
+        }
+        if self.settings.token.is_some() {
+            findings.push(Finding::note("API token", API_TOKENS_END));
         }
         findings.push(match self.sidebar.key().await {
             Ok(_) => {

@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use deskbridge_core::settings::{Role, Secret, Section, Within, outside_origin};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::credentials::Credentials;
 
 /// A Zendesk account.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -12,10 +15,24 @@ use serde::{Deserialize, Serialize};
 pub struct ZendeskSection {
     /// The account's address.
     pub url: String,
-    /// The API user's e-mail address.
-    pub username: String,
+    /// Identifier of an OAuth client of the account. What is done bears the name of the user who owns the client.
+    pub client_id: Option<String>,
+    /// Its secret.
+    pub client_secret: Option<Secret>,
+    /// What the client's tokens may do.
+    #[serde(default = "default_scopes")]
+    pub scopes: String,
+    /// The API user's e-mail address, for API tokens. No account can make them any more, and all of them end on 30 April 2027
+    /// (changes-2026-11.md C1).
+    pub username: Option<String>,
     /// Its API token.
-    pub token: Secret,
+    pub token: Option<Secret>,
+    /// Name of the integration in the Zendesk Marketplace: with the two ids below it stands in the headers of every call.
+    pub marketplace_name: Option<String>,
+    /// Id of the organisation that published it.
+    pub marketplace_organization_id: Option<String>,
+    /// Id of the published app.
+    pub marketplace_app_id: Option<String>,
     /// The uploaded app; its public key verifies sidebar tokens.
     #[schemars(range(min = 1))]
     pub app_id: u64,
@@ -53,6 +70,11 @@ pub enum NoteVisibility {
     Public,
 }
 
+/// Ticket audits need the global `read` (zendesk.md d.1); all we write are tickets, with their comments and uploads.
+fn default_scopes() -> String {
+    "read tickets:write".into()
+}
+
 fn default_settle() -> u32 {
     45
 }
@@ -64,19 +86,39 @@ fn default_token_life() -> u32 {
 impl Section for ZendeskSection {
     const NAME: &'static str = "zendesk";
     const ROLE: Role = Role::HelpDesk;
-    const SECRETS: &'static [&'static str] = &["token"];
+    const SECRETS: &'static [&'static str] = &["client_secret", "token"];
 
     fn check(&self, faults: &mut Within<'_>) {
         if let Err(expected) = outside_origin(&self.url) {
             faults.add("url", &self.url, expected);
         }
-        if !self.username.contains('@') || self.username.contains(char::is_whitespace) || self.username.contains(':') {
-            faults.add("username", &self.username, "the API user's e-mail address (without /token)");
-        }
-        if !self.token.is_stored_mark()
-            && let Err(error) = self.token.resolve()
+        faults.one_pair(
+            [("client_id", self.client_id.is_some()), ("client_secret", self.client_secret.is_some())],
+            [("username", self.username.is_some()), ("token", self.token.is_some())],
+            "client_id and client_secret of an OAuth client (or username and token, where an API token is still in use)",
+        );
+        if let Some(username) = &self.username
+            && (!username.contains('@') || username.contains(char::is_whitespace) || username.contains(':'))
         {
-            faults.add("token", "", &format!("a readable secret: {error}"));
+            faults.add("username", username, "the API user's e-mail address (without /token)");
+        }
+        for (key, secret) in [("client_secret", &self.client_secret), ("token", &self.token)] {
+            faults.readable_secret(key, secret.as_ref());
+        }
+        if self.scopes.trim().is_empty() {
+            faults.add("scopes", &self.scopes, "scopes with spaces between them, like read tickets:write");
+        }
+        let is_of_marketplace = self.marketplace().iter().any(|(_, _, value)| value.is_some());
+        for (key, _, value) in self.marketplace() {
+            match value {
+                Some(value) if HeaderValue::from_str(value).is_err() || value.trim().is_empty() => {
+                    faults.add(key, value, "a text of one line");
+                }
+                None if is_of_marketplace => {
+                    faults.add(key, "", "all three of marketplace_name, marketplace_organization_id and marketplace_app_id, or none");
+                }
+                _ => {}
+            }
         }
         if let Some(text) = &self.ticket_default_data
             && !serde_json::from_str::<serde_json::Value>(text).is_ok_and(|value| value.is_object())
@@ -97,6 +139,32 @@ impl Section for ZendeskSection {
 }
 
 impl ZendeskSection {
+    /// Key, header (zendesk.md d.1) and value.
+    fn marketplace(&self) -> [(&'static str, &'static str, Option<&str>); 3] {
+        [
+            ("marketplace_name", "x-zendesk-marketplace-name", self.marketplace_name.as_deref()),
+            ("marketplace_organization_id", "x-zendesk-marketplace-organization-id", self.marketplace_organization_id.as_deref()),
+            ("marketplace_app_id", "x-zendesk-marketplace-app-id", self.marketplace_app_id.as_deref()),
+        ]
+    }
+
+    /// The headers of every call of an integration of the marketplace ; none for one's own app.
+    pub(super) fn marketplace_headers(&self) -> HeaderMap {
+        let named = self.marketplace().into_iter();
+        let headers = named.filter_map(|(_, name, value)| Some((HeaderName::from_static(name), HeaderValue::from_str(value?).ok()?)));
+        headers.collect()
+    }
+
+    /// How the account knows us. The error names the key at fault.
+    pub(super) fn credentials(&self) -> Result<Credentials, String> {
+        let resolved = |key: &str, secret: &Secret| secret.resolve().map_err(|error| format!("zendesk.{key}: {error}"));
+        match (&self.client_id, &self.client_secret, &self.username, &self.token) {
+            (Some(id), Some(secret), _, _) => Ok(Credentials::oauth(id, resolved("client_secret", secret)?, &self.scopes)),
+            (_, _, Some(username), Some(token)) => Ok(Credentials::token(username, resolved("token", token)?)),
+            _ => Err("zendesk: client_id and client_secret, or username and token".into()),
+        }
+    }
+
     /// The account's origin as a browser writes it: what the sidebar's query names and a token's audience begins with.
     pub fn origin(&self) -> String {
         url::Url::parse(&self.url).map_or_else(|_| self.url.clone(), |url| url.origin().ascii_serialization())

@@ -141,31 +141,16 @@ impl Section for ApplianceSection {
         if !is_host(&self.host) {
             faults.add("host", &self.host, "a host name like support.example.com, without https:// or a path");
         }
-        let oauth = (self.client_id.is_some(), self.client_secret.is_some());
-        let legacy = (self.username.is_some(), self.password.is_some());
-        match (oauth, legacy) {
-            ((true, true), (false, false)) | ((false, false), (true, true)) => {}
-            ((false, false), (false, false)) => {
-                faults.add("client_id", "", "client_id and client_secret (or username and password for 16.1 and earlier)");
-            }
-            ((true, false), _) => faults.add("client_secret", "", "the secret that belongs to client_id"),
-            ((false, true), _) => faults.add("client_id", "", "the client that belongs to client_secret"),
-            (_, (true, false)) => faults.add("password", "", "the password that belongs to username"),
-            (_, (false, true)) => faults.add("username", "", "the user that belongs to password"),
-            ((true, true), (true, true)) => {
-                faults.add("username", "set", "either client_id and client_secret or username and password, not both");
-            }
-        }
+        faults.one_pair(
+            [("client_id", self.client_id.is_some()), ("client_secret", self.client_secret.is_some())],
+            [("username", self.username.is_some()), ("password", self.password.is_some())],
+            "client_id and client_secret (or username and password for 16.1 and earlier)",
+        );
         if self.use_plain_http && self.client_id.is_some() {
             faults.add("use_plain_http", "true", "false: OAuth always uses TLS");
         }
         for (key, secret) in [("client_secret", &self.client_secret), ("password", &self.password), ("event_token", &self.event_token)] {
-            if let Some(secret) = secret
-                && !secret.is_stored_mark()
-                && let Err(error) = secret.resolve()
-            {
-                faults.add(key, "", &format!("a readable secret: {error}"));
-            }
+            faults.readable_secret(key, secret.as_ref());
         }
         for source in &self.event_sources {
             if parse_network(source).is_none() {

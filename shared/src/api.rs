@@ -158,7 +158,29 @@ pub struct ChatLink {
     /// The signed link for the customer.
     pub url: String,
     /// RFC 3339 UTC.
-    pub expires_at: Option<String>,
+    pub expires_at: String,
+}
+
+/// Answer of `POST /api/v1/sessions/record`: a note for the page to put onto the ticket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub struct PageRecord {
+    /// One line.
+    pub title: String,
+    /// With the marker as its last line.
+    pub html: String,
+    /// Found again by this text.
+    pub marker: String,
+    /// It stands on the ticket already.
+    pub recorded: bool,
+}
+
+/// Answer of `POST /api/v1/sessions/recorded`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub struct Recorded {
+    /// The session is one whose record stands on the ticket.
+    pub recorded: bool,
 }
 
 /// Answer of `GET /api/v1/sessions`.

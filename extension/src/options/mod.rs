@@ -698,7 +698,7 @@ mod tests {
         for (status, kind) in [(403, "pairing-code"), (410, "pairing-code-used"), (410, "pairing-code-expired"), (409, "already-paired")] {
             assert!(of(status, kind).ends_pairing(), "{kind}");
         }
-        for (status, kind) in [(401, "clock"), (429, "too-many-codes"), (503, "unavailable"), (500, "internal")] {
+        for (status, kind) in [(401, "clock"), (429, "too-many-codes"), (503, "unavailable"), (408, "too-slow")] {
             assert!(!of(status, kind).ends_pairing(), "{kind}");
         }
         // No answer, or another's: the server may have paired all the same.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use deskbridge_documents::NoteForm;
 use deskbridge_help_desks::AgentReference;
 use deskbridge_remote_support::beyondtrust::is_lsid;
+use deskbridge_shared::api::PageRecord;
 use deskbridge_store::{DeliveryKey, DeliveryState};
 
 use crate::connections::Connection;
@@ -14,19 +15,6 @@ use crate::import_session::REPORT;
 use crate::note::{marker, render_options};
 use crate::ownership::{self, Owner, external_key};
 use crate::{Services, SupportError, ticket_access};
-
-/// A note to put onto a ticket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PageRecord {
-    /// One line.
-    pub title: String,
-    /// With the marker as its last line.
-    pub html: String,
-    /// Found again by this text.
-    pub marker: String,
-    /// It stands on the ticket already.
-    pub recorded: bool,
-}
 
 /// The note of the session `lsid` of `ticket`.
 pub async fn prepare(

@@ -15,13 +15,13 @@ use axum::response::{IntoResponse, Response};
 use deskbridge_core::clock::rfc3339;
 use deskbridge_core::ids::ConnectionId;
 use deskbridge_help_desks::AgentReference;
-use deskbridge_shared::api::{JumpRequest, LiveSession, PanelModel, SessionKey};
+use deskbridge_shared::api::{ChatLink, JumpLaunch, JumpRequest, LiveSession, PageRecord, PanelModel, Recorded, SessionKey, SessionList};
 use deskbridge_use_cases::connections::Connection;
 use deskbridge_use_cases::{allowed_actions, chat_link, jump, live_sessions, record_in_page, session_key, ticket_access};
 use futures_util::stream::{self, Stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tower_sessions::session::Id;
 use tower_sessions::{Session, SessionStore};
 use uuid::Uuid;
@@ -172,8 +172,20 @@ fn reference(values: &mut HashMap<String, String>) -> Result<(String, String), P
     Ok((take("connection")?, take("ticket")?))
 }
 
+/// What the panel is told about a ticket.
+#[derive(Debug, Serialize)]
+pub struct PanelAnswer {
+    #[serde(flatten)]
+    model: PanelModel,
+    /// By name, in the language of `locale`.
+    texts: Map<String, Value>,
+    /// Only where the ticket system takes no notes from a server: the page puts the reports onto the ticket.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    record_in_page: bool,
+}
+
 /// `GET /api/v1/panel`
-pub async fn model(State(state): State<Arc<PanelState>>, caller: Caller, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
+pub async fn model(State(state): State<Arc<PanelState>>, caller: Caller, RawQuery(query): RawQuery) -> Result<Json<PanelAnswer>, Problem> {
     let mut values = read_query(query.as_deref())?;
     let (connection, ticket) = reference(&mut values)?;
     let (connection, ticket) = caller.ticket_ref(&connection, &ticket)?;
@@ -190,12 +202,7 @@ pub async fn model(State(state): State<Arc<PanelState>>, caller: Caller, RawQuer
         target: access.ticket.target.clone(),
         locale: locale.to_owned(),
     };
-    let mut model = serde_json::to_value(model).map_err(|_| Problem::internal())?;
-    model["texts"] = Value::Object(texts.clone());
-    if connection.help_desk.abilities().note.is_none() {
-        model["record_in_page"] = Value::Bool(true);
-    }
-    Ok(Json(model))
+    Ok(Json(PanelAnswer { model, texts: texts.clone(), record_in_page: connection.help_desk.abilities().note.is_none() }))
 }
 
 /// Body of `POST /api/v1/sessions/key`.
@@ -224,7 +231,7 @@ pub async fn jump(
     State(state): State<Arc<PanelState>>,
     caller: Caller,
     JsonBody(mut body): JsonBody<Map<String, Value>>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<JumpLaunch>, Problem> {
     let mut take = |name: &str| match body.remove(name) {
         Some(Value::String(text)) => Ok(text),
         Some(_) => Err(Problem::bad_request(format!("{name} must be a text"))),
@@ -237,7 +244,7 @@ pub async fn jump(
     }
     let request: JumpRequest = serde_json::from_value(Value::Object(body)).map_err(|error| Problem::bad_request(error.to_string()))?;
     let launch_url = jump::launch_url(&state.services, connection, &caller.agent, ticket, &request).await?;
-    Ok(Json(json!({ "launch_url": launch_url })))
+    Ok(Json(JumpLaunch { launch_url }))
 }
 
 /// Body of `POST /api/v1/sessions/chat-link`.
@@ -254,10 +261,10 @@ pub async fn chat_link(
     State(state): State<Arc<PanelState>>,
     caller: Caller,
     JsonBody(body): JsonBody<ChatLinkBody>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<ChatLink>, Problem> {
     let (connection, ticket) = caller.ticket_ref(&body.connection, &body.ticket)?;
     let (url, expires_ms) = chat_link::make(&state.services, connection, &caller.agent, ticket, body.issue.as_deref()).await?;
-    Ok(Json(json!({ "url": url, "expires_at": rfc3339(expires_ms) })))
+    Ok(Json(ChatLink { url, expires_at: rfc3339(expires_ms) }))
 }
 
 /// Body of `POST /api/v1/sessions/record` and `…/recorded`.
@@ -274,10 +281,9 @@ pub async fn record(
     State(state): State<Arc<PanelState>>,
     caller: Caller,
     JsonBody(body): JsonBody<RecordBody>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<PageRecord>, Problem> {
     let (connection, ticket) = caller.ticket_ref(&body.connection, &body.ticket)?;
-    let record = record_in_page::prepare(&state.services, connection, &caller.agent, ticket, &body.lsid).await?;
-    Ok(Json(json!({ "title": record.title, "html": record.html, "marker": record.marker, "recorded": record.recorded })))
+    Ok(Json(record_in_page::prepare(&state.services, connection, &caller.agent, ticket, &body.lsid).await?))
 }
 
 /// `POST /api/v1/sessions/recorded`: the page put the report onto the ticket.
@@ -285,10 +291,10 @@ pub async fn recorded(
     State(state): State<Arc<PanelState>>,
     caller: Caller,
     JsonBody(body): JsonBody<RecordBody>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Recorded>, Problem> {
     let (connection, ticket) = caller.ticket_ref(&body.connection, &body.ticket)?;
     record_in_page::confirm(&state.services, connection, &caller.agent, ticket, &body.lsid).await?;
-    Ok(Json(json!({ "recorded": true })))
+    Ok(Json(Recorded { recorded: true }))
 }
 
 /// `GET /api/v1/sessions`, once or as a stream.
@@ -309,7 +315,7 @@ pub async fn sessions(
         return Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response());
     }
     let sessions = live_sessions::of_ticket(&state.services, connection, &access.ticket.id).await?;
-    Ok(Json(json!({ "sessions": sessions })).into_response())
+    Ok(Json(SessionList { sessions }).into_response())
 }
 
 /// Who has a stream open.
@@ -392,8 +398,9 @@ fn changes(
             polling.polls += 1;
             match live_sessions::of_ticket(&polling.state.services, &polling.connection, &polling.ticket).await {
                 Ok(sessions) if polling.last.as_ref() != Some(&sessions) => {
-                    let event = Event::default().event("sessions").json_data(json!({ "sessions": sessions })).unwrap_or_default();
-                    polling.last = Some(sessions);
+                    let list = SessionList { sessions };
+                    let event = Event::default().event("sessions").json_data(&list).unwrap_or_default();
+                    polling.last = Some(list.sessions);
                     return Some((Ok(event), polling));
                 }
                 Ok(_) => {}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::{Serialize, Serializer};
 
 use deskbridge_help_desks::HelpDeskError;
 use deskbridge_remote_support::Error as EngineError;
@@ -13,14 +13,32 @@ use deskbridge_store::StoreError;
 use deskbridge_use_cases::SupportError;
 
 /// An answer that says what is wrong and what to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Problem {
-    status: StatusCode,
+    /// For programs: the name after `urn:deskbridge:problem:` does not change.
+    #[serde(rename = "type", serialize_with = "urn")]
     kind: &'static str,
+    /// What is wrong.
     title: &'static str,
+    /// The answer's status.
+    #[serde(serialize_with = "number")]
+    status: StatusCode,
+    /// What to do.
     detail: String,
-    retry_after: Option<Duration>,
+    /// With `clock` only: RFC 3339 UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
     server_time: Option<String>,
+    #[serde(skip)]
+    retry_after: Option<Duration>,
+}
+
+fn urn<S: Serializer>(kind: &&'static str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("urn:deskbridge:problem:{kind}"))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form `serialize_with` takes")]
+fn number<S: Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
 }
 
 impl Problem {
@@ -175,16 +193,6 @@ impl Problem {
         Self { retry_after: Some(wait), ..problem }
     }
 
-    /// Something in this server failed.
-    pub fn internal() -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "Deskbridge failed",
-            "Try again. If it stays, ask the administrator to look at the log.",
-        )
-    }
-
     /// The server cannot do its work now.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self {
@@ -196,18 +204,9 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut body = json!({
-            "type": format!("urn:deskbridge:problem:{}", self.kind),
-            "title": self.title,
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
-        if let Some(server_time) = self.server_time {
-            body["server_time"] = json!(server_time);
-        }
+        let body = serde_json::to_string(&self).unwrap_or_default();
         let mut response =
-            (self.status, [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")], body.to_string())
-                .into_response();
+            (self.status, [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")], body).into_response();
         if let Some(wait) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }

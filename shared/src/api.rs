@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// A way to Jump to a machine. The names are the API's; the settings' switches are `allow_` + the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum JumpMethod {
     /// Jump Client ("pinned client" in the seed guides).
     JumpClient,
@@ -48,6 +49,7 @@ impl JumpMethod {
 /// An issue a customer can choose, as `code=Name` in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Issue {
     /// The issue's code name on the appliance.
     pub code_name: String,
@@ -58,18 +60,20 @@ pub struct Issue {
 /// `GET /api/v1/panel`, less the texts (a map from name to text, added by the server).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PanelModel {
     /// The connection's name.
     pub connection: String,
     /// The ticket's id.
     pub ticket: String,
-    /// Allowed Jump methods, in the order of [`JumpMethod::ALL`].
+    /// Allowed Jump methods, in the order in which they are offered.
     pub methods: Vec<JumpMethod>,
     /// Jumpoints to choose from; the first is preselected.
     pub jumpoints: Vec<String>,
     /// Issues to choose from for a chat link; none: no chat link.
     pub issues: Vec<Issue>,
     /// The machine of this ticket, from the configured ticket field.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub target: Option<String>,
     /// The language of the texts.
     pub locale: String,
@@ -78,22 +82,26 @@ pub struct PanelModel {
 /// Answer of `POST /api/v1/sessions/key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionKey {
     /// Seven characters, read out on the phone.
     pub short_key: String,
     /// The link that starts the session.
+    #[cfg_attr(feature = "openapi", schema(format = "uri"))]
     pub key_url: String,
     /// Subject of an invitation.
     pub mail_subject: String,
     /// Text of an invitation; holds the link.
     pub mail_body: String,
-    /// RFC 3339 UTC; absent where an old appliance does not tell.
+    /// RFC 3339 UTC; `null` where an old appliance does not tell.
+    #[cfg_attr(feature = "openapi", schema(required, format = "date-time"))]
     pub expires_at: Option<String>,
 }
 
 /// Body of `POST /api/v1/sessions/jump`, less the ticket reference. Which fields a method takes: `client_script`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JumpRequest {
     /// How.
     pub method: JumpMethod,
@@ -107,15 +115,19 @@ pub struct JumpRequest {
     pub username: Option<String>,
     /// Shell Jump; 1 to 65535, default 22.
     #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 65535))]
     pub port: Option<u16>,
     /// Shell Jump: `ssh` or `telnet`.
     #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schemas::protocol))]
     pub protocol: Option<String>,
     /// Shell Jump: `xterm` or `vt100`.
     #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schemas::terminal))]
     pub terminal: Option<String>,
     /// RDP: `low`, `performance`, `performance_quality` or `quality`.
     #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schemas::quality))]
     pub quality: Option<String>,
     /// RDP: `primary_display`, `all_displays` or `<width>x<height>`.
     #[cfg_attr(feature = "serde", serde(default))]
@@ -146,24 +158,30 @@ impl JumpRequest {
 /// Answer of `POST /api/v1/sessions/jump`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JumpLaunch {
     /// The client-script URL; opened by the agent's browser.
+    #[cfg_attr(feature = "openapi", schema(format = "uri"))]
     pub launch_url: String,
 }
 
 /// Answer of `POST /api/v1/sessions/chat-link`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChatLink {
     /// The signed link for the customer.
+    #[cfg_attr(feature = "openapi", schema(format = "uri"))]
     pub url: String,
     /// RFC 3339 UTC.
+    #[cfg_attr(feature = "openapi", schema(format = "date-time"))]
     pub expires_at: String,
 }
 
 /// Answer of `POST /api/v1/sessions/record`: a note for the page to put onto the ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PageRecord {
     /// One line.
     pub title: String,
@@ -178,6 +196,7 @@ pub struct PageRecord {
 /// Answer of `POST /api/v1/sessions/recorded`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Recorded {
     /// The session is one whose record stands on the ticket.
     pub recorded: bool,
@@ -186,6 +205,7 @@ pub struct Recorded {
 /// Answer of `GET /api/v1/sessions`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionList {
     /// The ticket's support sessions, the latest first.
     pub sessions: Vec<LiveSession>,
@@ -194,6 +214,7 @@ pub struct SessionList {
 /// Where a support session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum SessionState {
     /// The customer is there, no representative yet.
     Waiting,
@@ -228,17 +249,49 @@ impl SessionState {
 /// A support session of a ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LiveSession {
     /// The appliance's id of the session, 32 hexadecimal characters.
     pub lsid: String,
     /// Where it stands.
     pub state: SessionState,
     /// Display name of the primary representative.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub representative: Option<String>,
     /// Name of the primary customer.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub customer: Option<String>,
     /// RFC 3339 UTC.
+    #[cfg_attr(feature = "openapi", schema(required, format = "date-time"))]
     pub started_at: Option<String>,
     /// RFC 3339 UTC.
+    #[cfg_attr(feature = "openapi", schema(required, format = "date-time"))]
     pub ended_at: Option<String>,
+}
+
+/// Schemas of fields with a few values, which stand in `client_script`.
+#[cfg(feature = "openapi")]
+mod schemas {
+    use utoipa::openapi::{Object, ObjectBuilder, Type, schema::SchemaType};
+
+    use crate::client_script::{PROTOCOLS, QUALITIES, TERMINALS};
+
+    pub(super) fn protocol() -> Object {
+        choice("Shell Jump.", PROTOCOLS)
+    }
+
+    pub(super) fn terminal() -> Object {
+        choice("Shell Jump.", TERMINALS)
+    }
+
+    pub(super) fn quality() -> Object {
+        choice("RDP.", QUALITIES)
+    }
+
+    /// One of these names, or `null`.
+    fn choice(description: &str, names: &[&'static str]) -> Object {
+        let values = names.iter().copied().map(Some).chain([None]);
+        let types = SchemaType::from_iter([Type::String, Type::Null]);
+        ObjectBuilder::new().schema_type(types).description(Some(description)).enum_values(Some(values)).build()
+    }
 }

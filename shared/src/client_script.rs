@@ -21,9 +21,9 @@ pub const CUSTOMER_NAME_CHARACTERS: usize = 100;
 pub const CUSTOMER_DETAILS_BYTES: usize = 1024;
 
 const EXTERNAL_KEY: &str = "external_key";
-const PROTOCOLS: &[&str] = &["ssh", "telnet"];
-const TERMINALS: &[&str] = &["xterm", "vt100"];
-const QUALITIES: &[&str] = &["low", "performance", "performance_quality", "quality"];
+pub(crate) const PROTOCOLS: &[&str] = &["ssh", "telnet"];
+pub(crate) const TERMINALS: &[&str] = &["xterm", "vt100"];
+pub(crate) const QUALITIES: &[&str] = &["low", "performance", "performance_quality", "quality"];
 
 /// How a Jump Client is named in the URL: the connection's `jump_action`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

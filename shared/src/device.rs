@@ -130,6 +130,7 @@ impl PairingLink {
 /// Body of `POST /api/v1/devices`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PairRequest {
     /// The pairing code, as typed.
     pub code: String,
@@ -137,37 +138,45 @@ pub struct PairRequest {
     pub public_key: String,
     /// What the person calls this browser.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "openapi", schema(max_length = 100))]
     pub name: Option<String>,
     /// Browser and system, as in `Firefox 140 on Windows`.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "openapi", schema(max_length = 100))]
     pub browser: Option<String>,
 }
 
 /// Answer to pairing (201, or 200 again) and to `GET /api/v1/devices/self`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DeviceAnswer {
-    /// The device's id, for [`DEVICE_HEADER`].
+    /// The device's id, for the header `Deskbridge-Device`.
+    #[cfg_attr(feature = "openapi", schema(format = "uuid"))]
     pub device: String,
     /// Its name.
     pub name: String,
     /// The agent it was paired for; none with a code for anybody.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub agent: Option<String>,
     /// What it may be used for, less connections that are disabled or gone.
     pub connections: Vec<DeviceConnection>,
     /// The server's time: RFC 3339 UTC.
+    #[cfg_attr(feature = "openapi", schema(format = "date-time"))]
     pub server_time: String,
 }
 
 /// A connection a device may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DeviceConnection {
     /// The connection's name.
     pub name: String,
     /// The ticket system: `zendesk`, `autotask`, `osticket`, …
     pub system: String,
     /// The ticket system's address in a browser, with a path where it is installed below one; none where it has no page of its own.
+    #[cfg_attr(feature = "openapi", schema(required, format = "uri"))]
     pub site: Option<String>,
 }
 

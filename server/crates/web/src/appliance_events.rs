@@ -16,10 +16,14 @@ use deskbridge_core::fault_point;
 use deskbridge_remote_support::EventRefusal;
 use deskbridge_remote_support::beyondtrust::{is_appliance_id, is_lsid};
 use deskbridge_security::sha256;
+use deskbridge_shared::routes;
 use deskbridge_store::NewEvent;
 use deskbridge_use_cases::Services;
 use deskbridge_use_cases::connections::{Connection, Directory, named_ticket};
 use deskbridge_work::metrics;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::{ObjectBuilder, Type};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::event_names::of_posted_name;
 use crate::media_type;
@@ -30,7 +34,55 @@ use crate::state::EventState;
 /// Without `?appliance` (seed guide: an appliance id of "default").
 const DEFAULT_APPLIANCE: &str = "default";
 
-/// Stores an event for every connection of that appliance that admits it.
+/// The address the appliance posts to.
+enum Address {}
+
+impl IntoParams for Address {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let parameter = |name: &str, about: &str, schema: ObjectBuilder| {
+            let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query).description(Some(about));
+            parameter.schema(Some(schema.schema_type(Type::String))).build()
+        };
+        let id = ObjectBuilder::new().default(Some(DEFAULT_APPLIANCE.into()));
+        vec![
+            parameter("appliance", "The connection's `appliance_id`", id),
+            parameter("token", "The connection's event token, where it has one", ObjectBuilder::new()),
+        ]
+    }
+}
+
+/// The variables that are read; others may be there.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what is read pair by pair")]
+struct EventForm {
+    /// The event's name; of a kind not known it is acknowledged and ignored.
+    event: String,
+    /// The session's id. An event of a known kind must have it.
+    #[schema(pattern = "^[0-9a-fA-F]{32}$", nullable = false)]
+    lsid: Option<String>,
+    /// The ticket's id, with the connection's where several have one appliance.
+    #[schema(nullable = false)]
+    external_key: Option<String>,
+}
+
+/// An outbound event of an appliance.
+///
+/// It is stored for every connection of that appliance that admits it.
+#[utoipa::path(
+    post,
+    path = routes::APPLIANCE_EVENTS,
+    operation_id = "appliance_event",
+    params(Address),
+    request_body(content = EventForm, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "The event is on disk, or nobody needs it"),
+        (status = 401, response = Problem),
+        (status = 403, response = Problem),
+        (status = 404, response = Problem),
+        (status = 415, response = Problem),
+        (status = 503, response = Problem),
+    ),
+)]
 pub async fn receive(
     State(state): State<Arc<EventState>>,
     Extension(Peer(peer)): Extension<Peer>,

@@ -81,7 +81,19 @@ fn texts_stem(locale: &str) -> String {
     format!("texts-{locale}")
 }
 
-/// `GET /assets/{file}`
+/// A built file under its hashed name.
+#[utoipa::path(
+    get,
+    context_path = routes::ASSETS,
+    path = "/{file}",
+    operation_id = "asset",
+    params(("file" = String, Path)),
+    responses(
+        (status = 200, description = "The file; it never changes", content_type = "*/*"),
+        (status = 400, description = "The name is not UTF-8", body = String),
+        (status = 404, response = Problem),
+    ),
+)]
 pub async fn serve(State(assets): State<Arc<Assets>>, Path(file): Path<String>) -> Response {
     match assets.files.get(&file) {
         Some(asset) => {

@@ -7,7 +7,9 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum_extra::extract::{Query, QueryRejection};
+use deskbridge_shared::routes;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::pages::{ChooseIssue, Message};
 use crate::state::PageState;
@@ -15,12 +17,31 @@ use deskbridge_security::chat_token::ChatTokenError;
 use deskbridge_use_cases::chat_link::{self, OpenError, Opened};
 
 /// What the customer chose.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Choice {
+    /// The code name of one of the issues on the page.
     issue: Option<String>,
 }
 
+/// A customer opens a chat link.
+///
 /// To the chat, or first to the choice of an issue.
+#[utoipa::path(
+    get,
+    context_path = routes::CHAT_LINK,
+    path = "/{token}",
+    operation_id = "open_chat_link",
+    params(("token" = String, Path), Choice),
+    responses(
+        (status = 200, description = "A choice of issues", body = String, content_type = "text/html"),
+        (status = 303, description = "To the chat", headers(("Location" = String))),
+        (status = 404, description = "Not a link of this server", body = String, content_type = "text/html"),
+        (status = 410, description = "Expired", body = String, content_type = "text/html"),
+        (status = 500, description = "No page"),
+        (status = 503, description = "Try again in a minute", body = String, content_type = "text/html"),
+    ),
+)]
 pub async fn open(
     State(state): State<Arc<PageState>>,
     token: Result<Path<String>, PathRejection>,

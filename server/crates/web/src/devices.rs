@@ -16,6 +16,7 @@ use deskbridge_shared::device::{
     DEVICE_HEADER, DeviceAnswer, DeviceConnection, MAX_NAME, NEW_DEVICE, NONCE_HEADER, PairRequest, SIGNATURE_HEADER, TIME_HEADER,
     normalize_code,
 };
+use deskbridge_shared::routes;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use deskbridge_core::clock::{new_id, rfc3339};
@@ -134,7 +135,26 @@ impl From<PairRefusal> for Problem {
     }
 }
 
-/// `POST /api/v1/devices`
+/// Pairs a browser: a one-time code against a public key.
+///
+/// The signature, of the new key, says `new` where the device's id would stand.
+#[utoipa::path(
+    post,
+    path = routes::DEVICES,
+    request_body = PairRequest,
+    security(("device_time" = [], "device_nonce" = [], "device_signature" = [])),
+    responses(
+        (status = 200, description = "Paired before, by this key and this code: the device, unless it is revoked", body = DeviceAnswer),
+        (status = 201, description = "Paired", body = DeviceAnswer),
+        (status = 401, response = Problem),
+        (status = 403, response = Problem),
+        (status = 409, response = Problem),
+        (status = 410, response = Problem),
+        (status = 422, response = Problem),
+        (status = 429, response = Problem),
+        (status = 503, response = Problem),
+    ),
+)]
 pub async fn pair(State(state): State<Arc<PanelState>>, request: Request) -> Response {
     match admit(&state, request).await {
         Ok((status, answer)) => {
@@ -218,12 +238,26 @@ fn read_name(field: &str, text: Option<String>) -> Result<Option<String>, Proble
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
-/// `GET /api/v1/devices/self`
+/// What a device is and may be used for.
+#[utoipa::path(
+    get,
+    path = routes::DEVICE_SELF,
+    operation_id = "device",
+    security(("device" = [], "device_time" = [], "device_nonce" = [], "device_signature" = [])),
+    responses((status = 200, description = "The device", body = DeviceAnswer)),
+)]
 pub async fn itself(State(state): State<Arc<PanelState>>, identity: DeviceIdentity) -> Json<DeviceAnswer> {
     Json(answer(&state, &identity))
 }
 
-/// `DELETE /api/v1/devices/self`
+/// A device takes itself away.
+#[utoipa::path(
+    delete,
+    path = routes::DEVICE_SELF,
+    operation_id = "forget_device",
+    security(("device" = [], "device_time" = [], "device_nonce" = [], "device_signature" = [])),
+    responses((status = 204, description = "Revoked")),
+)]
 pub async fn forget(State(state): State<Arc<PanelState>>, identity: DeviceIdentity) -> Result<StatusCode, Problem> {
     state.services.store.revoke_device(identity.device, state.services.clock.now_ms()).await?;
     tracing::info!(device = %identity.device, agent = identity.agent(), "a device took itself away");
@@ -249,7 +283,15 @@ fn answer(state: &PanelState, identity: &DeviceIdentity) -> DeviceAnswer {
     }
 }
 
-/// `GET /pair`: what to do with a pairing link. The code stands behind `#` and does not come here.
+/// Says what to do with a pairing link.
+///
+/// The code stands behind `#` and does not come here.
+#[utoipa::path(
+    get,
+    path = routes::PAIR,
+    operation_id = "pairing_page",
+    responses((status = 200, description = "A page", body = String, content_type = "text/html"), (status = 500, description = "No page")),
+)]
 pub async fn page(State(state): State<Arc<PageState>>, headers: HeaderMap) -> Response {
     let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match state.pages.pair(state.translations.choose_accepted(accepted)) {

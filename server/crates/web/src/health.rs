@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use deskbridge_shared::routes;
 
 use crate::state::HealthState;
 
@@ -14,12 +15,21 @@ const WORKER_SILENT_MS: i64 = 60_000;
 /// A database that does not answer in this time is away.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// `GET /healthz`: the process runs.
+/// The process runs.
+#[utoipa::path(get, path = routes::HEALTHZ, responses((status = 200, description = "It does", body = String)))]
 pub async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: it can do its work.
+/// The process can do its work.
+#[utoipa::path(
+    get,
+    path = routes::READYZ,
+    responses(
+        (status = 200, description = "It can", body = String),
+        (status = 503, description = "It cannot; the text says why", body = String),
+    ),
+)]
 pub async fn ready(State(state): State<Arc<HealthState>>) -> (StatusCode, &'static str) {
     if !state.is_panel_built {
         return (StatusCode::SERVICE_UNAVAILABLE, "the panel was not built into this server; build it with `cargo xtask build`\n");

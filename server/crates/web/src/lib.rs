@@ -24,15 +24,18 @@ mod zendesk_sidebar;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use deskbridge_shared::routes;
 use tower_http::csrf::CsrfLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::RequestBodyDeadlineLayer;
 use tower_http::trace::TraceLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use problem::Problem;
 pub use state::Web;
@@ -45,52 +48,57 @@ const BODY_DEADLINE: Duration = Duration::from_secs(10);
 /// Time for an answer. Longer than the outside systems behind it may take together.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(90);
 
-/// The public listener's routes.
+/// The public listener's routes. What `routes!` adds has its description with it; nothing is added in another way.
 pub fn public(web: &Web) -> anyhow::Result<Router> {
     let origin = url::Url::parse(&web.panel.services.public_url)?.origin().ascii_serialization();
     let csrf = CsrfLayer::new().add_trusted_origin(&origin)?.with_rejection_response(|_| Problem::cross_site().into_response());
-    let panel = Router::new()
-        .route(routes::PANEL, get(panel::model))
-        .route(routes::SESSION_KEY, post(panel::session_key))
-        .route(routes::JUMP, post(panel::jump))
-        .route(routes::SESSION_CHAT_LINK, post(panel::chat_link))
-        .route(routes::SESSIONS, get(panel::sessions))
-        .route(routes::DEVICE_SELF, get(devices::itself).delete(devices::forget))
-        .route(routes::SESSION_RECORD, post(panel::record))
-        .route(routes::SESSION_RECORDED, post(panel::recorded))
+    let mut calls = OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(panel::model))
+        .routes(routes!(panel::session_key))
+        .routes(routes!(panel::jump))
+        .routes(routes!(panel::chat_link))
+        .routes(routes!(panel::sessions))
+        .routes(routes!(devices::itself, devices::forget))
+        .routes(routes!(panel::record))
+        .routes(routes!(panel::recorded));
+    openapi::add_callers(calls.get_openapi_mut());
+    let calls = calls
         .layer(csrf)
         .layer(cookies::session_layer(web.panel.sessions.clone()))
         .layer(axum::middleware::from_fn(cookies::partition))
         .layer(axum::middleware::from_fn_with_state(web.panel.clone(), device_proof::verify))
         // A code is a proof of its own, and no browser sends it by itself.
-        .route(routes::DEVICES, post(devices::pair))
+        .routes(routes!(devices::pair));
+    let (panel, document) = calls.split_for_parts();
+    let panel = panel
         // Set here, so that the answer to a preflight is made by the layers below.
         .method_not_allowed_fallback(method_not_allowed)
         .layer(SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .layer(devices::cors())
         .layer(axum::middleware::map_response(devices::hide_cors));
-    let sidebar = Router::new().route(routes::ZENDESK_SIDEBAR, post(zendesk_sidebar::open)).with_state(web.sidebar.clone());
-    let events = Router::new().route(routes::APPLIANCE_EVENTS, post(appliance_events::receive)).with_state(web.events.clone());
-    let assets = Router::new().route(&format!("{}/{{file}}", routes::ASSETS), get(assets::serve)).with_state(web.assets.clone());
-    let pages = Router::new()
-        .route(&format!("{}/{{token}}", routes::CHAT_LINK), get(chat::open))
-        .route(routes::PAIR, get(devices::page))
-        .with_state(web.pages.clone());
-    let router = Router::new()
-        .merge(panel.with_state(web.panel.clone()))
+    let sidebar = OpenApiRouter::new().routes(routes!(zendesk_sidebar::open)).with_state(web.sidebar.clone());
+    let events = OpenApiRouter::new().routes(routes!(appliance_events::receive)).with_state(web.events.clone());
+    let assets = OpenApiRouter::new().routes(routes!(assets::serve)).with_state(web.assets.clone());
+    let pages = OpenApiRouter::new().routes(routes!(chat::open)).routes(routes!(devices::page)).with_state(web.pages.clone());
+    let (router, document) = OpenApiRouter::with_openapi(document)
         .merge(sidebar)
         .merge(events)
         .merge(assets)
         .merge(pages)
         .merge(health_routes(web))
-        .route(routes::OPENAPI, get(openapi::document))
+        .split_for_parts();
+    let (description, mut document) = OpenApiRouter::<Bytes>::with_openapi(document).routes(routes!(openapi::document)).split_for_parts();
+    openapi::add_common(&mut document);
+    let router = router
+        .merge(panel.with_state(web.panel.clone()))
+        .merge(description.with_state(Bytes::from(serde_json::to_vec(&document)?)))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed);
     Ok(common(router))
 }
 
-fn health_routes(web: &Web) -> Router {
-    Router::new().route(routes::HEALTHZ, get(health::alive)).route(routes::READYZ, get(health::ready)).with_state(web.health.clone())
+fn health_routes(web: &Web) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(health::alive)).routes(routes!(health::ready)).with_state(web.health.clone())
 }
 
 /// The admin listener's routes.

@@ -16,6 +16,7 @@ use deskbridge_core::clock::rfc3339;
 use deskbridge_core::ids::ConnectionId;
 use deskbridge_help_desks::AgentReference;
 use deskbridge_shared::api::{ChatLink, JumpLaunch, JumpRequest, LiveSession, PageRecord, PanelModel, Recorded, SessionKey, SessionList};
+use deskbridge_shared::routes;
 use deskbridge_use_cases::connections::Connection;
 use deskbridge_use_cases::{allowed_actions, chat_link, jump, live_sessions, record_in_page, session_key, ticket_access};
 use futures_util::stream::{self, Stream};
@@ -24,6 +25,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tower_sessions::session::Id;
 use tower_sessions::{Session, SessionStore};
+use utoipa::openapi::schema::AdditionalProperties;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use crate::cookies::{self, Bearer};
@@ -166,29 +170,56 @@ fn read_query(query: Option<&str>) -> Result<HashMap<String, String>, Problem> {
     Ok(values)
 }
 
-/// The connection and the ticket that every call names.
-fn reference(values: &mut HashMap<String, String>) -> Result<(String, String), Problem> {
-    let mut take = |name: &str| values.remove(name).ok_or_else(|| Problem::bad_request(format!("{name} is missing")));
-    Ok((take("connection")?, take("ticket")?))
+/// The connection and the ticket that every call names: in the query, or as members of the body.
+#[derive(IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
+struct TicketReference {
+    /// The connection's name or id.
+    connection: String,
+    /// The ticket's id.
+    ticket: String,
+}
+
+impl TicketReference {
+    fn take(values: &mut HashMap<String, String>) -> Result<Self, Problem> {
+        let mut take = |name: &str| values.remove(name).ok_or_else(|| Problem::bad_request(format!("{name} is missing")));
+        Ok(Self { connection: take("connection")?, ticket: take("ticket")? })
+    }
 }
 
 /// What the panel is told about a ticket.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct PanelAnswer {
     #[serde(flatten)]
     model: PanelModel,
     /// By name, in the language of `locale`.
+    #[schema(value_type = HashMap<String, String>)]
     texts: Map<String, Value>,
     /// Only where the ticket system takes no notes from a server: the page puts the reports onto the ticket.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     record_in_page: bool,
 }
 
-/// `GET /api/v1/panel`
+/// What the panel offers on a ticket.
+#[utoipa::path(
+    get,
+    path = routes::PANEL,
+    operation_id = "panel",
+    params(
+        TicketReference,
+        ("locale" = Option<String>, Query, description = "A language; without it the agent's own in the ticket system"),
+    ),
+    responses(
+        (status = 200, description = "The panel's model", body = PanelAnswer),
+        (status = 403, response = Problem),
+        (status = 404, response = Problem),
+        (status = 502, response = Problem),
+    ),
+)]
 pub async fn model(State(state): State<Arc<PanelState>>, caller: Caller, RawQuery(query): RawQuery) -> Result<Json<PanelAnswer>, Problem> {
     let mut values = read_query(query.as_deref())?;
-    let (connection, ticket) = reference(&mut values)?;
-    let (connection, ticket) = caller.ticket_ref(&connection, &ticket)?;
+    let reference = TicketReference::take(&mut values)?;
+    let (connection, ticket) = caller.ticket_ref(&reference.connection, &reference.ticket)?;
     let access = ticket_access::check(connection, &caller.agent, ticket).await?;
     let allowed = allowed_actions::current(connection).await?;
     let wanted = values.remove("locale").or_else(|| access.agent.locale.clone()).unwrap_or_default();
@@ -206,16 +237,33 @@ pub async fn model(State(state): State<Arc<PanelState>>, caller: Caller, RawQuer
 }
 
 /// Body of `POST /api/v1/sessions/key`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyBody {
+    /// The connection's name or id.
     connection: String,
+    /// The ticket's id.
     ticket: String,
+    /// As the setting `session_key_queue`; without it, the setting.
     queue: Option<String>,
+    /// Without it, the setting `session_key_ttl_seconds`, else the appliance's default.
+    #[schema(minimum = 60, maximum = 604_800)]
     ttl_seconds: Option<u32>,
 }
 
-/// `POST /api/v1/sessions/key`
+/// Makes a session key.
+#[utoipa::path(
+    post,
+    path = routes::SESSION_KEY,
+    request_body = KeyBody,
+    responses(
+        (status = 200, description = "Made", body = SessionKey),
+        (status = 403, response = Problem),
+        (status = 404, response = Problem),
+        (status = 422, response = Problem),
+        (status = 502, response = Problem),
+    ),
+)]
 pub async fn session_key(
     State(state): State<Arc<PanelState>>,
     caller: Caller,
@@ -226,7 +274,41 @@ pub async fn session_key(
     Ok(Json(session_key::generate(&state.services, connection, &caller.agent, ticket, &wanted).await?))
 }
 
-/// `POST /api/v1/sessions/jump`
+/// Body of `POST /api/v1/sessions/jump`: a [`JumpRequest`] with its ticket.
+pub enum JumpBody {}
+
+impl PartialSchema for JumpBody {
+    fn schema() -> RefOr<Schema> {
+        let mut body = JumpRequest::schema();
+        if let (RefOr::T(Schema::Object(body)), RefOr::T(Schema::Object(reference))) = (&mut body, TicketReference::schema()) {
+            body.properties.extend(reference.properties);
+            body.required.extend(reference.required);
+            body.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+            body.description = Some("An option that the method does not take is refused.".to_owned());
+        }
+        body
+    }
+}
+
+impl ToSchema for JumpBody {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        JumpRequest::schemas(schemas);
+    }
+}
+
+/// Makes the client-script URL of a Jump.
+#[utoipa::path(
+    post,
+    path = routes::JUMP,
+    request_body = JumpBody,
+    responses(
+        (status = 200, description = "Made", body = JumpLaunch),
+        (status = 403, response = Problem),
+        (status = 404, response = Problem),
+        (status = 422, response = Problem),
+        (status = 502, response = Problem),
+    ),
+)]
 pub async fn jump(
     State(state): State<Arc<PanelState>>,
     caller: Caller,
@@ -248,15 +330,30 @@ pub async fn jump(
 }
 
 /// Body of `POST /api/v1/sessions/chat-link`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChatLinkBody {
+    /// The connection's name or id.
     connection: String,
+    /// The ticket's id.
     ticket: String,
+    /// The code name of one of the panel's `issues`; without it the customer chooses.
     issue: Option<String>,
 }
 
-/// `POST /api/v1/sessions/chat-link`
+/// Makes a chat link.
+#[utoipa::path(
+    post,
+    path = routes::SESSION_CHAT_LINK,
+    request_body = ChatLinkBody,
+    responses(
+        (status = 200, description = "Made", body = ChatLink),
+        (status = 403, response = Problem),
+        (status = 404, response = Problem),
+        (status = 422, response = Problem),
+        (status = 502, response = Problem),
+    ),
+)]
 pub async fn chat_link(
     State(state): State<Arc<PanelState>>,
     caller: Caller,
@@ -268,15 +365,32 @@ pub async fn chat_link(
 }
 
 /// Body of `POST /api/v1/sessions/record` and `…/recorded`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordBody {
+    /// The connection's name or id.
     connection: String,
+    /// The ticket's id.
     ticket: String,
+    /// The session's id.
+    #[schema(pattern = "^[0-9a-fA-F]{32}$")]
     lsid: String,
 }
 
-/// `POST /api/v1/sessions/record`: the report of an ended session, for the page to put onto its ticket.
+/// The report of an ended session, for the page to put onto its ticket.
+#[utoipa::path(
+    post,
+    path = routes::SESSION_RECORD,
+    request_body = RecordBody,
+    responses(
+        (status = 200, description = "The note", body = PageRecord),
+        (status = 403, response = Problem),
+        (status = 404, response = Problem),
+        (status = 409, response = Problem),
+        (status = 422, response = Problem),
+        (status = 502, response = Problem),
+    ),
+)]
 pub async fn record(
     State(state): State<Arc<PanelState>>,
     caller: Caller,
@@ -286,7 +400,19 @@ pub async fn record(
     Ok(Json(record_in_page::prepare(&state.services, connection, &caller.agent, ticket, &body.lsid).await?))
 }
 
-/// `POST /api/v1/sessions/recorded`: the page put the report onto the ticket.
+/// The page put the report onto the ticket.
+#[utoipa::path(
+    post,
+    path = routes::SESSION_RECORDED,
+    request_body = RecordBody,
+    responses(
+        (status = 200, description = "Remembered", body = Recorded),
+        (status = 403, response = Problem),
+        (status = 404, response = Problem),
+        (status = 422, response = Problem),
+        (status = 502, response = Problem),
+    ),
+)]
 pub async fn recorded(
     State(state): State<Arc<PanelState>>,
     caller: Caller,
@@ -297,7 +423,25 @@ pub async fn recorded(
     Ok(Json(Recorded { recorded: true }))
 }
 
-/// `GET /api/v1/sessions`, once or as a stream.
+/// Support sessions of a ticket.
+///
+/// With `Accept: text/event-stream` a stream of them, where the caller has fewer than four: events named `sessions`, each with the same
+/// JSON as data.
+#[utoipa::path(
+    get,
+    path = routes::SESSIONS,
+    params(TicketReference),
+    responses(
+        (
+            status = 200,
+            description = "The sessions, newest first",
+            content((SessionList = "application/json"), (String = "text/event-stream")),
+        ),
+        (status = 403, response = Problem),
+        (status = 404, response = Problem),
+        (status = 502, response = Problem),
+    ),
+)]
 pub async fn sessions(
     State(state): State<Arc<PanelState>>,
     caller: Caller,
@@ -305,8 +449,8 @@ pub async fn sessions(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let mut values = read_query(query.as_deref())?;
-    let (connection, ticket) = reference(&mut values)?;
-    let (connection, ticket) = caller.ticket_ref(&connection, &ticket)?;
+    let reference = TicketReference::take(&mut values)?;
+    let (connection, ticket) = caller.ticket_ref(&reference.connection, &reference.ticket)?;
     let access = ticket_access::check(connection, &caller.agent, ticket).await?;
     let streams =
         headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("text/event-stream"));

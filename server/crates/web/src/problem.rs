@@ -6,27 +6,34 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
+use utoipa::openapi::{ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, ResponseBuilder, Type};
+use utoipa::{ToResponse, ToSchema};
 
 use deskbridge_help_desks::HelpDeskError;
 use deskbridge_remote_support::Error as EngineError;
 use deskbridge_store::StoreError;
 use deskbridge_use_cases::SupportError;
 
+const MEDIA_TYPE: &str = "application/problem+json";
+
 /// An answer that says what is wrong and what to do.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Problem {
     /// For programs: the name after `urn:deskbridge:problem:` does not change.
     #[serde(rename = "type", serialize_with = "urn")]
+    #[schema(value_type = String, format = "uri")]
     kind: &'static str,
     /// What is wrong.
     title: &'static str,
     /// The answer's status.
     #[serde(serialize_with = "number")]
+    #[schema(value_type = u16)]
     status: StatusCode,
     /// What to do.
     detail: String,
     /// With `clock` only: RFC 3339 UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time", nullable = false)]
     server_time: Option<String>,
     #[serde(skip)]
     retry_after: Option<Duration>,
@@ -205,12 +212,27 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = serde_json::to_string(&self).unwrap_or_default();
-        let mut response =
-            (self.status, [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")], body).into_response();
+        let mut response = (self.status, [(header::CONTENT_TYPE, MEDIA_TYPE), (header::CACHE_CONTROL, "no-store")], body).into_response();
         if let Some(wait) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }
         response
+    }
+}
+
+impl<'a> ToResponse<'a> for Problem {
+    fn response() -> (&'a str, RefOr<utoipa::openapi::Response>) {
+        let name = "Problem";
+        let retry_after = HeaderBuilder::new()
+            .description(Some("Seconds after which the same request may do, where that is known"))
+            .schema(Some(ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1))))
+            .build();
+        let response = ResponseBuilder::new()
+            .description("What is wrong and what to do (RFC 9457)")
+            .content(MEDIA_TYPE, ContentBuilder::new().schema(Some(Ref::from_schema_name(Self::name()))).build())
+            .header("Retry-After", retry_after)
+            .build();
+        (name, response.into())
     }
 }
 

@@ -12,8 +12,10 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use deskbridge_core::ids::TenantId;
+use deskbridge_shared::routes;
 use serde_json::json;
 use tower_sessions::session::Id;
+use utoipa::ToSchema;
 
 use deskbridge_help_desks::zendesk::SidebarApp;
 use deskbridge_help_desks::zendesk::app_key::KeyFault;
@@ -63,7 +65,42 @@ struct Place<'a> {
     color_scheme: ColorScheme,
 }
 
+/// What Zendesk posts.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what is read pair by pair")]
+struct SidebarForm {
+    /// Signed by the account; it opens one session, once.
+    token: String,
+}
+
+/// Zendesk opens the sidebar with a signed token.
+///
 /// Verifies the token, opens a session, answers the page.
+#[utoipa::path(
+    post,
+    path = routes::ZENDESK_SIDEBAR,
+    operation_id = "open_sidebar",
+    params(
+        ("origin" = String, Query, description = "The account's; the token's issuer"),
+        ("app_guid" = String, Query, description = "Zendesk's name for this instance of the app", format = "uuid"),
+        ("colorScheme" = Option<String>, Query, description = "`dark`; anything else is light"),
+    ),
+    request_body(content = SidebarForm, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (
+            status = 200,
+            description = "The sidebar page",
+            body = String,
+            content_type = "text/html",
+            headers(("Set-Cookie" = String, description = "The session's id, which the page has, too")),
+        ),
+        (status = 400, description = "The body broke off or came too slowly", body = String),
+        (status = 403, description = "The token opens nothing", body = String, content_type = "text/html"),
+        (status = 413, description = "Larger than 64 KiB", body = String),
+        (status = 415, description = "Not a form", body = String, content_type = "text/html"),
+        (status = 503, description = "Try again in a moment", body = String, content_type = "text/html"),
+    ),
+)]
 pub async fn open(State(state): State<Arc<SidebarState>>, RawQuery(query): RawQuery, headers: HeaderMap, body: Bytes) -> Response {
     match admit(&state, query.as_deref().unwrap_or_default(), &headers, &body).await {
         Ok(response) => {

@@ -106,12 +106,15 @@ pub struct JumpRequest {
     /// How.
     pub method: JumpMethod,
     /// Host name, address or, for a Jump Client, search text.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 255, pattern = r"\S"))]
     pub target: String,
     /// Jumpoint name; one of the panel's.
     #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 255, pattern = r"\S"))]
     pub jumpoint: Option<String>,
     /// RDP and Shell Jump.
     #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 255, pattern = r"\S"))]
     pub username: Option<String>,
     /// Shell Jump; 1 to 65535, default 22.
     #[cfg_attr(feature = "serde", serde(default))]
@@ -131,6 +134,7 @@ pub struct JumpRequest {
     pub quality: Option<String>,
     /// RDP: `primary_display`, `all_displays` or `<width>x<height>`.
     #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^(primary_display|all_displays|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"))]
     pub display_size: Option<String>,
     /// RDP: connect to the console session.
     #[cfg_attr(feature = "serde", serde(default))]

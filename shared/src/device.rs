@@ -135,14 +135,15 @@ pub struct PairRequest {
     /// The pairing code, as typed.
     pub code: String,
     /// The public key: SPKI in DER, base64url without padding. ECDSA on P-256.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9_-]{122}$"))]
     pub public_key: String,
     /// What the person calls this browser.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
-    #[cfg_attr(feature = "openapi", schema(max_length = 100))]
+    #[cfg_attr(feature = "openapi", schema(max_length = 100, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"))]
     pub name: Option<String>,
     /// Browser and system, as in `Firefox 140 on Windows`.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
-    #[cfg_attr(feature = "openapi", schema(max_length = 100))]
+    #[cfg_attr(feature = "openapi", schema(max_length = 100, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"))]
     pub browser: Option<String>,
 }
 

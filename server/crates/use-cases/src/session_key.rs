@@ -12,7 +12,7 @@ use crate::connections::Connection;
 use crate::{Services, SupportError, ownership, ticket_access};
 
 /// Bounds of a key's life in seconds.
-const TTL_SECONDS: std::ops::RangeInclusive<u32> = 60..=604_800;
+pub const TTL_SECONDS: std::ops::RangeInclusive<u32> = 60..=604_800;
 /// Life assumed of a key whose expiry the appliance does not tell.
 const ASSUMED_LIFE_MS: i64 = 24 * 3_600_000;
 

@@ -43,7 +43,7 @@ impl IntoParams for Address {
             let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query).description(Some(about));
             parameter.schema(Some(schema.schema_type(Type::String))).build()
         };
-        let id = ObjectBuilder::new().default(Some(DEFAULT_APPLIANCE.into()));
+        let id = ObjectBuilder::new().default(Some(DEFAULT_APPLIANCE.into())).pattern(Some("^[A-Za-z0-9._]{1,64}$"));
         vec![
             parameter("appliance", "The connection's `appliance_id`", id),
             parameter("token", "The connection's event token, where it has one", ObjectBuilder::new()),

@@ -46,7 +46,7 @@ const MAX_STREAMS: usize = 1_000;
 const MAX_STREAMS_OF_ONE: usize = 4;
 
 /// Fields of a jump, besides the ticket reference.
-const JUMP_FIELDS: [&str; 10] =
+pub(crate) const JUMP_FIELDS: [&str; 10] =
     ["method", "target", "jumpoint", "username", "port", "protocol", "terminal", "quality", "display_size", "console"];
 
 /// Who a session belongs to. This, and nothing mutable, is what a session stores.
@@ -177,6 +177,8 @@ struct TicketReference {
     /// The connection's name or id.
     connection: String,
     /// The ticket's id.
+    #[param(min_length = 1, max_length = 64)]
+    #[schema(min_length = 1, max_length = 64)]
     ticket: String,
 }
 
@@ -243,8 +245,10 @@ pub struct KeyBody {
     /// The connection's name or id.
     connection: String,
     /// The ticket's id.
+    #[schema(min_length = 1, max_length = 64)]
     ticket: String,
     /// As the setting `session_key_queue`; without it, the setting.
+    #[schema(pattern = "^(general|agent|(team|issue):[A-Za-z0-9_.-]{1,64})$")]
     queue: Option<String>,
     /// Without it, the setting `session_key_ttl_seconds`, else the appliance's default.
     #[schema(minimum = 60, maximum = 604_800)]
@@ -336,8 +340,10 @@ pub struct ChatLinkBody {
     /// The connection's name or id.
     connection: String,
     /// The ticket's id.
+    #[schema(min_length = 1, max_length = 64)]
     ticket: String,
     /// The code name of one of the panel's `issues`; without it the customer chooses.
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
     issue: Option<String>,
 }
 
@@ -371,6 +377,7 @@ pub struct RecordBody {
     /// The connection's name or id.
     connection: String,
     /// The ticket's id.
+    #[schema(min_length = 1, max_length = 64)]
     ticket: String,
     /// The session's id.
     #[schema(pattern = "^[0-9a-fA-F]{32}$")]

@@ -70,6 +70,7 @@ struct Place<'a> {
 #[expect(dead_code, reason = "describes what is read pair by pair")]
 struct SidebarForm {
     /// Signed by the account; it opens one session, once.
+    #[schema(min_length = 1)]
     token: String,
 }
 

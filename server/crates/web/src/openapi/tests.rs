@@ -1,4 +1,4 @@
-//! What the types cannot say: that the routes answer as they are described.
+//! What the types cannot say: that the routes answer as they are described, and that what a schema lets through is not refused for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -8,17 +8,23 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use deskbridge_core::clock::Clock;
+use deskbridge_core::settings::SessionKeyQueue;
+use deskbridge_remote_support::beyondtrust::is_lsid;
 use deskbridge_reports::ReportTemplates;
 use deskbridge_security::seal::MasterKey;
-use deskbridge_shared::device::{DEVICE_HEADER, NONCE_HEADER, SIGNATURE_HEADER, TIME_HEADER};
+use deskbridge_shared::api::JumpRequest;
+use deskbridge_shared::client_script::{JumpAction, client_script_url};
+use deskbridge_shared::device::{DEVICE_HEADER, MAX_NAME, NONCE_HEADER, SIGNATURE_HEADER, TIME_HEADER};
 use deskbridge_shared::routes;
 use deskbridge_use_cases::Services;
 use deskbridge_use_cases::connections::Connections;
+use deskbridge_use_cases::session_key::TTL_SECONDS;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::agent_sessions::Lifetimes;
+use crate::panel::JUMP_FIELDS;
 use crate::peer::Peer;
 use crate::{MAX_BODY, Web, media_type};
 
@@ -203,6 +209,158 @@ async fn routes_answer_as_they_are_described() {
                 None => described.is_object() && described["content"].is_null(),
             };
             assert!(is_described, "{status} with {said:?} is not described: {sent}");
+        }
+    }
+}
+
+/// Whether the schema of a call's JSON body lets `body` through.
+fn fits(document: &Value, path: &str, body: &Value) -> bool {
+    let body_schema = &document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"];
+    let schema = json!({"allOf": [body_schema], "components": document["components"]});
+    jsonschema::is_valid(&schema, body)
+}
+
+/// A body that names a ticket, and these members.
+fn on_a_ticket(members: &Value) -> Value {
+    let mut body = json!({"connection": "Zendesk", "ticket": "88121"});
+    body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    body
+}
+
+#[tokio::test]
+async fn a_jump_that_fits_can_be_made() {
+    let document = document(&listener().await).await;
+    let check = |members: Value, good: bool| {
+        let made = serde_json::from_value::<JumpRequest>(members.clone())
+            .is_ok_and(|request| client_script_url("support.example.com", &request, "88121", JumpAction::JumpItem, &[]).is_ok());
+        assert_eq!((made, fits(&document, routes::JUMP, &on_a_ticket(&members))), (good, good), "{members}");
+    };
+    let long = "ä".repeat(255);
+    for method in ["jump_client", "local_push", "remote_push", "rdp", "shell_jump"] {
+        check(json!({"method": method, "target": "host"}), true);
+    }
+    check(json!({"method": "fly", "target": "host"}), false);
+    check(json!({"method": "rdp"}), false);
+    for (text, good) in [("", false), (" ", false), ("a b", true), (&long, true), (&format!("{long}a"), false)] {
+        check(json!({"method": "rdp", "target": text}), good);
+        check(json!({"method": "rdp", "target": "host", "username": text}), good);
+        check(json!({"method": "rdp", "target": "host", "jumpoint": text}), good);
+    }
+    for (port, good) in [(json!(0), false), (json!(1), true), (json!(65_535), true), (json!(65_536), false), (Value::Null, true)] {
+        check(json!({"method": "shell_jump", "target": "host", "port": port}), good);
+    }
+    for (name, method, good) in [
+        ("protocol", "shell_jump", &["ssh", "telnet"][..]),
+        ("terminal", "shell_jump", &["xterm", "vt100"]),
+        ("quality", "rdp", &["low", "performance", "performance_quality", "quality"]),
+        ("display_size", "rdp", &["primary_display", "all_displays", "1920x1080", "1x99999"]),
+    ] {
+        for value in good {
+            check(json!({"method": method, "target": "host", name: value}), true);
+        }
+        check(json!({"method": method, "target": "host", name: null}), true);
+        for value in ["", "x", "0x1", "1920X1080", "100000x1", "SSH"] {
+            check(json!({"method": method, "target": "host", name: value}), false);
+        }
+    }
+    for value in [json!(true), json!(false), Value::Null] {
+        check(json!({"method": "rdp", "target": "host", "console": value}), true);
+    }
+    let members = document["components"]["schemas"]["JumpBody"]["properties"].as_object().unwrap().keys();
+    assert_eq!(members.collect::<BTreeSet<_>>().len(), JUMP_FIELDS.len() + 2);
+    assert!(JUMP_FIELDS.iter().all(|name| document["components"]["schemas"]["JumpBody"]["properties"][name].is_object()));
+}
+
+#[tokio::test]
+async fn a_queue_that_fits_is_one() {
+    let document = document(&listener().await).await;
+    let long = format!("team:{}", "a".repeat(64));
+    let (too_long, with_line) = (format!("{long}a"), "general\n");
+    let good = ["general", "agent", "team:1", "issue:general_tech-1.2", &long];
+    let bad = ["", "x", "team:", "team:ä", "issue:a b", "General", &too_long, with_line, " general"];
+    for (queue, good) in good.into_iter().map(|queue| (queue, true)).chain(bad.into_iter().map(|queue| (queue, false))) {
+        let fits = fits(&document, routes::SESSION_KEY, &on_a_ticket(&json!({"queue": queue})));
+        assert_eq!((SessionKeyQueue::parse(queue).is_some(), fits), (good, good), "{queue}");
+    }
+    let (least, most) = TTL_SECONDS.into_inner();
+    for (seconds, good) in [(least - 1, false), (least, true), (most, true), (most + 1, false)] {
+        assert_eq!(fits(&document, routes::SESSION_KEY, &on_a_ticket(&json!({"ttl_seconds": seconds}))), good, "{seconds}");
+    }
+    assert!(fits(&document, routes::SESSION_KEY, &on_a_ticket(&json!({"queue": null, "ttl_seconds": null}))));
+}
+
+#[tokio::test]
+async fn an_issue_that_fits_can_be_configured() {
+    let document = document(&listener().await).await;
+    let long = "a".repeat(64);
+    for (issue, good) in [("general_tech-1", true), (&*long, true), ("", false), (&*format!("{long}a"), false), ("a b", false)] {
+        let is_issue = deskbridge_core::settings::parse_issue(&format!("{issue}=Name")).is_some();
+        let fits = fits(&document, routes::SESSION_CHAT_LINK, &on_a_ticket(&json!({"issue": issue})));
+        assert_eq!((is_issue, fits), (good, good), "{issue}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_fits_has_an_id() {
+    let document = document(&listener().await).await;
+    let long = "0123456789abcdefABCDEF01234567890";
+    for (lsid, good) in [(&long[1..], true), (long, false), (&long[2..], false), ("g123456789abcdefABCDEF0123456789", false)] {
+        for path in [routes::SESSION_RECORD, routes::SESSION_RECORDED] {
+            assert_eq!((is_lsid(lsid), fits(&document, path, &on_a_ticket(&json!({"lsid": lsid})))), (good, good), "{lsid}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pairing_that_fits_is_read() {
+    let listener = listener().await;
+    let document = document(&listener).await;
+    // The curve's base point.
+    let key = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpZP40Li_hp_m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q";
+    let long = "ä".repeat(MAX_NAME);
+    let mut pairings =
+        vec![(json!({"code": "", "public_key": key}), true), (json!({"code": "ABCD"}), false), (json!({"public_key": key}), false)];
+    for (text, good) in
+        [("", true), (&*long, true), (&*format!("{long}a"), false), ("a\nb", false), ("a\u{85}b", false), ("a\u{7f}b", false)]
+    {
+        pairings.push((json!({"code": "ABCD", "public_key": key, "name": text}), good));
+        pairings.push((json!({"code": "ABCD", "public_key": key, "browser": text}), good));
+    }
+    for (key, good) in [(key, true), ("", false), (&key[1..], false), (&*format!("{key}A"), false), (&*format!("{key}=="), false)] {
+        pairings.push((json!({"code": "ABCD", "public_key": key, "name": null, "browser": null}), good));
+    }
+    pairings.push((json!({"code": "ABCD", "public_key": key, "colour": "red"}), false));
+    for (body, good) in pairings {
+        let request = Request::post(routes::DEVICES).header(header::CONTENT_TYPE, media_type::JSON);
+        let request = request.header(TIME_HEADER, "0").header(NONCE_HEADER, "A".repeat(22)).header(SIGNATURE_HEADER, "A".repeat(86));
+        let (status, ..) = ask(&listener, request.body(Body::from(body.to_string())).unwrap()).await;
+        // Only a request that was read has a signature to look at.
+        assert_eq!((status == StatusCode::UNAUTHORIZED, fits(&document, routes::DEVICES, &body)), (good, good), "{status}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn every_call_names_its_ticket_and_nothing_unknown() {
+    let document = document(&listener().await).await;
+    let calls = [
+        (routes::SESSION_KEY, json!({})),
+        (routes::JUMP, json!({"method": "rdp", "target": "host"})),
+        (routes::SESSION_CHAT_LINK, json!({})),
+        (routes::SESSION_RECORD, json!({"lsid": "0123456789abcdefABCDEF0123456789"})),
+        (routes::SESSION_RECORDED, json!({"lsid": "0123456789abcdefABCDEF0123456789"})),
+    ];
+    for (path, members) in calls {
+        let body = on_a_ticket(&members);
+        assert!(fits(&document, path, &body), "{path}");
+        for (name, value) in [("ticket", ""), ("ticket", &*"1".repeat(65)), ("colour", "red")] {
+            let mut body = body.clone();
+            body[name] = json!(value);
+            assert!(!fits(&document, path, &body), "{path}: {name}: {value}");
+        }
+        for name in body.as_object().unwrap().keys() {
+            let mut body = body.clone();
+            body.as_object_mut().unwrap().remove(name);
+            assert!(!fits(&document, path, &body), "{path} without {name}");
         }
     }
 }

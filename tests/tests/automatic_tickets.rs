@@ -6,9 +6,10 @@ use anyhow::{Context, Result, ensure};
 use deskbridge_tests::appliance::{Customer, EventKind, Recipient, Representative, SessionScript, Step};
 use deskbridge_tests::outcomes::SESSION_END;
 use deskbridge_tests::scene::{CONNECTION, Plan, Scene};
-use deskbridge_tests::zendesk::{Fault, Matching, Ticket};
+use deskbridge_tests::zendesk::{Fault, Matching, Ticket, User};
 use futures_util::future::try_join_all;
 use reqwest::Method;
+use serde_json::json;
 use toml::{Table, toml};
 
 /// The `kind` of the event in the log.
@@ -25,6 +26,7 @@ fn creating() -> Table {
         [zendesk]
         enable_automatic_ticket_creation = true
         settle_seconds = 5
+        external_key_may_set = ["email"]
         ticket_default_data = "{\"priority\": \"low\", \"tags\": [\"remote\"], \"description\": null}"
     }
 }
@@ -133,6 +135,47 @@ async fn a_session_that_ended_before_anyone_looked_gets_its_ticket_all_the_same(
     scene.outcome(&lsid, SESSION_END).await?.done()?;
     let made = new_tickets(&scene, &before);
     let [ticket] = made.as_slice() else { anyhow::bail!("{made:?}") };
+    scene.only_report(ticket.id, &lsid).map(drop)
+}
+
+/// Customers write their own names and addresses.
+#[tokio::test]
+async fn a_customer_the_account_refuses_costs_neither_ticket_nor_report() -> Result<()> {
+    let scene = scene().await?;
+    let suspended = User { name: "Jane".into(), email: "jane@customer.example".into(), suspended: true, ..User::default() };
+    scene.zendesk.add_user(suspended);
+    for (email, customer) in [("jane@customer.example", "Customer: Jane <jane@customer.example>"), ("n/a", "Customer: Jane <n/a>")] {
+        let before = scene.zendesk.tickets();
+        let key = json!({ "title": "VPN", "name": "Jane", "email": email }).to_string();
+        let script = SessionScript::new(&key).customer(Customer::named("Jane")).representative(Representative::example());
+        let lsid = scene.appliance.play(script.after(1, Step::Ends))?;
+        scene.outcome(&lsid, SESSION_END).await?.done()?;
+        let made = new_tickets(&scene, &before);
+        let [ticket] = made.as_slice() else { anyhow::bail!("{email}: {made:?}") };
+        let text = &scene.zendesk.comments(ticket.id)[0].plain_body;
+        ensure!(text.contains(customer), "{email}: {text}");
+        assert_eq!(ticket.requester_id, scene.zendesk.api_user(), "{email}");
+        scene.only_report(ticket.id, &lsid)?;
+    }
+    Ok(())
+}
+
+/// Whoever reaches the portal writes the external key.
+#[tokio::test]
+async fn a_key_from_a_portal_sets_neither_the_requester_nor_what_becomes_of_the_ticket() -> Result<()> {
+    let mut connection = creating();
+    connection["zendesk"].as_table_mut().context("a section")?.remove("external_key_may_set");
+    let scene = Scene::start(Plan { connection, ..Plan::default() }).await?;
+    let before = scene.zendesk.tickets();
+    let key = json!({ "email": "ceo@example.com", "status": "solved" }).to_string();
+    let script = SessionScript::new(&key).customer(Customer::named("Jane")).representative(Representative::example());
+    let lsid = scene.appliance.play(script.after(1, Step::Ends))?;
+    scene.outcome(&lsid, SESSION_END).await?.done()?;
+    let made = new_tickets(&scene, &before);
+    let [ticket] = made.as_slice() else { anyhow::bail!("{made:?}") };
+    assert_eq!((ticket.requester_id, ticket.status.as_str()), (scene.zendesk.api_user(), "new"));
+    let text = &scene.zendesk.comments(ticket.id)[0].plain_body;
+    ensure!(text.contains("Customer: ceo@example.com") && text.contains("may not set it: status: \"solved\""), "{text}");
     scene.only_report(ticket.id, &lsid).map(drop)
 }
 

@@ -136,6 +136,10 @@ pub(super) fn create(account: &mut Account, call: &Call) -> Outcome {
     let comment = fields.get("comment").ok_or_else(|| Reply::invalid("base", "blank", "Description: cannot be blank"))?;
     let mut opening = comment_of(account, call, comment)?;
     let metadata = metadata_of(&fields)?;
+    let known = new_requester.as_ref().and_then(|(_, email)| account.user_by_email(email));
+    if let Some(suspended) = known.filter(|user| user.suspended) {
+        return Err(Reply::invalid("requester", "suspended", &format!("Requester: {} is suspended.", suspended.name)).into());
+    }
     // From here on nothing is refused.
     if let Some((name, email)) = new_requester {
         let known = account.user_by_email(&email).map(|user| user.id);

@@ -76,14 +76,24 @@ async fn create(
 ) -> Result<String, WorkError> {
     let with = report.customer_name().map_or_else(String::new, |name| format!(" with {name}"));
     let by = report.representative_name().map_or_else(String::new, |name| format!(" by {name}"));
-    let new = NewTicket {
+    let mut new = NewTicket {
+        customer_in_text: false,
         fields,
         title: format!("Remote support session{with}"),
         description: format!("Created when the remote support session{with}{by} began."),
     };
     // Short: Autotask's field for it takes 50 characters (autotask-extension.md a.5).
     let marker = format!("deskbridge/{}", deliverer.key(TICKET).lsid);
-    let done = deliverer.once(&Planned { kind: TICKET, ticket: "", marker: &marker, item: Item::Ticket(&new) }).await?;
+    let written = deliverer.once(&Planned { kind: TICKET, ticket: "", marker: &marker, item: Item::Ticket(&new) }).await;
+    let done = match written {
+        // Customers write their own names and addresses: what is refused because of them must not cost the ticket, and its report.
+        Err(WorkError::Permanent(reason)) if ["name", "email"].iter().any(|name| new.fields.contains_key(*name)) => {
+            tracing::info!(connection = connection.name(), reason, "the ticket was refused; it is tried without its customer");
+            new.customer_in_text = true;
+            deliverer.once(&Planned { kind: TICKET, ticket: "", marker: &marker, item: Item::Ticket(&new) }).await?
+        }
+        other => other?,
+    };
     tracing::info!(connection = connection.name(), ticket = done.remote_id, lsid = report.lsid, "ticket created for a session");
     Ok(done.remote_id)
 }

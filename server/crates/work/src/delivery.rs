@@ -145,7 +145,7 @@ impl<'a> Deliverer<'a> {
 
     /// Sends a prepared write: one request, or one for each part. `may_stand`: it, or a part of it, may stand already.
     async fn send(
-        &self,
+        &mut self,
         key: &DeliveryKey,
         write: &Write<'_>,
         mut prepared: Prepared<'a>,
@@ -179,6 +179,9 @@ impl<'a> Deliverer<'a> {
                 WriteOutcome::Refused(error) => {
                     // There is nothing to look for, and a newer external key counts.
                     self.store.settle_sent(key, sends, nothing_left, self.clock.now_ms()).await?;
+                    // The same attempt may try it in another form.
+                    let refused = Delivery { state: nothing_left, sends: sends + 1, ..delivery(key, write.ticket, write.marker) };
+                    self.known.insert(key.kind.clone(), refused);
                     return Err(error.into());
                 }
                 WriteOutcome::Unknown { error, repeat_after } => {
@@ -203,16 +206,13 @@ impl<'a> Deliverer<'a> {
     }
 
     fn note_confirmed(&mut self, key: &DeliveryKey, ticket: &str, marker: &str, remote_id: &str) {
-        let delivery = Delivery {
-            key: key.clone(),
-            ticket: ticket.to_owned(),
-            marker: marker.to_owned(),
-            state: DeliveryState::Confirmed,
-            remote_id: Some(remote_id.to_owned()),
-            sends: 0,
-            sent_at: None,
-            settled_at: 0,
-        };
-        self.known.insert(key.kind.clone(), delivery);
+        let confirmed = Delivery { remote_id: Some(remote_id.to_owned()), ..delivery(key, ticket, marker) };
+        self.known.insert(key.kind.clone(), Delivery { state: DeliveryState::Confirmed, ..confirmed });
     }
+}
+
+/// One that nothing is known of yet.
+fn delivery(key: &DeliveryKey, ticket: &str, marker: &str) -> Delivery {
+    let (ticket, marker) = (ticket.to_owned(), marker.to_owned());
+    Delivery { key: key.clone(), ticket, marker, state: DeliveryState::Planned, remote_id: None, sends: 0, sent_at: None, settled_at: 0 }
 }

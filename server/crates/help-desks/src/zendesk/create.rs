@@ -9,8 +9,8 @@ use crate::{HelpDeskError, NewTicket};
 
 /// Longest subject.
 const MAX_SUBJECT: usize = 150;
-/// What an external key or the defaults may set, besides the plain names. Whatever acts as somebody else, or marks a ticket, is not among them.
-const FIELDS: [&str; 12] = [
+/// What the defaults may set, besides the plain names. Whatever acts as somebody else, or marks a ticket, is not among them.
+pub(super) const FIELDS: [&str; 12] = [
     "priority",
     "type",
     "status",
@@ -25,14 +25,31 @@ const FIELDS: [&str; 12] = [
     "due_at",
 ];
 /// Names every ticket system understands.
-const PLAIN: [&str; 5] = ["title", "subject", "description", "name", "email"];
+pub(super) const PLAIN: [&str; 5] = ["title", "subject", "description", "name", "email"];
+/// What any external key may say: what the matter is. Who asks, who works on it and what becomes of it is the account's to say, since whoever
+/// reaches the portal writes the key (beyondtrust.md F.1).
+const ANY_KEY_MAY_SET: [&str; 6] = ["title", "subject", "description", "name", "priority", "type"];
+/// Longest value that is told in the ticket's text instead of being set.
+const MAX_TOLD: usize = 100;
 
-/// The body of the creation: the session's own fields over the configured ones.
-pub(super) fn body(new: &NewTicket, marker: &str, defaults: Option<&str>, public: bool) -> Result<Value, HelpDeskError> {
-    let mut fields: Map<String, Value> = defaults.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    fields.extend(new.fields.clone());
-    fields.retain(|_, value| !value.is_null());
-    if let Some(unknown) = fields.keys().find(|name| !FIELDS.contains(&name.as_str()) && !PLAIN.contains(&name.as_str())) {
+/// What the account lets tickets have.
+pub(super) struct Rules<'a> {
+    /// `ticket_default_data`.
+    pub(super) defaults: Option<&'a str>,
+    /// `external_key_may_set`.
+    pub(super) key_may_set: &'a [String],
+    /// Whether the requester reads the first comment.
+    pub(super) public: bool,
+}
+
+/// The body of the creation: the session's own fields over the configured ones. What a key may not set stands in the text.
+pub(super) fn body(new: &NewTicket, marker: &str, rules: &Rules<'_>) -> Result<Value, HelpDeskError> {
+    let mut fields: Map<String, Value> = rules.defaults.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let may_set = |name: &str| ANY_KEY_MAY_SET.contains(&name) || rules.key_may_set.iter().any(|named| named == name);
+    let mut key: Map<String, Value> = new.fields.clone();
+    key.retain(|_, value| !value.is_null());
+    if let Some(unknown) = fields.keys().chain(key.keys()).find(|name| !FIELDS.contains(&name.as_str()) && !PLAIN.contains(&name.as_str()))
+    {
         let shown = shown(unknown, 60);
         return Err(HelpDeskError::Refused(format!(
             "“{shown}” is no field of a new Zendesk ticket; the external key and ticket_default_data may have {}, {}",
@@ -40,6 +57,21 @@ pub(super) fn body(new: &NewTicket, marker: &str, defaults: Option<&str>, public
             FIELDS.join(", ")
         )));
     }
+    // Who asks is told whole, or set whole.
+    let key_names_requester = key.contains_key("email") || key.contains_key("name");
+    let customer = customer_line(key.get("name"), key.get("email"));
+    let key_email_is_address = key.get("email").and_then(Value::as_str).is_some_and(is_address);
+    let sets_requester = !new.customer_in_text && (!key_names_requester || (may_set("email") && key_email_is_address));
+    let mut told: Vec<String> = Vec::new();
+    for (name, value) in key {
+        match name.as_str() {
+            "name" | "email" if !sets_requester => {}
+            "name" | "email" => drop(fields.insert(name, value)),
+            _ if may_set(&name) => drop(fields.insert(name, value)),
+            _ => told.push(format!("{name}: {}", shown(&value.to_string(), MAX_TOLD))),
+        }
+    }
+    fields.retain(|_, value| !value.is_null());
     let mut take = |name: &str| match fields.remove(name) {
         Some(Value::String(text)) if !text.trim().is_empty() => Some(text),
         _ => None,
@@ -47,16 +79,43 @@ pub(super) fn body(new: &NewTicket, marker: &str, defaults: Option<&str>, public
     // What an agent writes goes through the account's placeholders; these words are not an agent's (zendesk.md d.3).
     let (subject, title) = (take("subject"), take("title"));
     let subject: String = subject.or(title).unwrap_or_else(|| new.title.clone()).chars().take(MAX_SUBJECT).collect();
-    let description = take("description").unwrap_or_else(|| new.description.clone());
+    let mut description = take("description").unwrap_or_else(|| new.description.clone());
     let (name, email) = (take("name"), take("email"));
+    if let Some(customer) = customer.filter(|_| !sets_requester) {
+        description += "\n\nCustomer: ";
+        description += &customer;
+    }
+    if !told.is_empty() {
+        description += "\n\nAsked for by the session's external key, which may not set it: ";
+        description += &told.join("; ");
+    }
     let mut ticket = Value::Object(fields);
     ticket["subject"] = neutralise(&subject).into();
-    ticket["comment"] = json!({ "body": neutralise(&description), "public": public });
+    ticket["comment"] = json!({ "body": neutralise(&description), "public": rules.public });
     ticket["external_id"] = marker.into();
-    if let Some(email) = email {
+    if let Some(email) = email.filter(|_| sets_requester) {
         ticket["requester"] = json!({ "name": name.unwrap_or_else(|| email.clone()), "email": email });
     }
     Ok(json!({ "ticket": ticket }))
+}
+
+/// A customer for people: `Jane <jane@example.com>`.
+fn customer_line(name: Option<&Value>, email: Option<&Value>) -> Option<String> {
+    let text = |value: Option<&Value>| {
+        let text = shown(value?.as_str()?.trim(), MAX_TOLD);
+        (!text.is_empty()).then_some(text)
+    };
+    match (text(name), text(email)) {
+        (Some(name), Some(email)) => Some(format!("{name} <{email}>")),
+        (name, email) => name.or(email),
+    }
+}
+
+/// Whether the account can take it for an e-mail address; all else is its to judge.
+fn is_address(text: &str) -> bool {
+    let is_plain =
+        |part: &str| !part.is_empty() && !part.contains(|character: char| character.is_whitespace() || "<>,;\"".contains(character));
+    text.split_once('@').is_some_and(|(user, domain)| is_plain(user) && is_plain(domain) && domain.contains('.') && !domain.contains('@'))
 }
 
 #[cfg(test)]
@@ -66,8 +125,62 @@ mod tests {
     fn ticket(fields: Value, defaults: Option<&str>) -> Result<Value, HelpDeskError> {
         let Value::Object(fields) = fields else { unreachable!() };
         let (title, description) = ("Remote support session".to_owned(), "Created at its begin.".to_owned());
-        let new = NewTicket { fields, title, description };
-        body(&new, "deskbridge/ab", defaults, false).map(|mut body| body["ticket"].take())
+        let new = NewTicket { fields, title, description, customer_in_text: false };
+        let key_may_set = ["email", "tags"].map(str::to_owned);
+        body(&new, "deskbridge/ab", &Rules { defaults, key_may_set: &key_may_set, public: false }).map(|mut body| body["ticket"].take())
+    }
+
+    /// As [`ticket`], where nothing is named in `external_key_may_set`.
+    fn of_a_portal(fields: Value, defaults: Option<&str>, customer_in_text: bool) -> Value {
+        let Value::Object(fields) = fields else { unreachable!() };
+        let new = NewTicket { fields, title: "T".into(), description: "D".into(), customer_in_text };
+        body(&new, "m", &Rules { defaults, key_may_set: &[], public: false }).unwrap()["ticket"].take()
+    }
+
+    #[test]
+    fn a_key_sets_neither_the_requester_nor_what_becomes_of_the_ticket() {
+        let made = of_a_portal(json!({ "email": "ceo@example.com", "status": "solved", "priority": "high" }), None, false);
+        assert_eq!((&made["requester"], &made["status"], &made["priority"]), (&Value::Null, &Value::Null, &json!("high")));
+        let text = made["comment"]["body"].as_str().unwrap();
+        assert_eq!(
+            text,
+            "D\n\nCustomer: ceo@example.com\n\nAsked for by the session's external key, which may not set it: status: \"solved\""
+        );
+        // The defaults are the administrator's.
+        let made = of_a_portal(json!({}), Some(r#"{"email": "it@example.com", "status": "open"}"#), false);
+        assert_eq!((&made["requester"]["email"], &made["status"]), (&json!("it@example.com"), &json!("open")));
+    }
+
+    #[test]
+    fn a_customer_who_cannot_be_the_requester_stands_in_the_text() {
+        let key = json!({ "title": "VPN", "name": "Jane", "email": "n/a" });
+        for made in [ticket(key.clone(), None).unwrap(), of_a_portal(key, None, false)] {
+            assert_eq!(made["requester"], Value::Null);
+            assert!(made["comment"]["body"].as_str().unwrap().ends_with("\n\nCustomer: Jane <n/a>"), "{made}");
+        }
+        let Value::Object(fields) = json!({ "name": "Jane", "email": "jane@example.com" }) else { unreachable!() };
+        let new = NewTicket { fields, title: "T".into(), description: "D".into(), customer_in_text: true };
+        let key_may_set = ["email".to_owned()];
+        let made = body(&new, "m", &Rules { defaults: None, key_may_set: &key_may_set, public: false }).unwrap();
+        assert_eq!(made["ticket"]["requester"], Value::Null, "the account refused the requester");
+        assert!(made["ticket"]["comment"]["body"].as_str().unwrap().ends_with("Customer: Jane <jane@example.com>"));
+    }
+
+    #[test]
+    fn what_is_no_address_is_no_requester() {
+        for (text, expected) in [
+            ("jane@example.com", true),
+            ("n/a", false),
+            ("", false),
+            ("jane", false),
+            ("jane@localhost", false),
+            ("a@b@example.com", false),
+            ("Jane <jane@example.com>", false),
+            ("jane doe@example.com", false),
+            ("jörg@münchen.example", true),
+        ] {
+            assert_eq!(is_address(text), expected, "{text}");
+        }
     }
 
     #[test]

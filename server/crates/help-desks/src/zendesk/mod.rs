@@ -375,7 +375,12 @@ impl HelpDesk for Zendesk {
         match write.item {
             Item::Note(note) => Ok(Box::new(self.prepare_note(write, note).await?)),
             Item::Ticket(new) => {
-                let body = create::body(new, write.marker, self.settings.ticket_default_data.as_deref(), self.notes_are_public())?;
+                let rules = create::Rules {
+                    defaults: self.settings.ticket_default_data.as_deref(),
+                    key_may_set: &self.settings.external_key_may_set,
+                    public: self.notes_are_public(),
+                };
+                let body = create::body(new, write.marker, &rules)?;
                 Ok(Box::new(TicketCreation(self.client.create("/api/v2/tickets", write.marker, &body).await?)))
             }
             Item::File(_) => Err(HelpDeskError::no_ability("take files by themselves")),

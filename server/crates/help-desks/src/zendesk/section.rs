@@ -7,6 +7,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::create::{FIELDS, PLAIN};
 use super::credentials::Credentials;
 
 /// A Zendesk account.
@@ -57,6 +58,9 @@ pub struct ZendeskSection {
     pub enable_automatic_ticket_creation: bool,
     /// A JSON object, as text: what an automatic ticket has where the external key says nothing.
     pub ticket_default_data: Option<String>,
+    /// What a session's external key may set besides what the matter is. Customers can write the key.
+    #[serde(default)]
+    pub external_key_may_set: Vec<String>,
 }
 
 /// Who can read a note.
@@ -124,6 +128,11 @@ impl Section for ZendeskSection {
             && !serde_json::from_str::<serde_json::Value>(text).is_ok_and(|value| value.is_object())
         {
             faults.add("ticket_default_data", text, "a JSON object like {\"priority\": \"high\"}");
+        }
+        if let Some(name) =
+            self.external_key_may_set.iter().find(|name| !FIELDS.contains(&name.as_str()) && !PLAIN.contains(&name.as_str()))
+        {
+            faults.add("external_key_may_set", name, &format!("names of {}, {}", PLAIN.join(", "), FIELDS.join(", ")));
         }
         if let Some(path) = &self.public_key_file {
             let readable = std::fs::read(path).ok().and_then(|pem| jsonwebtoken::DecodingKey::from_rsa_pem(&pem).ok());

@@ -600,7 +600,7 @@ async fn a_session_key_belongs_to_the_ticket_and_to_the_queue_asked_for() -> Res
         ("429", status(429, Some(7)), "ticket-system-unavailable"),
         ("closed", Fault::CloseConnection, "ticket-system-unavailable"),
         ("401", status(401, None), "ticket-system-refused"),
-        ("403", status(403, None), "ticket-system-refused"),
+        ("403", Fault::Status { code: 403, body: r#"{"error":{"title":"Forbidden"}}"#.into(), retry_after: None }, "ticket-system-refused"),
         ("no JSON", status(200, None), "ticket-system-unavailable"),
     ] {
         // A ticket not asked about before: what is known is believed for half a minute.
@@ -613,6 +613,40 @@ async fn a_session_key_belongs_to_the_ticket_and_to_the_queue_asked_for() -> Res
         assert!(what != "429" || told.headers[RETRY_AFTER] == "7", "{:?}", told.headers);
     }
     assert_eq!(keys_made(&scene.appliance), made);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_ticket_closed_a_moment_ago_takes_no_session() -> Result<()> {
+    let scene = Scene::start(Plan::default()).await?;
+    let sidebar = scene.open_sidebar(scene.people.agent).await?;
+    let ticket = scene.people.vpn_ticket;
+    sidebar.session_key(ticket).await?;
+    scene.zendesk.alter_ticket(ticket, |ticket| ticket.status = "closed".into()).context("a ticket")?;
+    let told = Told::by(sidebar.post(routes::SESSION_KEY, ticket, json!({}))).await?;
+    let detail = told.problem("closed", 403, "ticket-not-allowed");
+    assert!(detail.contains("closed"), "{detail}");
+    Ok(())
+}
+
+/// A firewall in front of Zendesk that dislikes one text says nothing about the API user's rights.
+#[tokio::test]
+async fn one_403_that_is_not_zendesks_own_holds_nothing() -> Result<()> {
+    let scene = Scene::start(Plan::default()).await?;
+    let sidebar = scene.open_sidebar(scene.people.agent).await?;
+    let ask = async |fault: Fault, everywhere: bool| {
+        let ticket = new_ticket(&scene, |_| {});
+        let matching = if everywhere { Matching::any_api_call() } else { Matching::new(Method::GET, "/api/v2/tickets/") };
+        scene.zendesk.fail_always(matching, fault);
+        let told = Told::by(sidebar.post(routes::SESSION_KEY, ticket, json!({}))).await;
+        scene.zendesk.clear_faults();
+        told
+    };
+    let of_firewall = || Fault::Status { code: 403, body: "<h1>Request blocked</h1>".into(), retry_after: None };
+    let own = Fault::Status { code: 403, body: r#"{"error":{"title":"Forbidden","message":"No."}}"#.into(), retry_after: None };
+    ask(of_firewall(), false).await?.problem("a firewall, one call", 502, "ticket-system-unavailable");
+    ask(of_firewall(), true).await?.problem("a firewall, all calls", 502, "ticket-system-refused");
+    ask(own, false).await?.problem("Zendesk's own words", 502, "ticket-system-refused");
     Ok(())
 }
 

@@ -18,19 +18,23 @@ pub struct TicketAccess {
 
 /// Asks the help desk, or remembers what it said some seconds ago. A refusal is not remembered.
 pub async fn check(connection: &Connection, agent: &AgentReference, ticket: &str) -> Result<Arc<TicketAccess>, SupportError> {
-    let key = (agent.clone(), ticket.to_owned());
-    if let Some(access) = connection.access.get(&key).await {
-        return Ok(access);
+    match connection.access.get(&(agent.clone(), ticket.to_owned())).await {
+        Some(access) => Ok(access),
+        None => ask(connection, agent, ticket).await,
     }
-    let (ticket, agent) = connection.help_desk.ticket_for(agent, ticket).await?;
-    let access = Arc::new(TicketAccess { ticket, agent });
-    connection.access.insert(key, access.clone()).await;
+}
+
+async fn ask(connection: &Connection, agent: &AgentReference, name: &str) -> Result<Arc<TicketAccess>, SupportError> {
+    let (ticket, found) = connection.help_desk.ticket_for(agent, name).await?;
+    let access = Arc::new(TicketAccess { ticket, agent: found });
+    connection.access.insert((agent.clone(), name.to_owned()), access.clone()).await;
     Ok(access)
 }
 
-/// As [`check`], for acts whose record must fit on the ticket: a closed one takes no more notes.
+/// For acts whose record must fit on the ticket: a closed one takes no more notes. The help desk is always asked, since the ticket may have
+/// been closed, or taken from the agent, some seconds ago.
 pub async fn check_open(connection: &Connection, agent: &AgentReference, ticket: &str) -> Result<Arc<TicketAccess>, SupportError> {
-    let access = check(connection, agent, ticket).await?;
+    let access = ask(connection, agent, ticket).await?;
     if access.ticket.closed {
         return Err(HelpDeskError::NotAllowed(
             "this ticket is closed and takes no session record; create a follow-up ticket and start from there".into(),

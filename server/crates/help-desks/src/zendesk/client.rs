@@ -102,6 +102,8 @@ pub struct Answer {
     text: String,
     retry_after: Option<Duration>,
     request_id: Option<String>,
+    /// The 403 is not the account's own words, and other calls are refused too.
+    is_refused_everywhere: bool,
     /// What to do where the account did not accept us.
     advice: &'static str,
 }
@@ -126,13 +128,27 @@ impl Client {
         let again = request.try_clone();
         let signature = self.sign(&mut request).await?;
         let answer = self.exchange(request).await?;
-        match again {
+        let mut answer = match again {
             Some(mut again) if answer.status == 401 && self.0.credentials.reject(&signature) => {
                 self.sign(&mut again).await?;
-                self.exchange(again).await
+                self.exchange(again).await?
             }
-            _ => Ok(answer),
+            _ => answer,
+        };
+        // A firewall that dislikes one text says nothing about the API user's rights.
+        if answer.status == 403 && !answer.body.is_object() {
+            answer.is_refused_everywhere = self.is_refused_everywhere().await;
         }
+        Ok(answer)
+    }
+
+    /// Whether even the smallest call is refused.
+    async fn is_refused_everywhere(&self) -> bool {
+        let Ok(mut request) = self.request(Method::GET, "/api/v2/users/me").build() else { return false };
+        if self.sign(&mut request).await.is_err() {
+            return false;
+        }
+        self.exchange(request).await.is_ok_and(|answer| matches!(answer.status, 401 | 403))
     }
 
     async fn sign(&self, request: &mut reqwest::Request) -> Result<Signature, Silence> {
@@ -164,7 +180,7 @@ impl Client {
         let body = outgoing::read_body(response, MAX_ANSWER).await.map_err(|error| Silence::BrokeOff(format!("Zendesk: {error}")))?;
         let text = String::from_utf8_lossy(&body).into_owned();
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Ok(Answer { status, body, text, retry_after, request_id, advice: self.0.credentials.advice() })
+        Ok(Answer { status, body, text, retry_after, request_id, is_refused_everywhere: false, advice: self.0.credentials.advice() })
     }
 
     /// A request that may be sent again without harm.
@@ -221,6 +237,9 @@ impl Answer {
             }
             200..=299 => Ok(self.body),
             401 => Err(HelpDeskError::Denied(format!("Zendesk did not accept the API user; {}{reference}", self.advice))),
+            403 if !self.body.is_object() && !self.is_refused_everywhere => Err(HelpDeskError::passing(format!(
+                "something in front of Zendesk, such as a firewall, refused {what} (HTTP 403){reference}, while other calls pass: {said}"
+            ))),
             403 => {
                 Err(HelpDeskError::Denied(format!("Zendesk does not let the API user use {what}; give its role access{reference}: {said}")))
             }

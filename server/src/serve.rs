@@ -36,6 +36,8 @@ const SWEEP_POLL_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_ASK_EVERY: Duration = Duration::from_secs(5);
 /// How often saved changes of connections are looked for.
 const REFRESH_EVERY: Duration = Duration::from_secs(2);
+/// How often credentials are used that end by themselves otherwise.
+const USE_CREDENTIALS_EVERY: Duration = Duration::from_hours(24);
 /// How often ended sessions and old events are removed.
 const CLEAN_EVERY: Duration = Duration::from_mins(10);
 
@@ -105,6 +107,7 @@ pub(crate) async fn run(
         let (server, stop) = (server.clone(), stop.clone());
         async move { every(ALIVE_EVERY, &stop, || share_limits(&server)).await }
     });
+    tasks.spawn(stop.clone().run_until_cancelled_owned(keep_credentials(services.clone())));
     tasks.spawn(stop.clone().run_until_cancelled_owned(sweep_accounts(services)));
     stop.cancelled().await;
     tracing::info!("stopping");
@@ -148,6 +151,20 @@ async fn share_limits(server: &Server) -> Result<(), StoreError> {
     let now = services.clock.now_ms();
     limiter::share_with(services.store.server_alive(server.id, now, now - ALIVE_MS).await?);
     Ok(())
+}
+
+/// Credentials that end where nobody uses them are used, soon after the start and then daily: a quiet connection calls nobody for weeks.
+async fn keep_credentials(services: Arc<Services>) {
+    loop {
+        let directory = services.connections.current();
+        for connection in directory.running() {
+            if let Err(error) = connection.help_desk.keep_credentials().await {
+                tracing::warn!(connection = connection.name(), %error, "the credentials, which must be used now and then, could not be used");
+            }
+        }
+        drop(directory);
+        tokio::time::sleep(USE_CREDENTIALS_EVERY).await;
+    }
 }
 
 /// Looks once a second whose sweep is due. Each account is swept by itself, so that a hung appliance holds up no other.

@@ -301,6 +301,10 @@ pub trait HelpDesk: Send + Sync {
     fn signed_panel(&self) -> Option<&zendesk::SidebarApp> {
         None
     }
+    /// Uses the credentials, if they end by themselves where nobody uses them. Called about once a day.
+    async fn keep_credentials(&self) -> Result<(), HelpDeskError> {
+        Ok(())
+    }
     /// Tries credentials and rights. Changes nothing.
     async fn check(&self, around: &Surroundings<'_>) -> Vec<Finding>;
     /// What its administrator enters by hand.

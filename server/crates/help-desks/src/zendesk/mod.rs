@@ -412,6 +412,14 @@ impl HelpDesk for Zendesk {
         self.installation.try_get_with((), read).await.map_err(|error: Arc<HelpDeskError>| (*error).clone())
     }
 
+    /// Zendesk switches an API token off that was not used for 30 days (changes-2026-11.md C1).
+    async fn keep_credentials(&self) -> Result<(), HelpDeskError> {
+        if self.settings.token.is_none() {
+            return Ok(());
+        }
+        self.client.get("/api/v2/users/me").await?.ok("the API user").map(drop)
+    }
+
     fn signed_panel(&self) -> Option<&SidebarApp> {
         Some(&self.sidebar)
     }

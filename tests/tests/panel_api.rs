@@ -11,7 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use deskbridge_shared::routes;
 use deskbridge_tests::appliance::{
-    self, AuthorizationKind, Customer, Endpoint, Fault as ApplianceFault, FaultRule, Queue, Representative, SimulatedAppliance, read_script,
+    self, AuthorizationKind, Customer, Endpoint, EventKind, Fault as ApplianceFault, FaultRule, NewSession, Queue, Recipient,
+    Representative, SimulatedAppliance, read_script,
 };
 use deskbridge_tests::scene::{CONNECTION, EVENT_TOKEN, Plan, Scene, Sidebar};
 use deskbridge_tests::server::loopback_client;
@@ -1084,6 +1085,31 @@ async fn the_tickets_sessions_are_shown_as_they_go() -> Result<()> {
     ] {
         assert!(!log.contains(secret), "the log holds {secret}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_that_never_ended_does_not_hide_todays() -> Result<()> {
+    let scene = Scene::start(Plan::default()).await?;
+    let sidebar = scene.open_sidebar(scene.people.agent).await?;
+    let ticket = scene.people.vpn_ticket;
+    // Known since yesterday; its end was never told.
+    let longer_ago_than_a_session_takes = -13 * 3600;
+    scene.appliance.clock().set_offset_seconds(longer_ago_than_a_session_takes);
+    let stale = scene.appliance.begin_session(NewSession::with_external_key(ticket.to_string()));
+    scene.appliance.customer_joins(&stale, Customer::named("Yesterday"))?;
+    let mut events = Events::open(&sidebar, ticket).await?;
+    events.until(&stale, "waiting", &mut Vec::new()).await?;
+    scene.appliance.outbound_idle().await?;
+
+    // From now on no event tells of a session's beginning: the appliance must be asked.
+    scene.appliance.clock().set_offset_seconds(0);
+    scene.appliance.set_recipient(Recipient { events: vec![EventKind::End], ..scene.recipient() });
+    let key = sidebar.session_key(ticket).await?;
+    let today = scene.appliance.begin_session_with_key(&key.short_key)?;
+    scene.appliance.customer_joins(&today, Customer::named("Today"))?;
+    let both = events.until(&today, "waiting", &mut Vec::new()).await?;
+    assert_eq!(both.as_array().map(Vec::len), Some(2), "{both}");
     Ok(())
 }
 

@@ -25,9 +25,10 @@ pub async fn of_ticket(services: &Arc<Services>, connection: &Arc<Connection>, t
     let known = services.store.sessions_of_ticket(connection.id, ticket).await?;
     let now = services.clock.now_ms();
     let handed_out = services.store.open_since(connection.id, ticket, now - LONGEST_SESSION_MS, now).await?;
-    let open_since =
-        known.iter().filter(|session| session.ended_at.is_none()).filter_map(|session| session.started_at).chain(handed_out).min();
-    if let Some(since) = open_since.filter(|since| now - since < LONGEST_SESSION_MS)
+    let begun = known.iter().filter(|session| session.ended_at.is_none()).filter_map(|session| session.started_at);
+    // Each by itself: a session whose end nobody ever told must not hide what began today.
+    let open_since = begun.chain(handed_out).filter(|since| now - since < LONGEST_SESSION_MS).min();
+    if let Some(since) = open_since
         && let Some(engine) = &connection.engine
         && services.connections.may_ask_live(&engine.account().to_string(), ASK_AFTER)
     {

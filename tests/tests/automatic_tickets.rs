@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use deskbridge_tests::appliance::{Customer, EventKind, Recipient, Representative, SessionScript, Step};
+use deskbridge_tests::appliance::{
+    Customer, EventKind, Fault as ApplianceFault, FaultRule, Recipient, Representative, SessionScript, Step,
+};
 use deskbridge_tests::outcomes::SESSION_END;
 use deskbridge_tests::scene::{CONNECTION, Plan, Scene};
 use deskbridge_tests::zendesk::{Fault, Matching, Ticket, User};
@@ -97,6 +99,24 @@ async fn a_lost_answer_makes_no_second_ticket() -> Result<()> {
         scene.only_report(ticket, &lsid)?;
     }
     Ok(())
+}
+
+/// The representative may have chosen a ticket in the meantime; while nobody can tell, nothing is written over it.
+#[tokio::test]
+async fn a_session_whose_key_cannot_be_read_is_looked_at_again_before_it_is_set() -> Result<()> {
+    let scene = scene().await?;
+    let before = scene.zendesk.tickets();
+    let fault = ApplianceFault::Status(503, "later".to_owned());
+    scene.appliance.add_fault(FaultRule::next(1, fault).on("get_session_attributes"));
+    let lsid = scene.appliance.play(begun())?;
+    let ticket = scene.zendesk.wait_until(|_| new_tickets(&scene, &before).first().map(|ticket| ticket.id)).await?;
+    written_back(&scene, &lsid, ticket).await?;
+    let asked = |operation: &str| scene.appliance.count(|request| request.is(operation));
+    assert_eq!((asked("get_session_attributes"), asked("set_session_attributes")), (2, 1));
+    scene.appliance.end_session(&lsid)?;
+    scene.outcome(&lsid, SESSION_END).await?.done()?;
+    assert_eq!(new_tickets(&scene, &before).len(), 1);
+    scene.only_report(ticket, &lsid).map(drop)
 }
 
 /// The process dies at this step on the way to the ticket, and is started again.

@@ -131,7 +131,7 @@ pub trait RemoteSupport: Send + Sync {
     async fn surveys_since(&self, by: SurveyBy, since: i64) -> Result<Vec<ExitSurvey>, Error>;
     /// The engine's clock, Unix seconds. `None`: it does not say.
     async fn clock(&self) -> Result<Option<i64>, Error>;
-    /// Sets a running session's external key to `ticket`, unless it is another than `seen` by now.
+    /// Sets a running session's external key to `ticket`, unless it is another than `seen` by now. Where that cannot be read, nothing is set.
     async fn set_ticket(&self, lsid: &str, seen: Option<&str>, ticket: &str) -> Result<(), Error>;
     /// The connection a report names in its field for it. `None`: there is no such field, or it is empty.
     fn connection_in(&self, report: &SessionReport) -> Option<ConnectionId>;

@@ -280,9 +280,8 @@ impl RemoteSupport for BeyondTrust {
     }
 
     async fn set_ticket(&self, lsid: &str, seen: Option<&str>, ticket: &str) -> Result<(), Error> {
-        let now = self.client.get_session_attributes(lsid).await;
-        let changed = now.is_ok_and(|attributes| attributes.get("external_key").is_some_and(|key| seen != Some(key.trim())));
-        if changed {
+        let now = self.client.get_session_attributes(lsid).await?;
+        if now.get("external_key").is_some_and(|key| seen != Some(key.trim())) {
             return Ok(());
         }
         match self.client.set_session_attributes(lsid, &[("external_key", ticket)]).await {
@@ -353,5 +352,63 @@ impl RemoteSupport for BeyondTrust {
             remark: None,
         };
         custom_link.into_iter().chain([event]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use serde_json::json;
+
+    use super::super::testing::{Double, Reply};
+    use super::*;
+
+    const SEEN: &str = r#"{"title": "VPN"}"#;
+
+    fn engine(double: &Double) -> BeyondTrust {
+        let section = json!({"host": double.host(), "username": "integration", "password": "p", "use_plain_http": true});
+        BeyondTrustKind::default().engine(serde_json::from_value(section).unwrap()).unwrap()
+    }
+
+    fn attributes(external_key: &str) -> Reply {
+        Reply::ok(format!(
+            "<custom_attributes><custom_attribute display_name=\"External Key\" code_name=\"external_key\">{external_key}\
+             </custom_attribute></custom_attributes>"
+        ))
+    }
+
+    fn sets(double: &Double) -> usize {
+        double.calls().iter().filter(|call| call.body.contains("action=set_session_attributes")).count()
+    }
+
+    /// A representative may have chosen a ticket: what cannot be read is not written over.
+    #[tokio::test]
+    async fn a_key_that_cannot_be_read_is_not_overwritten() {
+        for (reply, is_passing) in [
+            (Reply::new(StatusCode::SERVICE_UNAVAILABLE, "later"), true),
+            (Reply::new(StatusCode::TOO_MANY_REQUESTS, "slow down").with("retry-after", "17"), true),
+            (Reply::ok("<error>The session is not active.</error>"), false),
+            (Reply::ok("<error>Permission denied</error>"), false),
+            (Reply::ok("<html><body>Portal"), false),
+            (Reply::ok("<something_else/>"), false),
+        ] {
+            let double = Double::start().await;
+            double.always(Reply::ok("<success>Session attributes were set</success>"));
+            double.next(reply);
+            let error = engine(&double).set_ticket("e9e9", Some(SEEN), "88121").await.expect_err("what was read is unknown");
+            assert_eq!(error.is_passing(), is_passing, "{error}");
+            assert_eq!(sets(&double), 0, "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_set_where_it_is_still_the_one_seen() {
+        for (now, expected) in [(SEEN, 1), (" {\"title\": \"VPN\"}\n", 1), ("4711", 0), ("", 0)] {
+            let double = Double::start().await;
+            double.always(Reply::ok("<success>Session attributes were set</success>"));
+            double.next(attributes(now));
+            engine(&double).set_ticket("e9e9", Some(SEEN), "88121").await.unwrap();
+            assert_eq!(sets(&double), expected, "{now}");
+        }
     }
 }

@@ -76,6 +76,10 @@ impl Double {
         Self { host, memory }
     }
 
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The answer where no other is queued.
     pub(super) fn always(&self, reply: Reply) {
         self.memory.lock().unwrap().always = Some(reply);

@@ -18,10 +18,16 @@ use deskbridge_tests::zendesk::{self, Comment, Fault, Matching, Role, SimulatedZ
 use futures_util::future::{FutureExt as _, LocalBoxFuture, try_join_all};
 use reqwest::Method;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use sqlx::Connection as _;
 use toml::toml;
 
 /// What one comment may hold before Zendesk cuts it silently (zendesk.md d.3).
 const COMMENT_BYTES: usize = 64 * 1024;
+/// Says where the process shall end (`server/crates/core/src/fault_point.rs`).
+const FAULT_POINT: &str = "DESKBRIDGE_FAULT_POINT";
+/// Longest time until it has.
+const DEATH_LIMIT: Duration = Duration::from_mins(1);
 
 fn assert_contains(text: &str, parts: &[&str]) {
     let missing: Vec<_> = parts.iter().filter(|part| !text.contains(**part)).collect();
@@ -342,6 +348,57 @@ async fn surveys_come_before_the_end_before_the_report_and_late() -> Result<()> 
     scene.outcome(&lsid, CUSTOMER_SURVEY).await?.done()?;
     assert_eq!((both(&lsid), scene.notes(ticket, &lsid).len()), (1, 2));
     scene.every_event_was_taken_at_once().await
+}
+
+/// As release 0.1 named what it wrote: with Rust's debugging text of the one who filled the survey in.
+fn survey_of_0_1(whose: &str, submitted_at: i64, kind: &str, name: &str) -> String {
+    let text = format!("Some({submitted_at})/Actor {{ kind: \"{kind}\", gsnumber: None, name: Some(\"{name}\") }}");
+    let hash: String = Sha256::digest(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("{whose}-survey-{hash}")
+}
+
+/// A survey that the release before had written when it was stopped, its event not yet done, is not written again by the next.
+#[tokio::test]
+async fn a_survey_written_by_the_release_before_stands_once() -> Result<()> {
+    let mut scene = Scene::prepare(Plan::default()).await?;
+    scene.appliance.set_recipient(ends_and_surveys(&scene));
+    scene.server.start().await?;
+    let ticket = scene.people.vpn_ticket;
+    let lsid = scene.appliance.play(SessionScript::short(ticket.to_string()))?;
+    scene.outcome(&lsid, SESSION_END).await?.done()?;
+    scene.server.terminate().await?;
+    for (whose, event) in [("customer", CUSTOMER_SURVEY), ("representative", REPRESENTATIVE_SURVEY)] {
+        let before = scene.notes(ticket, &lsid).len();
+        scene.server.set_env(FAULT_POINT, "written");
+        scene.server.start().await?;
+        let (kind, name) = if event == CUSTOMER_SURVEY {
+            scene.appliance.complete_customer_survey(&lsid, vec![SurveyAnswer::rating("1")])?;
+            ("customer", "John Smith")
+        } else {
+            scene.appliance.complete_representative_survey(&lsid, vec![SurveyAnswer::close_state("Resolved")])?;
+            ("rep", "Jane D.")
+        };
+        tokio::time::timeout(DEATH_LIMIT, scene.server.ended()).await.context("the process lives on")??;
+        let session = scene.appliance.session(&lsid).context("the session")?;
+        let survey = if event == CUSTOMER_SURVEY { session.customer_survey } else { session.representative_survey };
+        let former = survey_of_0_1(whose, survey.context("a survey")?.submitted_at, kind, name);
+        let mut database = sqlx::SqliteConnection::connect(scene.server.database_url()).await?;
+        let stored = sqlx::query("UPDATE delivery SET kind = $1, marker = $2, state = 'confirmed', remote_id = '1' WHERE kind LIKE $3")
+            .bind(&former)
+            .bind(format!("deskbridge/{lsid}/{former}/0"))
+            .bind(format!("{whose}-survey-%"))
+            .execute(&mut database)
+            .await?;
+        database.close().await?;
+        assert_eq!(stored.rows_affected(), 1, "one survey was written");
+        scene.server.remove_env(FAULT_POINT);
+        let mark = scene.server.logs().mark();
+        scene.server.start().await?;
+        scene.outcome_after(mark, &lsid, event).await?.done()?;
+        assert_eq!(scene.notes(ticket, &lsid).len(), before + 1, "{whose}");
+        scene.server.terminate().await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]

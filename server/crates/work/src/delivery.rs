@@ -78,6 +78,11 @@ impl<'a> Deliverer<'a> {
         Some(delivery.remote_id.as_deref().unwrap_or_default())
     }
 
+    /// Whether anything was ever sent whose kind begins so: a note, or only the file that goes before it.
+    pub fn knows(&self, beginning: &str) -> bool {
+        self.known.keys().any(|kind| kind.starts_with(beginning))
+    }
+
     /// What was written and is to be stored as confirmed together with the event's end.
     pub fn into_written(self) -> Vec<(DeliveryKey, String)> {
         self.written

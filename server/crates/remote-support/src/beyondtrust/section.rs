@@ -158,7 +158,7 @@ impl Section for ApplianceSection {
             }
         }
         if let Some(other) = self.polling_events.iter().find(|kind| **kind != EventKind::SessionEnd) {
-            faults.add("polling_events", format!("{other:?}"), "session_end: no other event can be polled for");
+            faults.add("polling_events", other.as_str(), "session_end: no other event can be polled for");
         }
         if let Some(locale) = &self.locale
             && !(2..=20).contains(&locale.len())

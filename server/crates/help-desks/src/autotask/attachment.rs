@@ -33,7 +33,7 @@ pub(super) async fn ready<'a>(
     ticket: i64,
     file: &Attachment,
     marker: &str,
-    publish: u8,
+    publish: i64,
 ) -> Result<Ready<'a>, HelpDeskError> {
     if file.bytes.len() > LARGEST {
         return Err(HelpDeskError::Refused(format!(

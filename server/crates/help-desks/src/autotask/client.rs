@@ -203,8 +203,8 @@ impl Client {
 
     /// Requests of the last hour by all of the tenant's integrations, and how many it may make.
     pub(super) async fn threshold(&self) -> Result<(u64, u64), Fault> {
-        let answer = self.exchange(None, &Ask::Read("ThresholdInformation")).await?;
-        let body = answer.ok(Entity::Tickets, "the use of the API")?;
+        let entity = Entity::ThresholdInformation;
+        let body = self.exchange(entity, &Ask::Read(entity.name())).await?.ok(entity, "the use of the API")?;
         let number = |name: &str| body[name].as_u64();
         let (current, threshold) =
             (number("currentTimeframeRequestCount").unwrap_or(0), number("externalRequestThreshold").unwrap_or(10_000));
@@ -274,7 +274,7 @@ impl Client {
 
     async fn send(&self, entity: Entity, ask: &Ask<'_>) -> Result<Answer, HelpDeskError> {
         self.keep_pace().await?;
-        self.exchange(Some(entity), ask).await
+        self.exchange(entity, ask).await
     }
 
     /// Returns when the tenant's hourly number allows a request.
@@ -297,25 +297,22 @@ impl Client {
         Ok(())
     }
 
-    /// Asks the tenant where it lives, and once more where it lives now if it has moved. `place`: whose places at the gate are used; they
-    /// are held for a request alone, never while a zone is looked for.
-    async fn exchange(&self, place: Option<Entity>, ask: &Ask<'_>) -> Result<Answer, HelpDeskError> {
+    /// Asks the tenant where it lives, and once more where it lives now if it has moved. A place at the gate is held for a request alone,
+    /// never while a zone is looked for.
+    async fn exchange(&self, entity: Entity, ask: &Ask<'_>) -> Result<Answer, HelpDeskError> {
         let zone = self.zones.current().await?;
-        let answer = self.send_to(&zone, place, ask).await?;
+        let answer = self.send_to(&zone, entity, ask).await?;
         if answer.status == 401
             && !matches!(ask, Ask::Page(..))
             && let Some(zone) = self.zones.after_refusal(&zone).await
         {
-            return self.send_to(&zone, place, ask).await;
+            return self.send_to(&zone, entity, ask).await;
         }
         Ok(answer)
     }
 
-    async fn send_to(&self, zone: &Zone, place: Option<Entity>, ask: &Ask<'_>) -> Result<Answer, HelpDeskError> {
-        let _turn = match place {
-            Some(entity) => Some(self.gate.enter(entity).await?),
-            None => None,
-        };
+    async fn send_to(&self, zone: &Zone, entity: Entity, ask: &Ask<'_>) -> Result<Answer, HelpDeskError> {
+        let _turn = self.gate.enter(entity).await?;
         let request = match ask {
             Ask::Read(path) => self.http.get(zone.url(path)),
             Ask::Query(path, body) => self.http.post(zone.url(path)).json(body),

@@ -24,7 +24,7 @@ const PASSING_TEXTS: [&str; 8] =
 
 /// Parts of refusals that judge what was sent (autotask-extension.md a.5, a.6, a.7, a.10, a.11). Rather too many than too few: each is
 /// how a validation speaks, not how a machine fails.
-const PERMANENT_TEXTS: [&str; 42] = [
+const PERMANENT_TEXTS: [&str; 46] = [
     // Fields, choices, references.
     "does not exist",
     "do not exist",
@@ -35,6 +35,10 @@ const PERMANENT_TEXTS: [&str; 42] = [
     "must be",
     "must not",
     "must contain",
+    "must assign",
+    "you must",
+    "needs to be",
+    "have to be",
     "require a",
     "can not be",
     "cannot be",
@@ -73,8 +77,9 @@ const PERMANENT_TEXTS: [&str; 42] = [
 ];
 
 /// What to do about a refusal, by a part of its text (autotask-extension.md a.5, a.7).
-const ADVICE: [(&str, &str); 8] = [
+const ADVICE: [(&str, &str); 9] = [
     ("combination is not currently defined", "give the resource that role, with a Service Desk queue"),
+    ("assign both", "give assignedResourceName and assignedResourceRoleName together in ticket_default_data, or neither"),
     ("is not an active general allocation code", "allocationCodeID must be a work type (a billing code of use type 1) that is active"),
     ("not exist for the required field", "a new ticket's fields can be given in ticket_default_data or in the session's external key"),
     ("queueid is required", "give queueID in ticket_default_data, or assignedResourceName"),
@@ -179,6 +184,11 @@ mod tests {
             "The API user is not authorized to set billingCodeID",
             "Time entries may not span over midnight.",
             "The file type .exe is not allowed",
+            "You must assign both a Resource and a Role.",
+            "You must assign both assignedResourceID and assignedResourceRoleID",
+            "A Role needs to be assigned together with the Resource",
+            "You must select a work type before saving",
+            "AssignedResourceID and AssignedResourceRoleID have to be given together",
         ] {
             assert!(is_permanent(permanent), "{permanent}");
         }

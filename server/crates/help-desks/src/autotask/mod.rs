@@ -115,32 +115,41 @@ impl Autotask {
         })
     }
 
-    fn publish(&self) -> u8 {
-        note::publish(self.settings.section.publish_notes_as_public)
-    }
-
     /// The number of the configured note type.
     async fn note_type(&self) -> Result<i64, HelpDeskError> {
-        let label = match &self.settings.section.note_type {
+        self.choice("noteType", "note_type", &self.settings.section.note_type).await
+    }
+
+    /// Who reads notes and files (autotask-extension.md a.6): 1 all users, customers too; 2 the tenant's own people; in a tenant that has
+    /// changed the list, whatever its settings name.
+    async fn publish(&self) -> Result<i64, HelpDeskError> {
+        match &self.settings.section.publish {
+            Some(publish) => self.choice("publish", "publish", publish).await,
+            None => Ok(if self.settings.section.publish_notes_as_public { 1 } else { 2 }),
+        }
+    }
+
+    /// The number that `given`, the setting `key`, names in a list of the notes.
+    async fn choice(&self, field: &'static str, key: &'static str, given: &LabelOrId) -> Result<i64, HelpDeskError> {
+        let label = match given {
             LabelOrId::Id(id) => return Ok(i64::from(*id)),
             LabelOrId::Label(label) => label,
         };
         if let Ok(id) = label.trim().parse() {
             return Ok(id);
         }
+        let find = async |freshness: &Freshness| {
+            let fields = self.metadata.of_notes(&self.client, freshness).await.map_err(Fault::of_the_essential)?;
+            let list = fields.get(field).ok_or_else(|| {
+                HelpDeskError::Refused(format!("Autotask does not describe {field} of its notes to the API user; give {key} as a number"))
+            })?;
+            list.by_label(label)
+        };
         let freshness = Freshness::any();
-        match (self.note_type_of(label, &freshness).await, freshness.once_more()) {
-            (Err(HelpDeskError::Refused(_)), Some(new)) => self.note_type_of(label, &new).await,
+        match (find(&freshness).await, freshness.once_more()) {
+            (Err(HelpDeskError::Refused(_)), Some(new)) => find(&new).await,
             (other, _) => other,
         }
-    }
-
-    async fn note_type_of(&self, label: &str, freshness: &Freshness) -> Result<i64, HelpDeskError> {
-        let fields = self.metadata.of_notes(&self.client, freshness).await.map_err(Fault::of_the_essential)?;
-        let field = fields.get("noteType").ok_or_else(|| {
-            HelpDeskError::Refused("Autotask does not describe its note types to the API user; give note_type as a number".into())
-        })?;
-        field.by_label(label)
     }
 
     /// The id a name stands for.
@@ -246,8 +255,8 @@ impl HelpDesk for Autotask {
     async fn prepare<'a>(&'a self, write: &Write<'_>) -> Result<Prepared<'a>, HelpDeskError> {
         match write.item {
             Item::Note(note) => {
-                let (ticket, note_type) = (self.id_of(write.ticket).await?, self.note_type().await?);
-                let ready = note::ready(&self.client, ticket, note, write.marker, note_type, self.publish()).await?;
+                let (ticket, note_type, publish) = (self.id_of(write.ticket).await?, self.note_type().await?, self.publish().await?);
+                let ready = note::ready(&self.client, ticket, note, write.marker, note_type, publish).await?;
                 Ok(RecordWrite::simple(ready, move |fault| {
                     let error = note::refusal(ticket, fault);
                     if let HelpDeskError::Refused(_) = error {
@@ -258,7 +267,7 @@ impl HelpDesk for Autotask {
             }
             Item::File(file) => {
                 let ticket = self.id_of(write.ticket).await?;
-                let ready = attachment::ready(&self.client, ticket, file, write.marker, self.publish()).await?;
+                let ready = attachment::ready(&self.client, ticket, file, write.marker, self.publish().await?).await?;
                 Ok(RecordWrite::simple(ready, move |fault| attachment::refusal(ticket, fault)))
             }
             Item::Time(entry) => {

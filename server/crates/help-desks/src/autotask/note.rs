@@ -15,11 +15,6 @@ pub(super) const FORM: NoteForm = NoteForm { format: Format::Text(Guards::NONE),
 /// Notes looked at that carry a marker; one is expected.
 const FEW: usize = 20;
 
-/// Who reads a note or a file (autotask-extension.md a.6): 1 everybody, customers too; 2 the tenant's own people.
-pub(super) fn publish(is_public: bool) -> u8 {
-    if is_public { 1 } else { 2 }
-}
-
 /// The id of the note whose title has the marker.
 pub(super) async fn find(client: &Client, ticket: i64, marker: &str) -> Result<Option<i64>, HelpDeskError> {
     let filter = Filter::all([Filter::is("ticketID", ticket), Filter::contains("title", marker)]);
@@ -39,7 +34,7 @@ pub(super) async fn ready<'a>(
     note: &NewNote<'_>,
     marker: &str,
     note_type: i64,
-    publish: u8,
+    publish: i64,
 ) -> Result<Ready<'a>, HelpDeskError> {
     let body = json!({
         "ticketID": ticket,

@@ -30,10 +30,12 @@ pub enum Entity {
     Contacts,
     /// Their machines.
     ConfigurationItems,
+    /// How much of the hour's requests is used: no entity, but asked for like one.
+    ThresholdInformation,
 }
 
 impl Entity {
-    pub(super) const COUNT: usize = 12;
+    pub(super) const COUNT: usize = 13;
 
     /// Its name in paths and in an API user's rights.
     pub fn name(self) -> &'static str {
@@ -50,6 +52,7 @@ impl Entity {
             Self::Companies => "Companies",
             Self::Contacts => "Contacts",
             Self::ConfigurationItems => "ConfigurationItems",
+            Self::ThresholdInformation => "ThresholdInformation",
         }
     }
 }

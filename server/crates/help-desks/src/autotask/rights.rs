@@ -3,6 +3,7 @@
 use deskbridge_core::finding::Finding;
 
 use super::client::Fault;
+use super::metadata::Fields;
 use super::query::{Entity, Filter};
 use super::section::LabelOrId;
 use super::{Autotask, Zone};
@@ -43,6 +44,8 @@ impl Autotask {
             Ok(note_type) => Finding::good("note type", note_type),
             Err(error) => Finding::bad("note type", error.to_string()),
         });
+        findings.push(self.readers("readers of notes", Entity::TicketNotes).await);
+        findings.push(self.readers("readers of files", Entity::TicketAttachments).await);
         for look in self.looks().await {
             findings.push(match look.found {
                 Ok(found) => Finding::good(look.what, found),
@@ -73,6 +76,40 @@ impl Autotask {
             (None, LabelOrId::Id(_) | LabelOrId::Label(_)) => {
                 Err(HelpDeskError::Refused(format!("the tenant has no note type {id}; note_type must be one of {}", field.labels())))
             }
+        }
+    }
+
+    /// Who reads what is written to `entity`, in the tenant's own words. Its list may be another than usual, and an internal report must not
+    /// go to customers; where the settings themselves name the value, they know.
+    async fn readers(&self, what: &'static str, entity: Entity) -> Finding {
+        let section = &self.settings.section;
+        let looked = async {
+            let publish = self.publish().await?;
+            let fields = Fields::read(&self.client.describe(entity, "/fields").await?);
+            Ok::<_, HelpDeskError>((publish, fields))
+        };
+        let (publish, fields) = match looked.await {
+            Ok(looked) => looked,
+            // A report stands without its file.
+            Err(error) if entity == Entity::TicketAttachments => return Finding::note(what, error.to_string()),
+            Err(error) => return Finding::bad(what, error.to_string()),
+        };
+        let Some(list) = fields.get("publish").filter(|field| field.list.is_some()) else {
+            return Finding::note(what, format!("{publish}; Autotask does not tell what that means in this tenant"));
+        };
+        let labels = list.labels();
+        match list.label_of(publish) {
+            None => {
+                Finding::bad(what, format!("the tenant's list of readers has no {publish}, it has {labels}; name one of them: publish = …"))
+            }
+            Some(label) if section.publish.is_none() && !section.publish_notes_as_public && !says_internal(label) => Finding::bad(
+                what,
+                format!(
+                    "{publish} is “{label}” in this tenant, which does not say internal; it has {labels}. Name the one that only your own \
+                     people read: publish = …"
+                ),
+            ),
+            Some(label) => Finding::good(what, format!("{label} ({publish})")),
         }
     }
 
@@ -135,4 +172,9 @@ impl Autotask {
         };
         Look { what, is_needed, found: said.await.map_err(Into::into) }
     }
+}
+
+/// English, and the languages whose word begins in the same way.
+fn says_internal(label: &str) -> bool {
+    label.to_lowercase().contains("intern")
 }

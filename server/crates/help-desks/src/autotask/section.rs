@@ -22,6 +22,9 @@ pub struct AutotaskSection {
     /// The type of the notes: a label of the tenant's note types, or a number. Default 1.
     #[serde(default = "default_note_type")]
     pub note_type: LabelOrId,
+    /// Who reads notes and files: a label of the tenant's list of `publish`, or a number. Default: 1 (all Autotask users, customers too)
+    /// where `publish_notes_as_public`, else 2 (internal).
+    pub publish: Option<LabelOrId>,
     /// Requesters read the notes.
     #[serde(default)]
     pub publish_notes_as_public: bool,

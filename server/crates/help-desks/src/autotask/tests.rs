@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::section::LabelOrId;
 use super::zone::Zones;
 use super::*;
+use deskbridge_core::note::Attachment;
 use deskbridge_core::settings::{Secret, SectionKind, Sections, Settings};
 use deskbridge_remote_support::beyondtrust::ApplianceSection;
 
@@ -36,8 +37,11 @@ struct Memory {
     /// Paths that end so are never answered.
     hung: Option<&'static str>,
     usage: u64,
+    usage_asked: usize,
     calls: Vec<Call>,
     next: VecDeque<(StatusCode, Value)>,
+    /// What paths that end so always answer.
+    always: Vec<(&'static str, Value)>,
 }
 
 /// One host of a tenant.
@@ -78,6 +82,14 @@ impl Double {
         self.memory.lock().unwrap().next.push_back((StatusCode::from_u16(status).unwrap(), body));
     }
 
+    fn always(&self, path_end: &'static str, body: Value) {
+        self.memory.lock().unwrap().always.push((path_end, body));
+    }
+
+    fn usage_asked(&self) -> usize {
+        self.memory.lock().unwrap().usage_asked
+    }
+
     fn use_up(&self, requests: u64) {
         self.memory.lock().unwrap().usage = requests;
     }
@@ -105,6 +117,7 @@ impl Double {
             integration_code: Secret::new("code"),
             services_url: Some(self.base.clone()),
             note_type: LabelOrId::Id(1),
+            publish: None,
             publish_notes_as_public: false,
             settle_seconds: 300,
             update_time_entry: false,
@@ -192,6 +205,7 @@ impl Memory {
             return (!hangs).then(|| (status, Json(body)).into_response());
         }
         if uri.path().ends_with("/ThresholdInformation") {
+            self.usage_asked += 1;
             let usage = json!({ "externalRequestThreshold": 10_000, "currentTimeframeRequestCount": self.usage });
             return (!hangs).then(|| Json(usage).into_response());
         }
@@ -199,6 +213,9 @@ impl Memory {
         self.calls.push(Call { method, path: uri.to_string(), secret, body });
         if hangs {
             return None;
+        }
+        if let Some((_, body)) = self.always.iter().find(|(end, _)| uri.path().ends_with(end)) {
+            return Some(Json(body.clone()).into_response());
         }
         let (status, body) = self.next.pop_front().expect("an answer was prepared");
         Some((status, Json(body)).into_response())
@@ -507,6 +524,118 @@ fn the_settings_name_fields_an_external_key_can_set() {
         let said = parse(wrong).unwrap_err().to_string();
         assert!(said.contains("external_key_may_set") && said.contains("accountName"), "{wrong}: {said}");
     }
+}
+
+/// A list of a tenant that tells who reads notes and files.
+fn readers(labels: &[(&str, &str)]) -> Value {
+    let choices: Vec<Value> = labels.iter().map(|(value, label)| json!({ "value": value, "label": label, "isActive": true })).collect();
+    let list = |name: &str, choices: Value| json!({ "name": name, "dataType": "integer", "isPickList": true, "picklistValues": choices });
+    json!({ "fields": [list("noteType", json!([{ "value": "1", "label": "Task Summary" }])), list("publish", choices.into())] })
+}
+
+/// A tenant whose API user may do all, and which answers every query with nothing.
+async fn checked_double(notes: &[(&str, &str)], files: &[(&str, &str)]) -> Double {
+    let double = Double::start().await;
+    double.always("/TicketNotes/entityInformation/fields", readers(notes));
+    double.always("/TicketAttachments/entityInformation/fields", readers(files));
+    double.always("/entityInformation", json!({ "info": { "userAccessForCreate": "All" } }));
+    double.always("/query", json!({ "items": [] }));
+    double
+}
+
+fn the<'a>(what: &str, findings: &'a [Finding]) -> &'a Finding {
+    findings.iter().find(|finding| finding.what == what).unwrap_or_else(|| panic!("no “{what}” in {findings:?}"))
+}
+
+/// The numbers are the tenant's own: an internal report must not go to customers because 2 means something else there.
+#[tokio::test]
+async fn a_check_tells_who_reads_notes_and_files_and_refuses_others_than_meant() {
+    use deskbridge_core::finding::Mark;
+    let usual = [("1", "All Autotask Users"), ("2", "Internal Project Team")];
+    let turned = [("1", "Internal Users Only"), ("2", "All Autotask Users")];
+    let found = async |double: &Double, publish: Option<LabelOrId>, public: bool| {
+        let tenant = double.tenant_with(|section| (section.publish, section.publish_notes_as_public) = (publish, public));
+        tenant.check_tenant().await
+    };
+    let double = checked_double(&usual, &usual).await;
+    let findings = found(&double, None, false).await;
+    assert_eq!(the("readers of notes", &findings), &Finding::good("readers of notes", "Internal Project Team (2)"));
+    assert_eq!(the("readers of files", &findings), &Finding::good("readers of files", "Internal Project Team (2)"));
+    let findings = found(&double, None, true).await;
+    assert_eq!(the("readers of notes", &findings), &Finding::good("readers of notes", "All Autotask Users (1)"));
+    for (notes, files, what) in [(turned, usual, "readers of notes"), (usual, turned, "readers of files")] {
+        let double = checked_double(&notes, &files).await;
+        let findings = found(&double, None, false).await;
+        let finding = the(what, &findings);
+        assert_eq!(finding.mark, Mark::Bad, "{finding:?}");
+        for part in ["“All Autotask Users” (2)", "“Internal Users Only” (1)", "publish = "] {
+            assert!(finding.message.contains(part), "{part}: {finding:?}");
+        }
+    }
+    // A number the tenant has not.
+    let double = checked_double(&[("4", "Internal & Co-managed")], &usual).await;
+    let finding = the("readers of notes", &found(&double, None, false).await).clone();
+    assert!(finding.mark == Mark::Bad && finding.message.contains("“Internal & Co-managed” (4)"), "{finding:?}");
+    assert_eq!(the("readers of notes", &found(&double, Some(LabelOrId::Id(4)), false).await).message, "Internal & Co-managed (4)");
+    // In another language a person says which one is meant.
+    let polish = [("1", "Wszyscy"), ("2", "Tylko zespół")];
+    let double = checked_double(&polish, &polish).await;
+    assert_eq!(the("readers of notes", &found(&double, None, false).await).mark, Mark::Bad);
+    for said in [LabelOrId::Label("tylko zespół".into()), LabelOrId::Label("2".into()), LabelOrId::Id(2)] {
+        let findings = found(&double, Some(said), false).await;
+        assert_eq!(the("readers of notes", &findings), &Finding::good("readers of notes", "Tylko zespół (2)"));
+    }
+    let finding = the("readers of notes", &found(&double, Some(LabelOrId::Label("Internal".into())), false).await).clone();
+    assert!(finding.mark == Mark::Bad && finding.message.contains("“Tylko zespół” (2)"), "{finding:?}");
+    // And so it is written.
+    let tenant = double.tenant_with(|section| section.publish = Some(LabelOrId::Label("Wszyscy".into())));
+    double.next(200, json!({ "itemId": 45 }));
+    assert_eq!(tenant.append_note().await.unwrap(), "45");
+    assert_eq!(double.calls().last().unwrap().body["publish"], 1);
+    double.next(200, json!({ "itemId": 46 }));
+    let file = Attachment { file_name: "report.txt".into(), content_type: "text/plain", bytes: b"Text".to_vec() };
+    assert_eq!(tenant.write("7", "deskbridge/x/file/0", Item::File(&file)).await.unwrap(), "46");
+    assert_eq!(double.calls().last().unwrap().body["publish"], 1);
+}
+
+/// Every request to a tenant waits at the gate, the look at its use among them.
+#[tokio::test]
+async fn the_looks_at_the_use_of_the_tenant_pass_the_gate() {
+    let double = Double::start().await;
+    let tenant = double.tenant();
+    assert!(tenant.zone().await.is_ok());
+    double.hang("/ThresholdInformation");
+    let looks = futures_util::future::join_all((0..6).map(|_| tenant.client.threshold()));
+    assert!(tokio::time::timeout(Duration::from_millis(300), looks).await.is_err(), "nothing is answered");
+    assert_eq!(double.usage_asked(), 2);
+}
+
+/// `services_url` names a zone, which is believed where Autotask cannot tell one.
+#[tokio::test]
+async fn a_zone_that_is_named_serves_where_none_can_be_told() {
+    let double = Double::start().await;
+    let address: std::net::SocketAddr = double.base["http://".len()..].split('/').next().unwrap().parse().unwrap();
+    let zone = async |host: &str, status: u16, body: Value| {
+        double.answer_zone(status, body);
+        let services_url = format!("http://{host}:{}/atservices/1.5/atws.asmx", address.port());
+        let http = reqwest::Client::builder().resolve(host, address).build().unwrap();
+        Zones::new(http, "api@msp.example".into(), Some(&services_url)).unwrap().current().await
+    };
+    let undetermined = || json!({ "errors": ["Zone information could not be determined"] });
+    let port = address.port();
+    for (host, pages) in [("webservices5.autotask.net", "ww5.autotask.net"), ("prde.autotask.net", "prde.autotask.net")] {
+        for (status, body) in [(500, undetermined()), (404, json!({}))] {
+            let found = zone(host, status, body).await.unwrap_or_else(|error| panic!("{host} {status}: {error}"));
+            assert_eq!(found.api.as_str(), format!("http://{host}:{port}/atservicesrest/"));
+            assert_eq!(found.web.as_ref().and_then(|web| web.host_str()), Some(pages));
+        }
+    }
+    // It is asked nevertheless: a tenant may have moved.
+    let elsewhere = json!({ "url": "https://webservices6.autotask.net/ATServicesRest/" });
+    assert_eq!(zone("webservices5.autotask.net", 200, elsewhere).await.unwrap().api.host_str(), Some("webservices6.autotask.net"));
+    // No zone is named.
+    assert!(matches!(zone("webservices.autotask.net", 500, undetermined()).await, Err(HelpDeskError::Denied(_))));
+    assert!(matches!(zone("webservices5.autotask.net", 503, json!({})).await, Err(HelpDeskError::Passing { .. })));
 }
 
 const PAGE: &str = include_str!("../../../../../docs/autotask.md");

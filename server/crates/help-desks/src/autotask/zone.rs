@@ -51,6 +51,8 @@ pub(super) struct Zones {
     http: reqwest::Client,
     username: String,
     asked: Url,
+    /// The one that `services_url` names: taken where Autotask cannot tell one.
+    named: Option<Zone>,
     kept: Cached<Zone, HelpDeskError>,
     /// When it was last looked for another zone.
     after_refusal: Mutex<Option<Instant>>,
@@ -64,6 +66,7 @@ impl Zones {
         Ok(Self {
             http,
             username,
+            named: services_url.and_then(|_| zone_of(&asked)),
             asked,
             kept: Cached::new(Lifetime::renewed_after(LIFE), super::FAILURE_LIFE),
             after_refusal: Mutex::default(),
@@ -113,6 +116,10 @@ impl Zones {
         };
         match status {
             200 if body["url"].is_string() => self.read(&body),
+            _ if is_unknown && let Some(named) = &self.named => {
+                tracing::info!(zone = %named.api, status, "Autotask tells no zone of the API user; the one of services_url is taken");
+                Ok(named.clone())
+            }
             _ if is_unknown => Err(HelpDeskError::Denied(format!(
                 "Autotask knows no API user “{}”; check username: it is the user's key, which looks like an e-mail address",
                 self.username
@@ -150,6 +157,18 @@ impl Zones {
         is_outside_address(url.as_str())
             && (is_autotasks && url.scheme() == "https" || url.host() == self.asked.host() || is_loopback(url) && is_loopback(&self.asked))
     }
+}
+
+/// The zone whose host that is. The host of all zones together (`webservices.autotask.net`) is none.
+fn zone_of(service: &Url) -> Option<Zone> {
+    let name = service.host_str()?.strip_suffix(".autotask.net")?;
+    let pages = match name.strip_prefix("webservices") {
+        Some(number) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => format!("ww{number}"),
+        None if !name.contains('.') => name.to_owned(),
+        _ => return None,
+    };
+    let web = Url::parse(&format!("https://{pages}.autotask.net/")).ok();
+    Some(Zone { name: None, api: service.clone(), web })
 }
 
 fn is_loopback(url: &Url) -> bool {

@@ -289,6 +289,12 @@ pub trait HelpDesk: Send + Sync {
     /// The id of what an earlier `write` left, by its marker. `None`: it does not stand there, or not whole.
     async fn find(&self, write: &Write<'_>) -> Result<Option<String>, HelpDeskError>;
 
+    /// Whether that [`HelpDesk::find`] found nothing proves that nothing stands there: asked before a write of unknown fate is repeated. The
+    /// error says what a person can do.
+    async fn prove_absence(&self, _write: &Write<'_>) -> Result<(), HelpDeskError> {
+        Ok(())
+    }
+
     /// What its administrator allows the panel.
     async fn panel_policy(&self) -> Result<Arc<PanelPolicy>, HelpDeskError> {
         Ok(Arc::default())

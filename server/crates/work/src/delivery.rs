@@ -128,6 +128,9 @@ impl<'a> Deliverer<'a> {
             {
                 return Err(WorkError::Unsettled { sent_at: sent.sent_at.unwrap_or_default(), until: sent.settled_at });
             }
+            if state == DeliveryState::Sent {
+                self.help_desk.prove_absence(&write).await?;
+            }
         }
         fault_point::reach("planned");
         // A refused repetition says nothing about the request before it, which may have been done in the meantime.

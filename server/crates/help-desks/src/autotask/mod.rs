@@ -299,6 +299,13 @@ impl HelpDesk for Autotask {
         Ok(found.map(|id| id.to_string()))
     }
 
+    async fn prove_absence(&self, write: &Write<'_>) -> Result<(), HelpDeskError> {
+        match write.item {
+            Item::Time(_) => time_entry::prove_absence(&self.client, &self.time_defaults, self.id_of(write.ticket).await?).await,
+            Item::Note(_) | Item::File(_) | Item::Ticket(_) => Ok(()),
+        }
+    }
+
     async fn check(&self, _around: &Surroundings<'_>) -> Vec<Finding> {
         self.check_tenant().await
     }

@@ -6,7 +6,7 @@ use super::client::Fault;
 use super::metadata::Fields;
 use super::query::{Entity, Filter};
 use super::section::LabelOrId;
-use super::{Autotask, Zone};
+use super::{Autotask, Zone, time_entry};
 use crate::HelpDeskError;
 use deskbridge_http_client::cached::Freshness;
 
@@ -125,6 +125,18 @@ impl Autotask {
         ];
         if time {
             found.push(self.right("right: time entries", Entity::TimeEntries, Some(Entity::TimeEntries), true).await);
+            if self.time_defaults.is_non_billable == Some(true) {
+                let seen = time_entry::sees_non_billable(&self.client).await;
+                let found_one = seen.map_err(Into::into).and_then(|seen| {
+                    let missing = format!(
+                        "none can be seen. Unless the tenant has none, the API user's security level lacks {}; without it an entry whose \
+                         write got no answer is not found again, and becomes a dead letter",
+                        time_entry::RIGHT_TO_SEE_NON_BILLABLE
+                    );
+                    if seen { Ok("may view".to_owned()) } else { Err(HelpDeskError::Refused(missing)) }
+                });
+                found.push(Look { what: "right: non-billable time entries", is_needed: false, found: found_one });
+            }
             found.push(self.right("right: resources", Entity::Resources, None, true).await);
             found.push(self.right("right: roles of resources", Entity::ResourceServiceDeskRoles, None, true).await);
             if let Some(role) = self.time_defaults.role_name.as_deref() {

@@ -365,6 +365,59 @@ async fn a_part_whose_answer_was_lost_is_written_again_alone() {
     assert!(marks.len() == 2 && marks[0].contains("part 2 of 3") && marks[1].contains("part 3 of 3"), "{marks:?}");
 }
 
+/// Autotask shows non-billable entries only to those who may view them: one that is not seen may stand all the same.
+#[tokio::test]
+async fn that_an_entry_is_not_seen_proves_nothing_where_its_kind_is_hidden() {
+    let entry = TimeEntry { started_at: 0, ended_at: 60_000, representative: "a@msp.example".into() };
+    let proof = async |defaults: &str, answer: (u16, Value)| {
+        let double = Double::start().await;
+        let tenant = double.tenant_with(|section| section.time_entry_default_data = Some(defaults.to_owned()));
+        double.next(answer.0, answer.1);
+        let write = Write { ticket: "7", marker: TIME_MARKER, item: Item::Time(&entry) };
+        (tenant.prove_absence(&write).await, double.calls())
+    };
+    let hidden = json!({ "items": [] });
+    let (proven, calls) = proof(r#"{"isNonBillable": true}"#, (200, hidden.clone())).await;
+    let Err(HelpDeskError::Refused(said)) = proven else { panic!("{proven:?}") };
+    for part in ["ticket 7", "Can view non-billable time entries", "by hand", "deskbridge events retry"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let condition = json!({ "op": "eq", "field": "isNonBillable", "value": true });
+    assert_eq!(
+        (calls.len(), &calls[0].body["filter"][0], calls[0].path.as_str()),
+        (1, &condition, "/ATServicesRest/v1.0/TimeEntries/query")
+    );
+    // Whoever sees any of them would see ours.
+    let seen = json!({ "items": [{ "id": 3, "isNonBillable": true }] });
+    assert!(proof(r#"{"nonBillable": true}"#, (200, seen)).await.0.is_ok());
+    // A query that lets everything through says nothing of the kind.
+    let others = json!({ "items": [{ "id": 3, "isNonBillable": false }] });
+    assert!(matches!(proof(r#"{"nonBillable": true}"#, (200, others)).await.0, Err(HelpDeskError::Refused(_))));
+    assert!(matches!(proof(r#"{"nonBillable": true}"#, (503, json!({}))).await.0, Err(HelpDeskError::Passing { .. })));
+    for billable in [r#"{"isNonBillable": false}"#, "{}"] {
+        let (proven, calls) = proof(billable, (200, hidden.clone())).await;
+        assert!(proven.is_ok() && calls.is_empty(), "{billable}: {proven:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_check_names_the_right_to_see_entries_that_are_not_billed() {
+    use deskbridge_core::finding::Mark;
+    let usual = [("1", "All Autotask Users"), ("2", "Internal Project Team")];
+    let found = async |seen: Value| {
+        let double = checked_double(&usual, &usual).await;
+        double.memory.lock().unwrap().always.insert(0, ("/TimeEntries/query", seen));
+        let tenant = double.tenant_with(|section| {
+            section.update_time_entry = true;
+            section.time_entry_default_data = Some(r#"{"isNonBillable": true}"#.to_owned());
+        });
+        the("right: non-billable time entries", &tenant.check_tenant().await).clone()
+    };
+    let finding = found(json!({ "items": [] })).await;
+    assert!(finding.mark == Mark::Note && finding.message.contains("“Can view non-billable time entries”"), "{finding:?}");
+    assert_eq!(found(json!({ "items": [{ "id": 3, "isNonBillable": true }] })).await.mark, Mark::Good);
+}
+
 #[tokio::test]
 async fn a_zone_that_cannot_be_told_now_is_no_user_that_is_not_known() {
     let check = async |status: u16, body: Value, is_denied: bool| {

@@ -93,6 +93,28 @@ pub(super) async fn find(client: &Client, ticket: i64, entry: &TimeEntry, marker
     Ok(ids.and_then(|ids| ids.first().copied()))
 }
 
+/// The right without which non-billable entries are not answered to queries, as Autotask calls it.
+pub(super) const RIGHT_TO_SEE_NON_BILLABLE: &str = "“Can view non-billable time entries”";
+
+/// Whether the API user is shown non-billable entries: there is no saying so but to be shown one.
+pub(super) async fn sees_non_billable(client: &Client) -> Result<bool, Fault> {
+    let filter = Filter::is("isNonBillable", true);
+    let rows = client.query(Entity::TimeEntries, &filter, &["isNonBillable"], 1, "a look at non-billable time entries").await?;
+    Ok(rows.iter().any(|row| row["isNonBillable"] == true))
+}
+
+/// Whether an entry that is not found does not stand. A non-billable one may stand unseen, and would be written twice.
+pub(super) async fn prove_absence(client: &Client, defaults: &TimeDefaults, ticket: i64) -> Result<(), HelpDeskError> {
+    if defaults.is_non_billable != Some(true) || sees_non_billable(client).await? {
+        return Ok(());
+    }
+    Err(HelpDeskError::Refused(format!(
+        "nobody knows whether the time entry stands on ticket {ticket}: its write got no certain answer, and Autotask shows the API user no \
+         non-billable entries. It is not written again, so that it does not stand twice. Give the API user's security level the right \
+         {RIGHT_TO_SEE_NON_BILLABLE}, then `deskbridge events retry`; or look at the ticket and enter the time by hand"
+    )))
+}
+
 /// Windows, each with its marker.
 type MarkedWindows = VecDeque<(Window, String)>;
 

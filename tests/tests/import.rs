@@ -353,8 +353,8 @@ async fn surveys_come_before_the_end_before_the_report_and_late() -> Result<()> 
 /// As release 0.1 named what it wrote: with Rust's debugging text of the one who filled the survey in.
 fn survey_of_0_1(whose: &str, submitted_at: i64, kind: &str, name: &str) -> String {
     let text = format!("Some({submitted_at})/Actor {{ kind: \"{kind}\", gsnumber: None, name: Some(\"{name}\") }}");
-    let hash: String = Sha256::digest(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("{whose}-survey-{hash}")
+    let digest = Sha256::digest(text.as_bytes());
+    format!("{whose}-survey-{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3])
 }
 
 /// A survey that the release before had written when it was stopped, its event not yet done, is not written again by the next.

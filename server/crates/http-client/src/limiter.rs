@@ -254,6 +254,8 @@ impl Turn<'_> {
     /// alone for longer each time. Answers how long that is.
     pub fn refused(&self, retry_after: Option<Duration>) -> Duration {
         let now = Instant::now();
+        // “Come again in 0 s” says nothing: the limit is used up.
+        let retry_after = retry_after.filter(|wait| !wait.is_zero());
         let mut state = self.limiter.state();
         // Of many calls that left together all are refused: one pause.
         let is_known = |pause: &&Pause| self.departed_at <= pause.began_at && pause.ends_at > now;

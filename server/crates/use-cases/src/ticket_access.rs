@@ -25,10 +25,19 @@ pub async fn check(connection: &Connection, agent: &AgentReference, ticket: &str
 }
 
 async fn ask(connection: &Connection, agent: &AgentReference, name: &str) -> Result<Arc<TicketAccess>, SupportError> {
-    let (ticket, found) = connection.help_desk.ticket_for(agent, name).await?;
-    let access = Arc::new(TicketAccess { ticket, agent: found });
-    connection.access.insert((agent.clone(), name.to_owned()), access.clone()).await;
-    Ok(access)
+    let key = (agent.clone(), name.to_owned());
+    match connection.help_desk.ticket_for(agent, name).await {
+        Ok((ticket, agent)) => {
+            let access = Arc::new(TicketAccess { ticket, agent });
+            connection.access.insert(key, access.clone()).await;
+            Ok(access)
+        }
+        Err(error) => {
+            // What was allowed some seconds ago is not any more.
+            connection.access.invalidate(&key).await;
+            Err(error.into())
+        }
+    }
 }
 
 /// For acts whose record must fit on the ticket: a closed one takes no more notes. The help desk is always asked, since the ticket may have

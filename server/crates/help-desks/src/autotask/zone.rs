@@ -116,7 +116,11 @@ impl Zones {
         };
         match status {
             200 if body["url"].is_string() => self.read(&body),
-            _ if is_unknown && let Some(named) = &self.named => {
+            // Not in place of a zone that was found: the tenant may have moved since the settings were written.
+            _ if is_unknown
+                && self.kept.peek().is_none()
+                && let Some(named) = &self.named =>
+            {
                 tracing::info!(zone = %named.api, status, "Autotask tells no zone of the API user; the one of services_url is taken");
                 Ok(named.clone())
             }

@@ -3,11 +3,11 @@
 //! A fetch happens when there is no key, and again when a signature does not verify, but at most once in
 //! [`REFETCH_AFTER`]: a flood of forged tokens must not become a flood of requests (zendesk.md b.3).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use deskbridge_http_client::cached::{Cached, FailureLife, Freshness, Lifetime};
 use jsonwebtoken::DecodingKey;
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 /// Least time between two fetches that a bad signature can cause.
 pub const REFETCH_AFTER: Duration = Duration::from_mins(5);
@@ -28,13 +28,15 @@ pub enum KeyFault {
 /// One installation's key.
 pub struct AppKey {
     key: Cached<DecodingKey, KeyFault>,
+    /// Noted before a fetch: whoever breaks off must not make room for the next one.
+    attempted_at: Mutex<Option<Instant>>,
     is_fixed: bool,
 }
 
 impl Default for AppKey {
     fn default() -> Self {
         let failure_life = FailureLife { least: RETRY_AFTER, longest: RETRY_AFTER };
-        Self { key: Cached::new(Lifetime::FOREVER, failure_life), is_fixed: false }
+        Self { key: Cached::new(Lifetime::FOREVER, failure_life), attempted_at: Mutex::default(), is_fixed: false }
     }
 }
 
@@ -51,7 +53,21 @@ impl AppKey {
     where
         F: Future<Output = Result<String, KeyFault>>,
     {
-        self.key.get(&Freshness::any(), || async { parse(fetch().await?.as_bytes()) }).await
+        self.key.get(&Freshness::any(), || self.fetched(RETRY_AFTER, fetch)).await
+    }
+
+    async fn fetched<F>(&self, pause: Duration, fetch: impl FnOnce() -> F) -> Result<DecodingKey, KeyFault>
+    where
+        F: Future<Output = Result<String, KeyFault>>,
+    {
+        {
+            let mut attempted_at = self.attempted_at.lock().unwrap_or_else(PoisonError::into_inner);
+            if attempted_at.is_some_and(|at| at.elapsed() < pause) {
+                return Err(KeyFault::NotFetched("it was asked for a moment ago".into()));
+            }
+            *attempted_at = Some(Instant::now());
+        }
+        parse(fetch().await?.as_bytes())
     }
 
     /// After a signature did not verify with `seen`: another key, if a fetch is due and brings one. Nobody with a good signature waits for it.
@@ -66,7 +82,7 @@ impl AppKey {
         if let Some(newer) = current.as_ref().filter(|key| !Arc::ptr_eq(key, seen)) {
             return Some(newer.clone());
         }
-        let fetch = || async { parse(fetch().await?.as_bytes()) };
+        let fetch = || self.fetched(REFETCH_AFTER, fetch);
         let Ok(key) = self.key.get(&Freshness::at_most(REFETCH_AFTER), fetch).await else {
             // The account is away: the key goes on serving, and the next fetch is due as if this one had brought it.
             if let Some(current) = current {

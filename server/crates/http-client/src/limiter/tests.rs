@@ -145,6 +145,7 @@ async fn pauses_grow_only_as_refusals_repeat() {
 async fn a_named_wait_is_believed_and_a_person_waits_through_a_short_one() {
     let limiter = limiter(20, 15_000);
     let turn = limiter.turn(Urgency::Work).await.unwrap();
+    assert_eq!(turn.refused(Some(Duration::ZERO)), SECOND);
     assert_eq!(turn.refused(Some(Duration::from_secs(4))), Duration::from_secs(4));
     assert!(limiter.turn(Urgency::Work).await.is_err());
     let begun = Instant::now();

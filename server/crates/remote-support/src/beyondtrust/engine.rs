@@ -116,6 +116,8 @@ impl BeyondTrustKind {
         users.retain(|account| account.strong_count() > 0);
         let living: Vec<Arc<Account>> = users.iter().filter_map(std::sync::Weak::upgrade).collect();
         if let Some(same) = living.iter().find(|account| account.transport.has_settings(&settings)) {
+            // The last settings that were applied count, also where another connection had others in between.
+            same.transport.limiter.change_windows(settings.limits.windows());
             return Ok(same.clone());
         }
         let base = settings.base_url()?;

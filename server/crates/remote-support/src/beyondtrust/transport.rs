@@ -176,7 +176,7 @@ impl Transport {
         let fault = |error: reqwest::Error| self.transport_fault(&error, time_limit);
         let response = request.timeout(time_limit).send().await.map_err(fault)?;
         let status = response.status();
-        let retry_after = outgoing::retry_after(response.headers());
+        let retry_after = outgoing::retry_after(response.headers()).filter(|wait| !wait.is_zero());
         let is_used_up = calls_left(response.headers()) == Some(0);
         let body = outgoing::read_body(response, endpoint.body_limit()).await.map_err(|error| match error {
             BodyError::Broken(error) => fault(error),

@@ -1,7 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use tokio::time::Instant;
 
 const PEM: &str = include_str!("example.pem");
 
@@ -89,6 +88,22 @@ async fn those_who_waited_for_a_fetch_that_hung_do_not_each_hang_on_their_own() 
     let all = futures_util::future::join_all((0..50).map(|_| key.get(hang))).await;
     assert!(all.iter().all(Result::is_err));
     assert_eq!((fetches.load(Ordering::SeqCst), began.elapsed()), (1, RETRY_AFTER * 6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_breaks_off_makes_no_room_for_the_next_fetch() {
+    let (key, account) = (AppKey::default(), Account::giving(Ok(PEM.into())));
+    let seen = key.get(|| account.fetch()).await.unwrap();
+    tokio::time::advance(REFETCH_AFTER).await;
+    for _ in 0..5 {
+        let hang = || async {
+            account.fetch().await.ok();
+            std::future::pending().await
+        };
+        // A caller that closes its connection: its future is dropped.
+        tokio::time::timeout(Duration::from_secs(1), key.after_bad_signature(&seen, hang)).await.ok();
+    }
+    assert_eq!(account.fetches(), 2, "the first, and one of five");
 }
 
 #[tokio::test]

@@ -97,8 +97,9 @@ pub struct TimeEntry {
 /// A ticket to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTicket {
-    /// The customer stands in the text instead of being looked for or set: the help desk has refused the ticket with them.
-    pub customer_in_text: bool,
+    /// Whatever the external key asks for, its customer too, stands in the text instead of being set: the help desk has refused the ticket
+    /// with it.
+    pub key_in_text: bool,
     /// The system's own field names, and the plain `title` (or `subject`), `description`, `name`, `email` of every system.
     pub fields: Map<String, Value>,
     /// Used where `fields` name no title.

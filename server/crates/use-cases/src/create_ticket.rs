@@ -77,7 +77,7 @@ async fn create(
     let with = report.customer_name().map_or_else(String::new, |name| format!(" with {name}"));
     let by = report.representative_name().map_or_else(String::new, |name| format!(" by {name}"));
     let mut new = NewTicket {
-        customer_in_text: false,
+        key_in_text: false,
         fields,
         title: format!("Remote support session{with}"),
         description: format!("Created when the remote support session{with}{by} began."),
@@ -86,10 +86,10 @@ async fn create(
     let marker = format!("deskbridge/{}", deliverer.key(TICKET).lsid);
     let written = deliverer.once(&Planned { kind: TICKET, ticket: "", marker: &marker, item: Item::Ticket(&new) }).await;
     let done = match written {
-        // Customers write their own names and addresses: what is refused because of them must not cost the ticket, and its report.
-        Err(WorkError::Permanent(reason)) if ["name", "email"].iter().any(|name| new.fields.contains_key(*name)) => {
-            tracing::info!(connection = connection.name(), reason, "the ticket was refused; it is tried without its customer");
-            new.customer_in_text = true;
+        // Customers write the key: what is refused because of it must not cost the ticket, and its report.
+        Err(WorkError::Permanent(reason)) if !new.fields.is_empty() => {
+            tracing::info!(connection = connection.name(), reason, "the ticket was refused; it is tried with the external key as text");
+            new.key_in_text = true;
             deliverer.once(&Planned { kind: TICKET, ticket: "", marker: &marker, item: Item::Ticket(&new) }).await?
         }
         other => other?,

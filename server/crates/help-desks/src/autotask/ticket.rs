@@ -228,7 +228,7 @@ impl<'a> Maker<'a> {
         };
         body.insert("companyID".into(), json!(company));
         let mut contact = None;
-        if let Some(email) = email.as_deref().filter(|_| !given.contains_key("contactID") && !new.customer_in_text) {
+        if let Some(email) = email.as_deref().filter(|_| !given.contains_key("contactID") && !new.key_in_text) {
             contact = self.contact(company, email).await?;
         }
         if let Some(contact) = contact {

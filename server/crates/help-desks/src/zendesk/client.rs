@@ -12,7 +12,7 @@ use deskbridge_http_client as outgoing;
 use deskbridge_security::sha256;
 
 use super::credentials::{Credentials, Signature};
-use crate::{HelpDeskError, WriteOutcome};
+use crate::{HelpDeskError, Prepared, WriteOutcome};
 
 /// An answer's limit; a page of a hundred audits with full comments stays below.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
@@ -57,26 +57,43 @@ impl From<Silence> for HelpDeskError {
 /// A request that writes, ready to be sent.
 pub struct Request {
     client: Client,
-    request: reqwest::Request,
+    unsigned: reqwest::Request,
+    signature: Signature,
+    /// After one 401 another token may be tried.
+    may_sign_anew: bool,
 }
 
 impl Request {
     /// Sends it. `read`: the id in the answer; `refused`: what a refusal means; `is_guarded`: the account refuses a repetition of what was
     /// done, so that it may be sent again soon after an error that came as an answer. What got no answer in time is still worked at.
+    /// `again`: the same write, for a token that was replaced after a 401: it counts as sent anew.
     pub async fn send<'a>(
-        self,
+        mut self,
         what: &str,
         is_guarded: bool,
         read: impl FnOnce(&Value) -> Option<String>,
         refused: impl FnOnce(u16, HelpDeskError) -> HelpDeskError,
+        again: impl FnOnce(Self) -> Prepared<'a>,
     ) -> WriteOutcome<'a> {
         let repeat_after = is_guarded.then_some(GUARDED_REPEAT);
-        let answer = match self.client.send(self.request).await {
+        let repetition = self.unsigned.try_clone().filter(|_| self.may_sign_anew);
+        self.signature.sign(&mut self.unsigned);
+        let answer = match self.client.exchange(self.unsigned).await {
             Ok(answer) => answer,
             Err(Silence::NotSent(error)) => return WriteOutcome::Refused(error),
             Err(Silence::TimedOut(what)) => return WriteOutcome::Unknown { error: HelpDeskError::passing(what), repeat_after: None },
             Err(Silence::BrokeOff(what)) => return WriteOutcome::Unknown { error: HelpDeskError::passing(what), repeat_after },
         };
+        if let Some(unsigned) = repetition
+            && answer.status == 401
+            && self.client.0.credentials.reject(&self.signature)
+        {
+            return match self.client.signature().await {
+                Ok(signature) => WriteOutcome::TryInstead(again(Self { client: self.client, unsigned, signature, may_sign_anew: false })),
+                Err(error) => WriteOutcome::Refused(error),
+            };
+        }
+        let answer = self.client.judged(answer).await;
         let status = answer.status;
         match answer.ok(what) {
             Ok(body) => {
@@ -128,18 +145,22 @@ impl Client {
         let again = request.try_clone();
         let signature = self.sign(&mut request).await?;
         let answer = self.exchange(request).await?;
-        let mut answer = match again {
+        let answer = match again {
             Some(mut again) if answer.status == 401 && self.0.credentials.reject(&signature) => {
                 self.sign(&mut again).await?;
                 self.exchange(again).await?
             }
             _ => answer,
         };
-        // A firewall that dislikes one text says nothing about the API user's rights.
+        Ok(self.judged(answer).await)
+    }
+
+    /// A firewall that dislikes one text says nothing about the API user's rights.
+    async fn judged(&self, mut answer: Answer) -> Answer {
         if answer.status == 403 && !answer.body.is_object() {
             answer.is_refused_everywhere = self.is_refused_everywhere().await;
         }
-        Ok(answer)
+        answer
     }
 
     /// Whether even the smallest call is refused.
@@ -215,9 +236,9 @@ impl Client {
 
     /// With a token at hand, so that none need be asked for when the request counts as sent.
     async fn ready(&self, request: reqwest::RequestBuilder) -> Result<Request, HelpDeskError> {
-        self.signature().await?;
-        let request = request.build().map_err(|_| HelpDeskError::passing("Zendesk: the request could not be made"))?;
-        Ok(Request { client: self.clone(), request })
+        let signature = self.signature().await?;
+        let unsigned = request.build().map_err(|_| HelpDeskError::passing("Zendesk: the request could not be made"))?;
+        Ok(Request { client: self.clone(), unsigned, signature, may_sign_anew: true })
     }
 
     /// An upload.

@@ -58,16 +58,19 @@ pub(super) fn body(new: &NewTicket, marker: &str, rules: &Rules<'_>) -> Result<V
         )));
     }
     // Who asks is told whole, or set whole.
-    let key_names_requester = key.contains_key("email") || key.contains_key("name");
     let customer = customer_line(key.get("name"), key.get("email"));
-    let key_email_is_address = key.get("email").and_then(Value::as_str).is_some_and(is_address);
-    let sets_requester = !new.customer_in_text && (!key_names_requester || (may_set("email") && key_email_is_address));
+    let key_names_address = key.get("email").and_then(Value::as_str).is_some_and(is_address);
+    let is_requester = !new.key_in_text && may_set("email") && key_names_address;
+    if is_requester || new.key_in_text {
+        fields.retain(|name, _| !matches!(name.as_str(), "name" | "email"));
+    }
     let mut told: Vec<String> = Vec::new();
     for (name, value) in key {
         match name.as_str() {
-            "name" | "email" if !sets_requester => {}
-            "name" | "email" => drop(fields.insert(name, value)),
-            _ if may_set(&name) => drop(fields.insert(name, value)),
+            "name" | "email" if is_requester => drop(fields.insert(name, value)),
+            "name" | "email" => {}
+            "title" | "subject" | "description" => drop(fields.insert(name, value)),
+            _ if may_set(&name) && !new.key_in_text && is_possible(&name, &value) => drop(fields.insert(name, value)),
             _ => told.push(format!("{name}: {}", shown(&value.to_string(), MAX_TOLD))),
         }
     }
@@ -81,22 +84,31 @@ pub(super) fn body(new: &NewTicket, marker: &str, rules: &Rules<'_>) -> Result<V
     let subject: String = subject.or(title).unwrap_or_else(|| new.title.clone()).chars().take(MAX_SUBJECT).collect();
     let mut description = take("description").unwrap_or_else(|| new.description.clone());
     let (name, email) = (take("name"), take("email"));
-    if let Some(customer) = customer.filter(|_| !sets_requester) {
+    if let Some(customer) = customer.filter(|_| !is_requester) {
         description += "\n\nCustomer: ";
         description += &customer;
     }
     if !told.is_empty() {
-        description += "\n\nAsked for by the session's external key, which may not set it: ";
+        description += "\n\nAsked for by the session's external key, which does not set it: ";
         description += &told.join("; ");
     }
     let mut ticket = Value::Object(fields);
     ticket["subject"] = neutralise(&subject).into();
     ticket["comment"] = json!({ "body": neutralise(&description), "public": rules.public });
     ticket["external_id"] = marker.into();
-    if let Some(email) = email.filter(|_| sets_requester) {
+    if let Some(email) = email {
         ticket["requester"] = json!({ "name": name.unwrap_or_else(|| email.clone()), "email": email });
     }
     Ok(json!({ "ticket": ticket }))
+}
+
+/// Whether a field can have that value, where the account's values are the same everywhere (zendesk.md d.6).
+fn is_possible(name: &str, value: &Value) -> bool {
+    match name {
+        "priority" => ["urgent", "high", "normal", "low"].iter().any(|known| value == known),
+        "type" => ["problem", "incident", "question", "task"].iter().any(|known| value == known),
+        _ => true,
+    }
 }
 
 /// A customer for people: `Jane <jane@example.com>`.
@@ -125,15 +137,15 @@ mod tests {
     fn ticket(fields: Value, defaults: Option<&str>) -> Result<Value, HelpDeskError> {
         let Value::Object(fields) = fields else { unreachable!() };
         let (title, description) = ("Remote support session".to_owned(), "Created at its begin.".to_owned());
-        let new = NewTicket { fields, title, description, customer_in_text: false };
+        let new = NewTicket { fields, title, description, key_in_text: false };
         let key_may_set = ["email", "tags"].map(str::to_owned);
         body(&new, "deskbridge/ab", &Rules { defaults, key_may_set: &key_may_set, public: false }).map(|mut body| body["ticket"].take())
     }
 
     /// As [`ticket`], where nothing is named in `external_key_may_set`.
-    fn of_a_portal(fields: Value, defaults: Option<&str>, customer_in_text: bool) -> Value {
+    fn of_a_portal(fields: Value, defaults: Option<&str>, key_in_text: bool) -> Value {
         let Value::Object(fields) = fields else { unreachable!() };
-        let new = NewTicket { fields, title: "T".into(), description: "D".into(), customer_in_text };
+        let new = NewTicket { fields, title: "T".into(), description: "D".into(), key_in_text };
         body(&new, "m", &Rules { defaults, key_may_set: &[], public: false }).unwrap()["ticket"].take()
     }
 
@@ -144,8 +156,19 @@ mod tests {
         let text = made["comment"]["body"].as_str().unwrap();
         assert_eq!(
             text,
-            "D\n\nCustomer: ceo@example.com\n\nAsked for by the session's external key, which may not set it: status: \"solved\""
+            "D\n\nCustomer: ceo@example.com\n\nAsked for by the session's external key, which does not set it: status: \"solved\""
         );
+        // What the account has no such value of would be refused with the whole ticket.
+        let made = of_a_portal(json!({ "priority": "asap", "type": "incident" }), None, false);
+        assert_eq!((&made["priority"], &made["type"]), (&Value::Null, &json!("incident")));
+        let made = of_a_portal(json!({ "title": "VPN", "priority": "high" }), None, true);
+        assert_eq!((&made["subject"], &made["priority"]), (&json!("VPN"), &Value::Null));
+        // A pair of the administrator's is not mixed with the key's, and stays where the key's is only told.
+        let defaults = Some(r#"{"email": "it@example.com", "name": "IT desk"}"#);
+        let made = ticket(json!({ "email": "jane@example.com" }), defaults).unwrap();
+        assert_eq!(made["requester"], json!({ "name": "jane@example.com", "email": "jane@example.com" }));
+        let made = of_a_portal(json!({ "email": "jane@example.com" }), defaults, false);
+        assert_eq!(made["requester"], json!({ "name": "IT desk", "email": "it@example.com" }));
         // The defaults are the administrator's.
         let made = of_a_portal(json!({}), Some(r#"{"email": "it@example.com", "status": "open"}"#), false);
         assert_eq!((&made["requester"]["email"], &made["status"]), (&json!("it@example.com"), &json!("open")));
@@ -159,7 +182,7 @@ mod tests {
             assert!(made["comment"]["body"].as_str().unwrap().ends_with("\n\nCustomer: Jane <n/a>"), "{made}");
         }
         let Value::Object(fields) = json!({ "name": "Jane", "email": "jane@example.com" }) else { unreachable!() };
-        let new = NewTicket { fields, title: "T".into(), description: "D".into(), customer_in_text: true };
+        let new = NewTicket { fields, title: "T".into(), description: "D".into(), key_in_text: true };
         let key_may_set = ["email".to_owned()];
         let made = body(&new, "m", &Rules { defaults: None, key_may_set: &key_may_set, public: false }).unwrap();
         assert_eq!(made["ticket"]["requester"], Value::Null, "the account refused the requester");

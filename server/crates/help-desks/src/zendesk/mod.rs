@@ -311,7 +311,9 @@ impl<'a> PreparedWrite<'a> for NoteUpdate {
     async fn send(self: Box<Self>) -> WriteOutcome<'a> {
         let Self { request, ticket, is_guarded } = *self;
         let read = |answer: &Value| Some(note_id(&answer["audit"]));
-        request.send("the note", is_guarded, read, |status, error| of_ticket(status, &ticket).unwrap_or(error)).await
+        let refused = |status, error| of_ticket(status, &ticket).unwrap_or(error);
+        let again = |request| -> Prepared<'a> { Box::new(Self { request, ticket: ticket.clone(), is_guarded }) };
+        request.send("the note", is_guarded, read, refused, again).await
     }
 }
 
@@ -327,7 +329,7 @@ impl<'a> PreparedWrite<'a> for TicketCreation {
             HelpDeskError::Denied(what) => HelpDeskError::Refused(what),
             other => other,
         };
-        self.0.send("the new ticket", false, id, refused).await
+        self.0.send("the new ticket", false, id, refused, |request| Box::new(Self(request))).await
     }
 }
 

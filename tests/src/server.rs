@@ -252,6 +252,17 @@ impl Deskbridge {
             .await
     }
 
+    /// This server, and on PostgreSQL, which several can share, a second one beside it.
+    pub async fn with_sibling(self, database: Database) -> Result<Vec<Self>> {
+        let mut servers = vec![self];
+        if database == Database::Postgres {
+            let mut second = servers[0].sibling().await?;
+            second.start().await?;
+            servers.push(second);
+        }
+        Ok(servers)
+    }
+
     /// The directory that holds settings, key and SQLite file.
     pub fn directory(&self) -> &Path {
         &self.directory

@@ -29,12 +29,7 @@ async fn backlog_with_kills(database: Database) -> Result<()> {
     let scene = Scene::start(plan(database)).await?;
     let tickets: Vec<u64> = (0..SESSIONS).map(|number| scene.add_ticket(&format!("Backlog {number}"))).collect();
     let Scene { appliance, zendesk, server, .. } = scene;
-    let mut servers = vec![server];
-    if database == Database::Postgres {
-        let mut second = servers[0].sibling().await?;
-        second.start().await?;
-        servers.push(second);
-    }
+    let mut servers = server.with_sibling(database).await?;
     for ticket in &tickets {
         appliance.play(SessionScript::short(ticket.to_string()))?;
     }

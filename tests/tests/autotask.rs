@@ -272,12 +272,7 @@ async fn killed_during_a_burst(database: Database) -> Result<()> {
     let options = autotask::Options { latency: Duration::from_millis(40), ..autotask::Options::default() };
     let plan = Plan { autotask: options, server: Deskbridge::builder().database(database), ..with(changed(with_tickets(), with_time())) };
     let Desk { appliance, autotask, data, server } = Desk::start(plan).await?;
-    let mut servers = vec![server];
-    if database == Database::Postgres {
-        let mut second = servers[0].sibling().await?;
-        second.start().await?;
-        servers.push(second);
-    }
+    let mut servers = server.with_sibling(database).await?;
     let told = |server: &Deskbridge| {
         let url = format!("{}{}?appliance=default&token={EVENT_TOKEN}", server.url(), routes::APPLIANCE_EVENTS);
         Recipient { events: vec![EventKind::MemberAdded, EventKind::End], ..Recipient::new(url) }

@@ -240,12 +240,7 @@ async fn killed_during_a_burst(database: Database) -> Result<()> {
     let scene = Scene::start(unlimited(database)).await?;
     let tickets: Vec<u64> = (0..TICKETS).map(|number| scene.add_ticket(&format!("Burst {number}"))).collect();
     let Scene { appliance, zendesk, server, .. } = scene;
-    let mut servers = vec![server];
-    if database == Database::Postgres {
-        let mut second = servers[0].sibling().await?;
-        second.start().await?;
-        servers.push(second);
-    }
+    let mut servers = server.with_sibling(database).await?;
     appliance.set_recipient(ends_to(&servers[0]));
     zendesk.set_latency(Duration::from_millis(40));
     let mut ended = Vec::new();

@@ -101,9 +101,7 @@ async fn an_api_token_of_former_times_still_works_and_check_says_when_it_ends() 
 /// Zendesk switches a token off that was not used for 30 days.
 #[tokio::test]
 async fn an_idle_server_uses_its_api_token() -> Result<()> {
-    let scene = Scene::prepare(Plan { connection: by_api_token(&zendesk::Options::default()), ..Plan::default() }).await?;
-    let mut scene = scene;
-    scene.server.start().await?;
+    let scene = Scene::start(Plan { connection: by_api_token(&zendesk::Options::default()), ..Plan::default() }).await?;
     let used = || scene.zendesk.requests().iter().any(|request| request.path == "/api/v2/users/me" && request.status == Some(200));
     until("the token is used", LIMIT, async || Ok(used())).await
 }

@@ -1,6 +1,6 @@
 //! `/api/v1/…`: the panel's calls. The session says who calls and for which connection; the ticket in the request is a claim.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,8 +26,8 @@ use serde_json::{Map, Value};
 use tower_sessions::session::Id;
 use tower_sessions::{Session, SessionStore};
 use utoipa::openapi::schema::AdditionalProperties;
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{IntoParams, PartialSchema, ToSchema};
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{IntoParams, IntoResponses, PartialSchema, ToResponse, ToSchema};
 use uuid::Uuid;
 
 use crate::cookies::{self, Bearer};
@@ -189,6 +189,16 @@ impl TicketReference {
     }
 }
 
+/// What every call about a ticket may answer: the agent may not work on it, it is not there, one of the systems does not do its part.
+struct TicketProblems;
+
+impl IntoResponses for TicketProblems {
+    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        let (name, _) = Problem::response();
+        ["403", "404", "502"].map(|status| (status.to_owned(), Ref::from_response_name(name).into())).into()
+    }
+}
+
 /// What the panel is told about a ticket.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PanelAnswer {
@@ -213,9 +223,7 @@ pub struct PanelAnswer {
     ),
     responses(
         (status = 200, description = "The panel's model", body = PanelAnswer),
-        (status = 403, response = Problem),
-        (status = 404, response = Problem),
-        (status = 502, response = Problem),
+        TicketProblems,
     ),
 )]
 pub async fn model(State(state): State<Arc<PanelState>>, caller: Caller, RawQuery(query): RawQuery) -> Result<Json<PanelAnswer>, Problem> {
@@ -262,10 +270,8 @@ pub struct KeyBody {
     request_body = KeyBody,
     responses(
         (status = 200, description = "Made", body = SessionKey),
-        (status = 403, response = Problem),
-        (status = 404, response = Problem),
+        TicketProblems,
         (status = 422, response = Problem),
-        (status = 502, response = Problem),
     ),
 )]
 pub async fn session_key(
@@ -307,10 +313,8 @@ impl ToSchema for JumpBody {
     request_body = JumpBody,
     responses(
         (status = 200, description = "Made", body = JumpLaunch),
-        (status = 403, response = Problem),
-        (status = 404, response = Problem),
+        TicketProblems,
         (status = 422, response = Problem),
-        (status = 502, response = Problem),
     ),
 )]
 pub async fn jump(
@@ -354,10 +358,8 @@ pub struct ChatLinkBody {
     request_body = ChatLinkBody,
     responses(
         (status = 200, description = "Made", body = ChatLink),
-        (status = 403, response = Problem),
-        (status = 404, response = Problem),
+        TicketProblems,
         (status = 422, response = Problem),
-        (status = 502, response = Problem),
     ),
 )]
 pub async fn chat_link(
@@ -391,11 +393,9 @@ pub struct RecordBody {
     request_body = RecordBody,
     responses(
         (status = 200, description = "The note", body = PageRecord),
-        (status = 403, response = Problem),
-        (status = 404, response = Problem),
+        TicketProblems,
         (status = 409, response = Problem),
         (status = 422, response = Problem),
-        (status = 502, response = Problem),
     ),
 )]
 pub async fn record(
@@ -414,10 +414,8 @@ pub async fn record(
     request_body = RecordBody,
     responses(
         (status = 200, description = "Remembered", body = Recorded),
-        (status = 403, response = Problem),
-        (status = 404, response = Problem),
+        TicketProblems,
         (status = 422, response = Problem),
-        (status = 502, response = Problem),
     ),
 )]
 pub async fn recorded(
@@ -444,9 +442,7 @@ pub async fn recorded(
             description = "The sessions, newest first",
             content((SessionList = "application/json"), (String = "text/event-stream")),
         ),
-        (status = 403, response = Problem),
-        (status = 404, response = Problem),
-        (status = 502, response = Problem),
+        TicketProblems,
     ),
 )]
 pub async fn sessions(

@@ -78,19 +78,13 @@ impl AppKey {
         if self.is_fixed {
             return None;
         }
-        let current = self.key.peek();
-        if let Some(newer) = current.as_ref().filter(|key| !Arc::ptr_eq(key, seen)) {
-            return Some(newer.clone());
+        let is_another = |key: &Arc<DecodingKey>| !Arc::ptr_eq(key, seen);
+        if let Some(newer) = self.key.peek().filter(is_another) {
+            return Some(newer);
         }
-        let fetch = || self.fetched(REFETCH_AFTER, fetch);
-        let Ok(key) = self.key.get(&Freshness::at_most(REFETCH_AFTER), fetch).await else {
-            // The account is away: the key goes on serving, and the next fetch is due as if this one had brought it.
-            if let Some(current) = current {
-                self.key.put(current);
-            }
-            return None;
-        };
-        Some(key).filter(|key| !Arc::ptr_eq(key, seen))
+        // While the account is away, the key that is kept goes on serving.
+        let fetched = self.key.get(&Freshness::at_most(REFETCH_AFTER), || self.fetched(REFETCH_AFTER, fetch)).await;
+        fetched.ok().filter(is_another)
     }
 }
 

@@ -123,10 +123,10 @@ impl<T> Known<T> {
         let expires_at = lifetime.expires_after.and_then(|after| asked_at.checked_add(after));
         Self { value, asked_at, renew_at, expires_at }
     }
+}
 
-    fn has_passed(at: Option<Instant>) -> bool {
-        at.is_some_and(|at| at <= Instant::now())
-    }
+fn has_passed(at: Option<Instant>) -> bool {
+    at.is_some_and(|at| at <= Instant::now())
 }
 
 struct Failure<E> {
@@ -202,7 +202,7 @@ impl<T, E: Clone + Display> Cached<T, E> {
     /// The answer as it is, without asking.
     pub fn peek(&self) -> Option<Arc<T>> {
         let kept = self.kept();
-        kept.answer.as_ref().filter(|answer| !Known::<T>::has_passed(answer.expires_at)).map(|answer| answer.value.clone())
+        kept.answer.as_ref().filter(|answer| !has_passed(answer.expires_at)).map(|answer| answer.value.clone())
     }
 
     /// Keeps an answer that came another way, as if it had been asked for now.
@@ -225,7 +225,7 @@ impl<T, E: Clone + Display> Cached<T, E> {
     /// What can be said without asking: an answer that is not too old, or a failure the caller shares.
     fn known(&self, freshness: &Freshness, called_at: Instant) -> Option<Result<Arc<T>, E>> {
         let kept = self.kept();
-        let is_due = |answer: &Known<T>| Known::<T>::has_passed(answer.renew_at) || Known::<T>::has_passed(answer.expires_at);
+        let is_due = |answer: &Known<T>| has_passed(answer.renew_at) || has_passed(answer.expires_at);
         if let Some(answer) = kept.answer.as_ref().filter(|answer| !is_due(answer) && freshness.takes(answer.asked_at)) {
             return Some(Ok(answer.value.clone()));
         }
@@ -237,7 +237,7 @@ impl<T, E: Clone + Display> Cached<T, E> {
 
     fn old(&self, freshness: &Freshness) -> Option<Arc<T>> {
         let kept = self.kept();
-        let will_do = |answer: &&Known<T>| !Known::<T>::has_passed(answer.expires_at) && freshness.takes(answer.asked_at);
+        let will_do = |answer: &&Known<T>| !has_passed(answer.expires_at) && freshness.takes(answer.asked_at);
         kept.answer.as_ref().filter(will_do).map(|answer| answer.value.clone())
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Longest wait for a turn.
-pub const MAX_WAIT: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 /// Longest pause that a person's call waits through.
 const PERSONS_PATIENCE: Duration = Duration::from_secs(5);
 /// The first pause after a refusal that names none; each further refusal doubles it.
@@ -29,6 +29,8 @@ const SLACK: f64 = 1.05;
 const KEPT_FOR_PEOPLE: u32 = 16;
 /// What went before a start or a pause is not known, nor who else begins: in the first window only this part of our share leaves.
 const GENTLE_PART: u32 = 4;
+/// Longer windows begin as they go on: what they hold is far from used up by one start.
+const LONGEST_GENTLE_WINDOW: Duration = Duration::from_secs(1);
 
 /// Servers that share the database, this one included: all of them use the same accounts, and share every account's limits.
 static SERVERS: AtomicU32 = AtomicU32::new(1);
@@ -199,8 +201,7 @@ impl Limiter {
     fn share_of(&self, window: &Window, urgency: Urgency, is_first_window: bool) -> usize {
         let share = (window.calls / self.servers()).max(1);
         let part = match urgency {
-            // An hour's window is not halved by a start: what it holds is far from used up in one.
-            _ if is_first_window && window.length <= FIRST_PAUSE => share / GENTLE_PART,
+            _ if is_first_window && window.length <= LONGEST_GENTLE_WINDOW => share / GENTLE_PART,
             Urgency::Person => share,
             Urgency::Work => {
                 let kept = (share / KEPT_FOR_PEOPLE).max(1).max(self.people_waiting.load(Ordering::Relaxed));
@@ -258,16 +259,11 @@ impl Turn<'_> {
         let retry_after = retry_after.filter(|wait| !wait.is_zero());
         let mut state = self.limiter.state();
         // Of many calls that left together all are refused: one pause.
-        let is_known = |pause: &&Pause| self.departed_at <= pause.began_at && pause.ends_at > now;
-        let repeats = match &state.pause {
-            Some(pause) if is_known(&pause) => pause.repeats,
-            Some(pause) => pause.repeats + 1,
-            None => 0,
-        };
-        let own = || FIRST_PAUSE.saturating_mul(1_u32.checked_shl(repeats).unwrap_or(u32::MAX)).min(LONGEST_OWN_PAUSE);
-        match (&state.pause, retry_after) {
-            (Some(pause), None) if is_known(&pause) => {}
-            _ => state.pause_until(now + retry_after.unwrap_or_else(own).min(MAX_PAUSE), repeats),
+        let is_known = state.pause.as_ref().is_some_and(|pause| self.departed_at <= pause.began_at && pause.ends_at > now);
+        if !is_known || retry_after.is_some() {
+            let repeats = state.pause.as_ref().map_or(0, |pause| pause.repeats + u32::from(!is_known));
+            let own = || FIRST_PAUSE.saturating_mul(1_u32.checked_shl(repeats).unwrap_or(u32::MAX)).min(LONGEST_OWN_PAUSE);
+            state.pause_until(now + retry_after.unwrap_or_else(own).min(MAX_PAUSE), repeats);
         }
         state.pause.as_ref().map_or(Duration::ZERO, |pause| pause.ends_at.saturating_duration_since(now))
     }

@@ -115,13 +115,15 @@ impl BeyondTrustKind {
         let users = accounts.entry(key.clone()).or_default();
         users.retain(|account| account.strong_count() > 0);
         let living: Vec<Arc<Account>> = users.iter().filter_map(std::sync::Weak::upgrade).collect();
+        let limiter = living.first().map(|account| account.transport.limiter.clone());
+        if let Some(limiter) = &limiter {
+            // Of connections that name different numbers of calls, the last one counts.
+            limiter.change_windows(settings.limits.windows());
+        }
         if let Some(same) = living.iter().find(|account| account.transport.has_settings(&settings)) {
-            // The last settings that were applied count, also where another connection had others in between.
-            same.transport.limiter.change_windows(settings.limits.windows());
             return Ok(same.clone());
         }
         let base = settings.base_url()?;
-        let limiter = living.first().map(|account| account.transport.limiter.clone());
         let account = Arc::new(Account {
             transport: Arc::new(Transport::new(settings, base, limiter)?),
             reports: LazyLock::new(|| Cache::builder().max_capacity(MOST_REPORTS).time_to_live(REPORT_CACHE).build()),

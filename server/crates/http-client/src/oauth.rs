@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use serde_json::Value;
 
 use crate::cached::{Cached, FailureLife, Freshness, Lifetime};
 
@@ -21,6 +22,15 @@ pub struct Grant {
     pub access_token: SecretString,
     /// `expires_in`.
     pub lifetime: Duration,
+}
+
+impl Grant {
+    /// Reads a token endpoint's answer. `usual`: the life where it names none; `longest`: the longest that is believed. `None`: no token.
+    pub fn read(answer: &Value, usual: Duration, longest: Duration) -> Option<Self> {
+        let access_token = answer["access_token"].as_str().filter(|token| !token.is_empty())?.into();
+        let lifetime = answer["expires_in"].as_u64().map_or(usual, Duration::from_secs).clamp(Duration::from_secs(1), longest);
+        Some(Self { access_token, lifetime })
+    }
 }
 
 /// The token of one API account.

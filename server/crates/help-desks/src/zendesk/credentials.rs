@@ -126,10 +126,9 @@ impl OAuthClient {
         let body = outgoing::read_body(response, MAX_ANSWER).await.map_err(|error| passing(&error.to_string()))?;
         let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         if (200..=299).contains(&status)
-            && let Some(token) = body["access_token"].as_str().filter(|token| !token.is_empty())
+            && let Some(grant) = Grant::read(&body, USUAL_LIFE, LONGEST_LIFE)
         {
-            let life = body["expires_in"].as_u64().map_or(USUAL_LIFE, Duration::from_secs);
-            return Ok(Grant { access_token: token.into(), lifetime: life.clamp(Duration::from_secs(1), LONGEST_LIFE) });
+            return Ok(grant);
         }
         let said: Vec<&str> = ["error", "error_description"].into_iter().filter_map(|name| body[name].as_str()).collect();
         // A secret that stands in the answer must not stand in a log.

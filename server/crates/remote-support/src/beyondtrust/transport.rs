@@ -24,7 +24,9 @@ const PARSE_INLINE_BYTES: usize = 256 * 1024;
 /// The appliance's word for a token that is expired or was evicted (beyondtrust.md C.1).
 const ACCESS_DENIED: &str = "access_denied";
 /// (beyondtrust.md C.1)
-const TOKEN_LIFETIME: u64 = 3600;
+const TOKEN_LIFETIME: Duration = Duration::from_hours(1);
+/// No token is believed to live longer.
+const LONGEST_TOKEN_LIFETIME: Duration = Duration::from_hours(24);
 /// Where the appliance says that no call is left this hour, and not until when.
 const PAUSE_OF_A_USED_UP_HOUR: Duration = Duration::from_mins(1);
 
@@ -83,13 +85,7 @@ impl Transport {
     /// `limiter`: the account's own, where others use the account already.
     pub(super) fn new(settings: ApplianceSettings, base: Url, limiter: Option<Arc<Limiter>>) -> Result<Self, Error> {
         let http = http_client(&settings, base.scheme() == "https")?;
-        let limiter = match limiter {
-            Some(limiter) => {
-                limiter.change_windows(settings.limits.windows());
-                limiter
-            }
-            None => Arc::new(Limiter::of_windows(settings.limits.windows())),
-        };
+        let limiter = limiter.unwrap_or_else(|| Arc::new(Limiter::of_windows(settings.limits.windows())));
         Ok(Self { limiter, settings, base, http, token: SharedToken::default() })
     }
 
@@ -152,14 +148,13 @@ impl Transport {
         let answer = self.post(Endpoint::Command, Urgency::Person, request).await?;
         self.check_availability(&answer)?;
         let secrets = [client_secret.expose_secret()];
-        let json: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
-        let text = |name: &str| json.as_ref().and_then(|json| json.get(name)).and_then(serde_json::Value::as_str);
-        if let Some(access_token) = text("access_token").filter(|token| !token.is_empty())
-            && answer.status.is_success()
+        let json: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        if answer.status.is_success()
+            && let Some(grant) = Grant::read(&json, TOKEN_LIFETIME, LONGEST_TOKEN_LIFETIME)
         {
-            let seconds = json.as_ref().and_then(|json| json.get("expires_in")?.as_u64()).unwrap_or(TOKEN_LIFETIME);
-            return Ok(Grant { access_token: access_token.into(), lifetime: Duration::from_secs(seconds.clamp(1, 24 * 3600)) });
+            return Ok(grant);
         }
+        let text = |name: &str| json[name].as_str();
         if text("error").is_some() || matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             let parts: Vec<_> = ["error", "message", "error_description"].into_iter().filter_map(text).collect();
             let reason = if parts.is_empty() { format!("HTTP {}", answer.status.as_u16()) } else { redact(&parts.join(": "), &secrets) };

@@ -97,8 +97,8 @@ pub struct TimeEntry {
 /// A ticket to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTicket {
-    /// Whatever the external key asks for, its customer too, stands in the text instead of being set: the help desk has refused the ticket
-    /// with it.
+    /// The help desk has refused the ticket: the key's customer stands in the text instead of being looked for or set, and so does whatever
+    /// else of the external key the system can do without.
     pub key_in_text: bool,
     /// The system's own field names, and the plain `title` (or `subject`), `description`, `name`, `email` of every system.
     pub fields: Map<String, Value>,
@@ -226,6 +226,14 @@ impl HelpDeskError {
 
     fn no_ability(what: &str) -> Self {
         Self::Refused(format!("this help desk cannot {what}"))
+    }
+}
+
+/// A customer for people: `Jane <jane@example.com>`.
+fn customer(name: Option<String>, email: Option<String>) -> Option<String> {
+    match (name, email) {
+        (Some(name), Some(email)) => Some(format!("{name} <{email}>")),
+        (name, email) => name.or(email),
     }
 }
 

@@ -10,7 +10,7 @@ use super::metadata::{Field, Fields, Metadata};
 use super::query::{Entity, Filter};
 use super::record_write::{Deciding, RecordWrite};
 use super::text::{cut, lines, one_line};
-use crate::{HelpDeskError, NewTicket, Prepared, Ticket, WriteOutcome};
+use crate::{HelpDeskError, NewTicket, Prepared, Ticket, WriteOutcome, customer};
 use deskbridge_core::clock::rfc3339;
 use deskbridge_http_client::cached::Freshness;
 
@@ -386,11 +386,7 @@ fn plain(value: &Value) -> Option<String> {
 }
 
 fn customer_line(name: Option<&str>, email: Option<&str>) -> String {
-    match (name.map(one_line), email.map(one_line)) {
-        (Some(name), Some(email)) => format!("Customer: {name} <{email}>\n\n"),
-        (Some(one), None) | (None, Some(one)) => format!("Customer: {one}\n\n"),
-        (None, None) => String::new(),
-    }
+    customer(name.map(one_line), email.map(one_line)).map_or_else(String::new, |customer| format!("Customer: {customer}\n\n"))
 }
 
 fn asks_for_due_date(said: &str) -> bool {

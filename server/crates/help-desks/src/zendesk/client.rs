@@ -22,6 +22,8 @@ const GUARDED_REPEAT: Duration = Duration::from_secs(2);
 const MAX_EXCERPT: usize = 300;
 /// Where an OAuth client gets its tokens.
 const TOKEN_PATH: &str = "/oauth/tokens";
+/// The API user: the smallest call there is.
+pub(super) const API_USER: &str = "/api/v2/users/me";
 
 /// The account as one API user.
 #[derive(Clone)]
@@ -165,7 +167,7 @@ impl Client {
 
     /// Whether even the smallest call is refused.
     async fn is_refused_everywhere(&self) -> bool {
-        let Ok(mut request) = self.request(Method::GET, "/api/v2/users/me").build() else { return false };
+        let Ok(mut request) = self.request(Method::GET, API_USER).build() else { return false };
         if self.sign(&mut request).await.is_err() {
             return false;
         }

@@ -5,12 +5,12 @@ use serde_json::{Map, Value, json};
 
 use deskbridge_documents::neutralise;
 
-use crate::{HelpDeskError, NewTicket};
+use crate::{HelpDeskError, NewTicket, customer};
 
 /// Longest subject.
 const MAX_SUBJECT: usize = 150;
 /// What the defaults may set, besides the plain names. Whatever acts as somebody else, or marks a ticket, is not among them.
-pub(super) const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 12] = [
     "priority",
     "type",
     "status",
@@ -25,12 +25,22 @@ pub(super) const FIELDS: [&str; 12] = [
     "due_at",
 ];
 /// Names every ticket system understands.
-pub(super) const PLAIN: [&str; 5] = ["title", "subject", "description", "name", "email"];
+const PLAIN: [&str; 5] = ["title", "subject", "description", "name", "email"];
 /// What any external key may say: what the matter is. Who asks, who works on it and what becomes of it is the account's to say, since whoever
 /// reaches the portal writes the key (beyondtrust.md F.1).
 const ANY_KEY_MAY_SET: [&str; 6] = ["title", "subject", "description", "name", "priority", "type"];
 /// Longest value that is told in the ticket's text instead of being set.
 const MAX_TOLD: usize = 100;
+
+/// Whether a new ticket can have a field of that name.
+pub(super) fn is_field(name: &str) -> bool {
+    PLAIN.iter().chain(&FIELDS).any(|field| *field == name)
+}
+
+/// The names of all of them, for people.
+pub(super) fn field_names() -> String {
+    [&PLAIN[..], &FIELDS[..]].concat().join(", ")
+}
 
 /// What the account lets tickets have.
 pub(super) struct Rules<'a> {
@@ -48,17 +58,19 @@ pub(super) fn body(new: &NewTicket, marker: &str, rules: &Rules<'_>) -> Result<V
     let may_set = |name: &str| ANY_KEY_MAY_SET.contains(&name) || rules.key_may_set.iter().any(|named| named == name);
     let mut key: Map<String, Value> = new.fields.clone();
     key.retain(|_, value| !value.is_null());
-    if let Some(unknown) = fields.keys().chain(key.keys()).find(|name| !FIELDS.contains(&name.as_str()) && !PLAIN.contains(&name.as_str()))
-    {
+    if let Some(unknown) = fields.keys().chain(key.keys()).find(|name| !is_field(name)) {
         let shown = shown(unknown, 60);
         return Err(HelpDeskError::Refused(format!(
-            "“{shown}” is no field of a new Zendesk ticket; the external key and ticket_default_data may have {}, {}",
-            PLAIN.join(", "),
-            FIELDS.join(", ")
+            "“{shown}” is no field of a new Zendesk ticket; the external key and ticket_default_data may have {}",
+            field_names()
         )));
     }
     // Who asks is told whole, or set whole.
-    let customer = customer_line(key.get("name"), key.get("email"));
+    let text = |name: &str| {
+        let text = shown(key.get(name)?.as_str()?.trim(), MAX_TOLD);
+        (!text.is_empty()).then_some(text)
+    };
+    let customer = customer(text("name"), text("email"));
     let key_names_address = key.get("email").and_then(Value::as_str).is_some_and(is_address);
     let is_requester = !new.key_in_text && may_set("email") && key_names_address;
     if is_requester || new.key_in_text {
@@ -108,18 +120,6 @@ fn is_possible(name: &str, value: &Value) -> bool {
         "priority" => ["urgent", "high", "normal", "low"].iter().any(|known| value == known),
         "type" => ["problem", "incident", "question", "task"].iter().any(|known| value == known),
         _ => true,
-    }
-}
-
-/// A customer for people: `Jane <jane@example.com>`.
-fn customer_line(name: Option<&Value>, email: Option<&Value>) -> Option<String> {
-    let text = |value: Option<&Value>| {
-        let text = shown(value?.as_str()?.trim(), MAX_TOLD);
-        (!text.is_empty()).then_some(text)
-    };
-    match (text(name), text(email)) {
-        (Some(name), Some(email)) => Some(format!("{name} <{email}>")),
-        (name, email) => name.or(email),
     }
 }
 

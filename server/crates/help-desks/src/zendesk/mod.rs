@@ -20,7 +20,7 @@ use moka::future::Cache;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use self::client::{Answer, Client, Request};
+use self::client::{API_USER, Answer, Client, Request};
 pub use self::installation::InstallationSettings;
 pub use self::section::{NoteVisibility, ZendeskSection};
 pub use self::sidebar_app::SidebarApp;
@@ -114,7 +114,7 @@ impl Zendesk {
 
     /// Who the API user is, for `deskbridge check`.
     async fn whoami(&self) -> Result<ApiUser, HelpDeskError> {
-        let answer = self.client.get("/api/v2/users/me").await?.ok("the API user")?;
+        let answer = self.client.get(API_USER).await?.ok("the API user")?;
         let role = answer["user"]["role"].as_str().unwrap_or("end-user").to_owned();
         let anonymous = answer["user"]["id"].is_null();
         if anonymous || role == "end-user" {
@@ -419,7 +419,7 @@ impl HelpDesk for Zendesk {
         if self.settings.token.is_none() {
             return Ok(());
         }
-        self.client.get("/api/v2/users/me").await?.ok("the API user").map(drop)
+        self.client.get(API_USER).await?.ok("the API user").map(drop)
     }
 
     fn signed_panel(&self) -> Option<&SidebarApp> {

@@ -7,7 +7,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::create::{FIELDS, PLAIN};
+use super::create::{field_names, is_field};
 use super::credentials::Credentials;
 
 /// A Zendesk account.
@@ -129,10 +129,8 @@ impl Section for ZendeskSection {
         {
             faults.add("ticket_default_data", text, "a JSON object like {\"priority\": \"high\"}");
         }
-        if let Some(name) =
-            self.external_key_may_set.iter().find(|name| !FIELDS.contains(&name.as_str()) && !PLAIN.contains(&name.as_str()))
-        {
-            faults.add("external_key_may_set", name, &format!("names of {}, {}", PLAIN.join(", "), FIELDS.join(", ")));
+        if let Some(name) = self.external_key_may_set.iter().find(|name| !is_field(name)) {
+            faults.add("external_key_may_set", name, &format!("names of {}", field_names()));
         }
         if let Some(path) = &self.public_key_file {
             let readable = std::fs::read(path).ok().and_then(|pem| jsonwebtoken::DecodingKey::from_rsa_pem(&pem).ok());

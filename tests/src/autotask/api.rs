@@ -82,7 +82,12 @@ impl Endpoint {
             return (*method == Method::GET && rest.is_empty()).then_some(Self::Threshold);
         }
         if *first == ATTACHMENTS {
-            return (*method == Method::GET && rest == ["entityInformation"]).then_some(Self::AttachmentInformation);
+            return match (method.as_str(), rest) {
+                ("GET", ["entityInformation"]) => Some(Self::AttachmentInformation),
+                // The fields of what is added are those of what is read.
+                ("GET", ["entityInformation", "fields"]) => Some(Self::Fields(Entity::AttachmentInfo)),
+                _ => None,
+            };
         }
         let entity = Entity::of_path(first)?;
         Some(match (method.as_str(), rest) {

@@ -44,13 +44,13 @@ const ROUNDS_VARIABLE: &str = "TEST_ROUNDS";
 
 // Common to all
 
-/// A sound installation in which neither side limits requests.
+/// A sound installation in which nobody limits requests: neither side nor, as good as, the server itself.
 fn unlimited(database: Database) -> Plan {
     Plan {
+        connection: toml! { appliance = { calls_per_second = 1000 } },
         appliance: appliance::Options { rate_limits: None, ..appliance::Options::default() },
         zendesk: zendesk::Options { rate_limits: None, ..zendesk::Options::default() },
         server: Deskbridge::builder().database(database),
-        ..Plan::default()
     }
 }
 

@@ -552,7 +552,7 @@ impl Builder<'_> {
         }
         if let Some(host) = &self.options.report_page_host {
             // (beyondtrust.md D.3)
-            let url = format!("https://{host}/login/sd_reporting?reportType=SessionReport&sessionId={}", session.lsid);
+            let url = format!("https://{host}/login/sd_reporting?reportType=SupportSession&sessionId={}", session.lsid);
             push("Report on the appliance", Some(&url));
         }
         links

@@ -345,7 +345,7 @@ fn a_public_note_has_no_links_and_no_talk_among_representatives() {
     assert!(!note.html.contains("Can you help?") && note.html.contains("have a look"), "{}", note.html);
     let internal = session_note(&BUILT_IN, &session("John"), &RenderOptions { is_public: false, ..options });
     assert!(internal.html.contains("<strong>Jane D.</strong> to Max M.: Can you help?"), "{}", internal.html);
-    assert!(internal.html.contains("sd_reporting?reportType=SessionReport&amp;sessionId=e9e9"), "{}", internal.html);
+    assert!(internal.html.contains("sd_reporting?reportType=SupportSession&amp;sessionId=e9e9"), "{}", internal.html);
 }
 
 #[test]

@@ -124,15 +124,55 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
+/// How the addresses of an appliance's API end: all of them alike. Appliances of the password era (16.1 and earlier) are called with `.ns`,
+/// later ones without (beyondtrust.md A.1, B.1, D.1, F.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spelling {
+    /// `/api/command`.
+    Plain,
+    /// `/api/command.ns`.
+    Ns,
+}
+
+impl Spelling {
+    /// The path of that address.
+    pub fn path(self, name: &str) -> String {
+        let ending = match self {
+            Self::Plain => "",
+            Self::Ns => ".ns",
+        };
+        ["/api/", name, ending].concat()
+    }
+}
+
+/// An appliance as browsers reach it.
+#[derive(Clone, Copy, Debug)]
+pub struct Appliance<'a> {
+    /// Its public name, with a port if need be; `http://…` only for an appliance without TLS.
+    pub host: &'a str,
+    /// How its addresses end.
+    pub spelling: Spelling,
+}
+
+impl Appliance<'_> {
+    /// The address of its client scripts.
+    pub fn client_scripts(self) -> Result<String, Fault> {
+        self.address("client_script")
+    }
+
+    fn address(self, name: &str) -> Result<String, Fault> {
+        Ok(origin(self.host)? + &self.spelling.path(name))
+    }
+}
+
 /// A custom field's code name on the appliance and its value.
 pub type CustomField<'a> = (&'a str, &'a str);
 
 /// The URL which makes the representative console Jump.
 ///
-/// `host` is the appliance's public name, with a port if need be; `http://…` only for an appliance without TLS. `external_key` ties
-/// the session to its ticket. `custom_fields` follow it in their order.
+/// `external_key` ties the session to its ticket. `custom_fields` follow it in their order.
 pub fn client_script_url(
-    host: &str,
+    appliance: Appliance<'_>,
     request: &JumpRequest,
     external_key: &str,
     jump_action: JumpAction,
@@ -147,7 +187,7 @@ pub fn client_script_url(
         (JumpMethod::Rdp, _) => ("start_rdp_session", "target"),
         (JumpMethod::ShellJump, _) => ("start_shell_jump_session", "target"),
     };
-    let mut url = script_url(host, action)?;
+    let mut url = script_url(appliance, action)?;
     append_required(&mut url, "target", target_name, &request.target)?;
     append_text(&mut url, "jumpoint", request.jumpoint.as_deref())?;
     append_text(&mut url, "username", request.username.as_deref())?;
@@ -173,8 +213,8 @@ pub fn client_script_url(
 }
 
 /// The URL which opens the representative console's dialog to generate a session key. Parameters as for [`client_script_url`].
-pub fn session_key_script_url(host: &str, external_key: &str, custom_fields: &[CustomField<'_>]) -> Result<String, Fault> {
-    let mut url = script_url(host, "generate_session_key")?;
+pub fn session_key_script_url(appliance: Appliance<'_>, external_key: &str, custom_fields: &[CustomField<'_>]) -> Result<String, Fault> {
+    let mut url = script_url(appliance, "generate_session_key")?;
     append_custom_fields(&mut url, Some(external_key), custom_fields)?;
     Ok(url)
 }
@@ -207,10 +247,10 @@ pub struct StartSession<'a> {
     pub click_to_chat: bool,
 }
 
-/// The URL which begins a session on the customer's side. `host` as for [`client_script_url`].
-pub fn start_session_url(host: &str, start: &StartSession<'_>) -> Result<String, Fault> {
-    let mut url = origin(host)?;
-    url.push_str("/api/start_session?");
+/// The URL which begins a session on the customer's side.
+pub fn start_session_url(appliance: Appliance<'_>, start: &StartSession<'_>) -> Result<String, Fault> {
+    let mut url = appliance.address("start_session")?;
+    url.push('?');
     match start.by {
         StartBy::Issue(code_name) => {
             percent::append_pair(&mut url, "issue_menu", "1");
@@ -238,9 +278,9 @@ pub fn start_session_url(host: &str, start: &StartSession<'_>) -> Result<String,
     Ok(url)
 }
 
-fn script_url(host: &str, action: &str) -> Result<String, Fault> {
-    let mut url = origin(host)?;
-    url.push_str("/api/client_script?type=rep&operation=generate&action=");
+fn script_url(appliance: Appliance<'_>, action: &str) -> Result<String, Fault> {
+    let mut url = appliance.client_scripts()?;
+    url.push_str("?type=rep&operation=generate&action=");
     url.push_str(action);
     Ok(url)
 }
@@ -359,6 +399,11 @@ mod tests {
     use proptest::prelude::*;
 
     const HOST: &str = "support.example.com";
+    const APPLIANCE: Appliance<'_> = plain(HOST);
+
+    const fn plain(host: &str) -> Appliance<'_> {
+        Appliance { host, spelling: Spelling::Plain }
+    }
 
     fn jump(method: JumpMethod, target: &str) -> JumpRequest {
         JumpRequest::new(method, target)
@@ -369,7 +414,7 @@ mod tests {
     }
 
     fn check(request: &JumpRequest, external_key: &str, path: &str) {
-        let url = client_script_url(HOST, request, external_key, JumpAction::JumpItem, &[]);
+        let url = client_script_url(APPLIANCE, request, external_key, JumpAction::JumpItem, &[]);
         assert_eq!(url, Ok(["https://support.example.com", path].concat()));
     }
 
@@ -402,7 +447,7 @@ mod tests {
             "/api/client_script?type=rep&operation=generate&action=push_and_start_remote&target=LAPTOP-0042&jumpoint=HQ-Net&session.custom.external_key=88121",
         );
         assert_eq!(
-            session_key_script_url(HOST, "88121", &[]).as_deref(),
+            session_key_script_url(APPLIANCE, "88121", &[]).as_deref(),
             Ok(
                 "https://support.example.com/api/client_script?type=rep&operation=generate&action=generate_session_key&session.custom.external_key=88121"
             ),
@@ -421,13 +466,13 @@ mod tests {
             ..plain_start(StartBy::Issue("general_tech"))
         };
         assert_eq!(
-            start_session_url(HOST, &start).as_deref(),
+            start_session_url(APPLIANCE, &start).as_deref(),
             Ok(
                 "https://support.example.com/api/start_session?issue_menu=1&codeName=general_tech&customer.name=John%20Smith&customer.company=Acme&customer.details=Outlook%20will%20not%20open&session.custom.external_key=88121&c2cjs=1"
             ),
         );
         assert_eq!(
-            start_session_url(HOST, &plain_start(StartBy::ShortKey("ABC1234"))).as_deref(),
+            start_session_url(APPLIANCE, &plain_start(StartBy::ShortKey("ABC1234"))).as_deref(),
             Ok("https://support.example.com/api/start_session?short_key=ABC1234"),
         );
     }
@@ -469,7 +514,7 @@ mod tests {
     #[test]
     fn old_appliances_and_custom_fields() {
         let url = client_script_url(
-            "http://localhost:8443",
+            plain("http://localhost:8443"),
             &jump(JumpMethod::JumpClient, "a b"),
             "1",
             JumpAction::PinnedClient,
@@ -486,9 +531,9 @@ mod tests {
     #[test]
     fn limits_are_refused_by_name() {
         let refused =
-            |request: &JumpRequest| client_script_url(HOST, request, "1", JumpAction::JumpItem, &[]).expect_err("refused").to_string();
+            |request: &JumpRequest| client_script_url(APPLIANCE, request, "1", JumpAction::JumpItem, &[]).expect_err("refused").to_string();
         let long = "ü".repeat(256);
-        assert!(client_script_url(HOST, &jump(JumpMethod::Rdp, &long[2..]), "1", JumpAction::JumpItem, &[]).is_ok());
+        assert!(client_script_url(APPLIANCE, &jump(JumpMethod::Rdp, &long[2..]), "1", JumpAction::JumpItem, &[]).is_ok());
         assert_eq!(refused(&jump(JumpMethod::Rdp, &long)), "target is longer than 255 characters");
         assert_eq!(refused(&jump(JumpMethod::Rdp, " \t")), "target is missing");
         assert_eq!(refused(&JumpRequest { jumpoint: Some(long), ..jump(JumpMethod::Rdp, "a") }), "jumpoint is longer than 255 characters");
@@ -507,7 +552,7 @@ mod tests {
     #[test]
     fn custom_fields_are_bounded() {
         let with = |external_key: &str, fields: &[CustomField<'_>]| {
-            session_key_script_url(HOST, external_key, fields).map(|_| ()).map_err(|fault| fault.to_string())
+            session_key_script_url(APPLIANCE, external_key, fields).map(|_| ()).map_err(|fault| fault.to_string())
         };
         assert_eq!(with("", &[]), Err("external_key is missing".into()));
         assert_eq!(with(&"ü".repeat(1024), &[]), Ok(()));
@@ -542,7 +587,7 @@ mod tests {
             for method in JumpMethod::ALL {
                 let mut request = jump(method, "host");
                 set(&mut request);
-                let made = client_script_url(HOST, &request, "1", JumpAction::JumpItem, &[]);
+                let made = client_script_url(APPLIANCE, &request, "1", JumpAction::JumpItem, &[]);
                 if takers.contains(&method) {
                     assert!(made.is_ok_and(|url| url.contains(&["&", field, "="].concat())), "{field} of {method:?}");
                 } else {
@@ -555,15 +600,15 @@ mod tests {
     #[test]
     fn a_host_is_a_host() {
         for wrong in ["", "https://", "a/b", "a@b", "a?b", "a#b", "a b", "javascript:alert(1)/", "ü.example"] {
-            let fault = session_key_script_url(wrong, "1", &[]).expect_err(wrong);
+            let fault = session_key_script_url(plain(wrong), "1", &[]).expect_err(wrong);
             assert_eq!(fault.field(), "host", "{wrong}");
         }
-        assert!(session_key_script_url("[::1]:8443", "1", &[]).is_ok());
+        assert!(session_key_script_url(plain("[::1]:8443"), "1", &[]).is_ok());
     }
 
     #[test]
     fn a_start_is_bounded() {
-        let refused = |start: &StartSession<'_>| start_session_url(HOST, start).expect_err("refused").to_string();
+        let refused = |start: &StartSession<'_>| start_session_url(APPLIANCE, start).expect_err("refused").to_string();
         let base = plain_start(StartBy::Issue("general_tech"));
         let (name, details) = ("ü".repeat(101), "ü".repeat(513));
         assert_eq!(refused(&StartSession { customer_name: Some(&name), ..base }), "customer.name is longer than 100 characters");
@@ -571,7 +616,7 @@ mod tests {
         assert_eq!(refused(&plain_start(StartBy::Issue(""))), "issue is missing");
         assert_eq!(refused(&plain_start(StartBy::ShortKey(" "))), "short_key is missing");
         assert!(
-            start_session_url(HOST, &StartSession { customer_name: Some(&name[2..]), customer_details: Some(&details[2..]), ..base })
+            start_session_url(APPLIANCE, &StartSession { customer_name: Some(&name[2..]), customer_details: Some(&details[2..]), ..base })
                 .is_ok()
         );
     }
@@ -637,7 +682,7 @@ mod tests {
                     ("port", port.as_deref()),
                 ]);
                 expected.extend(pairs(&custom));
-                let url = client_script_url(HOST, &request, &external_key, action, &fields)?;
+                let url = client_script_url(APPLIANCE, &request, &external_key, action, &fields)?;
                 prop_assert_eq!(read_back(&url), expected);
             }
         }
@@ -654,7 +699,7 @@ mod tests {
                 ("issue_menu", Some("1")), ("codeName", Some(&issue)), ("customer.name", Some(&name)), ("customer.company", Some(&company)),
                 ("customer.details", Some(&details)), ("session.custom.external_key", Some(&external_key)), ("c2cjs", chat.then_some("1")),
             ]);
-            prop_assert_eq!(read_back(&start_session_url(HOST, &start)?), expected);
+            prop_assert_eq!(read_back(&start_session_url(APPLIANCE, &start)?), expected);
         }
     }
 }

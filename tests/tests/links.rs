@@ -59,7 +59,7 @@ async fn the_live_links_and_the_custom_link_of_an_autotask_connection() -> Resul
         ("Category", "Service Desk"),
         ("LiveLink Application Name", "Bomgar"),
         ("Entity", "Ticket"),
-        ("Base URL", "https://support.example.com/api/client_script.ns"),
+        ("Base URL", "https://support.example.com/api/client_script"),
         (
             "Querystring Values",
             "?type=rep&operation=generate&action=start_pinned_client_session&search_string=<UDF-Device Name (ATG_InstalledProduct)>&session.custom.external_key=<TICKETID>",
@@ -86,7 +86,7 @@ async fn the_live_links_and_the_custom_link_of_an_autotask_connection() -> Resul
 
     // The simulated appliance understands the link, once Autotask has put its values in.
     let query = query.replace("<TICKETID>", "35754");
-    let url = format!("{}/api/client_script.ns{query}", appliance.base_url());
+    let url = format!("{}/api/client_script{query}", appliance.base_url());
     let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).no_proxy().build()?;
     let answer = client.get(url).send().await?;
     assert!(answer.status().is_success(), "{}", answer.status());

@@ -11,7 +11,7 @@ use deskbridge_core::ids::{ConnectionId, EngineAccount};
 use deskbridge_core::session_report::{ExitSurvey, SessionReport};
 use deskbridge_core::settings::{ConnectionSettings, EventPolicy, Secret, Section, SectionKind};
 use deskbridge_shared::api::{JumpMethod, JumpRequest};
-use deskbridge_shared::client_script::{self, CustomField, StartBy, StartSession};
+use deskbridge_shared::client_script::{self, Appliance, CustomField, StartBy, StartSession};
 use ipnet::IpNet;
 use moka::future::Cache;
 use secrecy::{ExposeSecret, SecretString};
@@ -150,6 +150,11 @@ impl BeyondTrust {
         if self.section.use_plain_http { format!("http://{}", self.section.host) } else { self.section.host.clone() }
     }
 
+    /// The appliance as browsers reach it, by that host.
+    fn for_browsers<'a>(&self, host: &'a str) -> Appliance<'a> {
+        Appliance { host, spelling: self.client.inner.spelling() }
+    }
+
     /// Calls `make` with the custom fields that go along besides the external key.
     fn with_fields<T>(&self, tag: SessionTag<'_>, make: impl FnOnce(&[CustomField<'_>]) -> T) -> T {
         let id = tag.connection.to_string();
@@ -224,7 +229,13 @@ impl RemoteSupport for BeyondTrust {
 
     fn launch_url(&self, request: &JumpRequest, tag: SessionTag<'_>) -> Result<String, ArgumentFault> {
         self.with_fields(tag, |fields| {
-            client_script::client_script_url(&self.browser_host(), request, tag.ticket, self.section.jump_action.into(), fields)
+            client_script::client_script_url(
+                self.for_browsers(&self.browser_host()),
+                request,
+                tag.ticket,
+                self.section.jump_action.into(),
+                fields,
+            )
         })
     }
 
@@ -239,7 +250,7 @@ impl RemoteSupport for BeyondTrust {
                 custom_fields,
                 click_to_chat: true,
             };
-            client_script::start_session_url(&self.browser_host(), &start)
+            client_script::start_session_url(self.for_browsers(&self.browser_host()), &start)
         })
     }
 
@@ -337,11 +348,8 @@ impl RemoteSupport for BeyondTrust {
     }
 
     fn client_scripts(&self) -> Option<ClientScripts> {
-        let scheme = if self.section.use_plain_http { "http" } else { "https" };
-        Some(ClientScripts {
-            base: format!("{scheme}://{}/api/client_script.ns", self.section.host),
-            jump: self.section.jump_action.script_action(),
-        })
+        let base = self.for_browsers(&self.browser_host()).client_scripts().ok()?;
+        Some(ClientScripts { base, jump: self.section.jump_action.script_action() })
     }
 
     fn setup_links(&self, public_url: &str, ticket_address: Option<&str>) -> Vec<SetupLink> {
@@ -362,16 +370,21 @@ impl RemoteSupport for BeyondTrust {
 #[cfg(test)]
 mod tests {
     use axum::http::StatusCode;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::super::testing::{Double, Reply};
     use super::*;
 
+    const INFO: &str = "<get_api_info><api_version>1.24.1</api_version><permissions><permission name=\"perm_command\">full_access</permission>\
+                        <permission name=\"perm_reporting_support\">1</permission></permissions></get_api_info>";
     const SEEN: &str = r#"{"title": "VPN"}"#;
 
-    fn engine(double: &Double) -> BeyondTrust {
-        let section = json!({"host": double.host(), "username": "integration", "password": "p", "use_plain_http": true});
+    fn of_section(section: Value) -> BeyondTrust {
         BeyondTrustKind::default().engine(serde_json::from_value(section).unwrap()).unwrap()
+    }
+
+    fn engine(double: &Double) -> BeyondTrust {
+        of_section(json!({"host": double.host(), "username": "integration", "password": "p", "use_plain_http": true}))
     }
 
     fn attributes(external_key: &str) -> Reply {
@@ -414,5 +427,30 @@ mod tests {
             engine(&double).set_ticket("e9e9", Some(SEEN), "88121").await.unwrap();
             assert_eq!(sets(&double), expected, "{now}");
         }
+    }
+
+    /// Every address of an appliance by one rule: those of the password era (16.1 and earlier) end in `.ns`, later ones do not.
+    #[tokio::test]
+    async fn all_addresses_of_an_appliance_are_spelt_by_its_era() {
+        let request = JumpRequest::new(JumpMethod::JumpClient, "LAPTOP-0042");
+        let tag = SessionTag { ticket: "88121", connection: "00000000-0000-4000-8000-000000000001".parse().unwrap() };
+        let addresses = |engine: &BeyondTrust| {
+            let beginning = |url: String| url.split('?').next().unwrap_or_default().to_owned();
+            let script = engine.client_scripts().unwrap().base;
+            [beginning(engine.launch_url(&request, tag).unwrap()), beginning(engine.chat_url("general_tech", tag).unwrap()), script]
+        };
+        let new = of_section(json!({"host": "support.example.com", "client_id": "client", "client_secret": "s3cret"}));
+        let paths = ["client_script", "start_session", "client_script"];
+        assert_eq!(addresses(&new), paths.map(|path| format!("https://support.example.com/api/{path}")));
+        let double = Double::start().await;
+        let old = engine(&double);
+        let host = &old.section.host;
+        assert_eq!(addresses(&old), paths.map(|path| format!("http://{host}/api/{path}.ns")));
+        double.always(Reply::ok(INFO));
+        old.clock().await.unwrap();
+        double.next(Reply::ok("<session_list/>"));
+        old.sessions_started_since(7).await.unwrap();
+        let called: Vec<_> = double.calls().into_iter().map(|call| call.path).collect();
+        assert_eq!(called, ["/api/command.ns", "/api/reporting.ns"]);
     }
 }

@@ -3,6 +3,7 @@
 
 use super::Error;
 use deskbridge_http_client::limiter::Window;
+use deskbridge_shared::client_script::Spelling;
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use url::Url;
@@ -95,6 +96,14 @@ pub enum Credentials {
 }
 
 impl Credentials {
+    /// How the addresses of an appliance end that knows us in this way.
+    pub(super) fn spelling(&self) -> Spelling {
+        match self {
+            Self::OAuth { .. } => Spelling::Plain,
+            Self::Legacy { .. } => Spelling::Ns,
+        }
+    }
+
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::OAuth { client_id: id, client_secret: secret }, Self::OAuth { client_id, client_secret }) => {

@@ -9,6 +9,7 @@ use super::{ApplianceSettings, Credentials, Element, Error};
 use deskbridge_http_client::limiter::{Limiter, Urgency};
 use deskbridge_http_client::oauth::{Grant, SharedToken};
 use deskbridge_http_client::{self as outgoing, BodyError};
+use deskbridge_shared::client_script::Spelling;
 use reqwest::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -41,13 +42,10 @@ pub(super) enum Endpoint {
 }
 
 impl Endpoint {
-    /// Appliances of the password era answer to the `.ns` spelling (beyondtrust.md B.1, C.2).
-    fn path(self, credentials: &Credentials) -> &'static str {
-        match (self, credentials) {
-            (Self::Command, Credentials::OAuth { .. }) => "/api/command",
-            (Self::Reporting, Credentials::OAuth { .. }) => "/api/reporting",
-            (Self::Command, Credentials::Legacy { .. }) => "/api/command.ns",
-            (Self::Reporting, Credentials::Legacy { .. }) => "/api/reporting.ns",
+    fn name(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Reporting => "reporting",
         }
     }
 
@@ -102,9 +100,18 @@ impl Transport {
         self.settings.locale.as_deref()
     }
 
+    /// How its addresses end.
+    pub(super) fn spelling(&self) -> Spelling {
+        self.settings.credentials.spelling()
+    }
+
+    fn path(&self, endpoint: Endpoint) -> String {
+        self.spelling().path(endpoint.name())
+    }
+
     /// Posts a form and returns the answer's root, which is no `<error>`.
     pub(super) async fn call(&self, endpoint: Endpoint, urgency: Urgency, form: &Form<'_>) -> Result<Element, Error> {
-        let path = endpoint.path(&self.settings.credentials);
+        let path = &self.path(endpoint);
         match &self.settings.credentials {
             Credentials::Legacy { username, password } => {
                 let mut form = form.clone();
@@ -227,7 +234,7 @@ impl Transport {
                 return Err(Error::unexpected(fault.to_string(), &body, &secrets));
             }
             Err(_) => {
-                let what = format!("HTTP {} from {}", status.as_u16(), endpoint.path(&self.settings.credentials));
+                let what = format!("HTTP {} from {}", status.as_u16(), self.path(endpoint));
                 return Err(Error::unexpected(what, &body, &secrets));
             }
         };

@@ -13,7 +13,7 @@ use deskbridge_remote_support::beyondtrust::is_lsid;
 use deskbridge_reports::ReportTemplates;
 use deskbridge_security::seal::MasterKey;
 use deskbridge_shared::api::JumpRequest;
-use deskbridge_shared::client_script::{JumpAction, client_script_url};
+use deskbridge_shared::client_script::{Appliance, JumpAction, Spelling, client_script_url};
 use deskbridge_shared::device::{DEVICE_HEADER, MAX_NAME, NONCE_HEADER, SIGNATURE_HEADER, TIME_HEADER};
 use deskbridge_shared::routes;
 use deskbridge_use_cases::Services;
@@ -230,9 +230,10 @@ fn on_a_ticket(members: &Value) -> Value {
 #[tokio::test]
 async fn a_jump_that_fits_can_be_made() {
     let document = document(&listener().await).await;
+    let appliance = Appliance { host: "support.example.com", spelling: Spelling::Plain };
     let check = |members: Value, good: bool| {
         let made = serde_json::from_value::<JumpRequest>(members.clone())
-            .is_ok_and(|request| client_script_url("support.example.com", &request, "88121", JumpAction::JumpItem, &[]).is_ok());
+            .is_ok_and(|request| client_script_url(appliance, &request, "88121", JumpAction::JumpItem, &[]).is_ok());
         assert_eq!((made, fits(&document, routes::JUMP, &on_a_ticket(&members))), (good, good), "{members}");
     };
     let long = "ä".repeat(255);

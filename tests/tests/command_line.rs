@@ -62,6 +62,8 @@ async fn check_is_content_with_a_sound_installation() -> Result<()> {
         "clock",
         "permission for session keys",
         "permission for session reports",
+        // From check_health: the version of the API does not change with the product's.
+        "product version",
         "Zendesk login",
         "sidebar key",
         "panel",
@@ -81,6 +83,16 @@ async fn check_is_content_with_a_sound_installation() -> Result<()> {
     run(&scene.server, &["check", "Nobody"]).await?.check(1, &["there is no connection “Nobody”"]);
     edit(&scene.server, "name = \"Sim", "disabled = true\nname = \"Sim")?;
     run(&scene.server, &["check"]).await?.check(0, &["note", "disabled"]);
+    Ok(())
+}
+
+/// Deskbridge works with such an appliance, so that it is told, and nothing that waits for the check is held up.
+#[tokio::test]
+async fn check_tells_of_an_appliance_with_a_known_hole_and_does_not_fail() -> Result<()> {
+    let scene = Scene::prepare(Plan::default()).await?;
+    scene.appliance.change_options(|options| options.product_version = "24.1.4 (58213)".into());
+    let line = format!("note {CONNECTION}: product version: 24.1.4 (58213) has a known hole");
+    run(&scene.server, &["check"]).await?.check(0, &[&line, "CVE-2026-1731", "Install 25.3.2 or later", "API 1.24.1 of example"]);
     Ok(())
 }
 

@@ -393,6 +393,7 @@ async fn legacy_credentials_work_over_plain_http_and_fail_with_200() {
     let caller = start_with(|options| {
         options.authentication = Authentication::UserAndPassword;
         options.plain_http = true;
+        options.product_version = "16.1.3 (40211)".into();
     })
     .await;
     assert!(caller.appliance.base_url().starts_with("http://"));
@@ -428,7 +429,7 @@ async fn both_paths_take_get_and_form_post_and_nothing_else() {
     let caller = start().await;
     for path in ["/api/command", "/api/command.ns"] {
         let answer = caller.form(path, INFO).await;
-        assert_eq!(answer.text("api_version"), "1.22.2");
+        assert_eq!(answer.text("api_version"), "1.24.1");
         assert_eq!(answer.headers["connection"], "close");
         let by_get = caller.http.get(caller.url(&format!("{path}?{INFO}")));
         let by_get = send(by_get.bearer_auth(&caller.token)).await;
@@ -591,6 +592,13 @@ async fn api_info_representatives_teams_and_health_have_the_documented_shapes() 
     assert_eq!(texts(&teams, "representative").len(), 3);
     let teams = caller.command("action=get_support_teams").await.xml();
     assert!(texts(&teams, "representative").is_empty());
+
+    for (version, tells_company) in [("24.2.4 (58213)", true), ("24.3.1", false), ("25.3.2 (61034)", false)] {
+        appliance.change_options(|options| options.product_version = version.into());
+        assert_eq!(caller.command("action=check_health").await.text("version"), version);
+        let info = caller.command("action=get_api_info").await.xml();
+        assert_eq!(texts(&info, "company_name").is_empty(), !tells_company, "{version}");
+    }
 
     for (healthy, status, success) in [(true, 200, "1"), (false, 500, "0")] {
         appliance.set_healthy(healthy);

@@ -98,7 +98,9 @@ impl Call<'_> {
         let style = options.api_info_style;
         let mut xml = self.document(style.root);
         xml.element("api_version", &[], &options.api_version);
-        xml.element("company_name", &[], &options.company_name);
+        if options.tells_company_name() {
+            xml.element("company_name", &[], &options.company_name);
+        }
         xml.element("timestamp", &[], &self.now.to_string());
         xml.open("permissions", &[]);
         let reporting = if options.permissions.reporting_support { "1" } else { "0" };
@@ -137,7 +139,7 @@ impl Call<'_> {
         let host = self.base_url.split("://").last().unwrap_or_default();
         let mut xml = self.document("health");
         xml.element("appliance", &[("id", &options.appliance_id)], host);
-        xml.element("version", &[], "23.2.1 (58213)");
+        xml.element("version", &[], &options.product_version);
         xml.element("success", &[], if self.state.healthy { "1" } else { "0" });
         if !self.state.healthy {
             xml.element("error_message", &[], "The appliance is not healthy.");

@@ -37,7 +37,7 @@ pub struct Options {
     pub report_lag: ReportLag,
     /// Limits per API account; `None` switches them off.
     pub rate_limits: Option<RateLimits>,
-    /// Company (site) name: in `get_api_info` and in the extension of client scripts. Letters, digits and `-`.
+    /// Company (site) name: in the extension of client scripts, and in `get_api_info` up to 24.2. Letters, digits and `-`.
     pub company_name: String,
     /// Name of the product, which is also the name of the "system" in chats.
     pub product_name: String,
@@ -45,6 +45,8 @@ pub struct Options {
     pub appliance_id: String,
     /// Version told by `get_api_info`.
     pub api_version: String,
+    /// Version of the product, told by `check_health`.
+    pub product_version: String,
     /// Custom session fields configured on the appliance, besides the external key.
     pub custom_fields: Vec<CustomField>,
     /// Support teams with their issues.
@@ -74,7 +76,8 @@ impl Default for Options {
             company_name: "example".into(),
             product_name: "Remote Support".into(),
             appliance_id: "9d2c0b7e5a1f4c3e8b6a7d5c4b3a2f10".into(),
-            api_version: "1.22.2".into(),
+            api_version: "1.24.1".into(),
+            product_version: "25.3.2 (61034)".into(),
             custom_fields: vec![CustomField::new("asset_tag", "Asset Tag"), CustomField::new("cost_center", "Cost Center")],
             teams: vec![
                 Team {
@@ -104,6 +107,12 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Whether `get_api_info` tells the company's name, as it did before 24.3 (changes-2026-11.md C2).
+    pub(super) fn tells_company_name(&self) -> bool {
+        let numbers: Vec<u32> = self.product_version.split([' ', '.']).map_while(|number| number.parse().ok()).collect();
+        numbers[..] < [24, 3][..]
+    }
+
     /// What makes these options impossible, in words; empty when nothing does.
     pub(super) fn faults(&self) -> String {
         let mut faults = String::new();

@@ -19,7 +19,7 @@ use subtle::ConstantTimeEq;
 
 use super::section::ApplianceSection;
 use super::transport::Transport;
-use super::{ApplianceClient, ApplianceSettings, Credentials, Error, Limits, SessionKey, SessionKeyRequest, SurveyQuery};
+use super::{ApplianceClient, ApplianceSettings, Credentials, Error, Health, Limits, SessionKey, SessionKeyRequest, SurveyQuery};
 use crate::{
     ArgumentFault, ClientScripts, EXTERNAL_KEY, EngineAbilities, EngineKind, EventDoor, EventRefusal, EventSource, KeyRequest,
     RemoteSupport, SessionTag, SurveyBy,
@@ -344,6 +344,10 @@ impl RemoteSupport for BeyondTrust {
         ));
         let missing = "give the API account access to Support Session Reports and Recordings (Management > API Configuration)";
         findings.push(permission("permission for session reports", info.may_report_sessions(), missing));
+        findings.push(match self.client.check_health().await {
+            Ok(Health { version: Some(version), .. }) => of_version(&version),
+            _ => Finding::note("product version", "the appliance does not tell"),
+        });
         findings
     }
 
@@ -367,9 +371,36 @@ impl RemoteSupport for BeyondTrust {
     }
 }
 
+/// The first version without CVE-2026-1731, which lets anybody run commands on the appliance and is being exploited (changes-2026-11.md C10).
+const FIRST_WITHOUT_THE_HOLE: [u32; 3] = [25, 3, 2];
+
+/// What is known of a product version. A note, not a failure: Deskbridge works with it, and the vendor's patch, which hosted appliances have,
+/// need not change the version.
+fn of_version(version: &str) -> Finding {
+    match version_numbers(version) {
+        Some(numbers) if numbers[..] < FIRST_WITHOUT_THE_HOLE[..] => Finding::note(
+            "product version",
+            format!(
+                "{version} has a known hole that is being exploited: anybody can run commands on the appliance without signing in \
+                 (CVE-2026-1731). Install 25.3.2 or later on the appliance, or make sure that the vendor's patch for it is installed"
+            ),
+        ),
+        Some(_) => Finding::good("product version", version),
+        None => Finding::note("product version", format!("“{version}” is no version that is understood here")),
+    }
+}
+
+/// The numbers of `25.3.1 (58213)` before the build.
+fn version_numbers(version: &str) -> Option<Vec<u32>> {
+    let release = version.split([' ', '(']).next()?;
+    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?;
+    release.split('.').map(number).collect::<Option<Vec<u32>>>().filter(|numbers| numbers.len() > 1)
+}
+
 #[cfg(test)]
 mod tests {
     use axum::http::StatusCode;
+    use deskbridge_core::finding::Mark;
     use serde_json::{Value, json};
 
     use super::super::testing::{Double, Reply};
@@ -452,5 +483,44 @@ mod tests {
         old.sessions_started_since(7).await.unwrap();
         let called: Vec<_> = double.calls().into_iter().map(|call| call.path).collect();
         assert_eq!(called, ["/api/command.ns", "/api/reporting.ns"]);
+    }
+
+    #[tokio::test]
+    async fn an_appliance_with_the_exploited_hole_is_told() {
+        let check = async |version: &str| {
+            let double = Double::start().await;
+            double.next(Reply::ok(INFO));
+            double.always(Reply::ok(format!("<health><version>{version}</version><success>1</success></health>")));
+            let findings = engine(&double).check(0).await;
+            assert!(findings.iter().all(|finding| finding.mark != Mark::Bad), "{findings:?}");
+            let found = findings.into_iter().find(|finding| finding.what == "product version");
+            found.map(|finding| (finding.mark, finding.message))
+        };
+        for version in ["25.3.1 (12345)", "24.1.4 (…)", "23.2.1 (58213)", "25.3", "25.1.9", "16.1.3"] {
+            let (mark, message) = check(version).await.expect(version);
+            assert_eq!(mark, Mark::Note, "{message}");
+            for part in [version, "CVE-2026-1731", "25.3.2"] {
+                assert!(message.contains(part), "{part} is not in {message}");
+            }
+        }
+        for version in ["25.3.2", "25.3.2 (61034)", "25.10.1", "26.1.1 (7)", "100.1.1"] {
+            assert_eq!(check(version).await, Some((Mark::Good, version.to_owned())));
+        }
+        for unknown in ["garbage", "v25.3.1", "25", "25.x.1", "25.3.1-rc", "2025-03-01", "99999999999999999999.1"] {
+            let (mark, message) = check(unknown).await.expect(unknown);
+            assert!(mark == Mark::Note && message.contains(unknown) && !message.contains("CVE"), "{message}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_appliance_that_does_not_tell_its_version_passes_the_check() {
+        for reply in [Reply::ok("<error>Unknown action</error>"), Reply::ok("<health><success>1</success></health>")] {
+            let double = Double::start().await;
+            double.next(Reply::ok(INFO));
+            double.always(reply);
+            let findings = engine(&double).check(0).await;
+            let found = findings.iter().find(|finding| finding.what == "product version").unwrap();
+            assert!(found.mark == Mark::Note && !found.message.contains("CVE"), "{found:?}");
+        }
     }
 }

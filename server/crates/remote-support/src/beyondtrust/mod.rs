@@ -8,6 +8,7 @@
 mod command;
 mod engine;
 mod error;
+mod nothing_found;
 mod reporting;
 mod section;
 mod session;

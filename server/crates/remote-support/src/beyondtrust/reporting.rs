@@ -9,6 +9,37 @@ use super::transport::{Endpoint, Form, error_document};
 use super::{ApplianceClient, Element, Error, ExitSurvey, SessionReport};
 use deskbridge_http_client::limiter::Urgency;
 
+/// The lsid that no session has.
+const NOBODY: &str = "00000000000000000000000000000000";
+
+/// The reports that are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Report {
+    Session,
+    CustomerSurvey,
+    RepresentativeSurvey,
+}
+
+impl Report {
+    pub(super) const ALL: [Self; 3] = [Self::Session, Self::CustomerSurvey, Self::RepresentativeSurvey];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Session => "SupportSession",
+            Self::CustomerSurvey => "SupportCustExitSurvey",
+            Self::RepresentativeSurvey => "SupportRepExitSurvey",
+        }
+    }
+
+    /// A question whose answer is empty. Surveys are asked for by a time long ago: old appliances refuse each lsid, in the same words.
+    pub(super) fn of_nothing(self) -> Form<'static> {
+        match self {
+            Self::Session => vec![("lsid".into(), NOBODY.into())],
+            Self::CustomerSurvey | Self::RepresentativeSurvey => SurveyQuery::Window { start: 1, seconds: 1 }.form(),
+        }
+    }
+}
+
 /// Which exit surveys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SurveyQuery<'a> {
@@ -22,6 +53,20 @@ pub enum SurveyQuery<'a> {
         /// Length.
         seconds: u32,
     },
+}
+
+impl SurveyQuery<'_> {
+    fn form(&self) -> Form<'_> {
+        match self {
+            Self::Lsid(lsid) => vec![("lsid".into(), (*lsid).into()), ("report_type".into(), "rep".into())],
+            Self::Window { start, seconds } => vec![
+                ("start_time".into(), start.to_string().into()),
+                ("duration".into(), seconds.to_string().into()),
+                ("report_type".into(), "rep".into()),
+                ("id".into(), "all".into()),
+            ],
+        }
+    }
 }
 
 impl ApplianceClient {
@@ -44,41 +89,41 @@ impl ApplianceClient {
 
     /// What customers answered.
     pub async fn customer_surveys(&self, query: SurveyQuery<'_>) -> Result<Vec<ExitSurvey>, Error> {
-        self.surveys("SupportCustExitSurvey", query).await
+        self.surveys(Report::CustomerSurvey, query).await
     }
 
     /// What representatives answered.
     pub async fn representative_surveys(&self, query: SurveyQuery<'_>) -> Result<Vec<ExitSurvey>, Error> {
-        self.surveys("SupportRepExitSurvey", query).await
+        self.surveys(Report::RepresentativeSurvey, query).await
     }
 
     async fn sessions(&self, form: Form<'_>) -> Result<Vec<SessionReport>, Error> {
-        match self.report("SupportSession", form).await {
+        match self.report(Report::Session, form).await {
             Ok(root) => read_sessions(&root),
             Err(Error::NoReport) => Ok(vec![]),
             Err(error) => Err(error),
         }
     }
 
-    async fn surveys(&self, report: &'static str, query: SurveyQuery<'_>) -> Result<Vec<ExitSurvey>, Error> {
-        let form: Form<'_> = match query {
-            SurveyQuery::Lsid(lsid) => vec![("lsid".into(), lsid.into()), ("report_type".into(), "rep".into())],
-            SurveyQuery::Window { start, seconds } => vec![
-                ("start_time".into(), start.to_string().into()),
-                ("duration".into(), seconds.to_string().into()),
-                ("report_type".into(), "rep".into()),
-                ("id".into(), "all".into()),
-            ],
-        };
-        match self.report(report, form).await {
+    async fn surveys(&self, report: Report, query: SurveyQuery<'_>) -> Result<Vec<ExitSurvey>, Error> {
+        match self.report(report, query.form()).await {
             Ok(root) => read_surveys(&root),
             Err(Error::NoReport) => Ok(vec![]),
             Err(error) => Err(error),
         }
     }
 
-    async fn report(&self, report: &'static str, mut form: Form<'_>) -> Result<Element, Error> {
-        form.insert(0, ("generate_report".into(), report.into()));
+    /// One report. "Nothing found" is [`Error::NoReport`] in every language.
+    async fn report(&self, report: Report, form: Form<'_>) -> Result<Element, Error> {
+        match self.ask(report, form).await {
+            Err(Error::Refused { message }) if self.says_nothing_found(report, &message).await? => Err(Error::NoReport),
+            other => other,
+        }
+    }
+
+    /// One report, as it is answered.
+    pub(super) async fn ask(&self, report: Report, mut form: Form<'_>) -> Result<Element, Error> {
+        form.insert(0, ("generate_report".into(), report.name().into()));
         if let Some(locale) = self.inner.locale() {
             // The spelling of this parameter is not on record; `locale` is the likely one (beyondtrust.md D.1).
             form.push(("locale".into(), locale.into()));
@@ -87,7 +132,7 @@ impl ApplianceClient {
     }
 }
 
-/// Reads a stored answer of the SessionReport report, for previews and replays.
+/// Reads a stored answer of the SupportSession report, for previews and replays.
 ///
 /// # Errors
 /// [`Error::NoReport`] or [`Error::Refused`] for an `<error>` document, [`Error::Unexpected`] for anything that is
@@ -95,7 +140,7 @@ impl ApplianceClient {
 pub fn parse_report(document: &[u8]) -> Result<Vec<SessionReport>, Error> {
     let root = Element::parse(document).map_err(|fault| Error::unexpected(fault.to_string(), document, &[]))?;
     match root.error_text() {
-        Some(text) => Err(error_document(&text, &[])),
+        Some(text) => Err(error_document(Endpoint::Reporting, &text, &[])),
         None => read_sessions(&root),
     }
 }
@@ -176,5 +221,120 @@ mod tests {
         let calls = double.calls();
         assert_eq!(calls[0].body, format!("generate_report=SupportCustExitSurvey&lsid={LSID}&report_type=rep"));
         assert_eq!(calls[1].body, "generate_report=SupportRepExitSurvey&start_time=1733239560&duration=10&report_type=rep&id=all");
+    }
+
+    const INFO: &str = "<get_api_info><api_version>1.24.1</api_version><permissions><permission name=\"perm_reporting_support\">1</permission></permissions></get_api_info>";
+
+    fn error(sentence: &str) -> Reply {
+        Reply::ok(format!("<error xmlns=\"http://www.beyondtrust.com/sra/namespaces/API/reporting\">{sentence}</error>"))
+    }
+
+    fn refused<T: std::fmt::Debug>(answer: Result<T, Error>) -> String {
+        match answer.unwrap_err() {
+            Error::Refused { message } => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_found_is_learnt_once_in_the_appliances_language() {
+        for french in [true, false] {
+            let (sentence, again) = if french {
+                (
+                    "Aucun rapport Support correspondant à vos critères n'est disponible.",
+                    "Aucun rapport Support\n  correspondant à vos\u{a0}critères n’est disponible.",
+                )
+            } else {
+                (
+                    "Es sind keine Support-Berichte verfügbar, die Ihren Kriterien entsprechen.",
+                    "Es sind keine Support-Berichte verfügbar,\tdie Ihren Kriterien entsprechen.",
+                )
+            };
+            let double = Double::start().await;
+            for reply in [error(again), Reply::ok(INFO), error(sentence)] {
+                double.next(reply);
+            }
+            let client = double.oauth_client();
+            assert_eq!(client.support_session(LSID).await, Ok(None));
+            let bodies = || double.calls().iter().map(|call| call.body.clone()).collect::<Vec<_>>();
+            let report = |lsid| format!("generate_report=SupportSession&lsid={lsid}");
+            assert_eq!(bodies(), [report(LSID), "action=get_api_info".to_owned(), report(NOBODY)]);
+            double.always(error(sentence));
+            assert_eq!(client.support_sessions_ended_since(7, 0).await, Ok(vec![]));
+            assert_eq!(client.support_sessions_started_since(7).await, Ok(vec![]));
+            assert_eq!(client.customer_surveys(SurveyQuery::Lsid(LSID)).await, Ok(vec![]));
+            assert_eq!(client.representative_surveys(SurveyQuery::Window { start: 7, seconds: 0 }).await, Ok(vec![]));
+            assert_eq!(bodies().len(), 7, "it is asked for once");
+        }
+    }
+
+    #[tokio::test]
+    async fn surveys_may_have_a_sentence_of_their_own() {
+        let double = Double::start().await;
+        let none = "Aucune enquête ne correspond à vos critères.";
+        for reply in [error(none), Reply::ok(INFO), error("Aucun rapport."), Reply::ok(INFO), error(none)] {
+            double.next(reply);
+        }
+        let client = double.oauth_client();
+        assert_eq!(client.customer_surveys(SurveyQuery::Lsid(LSID)).await, Ok(vec![]));
+        double.next(error(none));
+        assert_eq!(client.customer_surveys(SurveyQuery::Window { start: 7, seconds: 0 }).await, Ok(vec![]));
+        assert_eq!(double.calls().len(), 6);
+        // An old appliance that knows no surveys by session would refuse every such question in the same words.
+        let question = "generate_report=SupportCustExitSurvey&start_time=1&duration=1&report_type=rep&id=all";
+        assert_eq!(double.calls()[4].body, question);
+    }
+
+    #[tokio::test]
+    async fn nothing_found_is_known_in_english_without_asking() {
+        for sentence in [
+            "No report information matching your criteria is available.",
+            "There are no sessions\n matching your filter.",
+            "Nothing matching your chosen criteria was found.",
+        ] {
+            let double = Double::start().await;
+            double.next(error(sentence));
+            assert_eq!(double.oauth_client().support_session(LSID).await, Ok(None), "{sentence}");
+            assert_eq!(double.calls().len(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_in_another_language_is_never_taken_for_nothing_found() {
+        let double = Double::start().await;
+        let client = double.oauth_client();
+        let no = "Le site est en cours de mise à jour.";
+        for reply in [error(no), Reply::ok(INFO), error("Aucun rapport.")] {
+            double.next(reply);
+        }
+        assert_eq!(refused(client.support_sessions_ended_since(7, 0).await), no);
+        double.next(error(no));
+        assert_eq!(refused(client.support_sessions_ended_since(7, 0).await), no);
+        assert_eq!(double.calls().len(), 4, "the sentence is known by now");
+
+        // It says the same to everything: nothing is learnt from that.
+        let double = Double::start().await;
+        double.always(error("Échec de la connexion"));
+        assert_eq!(refused(double.legacy_client().support_session(LSID).await), "Échec de la connexion");
+
+        // The account may not read reports, whatever the sentence is.
+        let double = Double::start().await;
+        let denied = Reply::ok(INFO.replace('1', "0"));
+        for reply in [error("Vous n’y êtes pas autorisé."), denied] {
+            double.next(reply);
+        }
+        let error = double.oauth_client().support_session(LSID).await.unwrap_err();
+        assert!(matches!(error, Error::Denied { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn what_keeps_us_from_learning_the_sentence_may_pass() {
+        let double = Double::start().await;
+        for reply in [error("Aucun rapport."), Reply::new(reqwest::StatusCode::BAD_GATEWAY, "")] {
+            double.next(reply);
+        }
+        let client = double.oauth_client();
+        let error = client.support_session(LSID).await.unwrap_err();
+        assert!(error.is_passing(), "{error:?}");
     }
 }

@@ -4,6 +4,7 @@
 //! sensitive header (in a query they would land in access logs, beyondtrust.md C.2), never into an error or a log.
 
 use super::error::redact;
+use super::nothing_found::{NothingFound, says_so_in_english};
 use super::settings::Timeouts;
 use super::{ApplianceSettings, Credentials, Element, Error};
 use deskbridge_http_client::limiter::{Limiter, Urgency};
@@ -70,6 +71,7 @@ pub(super) struct Transport {
     http: reqwest::Client,
     pub(super) limiter: Arc<Limiter>,
     token: SharedToken<Error>,
+    pub(super) nothing_found: NothingFound,
 }
 
 struct Answer {
@@ -84,7 +86,7 @@ impl Transport {
     pub(super) fn new(settings: ApplianceSettings, base: Url, limiter: Option<Arc<Limiter>>) -> Result<Self, Error> {
         let http = http_client(&settings, base.scheme() == "https")?;
         let limiter = limiter.unwrap_or_else(|| Arc::new(Limiter::of_windows(settings.limits.windows())));
-        Ok(Self { limiter, settings, base, http, token: SharedToken::default() })
+        Ok(Self { limiter, settings, base, http, token: SharedToken::default(), nothing_found: NothingFound::default() })
     }
 
     /// Whether calls would be made in the same way with these settings.
@@ -240,7 +242,7 @@ impl Transport {
         };
         match (root.error_text(), wait) {
             (Some(_), Some(retry_after)) => Err(Error::RateLimited { retry_after }),
-            (Some(text), None) => Err(error_document(&text, &secrets)),
+            (Some(text), None) => Err(error_document(endpoint, &text, &secrets)),
             (None, _) if status.is_success() => Ok(root),
             (None, _) => Err(Error::unexpected(format!("HTTP {}", status.as_u16()), &body, &secrets)),
         }
@@ -309,12 +311,12 @@ async fn parse(body: Vec<u8>) -> (Result<Element, super::XmlFault>, Vec<u8>) {
     parsing.await.unwrap_or((Err(super::XmlFault::Incomplete), Vec::new()))
 }
 
-/// What an `<error>` text means. The texts known are those of beyondtrust.md B.4; how a missing permission is worded is not known.
-pub(super) fn error_document(text: &str, secrets: &[&str]) -> Error {
-    let lower = text.to_lowercase();
-    if lower.starts_with("no ") && lower.contains("report information matching your chosen criteria") {
+/// What an `<error>` text means, in English. The texts known are those of beyondtrust.md B.4; how a missing permission is worded is not known.
+pub(super) fn error_document(endpoint: Endpoint, text: &str, secrets: &[&str]) -> Error {
+    if endpoint == Endpoint::Reporting && says_so_in_english(text) {
         return Error::NoReport;
     }
+    let lower = text.to_lowercase();
     let text = redact(text, secrets);
     if lower.starts_with("login failed") || lower.contains("permission") {
         return Error::Denied { reason: text };
@@ -473,7 +475,6 @@ mod tests {
     async fn answers_become_errors_a_caller_can_branch_on() {
         let double = Double::start().await;
         let client = double.legacy_client();
-        let no_report = "<error >No Support report information matching your chosen criteria is available.</error>";
         let refused = |message: &str| Error::Refused { message: message.to_owned() };
         let check = async |reply: Reply, expected: Error| {
             double.next(reply);
@@ -481,7 +482,8 @@ mod tests {
         };
         check(Reply::ok("<error>Login failed</error>"), Error::Denied { reason: "Login failed".to_owned() }).await;
         check(Reply::new(StatusCode::FORBIDDEN, "no"), Error::Denied { reason: "HTTP 403".to_owned() }).await;
-        check(Reply::ok(no_report), Error::NoReport).await;
+        let unknown = "No user matching your criteria exists.";
+        check(Reply::ok(format!("<error >{unknown}</error>")), refused(unknown)).await;
         check(Reply::ok("<get_api_info><error code='1'>Not now.</error></get_api_info>"), refused("Not now.")).await;
         check(Reply::new(StatusCode::BAD_REQUEST, "<error>Bad action</error>"), refused("Bad action")).await;
         check(Reply::ok("<error>wrong password p&amp;ss</error>"), refused("wrong password [removed]")).await;

@@ -288,6 +288,49 @@ async fn a_report_is_waited_for_in_both_shapes_of_a_lag() -> Result<()> {
     scene.every_event_was_taken_at_once().await
 }
 
+/// Larger than any answer that is read (32 MiB).
+const TOO_LARGE: usize = 33 << 20;
+
+#[tokio::test]
+async fn a_report_too_large_to_read_is_noted_with_its_link() -> Result<()> {
+    let scene = scene().await?;
+    let ticket = scene.people.vpn_ticket;
+    let script = SessionScript::new(ticket.to_string()).customer(appliance::Customer::named("Jürgen Groß"));
+    let script = script.chat(Party::CUSTOMER, "x".repeat(TOO_LARGE)).end();
+    let lsid = scene.appliance.play(script)?;
+    scene.outcome(&lsid, SESSION_END).await?.done()?;
+    let note = scene.only_report(ticket, &lsid)?;
+    assert_contains(&note.plain_body, &["too large", "Jürgen Groß", "Duration", &lsid]);
+    let link = format!("{}/login/sd_reporting?reportType=SupportSession&amp;sessionId={lsid}", scene.appliance.base_url());
+    assert_contains(&note.html_body, &[&link]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_sweep_of_too_much_at_once_goes_in_smaller_steps_and_loses_nothing() -> Result<()> {
+    let mut scene = Scene::prepare(Plan::default()).await?;
+    let (appliance, ticket) = (scene.appliance.clone(), scene.people.vpn_ticket);
+    appliance.remove_recipient("Deskbridge");
+    // Those of one second, one of which is too large alone; then some that are too large together.
+    let session = SessionScript::new(ticket.to_string()).customer(appliance::Customer::named("John Smith"));
+    let of = |characters: usize| session.clone().chat(Party::CUSTOMER, "x".repeat(characters)).end();
+    let mut ended = vec![appliance.play(of(5))?, appliance.play(of(TOO_LARGE))?, appliance.play(of(5))?];
+    for _ in 0..3 {
+        appliance.clock().advance_seconds(300);
+        ended.push(appliance.play(of(TOO_LARGE / 3))?);
+    }
+    appliance.clock().advance_seconds(300);
+    ended.push(appliance.play(of(5))?);
+    scene.server.start().await?;
+    for lsid in &ended {
+        scene.outcome(lsid, SESSION_END).await?.done()?;
+        scene.only_report(ticket, lsid)?;
+    }
+    // It is over, and nothing is asked for again.
+    appliance.wait_for_request(|request| request.is("SupportRepExitSurvey")).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_event_delivered_again_changes_nothing() -> Result<()> {
     let scene = Scene::start(Plan::default()).await?;

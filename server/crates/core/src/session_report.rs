@@ -98,6 +98,8 @@ pub struct SessionReport {
     pub representative_surveys: Vec<Participant>,
     /// What happened, in order.
     pub events: Vec<SessionEvent>,
+    /// The report is too large to be read: its events are left out.
+    pub is_without_events: bool,
 }
 
 impl SessionReport {

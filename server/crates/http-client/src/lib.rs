@@ -46,15 +46,30 @@ pub enum BodyError {
 }
 
 /// Reads an answer's body, at most `cap` bytes.
-pub async fn read_body(mut response: reqwest::Response, cap: usize) -> Result<Vec<u8>, BodyError> {
+pub async fn read_body(response: reqwest::Response, cap: usize) -> Result<Vec<u8>, BodyError> {
+    let beginning = read_beginning(response, cap).await.map_err(BodyError::Broken)?;
+    if beginning.is_whole { Ok(beginning.body) } else { Err(BodyError::TooLarge(cap)) }
+}
+
+/// What was read of a body.
+pub struct Beginning {
+    /// Its beginning.
+    pub body: Vec<u8>,
+    /// Nothing follows.
+    pub is_whole: bool,
+}
+
+/// Reads the first `cap` bytes of an answer's body, or so many as there are.
+pub async fn read_beginning(mut response: reqwest::Response, cap: usize) -> Result<Beginning, reqwest::Error> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(BodyError::Broken)? {
-        if body.len() + chunk.len() > cap {
-            return Err(BodyError::TooLarge(cap));
+    while let Some(chunk) = response.chunk().await? {
+        let left = cap - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(left)]);
+        if chunk.len() > left {
+            return Ok(Beginning { body, is_whole: false });
         }
-        body.extend_from_slice(&chunk);
     }
-    Ok(body)
+    Ok(Beginning { body, is_whole: true })
 }
 
 /// What went wrong with a request, in words without the URL (it may hold a secret).

@@ -119,16 +119,18 @@ pub trait RemoteSupport: Send + Sync {
     fn chat_url(&self, issue: &str, tag: SessionTag<'_>) -> Result<String, ArgumentFault>;
 
     /// A session's report. `None`: there is none, or not yet. A report without an end can lag behind it. The report of an ended session
-    /// is remembered for a short time.
+    /// is remembered for a short time. Of one that is too large the events are left out.
     async fn session(&self, lsid: &str) -> Result<Option<Arc<SessionReport>>, Error>;
     /// Sessions that ended within `seconds` from that moment of the engine's clock (Unix seconds) on; 0: until now.
     async fn sessions_ended_since(&self, since: i64, seconds: u32) -> Result<Vec<SessionReport>, Error>;
+    /// Only the ids of such sessions, for where their reports together are [`Error::TooLarge`].
+    async fn ids_of_sessions_ended_since(&self, since: i64, seconds: u32) -> Result<Vec<String>, Error>;
     /// Sessions that began at or after that moment of the engine's clock (Unix seconds), those in progress included.
     async fn sessions_started_since(&self, since: i64) -> Result<Vec<SessionReport>, Error>;
     /// The exit surveys of one session. `started_at` (Unix seconds): for systems that find surveys by time only.
     async fn surveys_of_session(&self, by: SurveyBy, lsid: &str, started_at: Option<i64>) -> Result<Vec<ExitSurvey>, Error>;
-    /// The exit surveys of sessions that began at or after that moment of the engine's clock (Unix seconds).
-    async fn surveys_since(&self, by: SurveyBy, since: i64) -> Result<Vec<ExitSurvey>, Error>;
+    /// The exit surveys of sessions that began within `seconds` from that moment of the engine's clock (Unix seconds) on; 0: until now.
+    async fn surveys_since(&self, by: SurveyBy, since: i64, seconds: u32) -> Result<Vec<ExitSurvey>, Error>;
     /// The engine's clock, Unix seconds. `None`: it does not say.
     async fn clock(&self) -> Result<Option<i64>, Error>;
     /// Sets a running session's external key to `ticket`, unless it is another than `seen` by now. Where that cannot be read, nothing is set.

@@ -111,6 +111,8 @@ pub struct SessionContext {
     pub is_public: bool,
     /// `UTC` or `+01:00`.
     pub time_zone: String,
+    /// Whether the report was too large to be read, so that what happened is missing.
+    pub is_too_large: bool,
     /// Name of the file with the whole report, when this is shortened.
     pub attached_file: Option<String>,
 }
@@ -304,6 +306,7 @@ impl SessionContext {
             representatives: session.representatives.iter().take(members).map(|member| build.representative(member)).collect(),
             files_transferred: session.file_transfer_count.unwrap_or(0),
             transcript: build.transcript(session),
+            is_too_large: session.is_without_events,
             is_public: options.is_public,
             time_zone: zone(options.utc_offset_minutes).1,
             attached_file: shortening.attached_file.clone(),

@@ -14,7 +14,7 @@ const BEGIN: i64 = 1_733_239_565;
 const NASTY: &str = "<script>alert(\"x\")</script> & 'y' {{ticket.id}}\nсообщение 太郎 👩‍💻";
 
 impl SessionContext {
-    /// A full session, the same in public and shortened, one that has just begun, and one full of hostile text.
+    /// A full session, the same in public and shortened, one too large to be read, one that has just begun, and one full of hostile text.
     pub fn samples() -> Vec<Self> {
         let whole = Shortening::default();
         let internal = RenderOptions { report_page_host: Some("support.example.com".to_owned()), ..RenderOptions::default() };
@@ -23,6 +23,7 @@ impl SessionContext {
         let attached_file = Some("session-e9e99aeb9ad54fb381634498502c5a1b.html".to_owned());
         let shortened = Shortening { entries: Some(2), characters: Some(20), attached_file: attached_file.clone(), essentials_only: false };
         let essentials = Shortening { entries: Some(0), characters: Some(20), attached_file, essentials_only: true };
+        let too_large = SessionReport { events: vec![], is_without_events: true, ..session("John Smith") };
         let just_begun = SessionReport { lsid: "0".repeat(32), start_time: Some(BEGIN), ..SessionReport::default() };
         vec![
             Self::new(&session("John Smith"), &internal, &whole),
@@ -30,6 +31,7 @@ impl SessionContext {
             Self::new(&session("John Smith"), &internal, &shortened),
             Self::new(&session("John Smith"), &internal, &essentials),
             Self::new(&session(NASTY), &everything, &whole),
+            Self::new(&too_large, &internal, &whole),
             Self::new(&just_begun, &internal, &whole),
             Self::default(),
         ]

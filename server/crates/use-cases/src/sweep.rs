@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use deskbridge_core::clock::new_id;
 use deskbridge_core::event::{EventKind, Origin};
-use deskbridge_core::session_report::ExitSurvey;
-use deskbridge_remote_support::{RemoteSupport, SurveyBy};
+use deskbridge_core::session_report::{ExitSurvey, SessionReport};
+use deskbridge_remote_support::{Error as EngineError, RemoteSupport, SurveyBy};
 use deskbridge_security::sha256;
 use deskbridge_store::{KnownEvent, NewEvent};
 use deskbridge_work::WorkError;
@@ -24,7 +24,7 @@ use crate::connections::{Connection, named_ticket};
 const OVERLAP_SECONDS: i64 = 600;
 /// The first sweep of a new account goes back this far.
 const FIRST_SECONDS: i64 = 3_600;
-/// After a long stop, not more than this is asked for in one question.
+/// After a long stop, not more than this is asked for in one question; less where the reports of that time are too large together.
 const LONGEST_SECONDS: i64 = 6 * 3_600;
 /// And not more questions than this are asked in one sweep.
 const MOST_QUESTIONS: usize = 60;
@@ -82,17 +82,24 @@ pub async fn sweep_if_due(services: &Services, account: &Account, at_start: bool
 
 async fn sweep(services: &Services, account: &Account, checkpoint: Option<i64>) -> Result<Swept, WorkError> {
     let their_now = account.engine.clock().await?.unwrap_or_else(|| services.clock.now_seconds());
-    let mut since = checkpoint.map_or(their_now - FIRST_SECONDS, |checkpoint| checkpoint.min(their_now) - OVERLAP_SECONDS);
+    let since = checkpoint.map_or(their_now - FIRST_SECONDS, |checkpoint| checkpoint.min(their_now) - OVERLAP_SECONDS);
+    let mut windows = Windows::new(since, their_now, LONGEST_SECONDS);
     let mut sessions = 0;
-    for _ in 0..MOST_QUESTIONS {
-        let (until, seconds) =
-            if their_now - since > LONGEST_SECONDS { (since + LONGEST_SECONDS, LONGEST_SECONDS) } else { (their_now, 0) };
-        sessions += sweep_sessions(services, account, since, u32::try_from(seconds).unwrap_or(0)).await?;
-        services.store.save_checkpoint(&account.name, until).await?;
-        if until == their_now {
+    let mut questions = 0;
+    while let Some(window) = windows.next() {
+        // However small the windows have become, each sweep gets beyond the one before.
+        if questions >= MOST_QUESTIONS && checkpoint.is_none_or(|checkpoint| window.since > checkpoint) {
             break;
         }
-        since = until;
+        questions += 1;
+        let found = match account.engine.sessions_ended_since(window.since, window.seconds).await {
+            Err(EngineError::TooLarge { .. }) if windows.halve() => continue,
+            Err(EngineError::TooLarge { .. }) => one_by_one(account.engine.as_ref(), window).await?,
+            other => of_tickets(&other?),
+        };
+        sessions += add_unknown(services, account, EventKind::SessionEnd, found).await?;
+        services.store.save_checkpoint(&account.name, window.until).await?;
+        windows.pass();
     }
     let surveys = if account.engine.abilities().surveys { sweep_surveys(services, account, their_now).await? } else { 0 };
     if sessions + surveys > 0 {
@@ -102,16 +109,75 @@ async fn sweep(services: &Services, account: &Account, checkpoint: Option<i64>) 
     Ok(Swept { sessions, surveys })
 }
 
-async fn sweep_sessions(services: &Services, account: &Account, since: i64, seconds: u32) -> Result<usize, WorkError> {
-    let mut ended = account.engine.sessions_ended_since(since, seconds).await?;
-    ended.retain(|session| session.is_ended() && session.external_key.as_deref().is_some_and(|key| !key.trim().is_empty()));
+/// A time that is asked about in one question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Window {
+    since: i64,
+    until: i64,
+    /// As the engine is asked; 0: until now.
+    seconds: u32,
+}
+
+/// The windows of a sweep. They become shorter where the answers are too large.
+struct Windows {
+    since: i64,
+    now: i64,
+    most: i64,
+    length: i64,
+}
+
+impl Windows {
+    fn new(since: i64, now: i64, most: i64) -> Self {
+        Self { since, now, most, length: most }
+    }
+
+    /// The next window to ask about, again until it has passed. `None`: all have.
+    fn next(&self) -> Option<Window> {
+        let Self { since, now, length, .. } = *self;
+        match now - since {
+            ..=0 => None,
+            left if left > length => Some(Window { since, until: since + length, seconds: u32::try_from(length).unwrap_or(u32::MAX) }),
+            _ => Some(Window { since, until: now, seconds: 0 }),
+        }
+    }
+
+    /// The next window becomes half as long. `false`: a second has no halves.
+    fn halve(&mut self) -> bool {
+        let length = self.length.min(self.now - self.since);
+        self.length = (length / 2).max(1);
+        length > 1
+    }
+
+    /// The next window is done. What follows it may be less.
+    fn pass(&mut self) {
+        self.since += self.length.min(self.now - self.since);
+        self.length = (self.length * 2).min(self.most);
+    }
+}
+
+/// The sessions of tickets among these.
+fn of_tickets(ended: &[SessionReport]) -> Vec<Found> {
+    let has_ticket = |session: &&SessionReport| session.external_key.as_deref().is_some_and(|key| !key.trim().is_empty());
+    let mut ended: Vec<&SessionReport> = ended.iter().filter(|session| session.is_ended()).filter(has_ticket).collect();
     // Notes of a ticket shall stand in the order in which its sessions ended.
     ended.sort_by_key(|session| (session.end_time, session.lseq));
-    let found = ended
-        .into_iter()
-        .map(|session| Found { lsid: session.lsid.to_ascii_lowercase(), ticket: session.external_key, distinction: String::new() })
-        .collect();
-    add_unknown(services, account, EventKind::SessionEnd, found).await
+    ended.into_iter().map(|session| Found::session(&session.lsid, session.external_key.clone())).collect()
+}
+
+/// The sessions of a window whose reports are too large together.
+async fn one_by_one(engine: &dyn RemoteSupport, window: Window) -> Result<Vec<Found>, EngineError> {
+    let (mut reports, mut unreadable) = (Vec::new(), Vec::new());
+    for lsid in engine.ids_of_sessions_ended_since(window.since, window.seconds).await? {
+        match engine.session(&lsid).await {
+            Ok(report) => reports.extend(report.as_deref().cloned()),
+            // Whose session it is is not known; its event is a dead letter that says where to look.
+            Err(EngineError::TooLarge { .. }) => unreadable.push(Found::session(&lsid, None)),
+            Err(error) => return Err(error),
+        }
+    }
+    let mut found = of_tickets(&reports);
+    found.extend(unreadable);
+    Ok(found)
 }
 
 async fn sweep_surveys(services: &Services, account: &Account, their_now: i64) -> Result<usize, WorkError> {
@@ -119,11 +185,27 @@ async fn sweep_surveys(services: &Services, account: &Account, their_now: i64) -
     let mut added = 0;
     for (kind, by) in [(EventKind::CustomerSurvey, SurveyBy::Customer), (EventKind::RepresentativeSurvey, SurveyBy::Representative)] {
         if wanted(kind) {
-            let surveys = account.engine.surveys_since(by, their_now - SURVEY_SECONDS).await?;
+            let surveys = surveys(account.engine.as_ref(), by, their_now).await?;
             added += add_unknown(services, account, kind, surveys.iter().map(Found::survey).collect()).await?;
         }
     }
     Ok(added)
+}
+
+async fn surveys(engine: &dyn RemoteSupport, by: SurveyBy, their_now: i64) -> Result<Vec<ExitSurvey>, EngineError> {
+    let mut windows = Windows::new(their_now - SURVEY_SECONDS, their_now, SURVEY_SECONDS);
+    let mut surveys = Vec::new();
+    while let Some(window) = windows.next() {
+        match engine.surveys_since(by, window.since, window.seconds).await {
+            Err(EngineError::TooLarge { .. }) if windows.halve() => continue,
+            Err(error @ EngineError::TooLarge { .. }) => {
+                tracing::warn!(since = window.since, %error, "surveys of sessions that began in this second are left out");
+            }
+            found => surveys.extend(found?),
+        }
+        windows.pass();
+    }
+    Ok(surveys)
 }
 
 /// Something the appliance knows of.
@@ -135,6 +217,10 @@ struct Found {
 }
 
 impl Found {
+    fn session(lsid: &str, ticket: Option<String>) -> Self {
+        Self { lsid: lsid.to_ascii_lowercase(), ticket, distinction: String::new() }
+    }
+
     fn survey(survey: &ExitSurvey) -> Self {
         Self {
             lsid: survey.lsid.to_ascii_lowercase(),
@@ -196,4 +282,59 @@ async fn add_unknown(services: &Services, account: &Account, kind: EventKind, fo
         return Ok(0);
     }
     Ok(usize::try_from(services.store.add_events(&events).await?).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asks about all of `windows`, where answers to more than `fits` seconds are too large; what was asked, by outcome.
+    fn asked(mut windows: Windows, fits: impl Fn(i64) -> i64) -> (Vec<Window>, usize) {
+        let (mut passed, mut refused) = (Vec::new(), 0);
+        while let Some(window) = windows.next() {
+            if window.until - window.since > fits(window.since) && windows.halve() {
+                refused += 1;
+                continue;
+            }
+            passed.push(window);
+            windows.pass();
+        }
+        (passed, refused)
+    }
+
+    #[test]
+    fn nothing_is_left_out_however_much_windows_are_halved() {
+        for (since, now) in [(0, 6 * 3600), (7, 20 * 3600), (0, 1), (0, 600)] {
+            for fits in [0, 1, 3, 100, 3_600, 100_000] {
+                let dense = |at: i64| if (500..540).contains(&at) { fits } else { 100_000 };
+                for (passed, refused) in [
+                    asked(Windows::new(since, now, LONGEST_SECONDS), |_| fits.max(60)),
+                    asked(Windows::new(since, now, LONGEST_SECONDS), dense),
+                ] {
+                    let mut at = since;
+                    for window in &passed {
+                        assert_eq!(window.since, at);
+                        assert!(window.until > at && window.until - at <= LONGEST_SECONDS);
+                        let is_last = window.until == now;
+                        assert_eq!(i64::from(window.seconds), if is_last { 0 } else { window.until - at });
+                        at = window.until;
+                    }
+                    assert_eq!(at, now);
+                    assert!(refused <= passed.len() + 15, "{refused} of {}", passed.len());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_has_no_halves() {
+        let mut windows = Windows::new(0, 3, LONGEST_SECONDS);
+        assert!(windows.halve());
+        assert_eq!(windows.next(), Some(Window { since: 0, until: 1, seconds: 1 }));
+        assert!(!windows.halve());
+        windows.pass();
+        assert_eq!(windows.next(), Some(Window { since: 1, until: 3, seconds: 0 }));
+        windows.pass();
+        assert_eq!(windows.next(), None);
+    }
 }

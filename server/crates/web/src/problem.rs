@@ -290,6 +290,10 @@ impl From<EngineError> for Problem {
             EngineError::Refused { message } => {
                 Self::new(StatusCode::BAD_GATEWAY, "appliance-refused", "The appliance refused", format!("It said: {message}"))
             }
+            EngineError::TooLarge { .. } => {
+                let detail = "The appliance's report is too large to be read. Look at it on the appliance.";
+                Self::new(StatusCode::BAD_GATEWAY, "appliance-refused", "The report is too large", detail)
+            }
             _ => Self::new(StatusCode::BAD_GATEWAY, "appliance-unavailable", "The appliance does not answer", "Try again in a moment."),
         }
     }

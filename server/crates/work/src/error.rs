@@ -51,6 +51,7 @@ impl From<EngineError> for WorkError {
             EngineError::RateLimited { retry_after } | EngineError::Busy { retry_after } => {
                 Self::Passing { what, retry_after: Some(retry_after) }
             }
+            EngineError::TooLarge { .. } => Self::Permanent(what),
             // A refusal in words may pass (a site that restarts says many things); the retry limit ends it.
             _ => Self::Passing { what, retry_after: None },
         }

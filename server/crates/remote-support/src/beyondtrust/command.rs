@@ -2,7 +2,7 @@
 //!
 //! Must not decide who may do what: the doors and use cases have done that before a command is sent.
 
-use super::transport::{Endpoint, Form};
+use super::transport::{Endpoint, Form, Wanted};
 use super::{ApplianceClient, Element, Error};
 use deskbridge_http_client::limiter::Urgency;
 use std::collections::BTreeMap;
@@ -207,7 +207,7 @@ impl ApplianceClient {
 
     async fn command_for(&self, urgency: Urgency, action: &'static str, mut form: Form<'_>) -> Result<Element, Error> {
         form.insert(0, ("action".into(), action.into()));
-        self.inner.call(Endpoint::Command, urgency, &form).await
+        self.inner.call(Endpoint::Command, urgency, &form, Wanted::Whole).await
     }
 }
 

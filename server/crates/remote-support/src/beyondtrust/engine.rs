@@ -270,6 +270,10 @@ impl RemoteSupport for BeyondTrust {
         self.client.support_sessions_ended_since(since, seconds).await
     }
 
+    async fn ids_of_sessions_ended_since(&self, since: i64, seconds: u32) -> Result<Vec<String>, Error> {
+        self.client.ids_of_sessions_ended_since(since, seconds).await
+    }
+
     async fn sessions_started_since(&self, since: i64) -> Result<Vec<SessionReport>, Error> {
         self.client.support_sessions_started_since(since).await
     }
@@ -286,8 +290,8 @@ impl RemoteSupport for BeyondTrust {
         Ok(found.into_iter().filter(|survey| survey.lsid.eq_ignore_ascii_case(lsid)).collect())
     }
 
-    async fn surveys_since(&self, by: SurveyBy, since: i64) -> Result<Vec<ExitSurvey>, Error> {
-        self.surveys(by, SurveyQuery::Window { start: since, seconds: 0 }).await
+    async fn surveys_since(&self, by: SurveyBy, since: i64, seconds: u32) -> Result<Vec<ExitSurvey>, Error> {
+        self.surveys(by, SurveyQuery::Window { start: since, seconds }).await
     }
 
     async fn clock(&self) -> Result<Option<i64>, Error> {

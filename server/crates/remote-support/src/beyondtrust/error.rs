@@ -75,6 +75,12 @@ pub enum Error {
         /// Its beginning, redacted and cut.
         excerpt: String,
     },
+    /// More than is read of an answer. The same question is answered in the same way; a smaller one may not be.
+    #[error("the appliance's answer is too large to be read (more than {limit}); look at it on the appliance")]
+    TooLarge {
+        /// The most that is read.
+        limit: String,
+    },
     /// The settings cannot make a client.
     #[error("appliance settings: {0}")]
     Settings(String),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use deskbridge_http_client::cached::{Cached, FailureLife, Freshness, Lifetime};
 
 use super::reporting::Report;
+use super::transport::Wanted;
 use super::{ApplianceClient, Error};
 
 /// The sentence changes with the appliance's version or language. Another one that is not known is a reason to ask anew, but not more often.
@@ -58,7 +59,7 @@ impl ApplianceClient {
         if self.api_info().await?.may_report_sessions() == Some(false) {
             return Err(Error::Denied { reason: "it may not read support session reports".to_owned() });
         }
-        match self.ask(report, report.of_nothing()).await {
+        match self.ask(report, report.of_nothing(), Wanted::Whole).await {
             Err(Error::Refused { message }) => Ok(Some(message)),
             Ok(_) | Err(Error::NoReport) => Ok(None),
             Err(error) => Err(error),

@@ -5,7 +5,7 @@
 
 use super::session::read_session;
 use super::survey::read_surveys;
-use super::transport::{Endpoint, Form, error_document};
+use super::transport::{Endpoint, Form, Wanted, error_document};
 use super::{ApplianceClient, Element, Error, ExitSurvey, SessionReport};
 use deskbridge_http_client::limiter::Urgency;
 
@@ -16,16 +16,18 @@ const NOBODY: &str = "00000000000000000000000000000000";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Report {
     Session,
+    SessionListing,
     CustomerSurvey,
     RepresentativeSurvey,
 }
 
 impl Report {
-    pub(super) const ALL: [Self; 3] = [Self::Session, Self::CustomerSurvey, Self::RepresentativeSurvey];
+    pub(super) const ALL: [Self; 4] = [Self::Session, Self::SessionListing, Self::CustomerSurvey, Self::RepresentativeSurvey];
 
     fn name(self) -> &'static str {
         match self {
             Self::Session => "SupportSession",
+            Self::SessionListing => "SupportSessionListing",
             Self::CustomerSurvey => "SupportCustExitSurvey",
             Self::RepresentativeSurvey => "SupportRepExitSurvey",
         }
@@ -34,7 +36,7 @@ impl Report {
     /// A question whose answer is empty. Surveys are asked for by a time long ago: old appliances refuse each lsid, in the same words.
     pub(super) fn of_nothing(self) -> Form<'static> {
         match self {
-            Self::Session => vec![("lsid".into(), NOBODY.into())],
+            Self::Session | Self::SessionListing => vec![("lsid".into(), NOBODY.into())],
             Self::CustomerSurvey | Self::RepresentativeSurvey => SurveyQuery::Window { start: 1, seconds: 1 }.form(),
         }
     }
@@ -71,15 +73,49 @@ impl SurveyQuery<'_> {
 
 impl ApplianceClient {
     /// A session's report. `None`: there is none, or not yet (beyondtrust.md D.5). A report without `end_time` can be
-    /// of a session that runs, or lag behind its end.
+    /// of a session that runs, or lag behind its end. Of one that is too large its events are left out.
     pub async fn support_session(&self, lsid: &str) -> Result<Option<SessionReport>, Error> {
-        let sessions = self.sessions(vec![("lsid".into(), lsid.into())]).await?;
-        Ok(sessions.into_iter().find(|session| session.lsid.eq_ignore_ascii_case(lsid)))
+        let is_asked_for = |session: &SessionReport| session.lsid.eq_ignore_ascii_case(lsid);
+        match self.sessions(vec![("lsid".into(), lsid.into())]).await {
+            Ok(sessions) => Ok(sessions.into_iter().find(is_asked_for)),
+            Err(too_large @ Error::TooLarge { .. }) => {
+                self.session_without_events(lsid).await?.filter(is_asked_for).map(Some).ok_or(too_large)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a report says before its events. `None`: not whose session it is.
+    async fn session_without_events(&self, lsid: &str) -> Result<Option<SessionReport>, Error> {
+        let form = vec![("lsid".into(), lsid.into())];
+        let root = match self.ask(Report::Session, form, Wanted::BeginningWithout("session_details")).await {
+            Ok(root) => root,
+            // Not one element before the cut.
+            Err(Error::Unexpected { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // A field that is not set is an empty element (beyondtrust.md D.3): one that is not there may come after what was read.
+        let mut sessions = root.children_named("session").filter(|session| session.child("external_key").is_some());
+        let report = sessions.next().and_then(read_session);
+        Ok(report.map(|report| SessionReport { is_without_events: true, ..report }))
     }
 
     /// Closed sessions that ended within `seconds` from that moment of the appliance's clock on (0: until now), in no promised order.
     pub async fn support_sessions_ended_since(&self, since: i64, seconds: u32) -> Result<Vec<SessionReport>, Error> {
         self.sessions(vec![("end_time".into(), since.to_string().into()), ("duration".into(), seconds.to_string().into())]).await
+    }
+
+    /// Only the lsids of such sessions, for where the reports together are too large.
+    pub async fn ids_of_sessions_ended_since(&self, since: i64, seconds: u32) -> Result<Vec<String>, Error> {
+        let form = vec![("end_time".into(), since.to_string().into()), ("duration".into(), seconds.to_string().into())];
+        match self.report(Report::SessionListing, form).await {
+            Ok(root) if root.name == "session_summary_list" => {
+                Ok(root.children_named("session_summary").filter_map(|session| session.attribute("lsid")).map(str::to_owned).collect())
+            }
+            Ok(root) => Err(Error::Unexpected { what: "no session_summary_list".to_owned(), excerpt: format!("<{:.40}>", root.name) }),
+            Err(Error::NoReport) => Ok(vec![]),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sessions that began at or after that moment of the appliance's clock, those in progress included.
@@ -115,20 +151,20 @@ impl ApplianceClient {
 
     /// One report. "Nothing found" is [`Error::NoReport`] in every language.
     async fn report(&self, report: Report, form: Form<'_>) -> Result<Element, Error> {
-        match self.ask(report, form).await {
+        match self.ask(report, form, Wanted::Whole).await {
             Err(Error::Refused { message }) if self.says_nothing_found(report, &message).await? => Err(Error::NoReport),
             other => other,
         }
     }
 
     /// One report, as it is answered.
-    pub(super) async fn ask(&self, report: Report, mut form: Form<'_>) -> Result<Element, Error> {
+    pub(super) async fn ask(&self, report: Report, mut form: Form<'_>, wanted: Wanted) -> Result<Element, Error> {
         form.insert(0, ("generate_report".into(), report.name().into()));
         if let Some(locale) = self.inner.locale() {
             // The spelling of this parameter is not on record; `locale` is the likely one (beyondtrust.md D.1).
             form.push(("locale".into(), locale.into()));
         }
-        self.inner.call(Endpoint::Reporting, Urgency::Work, &form).await
+        self.inner.call(Endpoint::Reporting, Urgency::Work, &form, wanted).await
     }
 }
 
@@ -188,6 +224,49 @@ mod tests {
             "<session_list><session lsid=\"{LSID}\"><session_details>{event}</session_details></session></session_list>"
         )));
         assert_eq!(double.oauth_client().support_session(LSID).await.unwrap().unwrap().events.len(), 20_000);
+    }
+
+    /// What stands before the events tells whose session it is; the events are left out.
+    #[tokio::test]
+    async fn the_beginning_of_a_report_too_large_is_read() {
+        let head = "<external_key>88121</external_key><start_time timestamp=\"7\"/><end_time timestamp=\"9\"/>";
+        let many = "<event timestamp=\"1\" event_type=\"Chat Message\"/>".repeat(600_000);
+        let long = format!("<event timestamp=\"1\"><body>{}</body></event>", "x".repeat(33 << 20));
+        for events in [many, long] {
+            let double = Double::start().await;
+            double.always(Reply::ok(format!(
+                "<session_list><session lsid=\"{LSID}\">{head}<session_details>{events}</session_details></session></session_list>"
+            )));
+            let report = double.oauth_client().support_session(LSID).await.unwrap().unwrap();
+            assert_eq!((report.external_key.as_deref(), report.start_time, report.end_time), (Some("88121"), Some(7), Some(9)));
+            assert!(report.is_without_events && report.events.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_report_too_large_that_does_not_say_whose_session_it_is_is_refused() {
+        let double = Double::start().await;
+        let long = format!("<event timestamp=\"1\"><body>{}</body></event>", "x".repeat(33 << 20));
+        double.always(Reply::ok(format!(
+            "<session_list><session lsid=\"{LSID}\"><session_details>{long}</session_details><external_key>88121</external_key></session></session_list>"
+        )));
+        let error = double.oauth_client().support_session(LSID).await.unwrap_err();
+        assert_eq!(error, Error::TooLarge { limit: "32 MiB".to_owned() });
+    }
+
+    #[tokio::test]
+    async fn ids_alone() {
+        let double = Double::start().await;
+        double.next(Reply::ok(
+            "<session_summary_list><session_summary lsid=\"a\" has_recording=\"0\"  /><session_summary lsid=\"b\"/></session_summary_list>",
+        ));
+        double.next(Reply::ok(NOTHING));
+        double.next(Reply::ok("<session_list/>"));
+        let client = double.oauth_client();
+        assert_eq!(client.ids_of_sessions_ended_since(7, 1).await.unwrap(), ["a", "b"]);
+        assert_eq!(client.ids_of_sessions_ended_since(7, 1).await.unwrap(), Vec::<String>::new());
+        assert!(matches!(client.ids_of_sessions_ended_since(7, 1).await, Err(Error::Unexpected { .. })));
+        assert_eq!(double.calls()[0].body, "generate_report=SupportSessionListing&end_time=7&duration=1");
     }
 
     #[tokio::test]

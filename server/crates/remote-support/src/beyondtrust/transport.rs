@@ -7,9 +7,9 @@ use super::error::redact;
 use super::nothing_found::{NothingFound, says_so_in_english};
 use super::settings::Timeouts;
 use super::{ApplianceSettings, Credentials, Element, Error};
+use deskbridge_http_client as outgoing;
 use deskbridge_http_client::limiter::{Limiter, Urgency};
 use deskbridge_http_client::oauth::{Grant, SharedToken};
-use deskbridge_http_client::{self as outgoing, BodyError};
 use deskbridge_shared::client_script::Spelling;
 use reqwest::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, StatusCode};
@@ -34,6 +34,15 @@ const PAUSE_OF_A_USED_UP_HOUR: Duration = Duration::from_mins(1);
 
 /// A form, pair by pair.
 pub(super) type Form<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+/// How much of an answer is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// All of it.
+    Whole,
+    /// As much as can be read, without elements of that name.
+    BeginningWithout(&'static str),
+}
 
 /// The two XML endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +88,8 @@ struct Answer {
     /// The appliance takes no more calls for so long.
     wait: Option<Duration>,
     body: Vec<u8>,
+    /// The body is not cut.
+    is_whole: bool,
 }
 
 impl Transport {
@@ -112,7 +123,7 @@ impl Transport {
     }
 
     /// Posts a form and returns the answer's root, which is no `<error>`.
-    pub(super) async fn call(&self, endpoint: Endpoint, urgency: Urgency, form: &Form<'_>) -> Result<Element, Error> {
+    pub(super) async fn call(&self, endpoint: Endpoint, urgency: Urgency, form: &Form<'_>, wanted: Wanted) -> Result<Element, Error> {
         let path = &self.path(endpoint);
         match &self.settings.credentials {
             Credentials::Legacy { username, password } => {
@@ -120,19 +131,19 @@ impl Transport {
                 form.push(("username".into(), username.into()));
                 form.push(("password".into(), password.expose_secret().into()));
                 let answer = self.post(endpoint, urgency, self.request(path, &form)).await?;
-                self.read(endpoint, answer, None).await
+                self.read(endpoint, answer, wanted, None).await
             }
             Credentials::OAuth { client_id, client_secret } => {
                 let token = self.token.get(|| self.fetch_token(client_id, client_secret)).await?;
                 let answer = self.post(endpoint, urgency, self.request(path, form).header(AUTHORIZATION, bearer(&token)?)).await?;
                 if !answer.says_token_is_dead() {
-                    return self.read(endpoint, answer, Some(&token)).await;
+                    return self.read(endpoint, answer, wanted, Some(&token)).await;
                 }
                 // Expired early, evicted by the 31st token, or killed by a new secret (beyondtrust.md C.1): once more.
                 self.token.reject(&token);
                 let token = self.token.get(|| self.fetch_token(client_id, client_secret)).await?;
                 let answer = self.post(endpoint, urgency, self.request(path, form).header(AUTHORIZATION, bearer(&token)?)).await?;
-                self.read(endpoint, answer, Some(&token)).await
+                self.read(endpoint, answer, wanted, Some(&token)).await
             }
         }
     }
@@ -182,10 +193,7 @@ impl Transport {
         let status = response.status();
         let retry_after = outgoing::retry_after(response.headers()).filter(|wait| !wait.is_zero());
         let is_used_up = calls_left(response.headers()) == Some(0);
-        let body = outgoing::read_body(response, endpoint.body_limit()).await.map_err(|error| match error {
-            BodyError::Broken(error) => fault(error),
-            BodyError::TooLarge(limit) => Error::Unexpected { what: format!("more than {} MiB", limit / MEBIBYTE), excerpt: String::new() },
-        })?;
+        let outgoing::Beginning { body, is_whole } = outgoing::read_beginning(response, endpoint.body_limit()).await.map_err(fault)?;
         // What is left is counted by the hour: a second's pause would not help.
         let hour = is_used_up.then_some(retry_after.unwrap_or(PAUSE_OF_A_USED_UP_HOUR));
         let wait = if status == StatusCode::TOO_MANY_REQUESTS {
@@ -194,7 +202,7 @@ impl Transport {
             turn.passed();
             hour.inspect(|wait| self.limiter.pause(*wait))
         };
-        Ok(Answer { status, wait, body })
+        Ok(Answer { status, wait, body, is_whole })
     }
 
     /// Faults of the appliance as a whole, which say nothing about this call.
@@ -213,7 +221,7 @@ impl Transport {
         Ok(())
     }
 
-    async fn read(&self, endpoint: Endpoint, answer: Answer, token: Option<&SecretString>) -> Result<Element, Error> {
+    async fn read(&self, endpoint: Endpoint, answer: Answer, wanted: Wanted, token: Option<&SecretString>) -> Result<Element, Error> {
         let secret = match &self.settings.credentials {
             Credentials::OAuth { client_secret, .. } => client_secret,
             Credentials::Legacy { password, .. } => password,
@@ -228,10 +236,14 @@ impl Transport {
         if matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Err(Error::Denied { reason: format!("HTTP {}", answer.status.as_u16()) });
         }
-        let Answer { status, wait, .. } = answer;
-        let (parsed, body) = parse(answer.body).await;
+        let Answer { status, wait, is_whole, .. } = answer;
+        if !is_whole && wanted == Wanted::Whole {
+            return Err(Error::TooLarge { limit: format!("{} MiB", endpoint.body_limit() / MEBIBYTE) });
+        }
+        let (parsed, body) = parse(answer.body, wanted).await;
         let root = match parsed {
             Ok(root) => root,
+            Err(super::XmlFault::TooLarge { what, limit }) => return Err(Error::TooLarge { limit: format!("{limit} {what}") }),
             Err(fault) if status.is_success() => {
                 return Err(Error::unexpected(fault.to_string(), &body, &secrets));
             }
@@ -302,11 +314,15 @@ fn http_client(settings: &ApplianceSettings, https_only: bool) -> Result<reqwest
     Ok(client)
 }
 
-async fn parse(body: Vec<u8>) -> (Result<Element, super::XmlFault>, Vec<u8>) {
+async fn parse(body: Vec<u8>, wanted: Wanted) -> (Result<Element, super::XmlFault>, Vec<u8>) {
+    let parse = move |body: Vec<u8>| match wanted {
+        Wanted::Whole => (Element::parse(&body), body),
+        Wanted::BeginningWithout(name) => (Element::parse_beginning(&body, name), body),
+    };
     if body.len() <= PARSE_INLINE_BYTES {
-        return (Element::parse(&body), body);
+        return parse(body);
     }
-    let parsing = tokio::task::spawn_blocking(move || (Element::parse(&body), body));
+    let parsing = tokio::task::spawn_blocking(move || parse(body));
     // Fails only when the runtime is shutting down.
     parsing.await.unwrap_or((Err(super::XmlFault::Incomplete), Vec::new()))
 }
@@ -509,7 +525,7 @@ mod tests {
         let double = Double::start().await;
         double.always(Reply::ok("<a>".repeat(400_000)));
         let error = double.legacy_client().api_info().await.unwrap_err();
-        assert!(matches!(&error, Error::Unexpected { what, .. } if what == "more than 1 MiB"), "{error}");
+        assert!(matches!(&error, Error::TooLarge { limit } if limit == "1 MiB"), "{error}");
     }
 
     #[tokio::test]

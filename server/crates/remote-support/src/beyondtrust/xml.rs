@@ -63,62 +63,103 @@ pub struct Element {
     text: String,
 }
 
+/// What has been read so far.
+#[derive(Default)]
+struct Tree {
+    /// From the root to the innermost.
+    open: Vec<Element>,
+    /// Once it is closed.
+    root: Option<Element>,
+    elements: usize,
+}
+
+impl Tree {
+    /// `false`: the document has ended.
+    fn take(&mut self, event: Event<'_>, position: u64) -> Result<bool, XmlFault> {
+        match event {
+            Event::Start(ref start) | Event::Empty(ref start) => {
+                self.elements += 1;
+                if self.root.is_some() {
+                    return Err(XmlFault::TrailingContent);
+                }
+                if self.elements > MAX_ELEMENTS {
+                    return Err(XmlFault::TooLarge { what: "elements", limit: MAX_ELEMENTS });
+                }
+                if self.open.len() >= MAX_DEPTH {
+                    return Err(XmlFault::TooLarge { what: "levels", limit: MAX_DEPTH });
+                }
+                let element = Element::start(start, position)?;
+                if matches!(event, Event::Empty(_)) {
+                    close(element, &mut self.open, &mut self.root);
+                } else {
+                    self.open.push(element);
+                }
+            }
+            Event::End(_) => {
+                // The reader has checked that the names match.
+                let element = self.open.pop().ok_or(XmlFault::Incomplete)?;
+                close(element, &mut self.open, &mut self.root);
+            }
+            Event::Text(text) => append(&mut self.open, &text.xml10_content())?,
+            Event::CData(text) => append(&mut self.open, &text.xml10_content())?,
+            Event::GeneralRef(reference) => {
+                let character = reference.resolve_char_ref().map_err(|_| XmlFault::UnknownEntity)?;
+                let value: Cow<'_, str> = match character {
+                    Some(character) => character.to_string().into(),
+                    None => resolve_predefined_entity(&reference).ok_or(XmlFault::UnknownEntity)?.into(),
+                };
+                append(&mut self.open, &value)?;
+            }
+            Event::DocType(_) => return Err(XmlFault::DocumentType),
+            Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
+            Event::Eof => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
 impl Element {
     /// Reads a document. Bytes that are no UTF-8 (which the appliance promises, beyondtrust.md B.1) become U+FFFD
     /// rather than losing a whole report.
     pub fn parse(document: &[u8]) -> Result<Self, XmlFault> {
         let document = String::from_utf8_lossy(document);
         let mut reader = Reader::from_str(document.trim_start_matches('\u{feff}'));
-        let mut open: Vec<Self> = Vec::new();
-        let mut root: Option<Self> = None;
-        let mut elements = 0_usize;
+        let mut tree = Tree::default();
         loop {
             let event = reader
                 .read_event()
                 .map_err(|error| XmlFault::NotWellFormed { position: reader.error_position(), reason: error.to_string() })?;
-            match event {
-                Event::Start(ref start) | Event::Empty(ref start) => {
-                    elements += 1;
-                    if root.is_some() {
-                        return Err(XmlFault::TrailingContent);
-                    }
-                    if elements > MAX_ELEMENTS {
-                        return Err(XmlFault::TooLarge { what: "elements", limit: MAX_ELEMENTS });
-                    }
-                    if open.len() >= MAX_DEPTH {
-                        return Err(XmlFault::TooLarge { what: "levels", limit: MAX_DEPTH });
-                    }
-                    let element = Self::start(start, reader.error_position())?;
-                    if matches!(event, Event::Empty(_)) {
-                        close(element, &mut open, &mut root);
-                    } else {
-                        open.push(element);
-                    }
-                }
-                Event::End(_) => {
-                    // The reader has checked that the names match.
-                    let element = open.pop().ok_or(XmlFault::Incomplete)?;
-                    close(element, &mut open, &mut root);
-                }
-                Event::Text(text) => append(&mut open, &text.xml10_content())?,
-                Event::CData(text) => append(&mut open, &text.xml10_content())?,
-                Event::GeneralRef(reference) => {
-                    let character = reference.resolve_char_ref().map_err(|_| XmlFault::UnknownEntity)?;
-                    let value: Cow<'_, str> = match character {
-                        Some(character) => character.to_string().into(),
-                        None => resolve_predefined_entity(&reference).ok_or(XmlFault::UnknownEntity)?.into(),
-                    };
-                    append(&mut open, &value)?;
-                }
-                Event::DocType(_) => return Err(XmlFault::DocumentType),
-                Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
-                Event::Eof => break,
+            if !tree.take(event, reader.error_position())? {
+                break;
             }
         }
-        match root {
-            Some(root) if open.is_empty() => Ok(root),
+        match tree.root {
+            Some(root) if tree.open.is_empty() => Ok(root),
             _ => Err(XmlFault::Incomplete),
         }
+    }
+
+    /// Reads as much of a document as there is, without the elements of that name. An element that is cut off is left out, but for those
+    /// complete ones in it: half a text is another text.
+    pub(super) fn parse_beginning(document: &[u8], without: &str) -> Result<Self, XmlFault> {
+        let document = String::from_utf8_lossy(document);
+        let mut reader = Reader::from_str(document.trim_start_matches('\u{feff}'));
+        let mut tree = Tree::default();
+        while let Ok(event) = reader.read_event() {
+            let goes_on = match &event {
+                Event::Start(start) if start.local_name().as_ref() == without => reader.read_to_end(start.name()).is_ok(),
+                _ => tree.take(event, reader.error_position())?,
+            };
+            if !goes_on {
+                break;
+            }
+        }
+        while let Some(cut) = tree.open.pop() {
+            if !cut.children.is_empty() {
+                close(cut, &mut tree.open, &mut tree.root);
+            }
+        }
+        tree.root.ok_or(XmlFault::Incomplete)
     }
 
     fn start(start: &BytesStart<'_>, position: u64) -> Result<Self, XmlFault> {
@@ -253,6 +294,21 @@ pub(super) fn visible_character(character: char) -> char {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_beginning_has_nothing_that_was_cut() {
+        let whole = "<r><a>one &amp; two</a><skip><b/>&unknown;</skip><list><c>1</c><c>2</c></list></r>";
+        let all = Element::parse_beginning(whole.as_bytes(), "skip").unwrap();
+        assert_eq!(all, Element::parse(b"<r><a>one &amp; two</a><list><c>1</c><c>2</c></list></r>").unwrap());
+        for end in 1..whole.len() {
+            let Ok(beginning) = Element::parse_beginning(&whole.as_bytes()[..end], "skip") else { continue };
+            assert!(beginning.child_text("a").is_none_or(|text| text == "one & two"), "{end}: {beginning:?}");
+            assert!(beginning.child("skip").is_none());
+            let listed: Vec<_> = beginning.listed("list", "c").map(Element::text).collect();
+            assert!(["1", "2"].starts_with(&listed), "{end}: {listed:?}");
+        }
+        assert_eq!(Element::parse_beginning(b"<r><a>one", "skip"), Err(XmlFault::Incomplete));
+    }
 
     #[test]
     fn names_are_local_and_text_is_decoded() {

@@ -96,6 +96,29 @@ async fn check_tells_of_an_appliance_with_a_known_hole_and_does_not_fail() -> Re
     Ok(())
 }
 
+#[tokio::test]
+async fn an_offset_for_the_whole_year_still_works_and_is_named_everywhere() -> Result<()> {
+    let mut scene = Scene::prepare(with(toml! { reports = { utc_offset_minutes = 60 } })).await?;
+    let advice = "reports.utc_offset_minutes = 60 is the same in summer and in winter";
+    let said = run(&scene.server, &["check"]).await?;
+    said.check(0, &[&format!("note {CONNECTION}: time zone: {advice}"), "timezone = \"Europe/Berlin\""]);
+    run(&scene.server, &["config", "apply"]).await?.check(0, &["added", &format!("{CONNECTION}: {advice}")]);
+    scene.server.start().await?;
+    scene.server.logs().wait_for(&format!("WARN .*{advice}")).await?;
+    let lsid = scene.play_until_done(SessionScript::short(scene.people.vpn_ticket.to_string())).await?;
+    ensure!(scene.only_report(scene.people.vpn_ticket, &lsid)?.plain_body.contains(" +01:00"));
+
+    edit(&scene.server, "utc_offset_minutes = 60", "utc_offset_minutes = 60\ntimezone = \"Europe/Berlin\"")?;
+    run(&scene.server, &["check"]).await?.check(2, &["reports.utc_offset_minutes = “60”: expected only timezone"]);
+    edit(&scene.server, "utc_offset_minutes = 60\n", "")?;
+    let said = run(&scene.server, &["check"]).await?;
+    said.check(0, &[]);
+    ensure!(!said.out.contains("time zone"), "{}", said.out);
+    edit(&scene.server, "Europe/Berlin", "Europe/Berln")?;
+    run(&scene.server, &["check"]).await?.check(2, &["reports.timezone", "did you mean Europe/Berlin?"]);
+    Ok(())
+}
+
 fn secrets(scene: &Scene) -> [String; 4] {
     let account = scene.zendesk.options();
     let client = account.oauth_client.unwrap_or_default();

@@ -16,10 +16,13 @@ use deskbridge_tests::scene::{CONNECTION, Plan, Scene, by_api_token};
 use deskbridge_tests::server::{self, Database};
 use deskbridge_tests::zendesk::{self, Comment, Fault, Matching, Role, SimulatedZendesk, TicketRestriction};
 use futures_util::future::{FutureExt as _, LocalBoxFuture, try_join_all};
+use regex::Regex;
 use reqwest::Method;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use sqlx::Connection as _;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use toml::toml;
 
 /// What one comment may hold before Zendesk cuts it silently (zendesk.md d.3).
@@ -391,6 +394,39 @@ async fn surveys_come_before_the_end_before_the_report_and_late() -> Result<()> 
     scene.outcome(&lsid, CUSTOMER_SURVEY).await?.done()?;
     assert_eq!((both(&lsid), scene.notes(ticket, &lsid).len()), (1, 2));
     scene.every_event_was_taken_at_once().await
+}
+
+/// Germany put its clocks back on 2026-10-25 at 01:00 UTC.
+#[tokio::test]
+async fn each_time_is_told_as_clocks_in_the_zone_showed_it() -> Result<()> {
+    let connection = toml! { reports = { timezone = "Europe/Berlin" } };
+    let scene = Scene::start(Plan { connection, ..Plan::default() }).await?;
+    let ticket = scene.people.vpn_ticket;
+    // When the session ended, and how its begin an hour before, its end, and the survey ten minutes later are told.
+    for (ended_at, told) in [
+        ("2026-07-01T12:00:40Z", ["2026-07-01 13:00:.. +02:00", "2026-07-01 14:00:.. +02:00", "2026-07-01 14:10:.. +02:00"]),
+        ("2026-01-15T12:00:40Z", ["2026-01-15 12:00:.. +01:00", "2026-01-15 13:00:.. +01:00", "2026-01-15 13:10:.. +01:00"]),
+        ("2026-10-25T01:30:40Z", ["2026-10-25 02:30:.. +02:00", "2026-10-25 02:30:.. +01:00", "2026-10-25 02:40:.. +01:00"]),
+    ] {
+        let ended_at = OffsetDateTime::parse(ended_at, &Rfc3339)?.unix_timestamp();
+        // What a script plays is over now.
+        scene.appliance.clock().advance_seconds(ended_at + 600 - scene.appliance.clock().now());
+        let script = SessionScript::new(ticket.to_string())
+            .customer(appliance::Customer::named("John Smith"))
+            .representative(Representative::example())
+            .after(3600, Step::Ends)
+            .after(600, Step::CustomerSurvey(vec![SurveyAnswer::rating("5")]));
+        let lsid = scene.appliance.play(script)?;
+        scene.outcome(&lsid, SESSION_END).await?.done()?;
+        scene.outcome(&lsid, CUSTOMER_SURVEY).await?.done()?;
+        let notes = scene.notes(ticket, &lsid);
+        ensure!(notes.len() == 2, "{notes:?}");
+        let text = notes.into_iter().map(|note| note.plain_body).collect::<Vec<_>>().join("\n");
+        for told in told {
+            ensure!(Regex::new(&told.replace('+', "\\+"))?.is_match(&text), "{told} is not in:\n{text}");
+        }
+    }
+    Ok(())
 }
 
 /// As release 0.1 named what it wrote: with Rust's debugging text of the one who filled the survey in.

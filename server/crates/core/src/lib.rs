@@ -12,3 +12,4 @@ pub mod note;
 pub mod session_report;
 pub mod settings;
 pub mod text;
+pub mod time_zone;

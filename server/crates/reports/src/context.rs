@@ -10,9 +10,9 @@ use super::limits::Shortening;
 use deskbridge_core::session_report::{
     Actor, Customer, ExitSurvey, Representative, SessionEvent, SessionReport, SurveyQuestion, SystemCategory, event_type,
 };
+use deskbridge_core::time_zone::LocalTime;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use time::{OffsetDateTime, UtcOffset};
 use url::Url;
 
 /// Rows of one table of system information; a list of processes or updates can have hundreds.
@@ -109,7 +109,7 @@ pub struct SessionContext {
     pub links: Vec<Link>,
     /// Whether the requester will read it.
     pub is_public: bool,
-    /// `UTC` or `+01:00`.
+    /// `UTC`, `Europe/Berlin` or `+01:00`.
     pub time_zone: String,
     /// Whether the report was too large to be read, so that what happened is missing.
     pub is_too_large: bool,
@@ -261,7 +261,7 @@ pub struct SurveyContext {
     pub questions: Vec<QuestionContext>,
     /// Whether the requester will read it.
     pub is_public: bool,
-    /// `UTC` or `+01:00`.
+    /// `UTC`, `Europe/Berlin` or `+01:00`.
     pub time_zone: String,
     /// Name of the file with the whole survey, when this is shortened.
     pub attached_file: Option<String>,
@@ -308,7 +308,7 @@ impl SessionContext {
             transcript: build.transcript(session),
             is_too_large: session.is_without_events,
             is_public: options.is_public,
-            time_zone: zone(options.utc_offset_minutes).1,
+            time_zone: options.time_zone.name(),
             attached_file: shortening.attached_file.clone(),
             ..Self::default()
         };
@@ -347,7 +347,7 @@ impl SurveyContext {
             customer: name(&survey.primary_customer),
             questions: questions.iter().map(|question| build.question(question)).collect(),
             is_public: options.is_public,
-            time_zone: zone(options.utc_offset_minutes).1,
+            time_zone: options.time_zone.name(),
             attached_file: shortening.attached_file.clone(),
         }
     }
@@ -377,11 +377,10 @@ impl Builder<'_> {
 
     fn moment(self, unix: Option<i64>) -> Option<Moment> {
         let unix = unix?;
-        let (offset, name) = zone(self.options.utc_offset_minutes);
-        let moment = OffsetDateTime::from_unix_timestamp(unix).ok()?.checked_to_offset(offset)?;
-        let date = format!("{:04}-{:02}-{:02}", moment.year(), u8::from(moment.month()), moment.day());
-        let time = format!("{:02}:{:02}:{:02}", moment.hour(), moment.minute(), moment.second());
-        Some(Moment { unix, text: format!("{date} {time} {name}"), date, time })
+        let LocalTime { at, offset } = self.options.time_zone.local(unix)?;
+        let date = format!("{:04}-{:02}-{:02}", at.year(), u8::from(at.month()), at.day());
+        let time = format!("{:02}:{:02}:{:02}", at.hour(), at.minute(), at.second());
+        Some(Moment { unix, text: format!("{date} {time} {offset}"), date, time })
     }
 
     fn customer(self, customer: &Customer) -> CustomerContext {
@@ -580,19 +579,6 @@ fn web_address(text: &str) -> Option<String> {
     is_web.then(|| url.as_str().replace('{', "%7B").replace('}', "%7D").replace('\'', "%27"))
 }
 
-fn zone(minutes: i32) -> (UtcOffset, String) {
-    // Real zones lie between -12:00 and +14:00.
-    let minutes = minutes.clamp(-14 * 60, 14 * 60);
-    let Ok(offset) = UtcOffset::from_whole_seconds(minutes * 60) else {
-        return (UtcOffset::UTC, "UTC".to_owned());
-    };
-    if minutes == 0 {
-        return (UtcOffset::UTC, "UTC".to_owned());
-    }
-    let sign = if minutes < 0 { '-' } else { '+' };
-    (offset, format!("{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60))
-}
-
 /// `2 h 5 min`, `15 min 2 s`, `7 s`.
 pub(super) fn duration_text(seconds: i64) -> String {
     let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -625,6 +611,7 @@ pub(super) fn size_text(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use deskbridge_core::time_zone::TimeZone;
 
     #[test]
     fn sizes_and_durations() {
@@ -650,7 +637,7 @@ mod tests {
     #[test]
     fn moments_in_a_time_zone() {
         let text = |minutes: i32, unix: i64| {
-            let options = RenderOptions { utc_offset_minutes: minutes, ..RenderOptions::default() };
+            let options = RenderOptions { time_zone: TimeZone::of_minutes(minutes), ..RenderOptions::default() };
             Builder { options: &options, shortening: &Shortening::default() }.moment(Some(unix)).map(|moment| moment.text)
         };
         assert_eq!(text(0, 1_733_239_565).as_deref(), Some("2024-12-03 15:26:05 UTC"));

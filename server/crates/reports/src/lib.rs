@@ -20,6 +20,7 @@ pub use limits::FittedNote;
 use deskbridge_core::note::Attachment;
 use deskbridge_core::session_report::{ExitSurvey, SessionReport};
 use deskbridge_core::settings::ReportsSection;
+use deskbridge_core::time_zone::TimeZone;
 use deskbridge_documents::parse::{self, Parsed};
 use deskbridge_documents::{Format, Guards, NoteForm, neutralise, write_with, write_within};
 use handlebars::{Handlebars, RenderError, RenderErrorReason, TemplateError};
@@ -64,8 +65,8 @@ impl Report {
 /// How a report is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderOptions {
-    /// Time zone of what people read, minutes east of UTC.
-    pub utc_offset_minutes: i32,
+    /// Time zone of what people read.
+    pub time_zone: TimeZone,
     /// Also tell what the appliance itself did, and routine such as window changes.
     pub include_system_chatter: bool,
     /// Words in the names of the system information categories told; empty: all.
@@ -84,7 +85,7 @@ impl Default for RenderOptions {
     fn default() -> Self {
         let usual = ReportsSection::default();
         Self {
-            utc_offset_minutes: usual.utc_offset_minutes,
+            time_zone: TimeZone::default(),
             include_system_chatter: usual.include_system_chatter,
             system_categories: usual.system_categories,
             is_public: false,

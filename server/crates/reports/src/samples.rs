@@ -9,6 +9,7 @@ use deskbridge_core::session_report::{
     Actor, CommandShellRecording, CustomAttribute, Customer, CustomerInfo, EventFile, ExitSurvey, Participant, Reference, Representative,
     SessionEvent, SessionReport, SurveyQuestion, SystemCategory, SystemInformation, event_type,
 };
+use deskbridge_core::time_zone::TimeZone;
 
 const BEGIN: i64 = 1_733_239_565;
 const NASTY: &str = "<script>alert(\"x\")</script> & 'y' {{ticket.id}}\nсообщение 太郎 👩‍💻";
@@ -18,7 +19,7 @@ impl SessionContext {
     pub fn samples() -> Vec<Self> {
         let whole = Shortening::default();
         let internal = RenderOptions { report_page_host: Some("support.example.com".to_owned()), ..RenderOptions::default() };
-        let public = RenderOptions { is_public: true, utc_offset_minutes: 60, ..internal.clone() };
+        let public = RenderOptions { is_public: true, time_zone: TimeZone::of_minutes(60), ..internal.clone() };
         let everything = RenderOptions { include_system_chatter: true, system_categories: vec![], ..internal.clone() };
         let attached_file = Some("session-e9e99aeb9ad54fb381634498502c5a1b.html".to_owned());
         let shortened = Shortening { entries: Some(2), characters: Some(20), attached_file: attached_file.clone(), essentials_only: false };

@@ -65,6 +65,7 @@ pub async fn apply(target: &Target<'_>, wanted: &[ConnectionSettings], prune: bo
         }
         kept.insert(id);
         done.push(save(target, &tenant, id, row, connection.clone()).await?);
+        done.extend(connection.reports.out_of_date().map(|advice| format!("{}: {advice}", connection.name)));
     }
     for row in stored.iter().filter(|row| !kept.contains(&row.id)) {
         if prune {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use deskbridge_core::ids::{ConnectionId, EngineAccount, TenantId};
 use deskbridge_core::settings::{ConnectionSettings, EventPolicy, SectionKind, Sections};
+use deskbridge_core::time_zone::TimeZone;
 use deskbridge_help_desks::zendesk::SidebarApp;
 use deskbridge_help_desks::{AgentReference, HELP_DESKS, HelpDesk, Surroundings};
 use deskbridge_remote_support::{EngineKind, EventDoor, EventSource, RemoteSupport, engines};
@@ -27,6 +28,8 @@ pub struct Connection {
     pub tenant: TenantId,
     /// Its settings.
     pub settings: ConnectionSettings,
+    /// In which its people read times.
+    pub time_zone: TimeZone,
     /// The remote-support system. None: the connection only makes tickets.
     pub engine: Option<Arc<dyn RemoteSupport>>,
     /// The help desk.
@@ -113,8 +116,9 @@ impl Builder {
     pub fn build(&self, id: ConnectionId, tenant: TenantId, settings: ConnectionSettings) -> Result<Connection, BuildFault> {
         let engine = self.engines.iter().find_map(|kind| kind.build(&settings)).transpose().map_err(BuildFault)?;
         let help_desk = deskbridge_help_desks::build(&settings).map_err(BuildFault)?;
+        let time_zone = settings.reports.time_zone().map_err(BuildFault)?;
         let access: fn() -> _ = || Cache::builder().max_capacity(5_000).time_to_live(ACCESS_CACHE).build();
-        Ok(Connection { id, tenant, settings, engine, help_desk, access: LazyLock::new(access) })
+        Ok(Connection { id, tenant, settings, time_zone, engine, help_desk, access: LazyLock::new(access) })
     }
 }
 
@@ -327,6 +331,9 @@ impl Connections {
             }
         };
         known.account = self.builder.account(&settings);
+        if let Some(advice) = settings.reports.out_of_date() {
+            tracing::warn!(connection = row.name, "{advice}");
+        }
         let disabled = settings.disabled;
         match self.builder.build(row.id, row.tenant, settings) {
             Ok(connection) => known.running = (!disabled).then(|| Arc::new(connection)),

@@ -60,7 +60,7 @@ pub(crate) fn render_options(connection: &Connection, marker: &str) -> RenderOpt
     let section = &connection.settings.reports;
     let abilities = connection.help_desk.abilities();
     RenderOptions {
-        utc_offset_minutes: section.utc_offset_minutes,
+        time_zone: connection.time_zone.clone(),
         include_system_chatter: section.include_system_chatter,
         system_categories: section.system_categories.clone(),
         include_signed_links: section.include_signed_links,

@@ -143,6 +143,36 @@ fn a_login_in_the_wrong_place_is_not_repeated() {
 }
 
 #[test]
+fn times_are_told_in_a_zone_of_iana_or_in_utc() {
+    let reports = |keys: &str| parse(&format!("{GOOD}\n[connection.reports]\n{keys}"));
+    let check = |keys: &str, zone: &str, is_out_of_date: bool| {
+        let section = reports(keys).unwrap().connection.remove(0).reports;
+        assert_eq!((section.time_zone().unwrap().name().as_str(), section.out_of_date().is_some()), (zone, is_out_of_date), "{keys}");
+    };
+    check("", "UTC", false);
+    check("timezone = \"Europe/Berlin\"", "Europe/Berlin", false);
+    check("utc_offset_minutes = 60", "+01:00", true);
+    // The release before wrote 0 into every connection it stored or exported.
+    check("utc_offset_minutes = 0", "UTC", false);
+    let exported = toml::to_string(&reports("utc_offset_minutes = 0").unwrap().connection[0].reports).unwrap();
+    assert!(!exported.contains("utc_offset") && !exported.contains("timezone"), "{exported}");
+
+    let faults = |keys: &str| reports(keys).unwrap_err().to_string();
+    let said = faults("timezone = \"Europe/Berln\"");
+    assert!(
+        said.contains("reports.timezone = “Europe/Berln”: expected the IANA name") && said.contains("did you mean Europe/Berlin?"),
+        "{said}"
+    );
+    for minutes in [60, 0] {
+        let said = faults(&format!("timezone = \"Europe/Berlin\"\nutc_offset_minutes = {minutes}"));
+        assert!(said.contains(&format!("reports.utc_offset_minutes = “{minutes}”: expected only timezone")), "{said}");
+    }
+    let said = faults("timezone = 60");
+    assert!(said.contains("reports.timezone = 60: expected a text in quotes"), "{said}");
+    assert!(faults("utc_offset_minutes = 900").contains("at most 840"));
+}
+
+#[test]
 fn two_connections_may_not_share_a_name() {
     let second = GOOD.split("[[connection]]").nth(1).unwrap();
     let said = parse(&format!("{GOOD}\n[[connection]]{second}")).unwrap_err().to_string();

@@ -133,6 +133,7 @@ impl ConnectionSettings {
 
     /// Defaults filled in, and what is absent left out: the form in which it is stored and exported.
     pub fn normalise(&mut self, sections: &Sections) {
+        self.reports.normalise();
         self.systems.retain(|name, value| !value.is_null() && sections.named(name).is_some());
         for (name, value) in &mut self.systems {
             if let Some(kind) = sections.named(name) {

@@ -4,14 +4,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::fault::Within;
+use crate::time_zone::TimeZone;
 
 /// What a session report tells.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReportsSection {
-    /// Time zone of the times shown, in minutes east of UTC.
+    /// Time zone of the times shown: an IANA name like `Europe/Berlin`. Without it: UTC.
+    pub timezone: Option<String>,
+    /// Out of date: time zone of the times shown, in minutes east of UTC. Write `timezone`, which knows summer time.
     #[schemars(range(min = -840, max = 840))]
-    pub utc_offset_minutes: i32,
+    pub utc_offset_minutes: Option<i32>,
     /// Also tell what the appliance itself did, and routine such as window changes.
     pub include_system_chatter: bool,
     /// Words in the names of the system information categories told; an empty list: all.
@@ -23,7 +26,8 @@ pub struct ReportsSection {
 impl Default for ReportsSection {
     fn default() -> Self {
         Self {
-            utc_offset_minutes: 0,
+            timezone: None,
+            utc_offset_minutes: None,
             include_system_chatter: false,
             // What the vendor's middleware posts (beyondtrust.md D.4).
             system_categories: ["General", "Disk", "Memory", "Network"].map(str::to_owned).to_vec(),
@@ -33,7 +37,39 @@ impl Default for ReportsSection {
 }
 
 impl ReportsSection {
+    /// The time zone of the times shown. The error names the key and what is expected.
+    pub fn time_zone(&self) -> Result<TimeZone, String> {
+        match (&self.timezone, self.utc_offset_minutes) {
+            (Some(name), _) => TimeZone::named(name).map_err(|expected| format!("reports.timezone: expected {expected}")),
+            (None, Some(minutes)) => Ok(TimeZone::of_minutes(minutes)),
+            (None, None) => Ok(TimeZone::default()),
+        }
+    }
+
+    /// What still works and should be written otherwise, and how.
+    pub fn out_of_date(&self) -> Option<String> {
+        let minutes = self.utc_offset_minutes?;
+        Some(format!(
+            "reports.utc_offset_minutes = {minutes} is the same in summer and in winter and will go away; write the time zone instead, such as timezone = \"Europe/Berlin\""
+        ))
+    }
+
+    /// Before there was `timezone`, every stored and exported connection had an offset, and 0 where nobody had written one.
+    pub(super) fn normalise(&mut self) {
+        self.utc_offset_minutes = self.utc_offset_minutes.filter(|minutes| *minutes != 0);
+    }
+
     pub(super) fn check(&self, faults: &mut Within<'_>) {
+        if let Some(Err(expected)) = self.timezone.as_deref().map(TimeZone::named) {
+            faults.add("timezone", self.timezone.as_deref().unwrap_or_default(), &expected);
+        }
+        if let (Some(_), Some(minutes)) = (&self.timezone, self.utc_offset_minutes) {
+            faults.add(
+                "utc_offset_minutes",
+                minutes,
+                "only timezone, which knows summer time, and no utc_offset_minutes beside it; remove this key",
+            );
+        }
         for category in &self.system_categories {
             if category.trim().is_empty() || category.len() > 100 {
                 faults.add("system_categories", category, "a word of 1 to 100 characters");

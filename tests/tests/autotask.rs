@@ -44,6 +44,8 @@ struct Plan {
     panel: Table,
     /// Keys of `[connection.appliance]`.
     appliance: Table,
+    /// Keys of `[connection.reports]`.
+    reports: Table,
     server: Builder,
     /// The tenant refuses time entries that span midnight.
     no_time_over_midnight: bool,
@@ -70,7 +72,7 @@ impl Desk {
             .connection(connection(
                 &appliance,
                 &autotask,
-                [("autotask", plan.settings), ("panel", plan.panel), ("appliance", plan.appliance)],
+                [("autotask", plan.settings), ("panel", plan.panel), ("appliance", plan.appliance), ("reports", plan.reports)],
             ))
             .prepare()
             .await?;
@@ -117,11 +119,12 @@ impl Desk {
     }
 }
 
-fn connection(appliance: &SimulatedAppliance, autotask: &SimulatedAutotask, changes: [(&str, Table); 3]) -> Table {
+fn connection(appliance: &SimulatedAppliance, autotask: &SimulatedAutotask, changes: [(&str, Table); 4]) -> Table {
     let sections = format!("[panel]\n{}\nsettle_seconds = 5", autotask.section());
     let mut connection = scene::connection(appliance, CONNECTION, "default", &sections);
     for (section, changes) in changes {
-        if let Some(toml::Value::Table(table)) = connection.get_mut(section) {
+        let section = connection.entry(section).or_insert_with(|| Table::new().into());
+        if let toml::Value::Table(table) = section {
             table.extend(changes);
         }
     }
@@ -159,6 +162,43 @@ fn assert_contains(text: &str, parts: &[&str]) {
 }
 
 // Notes
+
+/// Customers read report and file; session notes and links are for agents, and so is what representatives answer in their survey.
+#[tokio::test]
+async fn beside_a_public_note_stands_an_internal_one_with_the_rest() -> Result<()> {
+    let settings = changed(with_time(), toml! { publish_notes_as_public = true });
+    let desk = Desk::start(Plan { reports: toml! { internal_note_beside_public = true }, ..with(settings) }).await?;
+    let ticket = desk.data.ticket;
+    let (lsid, outcome) = desk.play(SessionScript::example(ticket.to_string())).await?;
+    outcome.done()?;
+    for kind in [CUSTOMER_SURVEY, REPRESENTATIVE_SURVEY] {
+        desk.outcome(&lsid, kind).await?.done()?;
+    }
+    let only = |kind: &str| {
+        let notes: Vec<_> =
+            desk.autotask.notes(ticket).into_iter().filter(|note| note.title.contains(&format!("[deskbridge/{lsid}/{kind}"))).collect();
+        let [note] = notes.as_slice() else { anyhow::bail!("{kind}: {notes:?}") };
+        Ok(note.clone())
+    };
+    let (report, internal) = (only("report/0")?, only("report-internal/0")?);
+    assert_eq!((report.publish, internal.publish), (1, 2));
+    let session_note = "Rebuilt the mail profile.";
+    ensure!(!report.description.contains(session_note) && report.description.contains("Danke!"), "{}", report.description);
+    ensure!(internal.description.contains(session_note) && !internal.description.contains("Danke!"), "{}", internal.description);
+    assert_eq!((only("customer-survey-")?.publish, only("representative-survey-")?.publish), (1, 2));
+    assert_eq!(desk.autotask.time_entries(ticket).len(), 1);
+
+    // Where the report is too long, its file is as public as the note that speaks of it.
+    let (lsid, outcome) = desk.play(SessionScript::at_the_limits(ticket.to_string())).await?;
+    outcome.done()?;
+    let files: Vec<_> = desk.autotask.attachments(ticket).into_iter().filter(|file| file.title.contains(&lsid)).collect();
+    for file in &files {
+        let is_internal = file.title.contains("report-internal-file");
+        assert_eq!(file.publish, if is_internal { 2 } else { 1 }, "{}", file.title);
+    }
+    ensure!(files.iter().any(|file| file.title.contains("/report-file/0")), "{} files", files.len());
+    Ok(())
+}
 
 #[tokio::test]
 async fn a_session_becomes_one_internal_note_and_each_survey_another() -> Result<()> {

@@ -78,7 +78,7 @@ async fn check(opened: &Opened, settings: ConnectionSettings, public_url: &str) 
         Some(engine) => engine.check(opened.clock.now_seconds()).await,
         None => vec![Finding::note("appliance", "none; this connection only makes tickets")],
     };
-    findings.extend(connection.settings.reports.out_of_date().map(|advice| Finding::note("time zone", advice)));
+    findings.extend(connection.remarks());
     findings.extend(connection.help_desk.check(&connection.surroundings(public_url)).await);
     findings
 }

@@ -367,6 +367,31 @@ pub struct Actor {
     pub name: Option<String>,
 }
 
+/// On which side of a session somebody is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The customer's.
+    Customer,
+    /// Ours.
+    Representative,
+    /// Both: what is said reaches everyone.
+    Everyone,
+    /// None that is known: the appliance itself, a queue, whatever newer versions may name.
+    Other,
+}
+
+impl Actor {
+    /// Their side, by the type, which is the same in every language the appliance reports in.
+    pub fn side(&self) -> Side {
+        match self.kind.to_ascii_lowercase().as_str() {
+            "customer" => Side::Customer,
+            "representative" | "rep" => Side::Representative,
+            "everyone" => Side::Everyone,
+            _ => Side::Other,
+        }
+    }
+}
+
 /// A file an event is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFile {

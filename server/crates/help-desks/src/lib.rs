@@ -81,6 +81,17 @@ pub struct NewNote<'a> {
     pub body: &'a str,
     /// Files, where [`Abilities::files`] says they go with the note.
     pub attachments: &'a [Attachment],
+    /// The requester reads it. Where that cannot be chosen for each note, [`Abilities`] say so.
+    pub is_public: bool,
+}
+
+/// A file to append by itself, where [`Files::ByThemselves`].
+#[derive(Clone, Copy, Debug)]
+pub struct NewFile<'a> {
+    /// The file.
+    pub file: &'a Attachment,
+    /// The requester can open it.
+    pub is_public: bool,
 }
 
 /// Work to record on a ticket.
@@ -114,7 +125,7 @@ pub enum Item<'a> {
     /// A note on a ticket.
     Note(&'a NewNote<'a>),
     /// A file on a ticket, where [`Files::ByThemselves`].
-    File(&'a Attachment),
+    File(NewFile<'a>),
     /// A time entry on a ticket.
     Time(&'a TimeEntry),
     /// A ticket.
@@ -181,8 +192,10 @@ pub struct Abilities {
     pub page_note: Option<NoteForm>,
     /// How files reach a ticket.
     pub files: Files,
-    /// The requester reads the notes.
+    /// The requester reads the notes, as the settings have it or because there are no others.
     pub notes_are_public: bool,
+    /// A note can be for agents alone, also where [`Abilities::notes_are_public`].
+    pub takes_internal_notes: bool,
     /// How long after a request left it may still be done, whatever was answered.
     pub settles_within: Duration,
     /// What is prepared before its marker is looked for is refused by the system if it was written in between.

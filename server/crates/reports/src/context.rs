@@ -5,10 +5,10 @@
 //! chosen, ordered and formatted here, so that a template needs no logic; escaping is left to the template engine.
 //! Must not do I/O or read a clock.
 
-use super::RenderOptions;
 use super::limits::Shortening;
+use super::{Audience, RenderOptions};
 use deskbridge_core::session_report::{
-    Actor, Customer, ExitSurvey, Representative, SessionEvent, SessionReport, SurveyQuestion, SystemCategory, event_type,
+    Actor, Customer, ExitSurvey, Representative, SessionEvent, SessionReport, Side, SurveyQuestion, SystemCategory, event_type,
 };
 use deskbridge_core::time_zone::LocalTime;
 use serde::Serialize;
@@ -37,6 +37,22 @@ const ROUTINE_EVENTS: [&str; 9] = [
 
 /// Data that a generic entry does not repeat: links are in the list of links, or expire.
 const HIDDEN_DATA: [&str; 4] = ["filename", "filesize", "download_url", "view_url"];
+
+/// Data about representatives, their computers and their logins (beyondtrust.md D.4), which a requester does not read. They are told by these
+/// names in every language.
+const DATA_FOR_AGENTS: [&str; 11] = [
+    "private_name",
+    "username",
+    "private_ip",
+    "public_ip",
+    "hostname",
+    "os",
+    "user_id",
+    "support_teams",
+    "attempt_id",
+    "credential_id",
+    "credential_name",
+];
 
 /// A moment, in the time zone of the options.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -101,7 +117,7 @@ pub struct SessionContext {
     pub files_transferred: u32,
     /// Chat, files, actions.
     pub transcript: Transcript,
-    /// Notes of representatives.
+    /// Notes of representatives; in a public note only where the settings say so.
     pub notes: Vec<NoteContext>,
     /// Chosen categories.
     pub system_information: Vec<SystemSection>,
@@ -109,6 +125,8 @@ pub struct SessionContext {
     pub links: Vec<Link>,
     /// Whether the requester will read it.
     pub is_public: bool,
+    /// Whether it stands beside a note for the requester, with what that one leaves out.
+    pub is_beside_public: bool,
     /// `UTC`, `Europe/Berlin` or `+01:00`.
     pub time_zone: String,
     /// Whether the report was too large to be read, so that what happened is missing.
@@ -284,10 +302,7 @@ impl SessionContext {
     /// The whole context, or a shortened one.
     pub(super) fn new(session: &SessionReport, options: &RenderOptions, shortening: &Shortening) -> Self {
         let build = Builder { options, shortening };
-        let primary = session.primary_customer();
-        let essentials = shortening.essentials_only;
-        let members = if essentials { MAX_ESSENTIAL_MEMBERS } else { usize::MAX };
-        let mut context = Self {
+        let head = Self {
             lsid: build.text(&session.lsid),
             external_key: build.optional(session.external_key.as_deref()),
             started: build.moment(session.start_time),
@@ -296,29 +311,18 @@ impl SessionContext {
             duration_seconds: session.duration_seconds(),
             representative: build.optional(session.representative_name()),
             customer: build.optional(session.customer_name()),
-            issue: build.optional(primary.and_then(|customer| customer.info.issue.as_deref())),
-            details: build.optional(primary.and_then(|customer| customer.info.details.as_deref())),
-            public_site: build.optional(session.public_site.as_ref().and_then(|site| site.name.as_deref())),
-            jumpoint: build.optional(session.jumpoint.as_ref().and_then(|jumpoint| jumpoint.name.as_deref())),
-            jump_group: build.optional(session.jump_group.as_ref().and_then(|group| group.name.as_deref())),
-            teams: session.teams.iter().take(members).map(|team| build.text(team)).collect(),
-            customers: session.customers.iter().take(members).map(|customer| build.customer(customer)).collect(),
-            representatives: session.representatives.iter().take(members).map(|member| build.representative(member)).collect(),
-            files_transferred: session.file_transfer_count.unwrap_or(0),
             transcript: build.transcript(session),
             is_too_large: session.is_without_events,
-            is_public: options.is_public,
+            is_public: options.audience == Audience::Requester,
+            is_beside_public: options.audience == Audience::AgentsBesideRequester,
             time_zone: options.time_zone.name(),
             attached_file: shortening.attached_file.clone(),
             ..Self::default()
         };
+        let essentials = shortening.essentials_only;
+        let mut context = if head.is_beside_public { head } else { build.with_particulars(head, session) };
         if !essentials {
-            let attributes = session.custom_attributes.iter().filter(|attribute| !attribute.value.is_empty());
-            context.custom_attributes = attributes
-                .map(|attribute| NameValue { name: build.text(&attribute.display_name), value: build.text(&attribute.value) })
-                .collect();
             context.notes = session.events.iter().filter_map(|event| build.note(event)).collect();
-            context.system_information = build.system_information(session);
             context.links = build.links(session);
         }
         context
@@ -346,7 +350,7 @@ impl SurveyContext {
             representative: name(&survey.primary_representative),
             customer: name(&survey.primary_customer),
             questions: questions.iter().map(|question| build.question(question)).collect(),
-            is_public: options.is_public,
+            is_public: options.audience == Audience::Requester,
             time_zone: options.time_zone.name(),
             attached_file: shortening.attached_file.clone(),
         }
@@ -361,6 +365,33 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
+    /// What a note beside another need not repeat.
+    fn with_particulars(self, head: SessionContext, session: &SessionReport) -> SessionContext {
+        let primary = session.primary_customer();
+        let essentials = self.shortening.essentials_only;
+        let members = if essentials { MAX_ESSENTIAL_MEMBERS } else { usize::MAX };
+        let mut context = SessionContext {
+            issue: self.optional(primary.and_then(|customer| customer.info.issue.as_deref())),
+            details: self.optional(primary.and_then(|customer| customer.info.details.as_deref())),
+            public_site: self.optional(session.public_site.as_ref().and_then(|site| site.name.as_deref())),
+            jumpoint: self.optional(session.jumpoint.as_ref().and_then(|jumpoint| jumpoint.name.as_deref())),
+            jump_group: self.optional(session.jump_group.as_ref().and_then(|group| group.name.as_deref())),
+            teams: session.teams.iter().take(members).map(|team| self.text(team)).collect(),
+            customers: session.customers.iter().take(members).map(|customer| self.customer(customer)).collect(),
+            representatives: session.representatives.iter().take(members).map(|member| self.representative(member)).collect(),
+            files_transferred: session.file_transfer_count.unwrap_or(0),
+            ..head
+        };
+        if !essentials {
+            let attributes = session.custom_attributes.iter().filter(|attribute| !attribute.value.is_empty());
+            context.custom_attributes = attributes
+                .map(|attribute| NameValue { name: self.text(&attribute.display_name), value: self.text(&attribute.value) })
+                .collect();
+            context.system_information = self.system_information(session);
+        }
+        context
+    }
+
     fn text(self, text: &str) -> String {
         let Some(most) = self.shortening.characters else {
             return text.to_owned();
@@ -412,16 +443,14 @@ impl Builder<'_> {
         if event.event_type == event_type::SESSION_NOTE || event.system_information.is_some() {
             return false;
         }
-        // What representatives say to each other alone is not for the customer.
-        if self.options.is_public
-            && event.event_type == event_type::CHAT_MESSAGE
-            && [&event.performed_by, &event.destination]
-                .iter()
-                .all(|actor| actor.as_ref().is_some_and(|actor| actor.kind == "representative"))
-        {
-            return false;
-        }
-        self.options.include_system_chatter || !(event.is_by_system() || ROUTINE_EVENTS.contains(&event.event_type.as_str()))
+        let is_public = is_for_requester(event) || (self.options.publish_session_notes && is_written_for_nobody(event));
+        let is_for_readers = match self.options.audience {
+            Audience::Agents => true,
+            Audience::Requester => is_public,
+            Audience::AgentsBesideRequester => !is_public,
+        };
+        is_for_readers
+            && (self.options.include_system_chatter || !(event.is_by_system() || ROUTINE_EVENTS.contains(&event.event_type.as_str())))
     }
 
     fn transcript(self, session: &SessionReport) -> Transcript {
@@ -448,8 +477,14 @@ impl Builder<'_> {
         let joined = event.event_type == event_type::MEMBER_ADDED;
         let left = event.event_type == event_type::MEMBER_DEPARTED;
         let action = event.data_value("action_name").filter(|_| event.event_type == event_type::SPECIAL_ACTION);
+        let is_for_agents =
+            |name: &str| self.options.audience == Audience::Requester && !by_customer(event) && DATA_FOR_AGENTS.contains(&name);
         let details = event.data.iter().filter(|(name, value)| {
-            !joined && !value.is_empty() && !HIDDEN_DATA.contains(&name.as_str()) && (action.is_none() || name != "action_name")
+            !is_for_agents(name)
+                && !joined
+                && !value.is_empty()
+                && !HIDDEN_DATA.contains(&name.as_str())
+                && (action.is_none() || name != "action_name")
         });
         let to = event.destination.as_ref().filter(|to| !matches!(to.kind.as_str(), "everyone" | "system" | ""));
         let direction = match event.event_type.as_str() {
@@ -479,7 +514,12 @@ impl Builder<'_> {
     }
 
     fn note(self, event: &SessionEvent) -> Option<NoteContext> {
-        if event.event_type != event_type::SESSION_NOTE {
+        let is_for_readers = match self.options.audience {
+            Audience::Agents => true,
+            Audience::Requester => self.options.publish_session_notes,
+            Audience::AgentsBesideRequester => !self.options.publish_session_notes,
+        };
+        if event.event_type != event_type::SESSION_NOTE || !is_for_readers {
             return None;
         }
         let author = event.performed_by.as_ref().and_then(|actor| actor.name.as_deref());
@@ -532,7 +572,7 @@ impl Builder<'_> {
 
     /// Signed links open without a login, so a public note has none.
     fn links(self, session: &SessionReport) -> Vec<Link> {
-        if self.options.is_public {
+        if self.options.audience == Audience::Requester {
             return vec![];
         }
         let mut links = Vec::new();
@@ -569,6 +609,27 @@ impl Builder<'_> {
             answers: question.answers.iter().map(|answer| self.text(answer)).collect(),
         }
     }
+}
+
+/// Whether the customer took part in an event: judged by who spoke to whom. Its name says nothing: the appliance tells it in its own language,
+/// and new ones appear.
+fn is_for_requester(event: &SessionEvent) -> bool {
+    by_customer(event)
+        || match event.destination.as_ref().map(Actor::side) {
+            Some(Side::Customer | Side::Everyone) => true,
+            Some(Side::Representative) => false,
+            // What was done has no words; words to nobody are a note for colleagues.
+            Some(Side::Other) | None => event.body.is_none(),
+        }
+}
+
+/// As a session note is, whatever it is called.
+fn is_written_for_nobody(event: &SessionEvent) -> bool {
+    event.destination.is_none() && event.performed_by.as_ref().is_some_and(|by| by.side() == Side::Representative)
+}
+
+fn by_customer(event: &SessionEvent) -> bool {
+    event.performed_by.as_ref().is_some_and(|by| by.side() == Side::Customer)
 }
 
 /// An `http` or `https` address with a host, in a form that needs no further care in an attribute.

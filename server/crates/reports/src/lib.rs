@@ -62,6 +62,17 @@ impl Report {
     }
 }
 
+/// Who reads a note, and what of a report it tells them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// The help desk's own people, everything.
+    Agents,
+    /// The requester too: no links, and nothing that representatives said to each other or wrote for each other.
+    Requester,
+    /// The help desk's own people, beside a note for the requester: what that one leaves out.
+    AgentsBesideRequester,
+}
+
 /// How a report is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderOptions {
@@ -71,8 +82,10 @@ pub struct RenderOptions {
     pub include_system_chatter: bool,
     /// Words in the names of the system information categories told; empty: all.
     pub system_categories: Vec<String>,
-    /// The requester will read it: no links, and nothing representatives said to each other alone.
-    pub is_public: bool,
+    /// Who reads it.
+    pub audience: Audience,
+    /// The requester also reads the session notes.
+    pub publish_session_notes: bool,
     /// Links to recordings and chat, which open without a login until they expire.
     pub include_signed_links: bool,
     /// The appliance's host, for the link to its report page.
@@ -88,7 +101,8 @@ impl Default for RenderOptions {
             time_zone: TimeZone::default(),
             include_system_chatter: usual.include_system_chatter,
             system_categories: usual.system_categories,
-            is_public: false,
+            audience: Audience::Agents,
+            publish_session_notes: false,
             include_signed_links: usual.include_signed_links,
             report_page_host: None,
             last_line: String::new(),
@@ -203,7 +217,15 @@ impl ReportTemplates {
     ) -> Result<FittedNote, TemplateFault> {
         let entries = SessionContext::entries(session, options);
         let context = |shortening: &Shortening| SessionContext::new(session, options, shortening);
-        self.fit(Report::Session, &file_stem(&session.lsid), entries, context, options, form)
+        let part = if options.audience == Audience::AgentsBesideRequester { "-internal" } else { "" };
+        self.fit(Report::Session, &format!("{}{part}", file_stem(&session.lsid)), entries, context, options, form)
+    }
+
+    /// Whether a note for the requester leaves anything out that agents would read.
+    pub fn leaves_something_out(session: &SessionReport, options: &RenderOptions) -> bool {
+        let options = RenderOptions { audience: Audience::AgentsBesideRequester, ..options.clone() };
+        let rest = SessionContext::new(session, &options, &Shortening::default());
+        rest.transcript.total > 0 || !rest.notes.is_empty() || !rest.links.is_empty()
     }
 
     /// A customer's exit survey as a ticket system takes it.

@@ -2,9 +2,9 @@
 //!
 //! Between them they hold every field filled and every field empty, and text that would hurt if it were not escaped.
 
-use super::RenderOptions;
 use super::context::{SessionContext, SurveyContext};
 use super::limits::Shortening;
+use super::{Audience, RenderOptions};
 use deskbridge_core::session_report::{
     Actor, CommandShellRecording, CustomAttribute, Customer, CustomerInfo, EventFile, ExitSurvey, Participant, Reference, Representative,
     SessionEvent, SessionReport, SurveyQuestion, SystemCategory, SystemInformation, event_type,
@@ -19,7 +19,9 @@ impl SessionContext {
     pub fn samples() -> Vec<Self> {
         let whole = Shortening::default();
         let internal = RenderOptions { report_page_host: Some("support.example.com".to_owned()), ..RenderOptions::default() };
-        let public = RenderOptions { is_public: true, time_zone: TimeZone::of_minutes(60), ..internal.clone() };
+        let public = RenderOptions { audience: Audience::Requester, time_zone: TimeZone::of_minutes(60), ..internal.clone() };
+        let published = RenderOptions { publish_session_notes: true, ..public.clone() };
+        let beside = RenderOptions { audience: Audience::AgentsBesideRequester, ..internal.clone() };
         let everything = RenderOptions { include_system_chatter: true, system_categories: vec![], ..internal.clone() };
         let attached_file = Some("session-e9e99aeb9ad54fb381634498502c5a1b.html".to_owned());
         let shortened = Shortening { entries: Some(2), characters: Some(20), attached_file: attached_file.clone(), essentials_only: false };
@@ -33,7 +35,10 @@ impl SessionContext {
             Self::new(&session("John Smith"), &internal, &essentials),
             Self::new(&session(NASTY), &everything, &whole),
             Self::new(&too_large, &internal, &whole),
+            Self::new(&session("John Smith"), &published, &whole),
+            Self::new(&session("John Smith"), &beside, &whole),
             Self::new(&just_begun, &internal, &whole),
+            Self::new(&just_begun, &beside, &whole),
             Self::default(),
         ]
     }

@@ -339,13 +339,136 @@ fn system_chatter_is_left_out_unless_asked_for() {
 
 #[test]
 fn a_public_note_has_no_links_and_no_talk_among_representatives() {
-    let options = RenderOptions { is_public: true, report_page_host: Some("support.example.com".to_owned()), ..RenderOptions::default() };
+    let options = RenderOptions {
+        audience: Audience::Requester,
+        report_page_host: Some("support.example.com".to_owned()),
+        ..RenderOptions::default()
+    };
     let note = session_note(&BUILT_IN, &session("John"), &options);
     assert!(!note.html.contains("<a ") && !note.text.contains("https://"), "{}", note.html);
     assert!(!note.html.contains("Can you help?") && note.html.contains("have a look"), "{}", note.html);
-    let internal = session_note(&BUILT_IN, &session("John"), &RenderOptions { is_public: false, ..options });
+    let internal = session_note(&BUILT_IN, &session("John"), &RenderOptions { audience: Audience::Agents, ..options });
     assert!(internal.html.contains("<strong>Jane D.</strong> to Max M.: Can you help?"), "{}", internal.html);
     assert!(internal.html.contains("sd_reporting?reportType=SupportSession&amp;sessionId=e9e9"), "{}", internal.html);
+}
+
+fn actor(kind: &str) -> Actor {
+    Actor { kind: kind.to_owned(), gsnumber: None, name: Some(kind.to_owned()) }
+}
+
+/// By whom, to whom, whether in words, and whether a requester reads it: whatever the event is called.
+#[test]
+fn what_a_requester_reads_is_judged_by_who_spoke_to_whom() {
+    let some = |kind: &str| (!kind.is_empty()).then(|| actor(kind));
+    for (by, to, in_words, expected) in [
+        ("customer", "everyone", true, true),
+        ("customer", "representative", true, true),
+        ("customer", "", true, true),
+        ("customer", "", false, true),
+        ("representative", "everyone", true, true),
+        ("Representative", "Everyone", true, true),
+        ("representative", "customer", true, true),
+        ("representative", "customer", false, true),
+        ("representative", "", false, true),
+        ("representative", "system", false, true),
+        ("", "", false, true),
+        ("representative", "representative", true, false),
+        ("representative", "representative", false, false),
+        ("rep", "rep", true, false),
+        // A note, and what no version sends yet.
+        ("representative", "", true, false),
+        ("representative", "system", true, false),
+        ("representative", "supervisor", true, false),
+        ("supervisor", "representative", true, false),
+        ("supervisor", "", true, false),
+        ("", "", true, false),
+        ("", "representative", false, false),
+    ] {
+        for name in [event_type::CHAT_MESSAGE, "Chatnachricht", event_type::SPECIAL_ACTION, "Файл"] {
+            let event = SessionEvent {
+                event_type: name.to_owned(),
+                performed_by: some(by),
+                destination: some(to),
+                body: in_words.then(|| "words".to_owned()),
+                ..SessionEvent::default()
+            };
+            let session = SessionReport { lsid: "e9".to_owned(), events: vec![event], ..SessionReport::default() };
+            let told = |audience| {
+                let options = RenderOptions { audience, ..RenderOptions::default() };
+                SessionContext::new(&session, &options, &Shortening::default()).transcript.total
+            };
+            let counts = [Audience::Agents, Audience::Requester, Audience::AgentsBesideRequester].map(told);
+            assert_eq!(counts, [1, usize::from(expected), usize::from(!expected)], "{name}: {by} to {to}, in words: {in_words}");
+        }
+    }
+}
+
+#[test]
+fn session_notes_are_for_agents_unless_they_are_published() {
+    let note = |name: &str| SessionEvent {
+        event_type: name.to_owned(),
+        performed_by: Some(actor("representative")),
+        body: Some("for colleagues".to_owned()),
+        ..SessionEvent::default()
+    };
+    for name in [event_type::SESSION_NOTE, "Sitzungsnotiz hinzugefügt"] {
+        let session = SessionReport { lsid: "e9".to_owned(), events: vec![note(name)], ..SessionReport::default() };
+        for (audience, publish_session_notes, expected) in [
+            (Audience::Agents, false, true),
+            (Audience::Agents, true, true),
+            (Audience::Requester, false, false),
+            (Audience::Requester, true, true),
+            (Audience::AgentsBesideRequester, false, true),
+            (Audience::AgentsBesideRequester, true, false),
+        ] {
+            let options = RenderOptions { audience, publish_session_notes, ..RenderOptions::default() };
+            let text = session_note(&BUILT_IN, &session, &options).text;
+            assert_eq!(text.contains("for colleagues"), expected, "{name}, {audience:?}, published: {publish_session_notes}\n{text}");
+            assert_eq!(ReportTemplates::leaves_something_out(&session, &options), !publish_session_notes);
+        }
+    }
+}
+
+/// Where a representative's arrival is not known by its English name, what is told with it stays among agents.
+#[test]
+fn a_requester_reads_no_data_about_representatives() {
+    let data = [("public_name", "Jane D."), ("private_name", "Jane Doe (T2)"), ("username", "jdoe"), ("private_ip", "10.0.0.9")];
+    let joins = |kind: &str| SessionEvent {
+        event_type: "Konferenzmitglied hinzugefügt".to_owned(),
+        performed_by: Some(actor(kind)),
+        data: data.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        ..SessionEvent::default()
+    };
+    let told = |kind: &str, audience| {
+        let session = SessionReport { lsid: "e9".to_owned(), events: vec![joins(kind)], ..SessionReport::default() };
+        let options = RenderOptions { audience, ..RenderOptions::default() };
+        SessionContext::new(&session, &options, &Shortening::default()).transcript.beginning[0].details.len()
+    };
+    assert_eq!((told("representative", Audience::Agents), told("representative", Audience::Requester)), (4, 1));
+    assert_eq!(told("customer", Audience::Requester), 4, "a customer's own");
+}
+
+/// What stands beside a public note repeats nothing of it but what says which session it is.
+#[test]
+fn a_note_beside_a_public_one_has_what_that_one_leaves_out() {
+    let options = RenderOptions {
+        audience: Audience::AgentsBesideRequester,
+        report_page_host: Some("support.example.com".to_owned()),
+        ..RenderOptions::default()
+    };
+    let note = session_note(&BUILT_IN, &session("John"), &options);
+    check_html(&note.html);
+    assert!(note.html.starts_with("<h3>Remote support session, for agents only</h3>"), "{}", note.html);
+    for told in
+        ["Can you help?", "<h4>Session notes</h4>", "View the recording", "sd_reporting", "<th>Representative</th>", "<th>Started</th>"]
+    {
+        assert!(note.html.contains(told), "{told}: {}", note.html);
+    }
+    for left_out in ["have a look", "System information", "LAPTOP-0042", "outlook.log", "General Technical Issues"] {
+        assert!(!note.html.contains(left_out), "{left_out}: {}", note.html);
+    }
+    let fitted = BUILT_IN.fit_session_report(&session(&"long ".repeat(2000)), &options, form(HTML, 5_000)).unwrap();
+    assert_eq!(fitted.attachment.unwrap().file_name, "session-e9e99aeb9ad54fb381634498502c5a1b-internal.html");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use deskbridge_core::finding::Finding;
 use deskbridge_core::ids::{ConnectionId, EngineAccount, TenantId};
 use deskbridge_core::settings::{ConnectionSettings, EventPolicy, SectionKind, Sections};
 use deskbridge_core::time_zone::TimeZone;
@@ -15,6 +16,7 @@ use deskbridge_store::{ConnectionStamp, ConnectionStore, StoreError, StoredConne
 use moka::future::Cache;
 use tokio::time::Instant;
 
+use crate::note;
 use crate::ticket_access::TicketAccess;
 
 /// How long an answer about an agent and a ticket is believed.
@@ -66,6 +68,14 @@ impl Connection {
             EventSource::Door(door) => Some(door),
             EventSource::Sweep => None,
         }
+    }
+
+    /// What of its settings works, but not as they may be understood.
+    pub fn remarks(&self) -> Vec<Finding> {
+        let reports = &self.settings.reports;
+        let notes = note::unfulfilled(&self.help_desk.abilities(), reports);
+        let time_zone = reports.out_of_date().map(|advice| Finding::note("time zone", advice));
+        time_zone.into_iter().chain(notes.map(|remark| Finding::note("notes", remark))).collect()
     }
 
     /// What the help desk may look at besides itself.

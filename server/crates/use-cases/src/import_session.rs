@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use deskbridge_core::ids::EngineAccount;
 use deskbridge_core::session_report::SessionReport;
+use deskbridge_reports::{Audience, ReportTemplates};
 use deskbridge_store::{LeasedEvent, Outcome};
 use deskbridge_work::WorkError;
 use deskbridge_work::delivery::Deliverer;
 use deskbridge_work::worker::Handled;
 
 use crate::connections::Connection;
+use crate::note::Report;
 use crate::ownership::{self, Owner, external_key};
 use crate::{Services, create_ticket, event_handler, live_sessions, note, record_time};
 
@@ -20,6 +22,9 @@ const ORDER_PATIENCE_MS: i64 = 20_000;
 
 /// The delivery of a session's report.
 pub(crate) const REPORT: &str = "report";
+
+/// The delivery of what a report for the requester leaves out.
+const INTERNAL_NOTE: &str = "report-internal";
 
 /// What is said of a session that belongs to none.
 pub(crate) const NO_TICKET: &str = "the session belongs to no ticket (no external key)";
@@ -30,8 +35,9 @@ pub(crate) async fn run(services: &Services, connection: &Arc<Connection>, event
     let abilities = help_desk.abilities();
     let mut deliverer = Deliverer::load(services.store.as_ref(), &services.clock, help_desk, connection.id, event).await?;
     // An event and a sweep often tell of the same session; the second costs the appliance nothing.
-    let last = if abilities.records_time { record_time::TIME } else { REPORT };
-    if deliverer.confirmed(last).is_some() {
+    let wants_internal_note = note::is_internal_note_wanted(&abilities, &connection.settings.reports);
+    let all = [(REPORT, true), (record_time::TIME, abilities.records_time), (INTERNAL_NOTE, wants_internal_note)];
+    if all.iter().all(|(kind, is_due)| !is_due || deliverer.confirmed(kind).is_some()) {
         return Ok(Handled { recorded: true, ..Handled::done("the session stands on its ticket already") });
     }
     let report = match read_report(connection, &event.lsid).await {
@@ -50,7 +56,7 @@ pub(crate) async fn run(services: &Services, connection: &Arc<Connection>, event
         return Ok(Handled { confirmed, ..Handled::done(NO_TICKET) });
     };
     let session = live_sessions::known_session(connection, &report, &ticket);
-    // What is left after the report, its time, holds up no other session of the ticket.
+    // What is left after the report holds up no other session of the ticket.
     let is_its_turn = services.store.begin_in_order(event, &session, services.clock.now_ms()).await?;
     if deliverer.confirmed(REPORT).is_none() && !is_its_turn {
         return Err(WorkError::NotItsTurn);
@@ -60,20 +66,48 @@ pub(crate) async fn run(services: &Services, connection: &Arc<Connection>, event
         return Ok(Handled { confirmed: deliverer.into_written(), ..Handled::done(done) });
     }
     let title = format!("Remote support session {}", event.lsid);
-    let done = note::deliver(connection, &mut deliverer, REPORT, &ticket, &title, |options, form| {
-        services.reports.fit_session_report(&report, options, form)
-    })
-    .await?;
-    let done = match record_time::run(connection, &mut deliverer, &ticket, &report).await {
-        Ok(Some(time)) => format!("{done}; {time}"),
-        Ok(None) => done,
-        Err(error) => {
+    let to_write = Report { kind: REPORT, ticket: &ticket, title: &title, audience: note::audience(&abilities) };
+    let mut done =
+        note::deliver(connection, &mut deliverer, &to_write, |options, form| services.reports.fit_session_report(&report, options, form))
+            .await?;
+    // Neither waits for the other: what one of them meets may never pass.
+    let internal = add_internal_note(services, connection, &mut deliverer, &ticket, &report).await;
+    let time = record_time::run(connection, &mut deliverer, &ticket, &report).await;
+    match (internal, time) {
+        (Ok(internal), Ok(time)) => {
+            for more in internal.into_iter().chain(time) {
+                done.push_str("; ");
+                done.push_str(&more);
+            }
+        }
+        // What may still pass is tried again, whatever the other met.
+        (Err(WorkError::Permanent(_)) | Ok(_), Err(error)) | (Err(error), _) => {
+            deliverer.confirm_written().await?;
             services.store.mark_recorded(connection.id, &event.lsid, services.clock.now_ms()).await?;
             services.store.forget_ticket(event).await?;
             return Err(error);
         }
-    };
+    }
     Ok(Handled { confirmed: deliverer.into_written(), recorded: true, ..Handled::done(done) })
+}
+
+/// What the note for the requester leaves out, for agents alone. `None`: that is not asked for, or nothing is left out.
+async fn add_internal_note(
+    services: &Services,
+    connection: &Connection,
+    deliverer: &mut Deliverer<'_>,
+    ticket: &str,
+    report: &SessionReport,
+) -> Result<Option<String>, WorkError> {
+    let audience = Audience::AgentsBesideRequester;
+    let is_wanted = note::is_internal_note_wanted(&connection.help_desk.abilities(), &connection.settings.reports);
+    if !is_wanted || !ReportTemplates::leaves_something_out(report, &note::render_options(connection, audience, "")) {
+        return Ok(None);
+    }
+    let title = format!("Remote support session {}, for agents only", report.lsid);
+    let to_write = Report { kind: INTERNAL_NOTE, ticket, title: &title, audience };
+    let done = note::deliver(connection, deliverer, &to_write, |options, form| services.reports.fit_session_report(report, options, form));
+    done.await.map(Some)
 }
 
 /// Something happened in a session that goes on: only the live state is brought up to date, and only if the report is there.

@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::connections::Connection;
 use crate::import_session::{NO_TICKET, elsewhere, read_report, ticket_of};
+use crate::note::Report;
 use crate::sweep::times_told;
 use crate::{Services, note};
 
@@ -42,6 +43,14 @@ pub(crate) async fn run(services: &Services, connection: &Arc<Connection>, event
     } else {
         ("representative-survey", "Representative's", SurveyBy::Representative)
     };
+    let abilities = connection.help_desk.abilities();
+    let audience =
+        if is_customers { Some(note::audience(&abilities)) } else { note::audience_among_agents(&abilities, &connection.settings.reports) };
+    let Some(audience) = audience else {
+        return Ok(Handled::done(
+            "a representative's survey is for agents, and the requester would read it: this help desk has no internal notes",
+        ));
+    };
     let mut surveys = engine.surveys_of_session(by, &event.lsid, report.start_time).await?;
     surveys.sort_by_key(|survey| survey.timestamp);
     let title = format!("{whose} exit survey of session {}", event.lsid);
@@ -58,7 +67,9 @@ pub(crate) async fn run(services: &Services, connection: &Arc<Connection>, event
                 services.reports.fit_representative_survey(survey, options, form)
             }
         };
-        done.push(note::deliver(connection, &mut deliverer, &kind, &ticket, &title, render).await?);
+        done.push(
+            note::deliver(connection, &mut deliverer, &Report { kind: &kind, ticket: &ticket, title: &title, audience }, render).await?,
+        );
     }
     // The appliance tells of each survey once: with fewer surveys, one of them cannot be read yet.
     let events = services.store.known_events(&event.account, event.kind, std::slice::from_ref(&event.lsid)).await?;

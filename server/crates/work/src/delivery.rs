@@ -203,8 +203,8 @@ impl<'a> Deliverer<'a> {
         Err(WorkError::Permanent(format!("the help desk still asks for more after {MOST_REQUESTS} requests")))
     }
 
-    /// Stores what was written as confirmed, before something else is written.
-    async fn confirm_written(&mut self) -> Result<(), WorkError> {
+    /// Stores what was written as confirmed, before something else is written or where the event does not end.
+    pub async fn confirm_written(&mut self) -> Result<(), WorkError> {
         for (key, remote_id) in &self.written {
             let Some(delivery) = self.known.get(&key.kind) else { continue };
             self.store.mark_confirmed(key, &delivery.ticket, &delivery.marker, remote_id, self.clock.now_ms()).await?;

@@ -19,6 +19,10 @@ pub struct ReportsSection {
     pub include_system_chatter: bool,
     /// Words in the names of the system information categories told; an empty list: all.
     pub system_categories: Vec<String>,
+    /// Where notes are public: the requester also reads what representatives wrote for their colleagues, session notes and their exit surveys.
+    pub publish_representative_notes: bool,
+    /// Where notes are public: what they leave out stands in a second, internal note.
+    pub internal_note_beside_public: bool,
     /// Links to recordings and chat in internal notes. They open without a login until they expire.
     pub include_signed_links: bool,
 }
@@ -31,6 +35,8 @@ impl Default for ReportsSection {
             include_system_chatter: false,
             // What the vendor's middleware posts (beyondtrust.md D.4).
             system_categories: ["General", "Disk", "Memory", "Network"].map(str::to_owned).to_vec(),
+            publish_representative_notes: false,
+            internal_note_beside_public: false,
             include_signed_links: true,
         }
     }

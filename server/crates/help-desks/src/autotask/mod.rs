@@ -120,12 +120,15 @@ impl Autotask {
         self.choice("noteType", "note_type", &self.settings.section.note_type).await
     }
 
-    /// Who reads notes and files (autotask-extension.md a.6): 1 all users, customers too; 2 the tenant's own people; in a tenant that has
+    /// Who reads a note or a file (autotask-extension.md a.6): 1 all users, customers too; 2 the tenant's own people; in a tenant that has
     /// changed the list, whatever its settings name.
-    async fn publish(&self) -> Result<i64, HelpDeskError> {
-        match &self.settings.section.publish {
-            Some(publish) => self.choice("publish", "publish", publish).await,
-            None => Ok(if self.settings.section.publish_notes_as_public { 1 } else { 2 }),
+    async fn publish(&self, is_public: bool) -> Result<i64, HelpDeskError> {
+        let section = &self.settings.section;
+        let (key, given, usual) =
+            if is_public { ("publish_public", &section.publish_public, 1) } else { ("publish_internal", &section.publish_internal, 2) };
+        match given {
+            Some(given) => self.choice("publish", key, given).await,
+            None => Ok(usual),
         }
     }
 
@@ -229,6 +232,7 @@ impl HelpDesk for Autotask {
             page_note: None,
             files: Files::ByThemselves,
             notes_are_public: section.publish_notes_as_public,
+            takes_internal_notes: true,
             settles_within: Duration::from_secs(u64::from(section.settle_seconds)),
             guards_repeats: false,
             records_time: section.update_time_entry,
@@ -255,7 +259,8 @@ impl HelpDesk for Autotask {
     async fn prepare<'a>(&'a self, write: &Write<'_>) -> Result<Prepared<'a>, HelpDeskError> {
         match write.item {
             Item::Note(note) => {
-                let (ticket, note_type, publish) = (self.id_of(write.ticket).await?, self.note_type().await?, self.publish().await?);
+                let (ticket, note_type, publish) =
+                    (self.id_of(write.ticket).await?, self.note_type().await?, self.publish(note.is_public).await?);
                 let ready = note::ready(&self.client, ticket, note, write.marker, note_type, publish).await?;
                 Ok(RecordWrite::simple(ready, move |fault| {
                     let error = note::refusal(ticket, fault);
@@ -267,7 +272,7 @@ impl HelpDesk for Autotask {
             }
             Item::File(file) => {
                 let ticket = self.id_of(write.ticket).await?;
-                let ready = attachment::ready(&self.client, ticket, file, write.marker, self.publish().await?).await?;
+                let ready = attachment::ready(&self.client, ticket, file.file, write.marker, self.publish(file.is_public).await?).await?;
                 Ok(RecordWrite::simple(ready, move |fault| attachment::refusal(ticket, fault)))
             }
             Item::Time(entry) => {

@@ -44,8 +44,13 @@ impl Autotask {
             Ok(note_type) => Finding::good("note type", note_type),
             Err(error) => Finding::bad("note type", error.to_string()),
         });
-        findings.push(self.readers("readers of notes", Entity::TicketNotes).await);
-        findings.push(self.readers("readers of files", Entity::TicketAttachments).await);
+        // Where notes are public, there are internal ones too: what representatives wrote is for agents.
+        findings.push(self.readers("readers of internal notes", Entity::TicketNotes, false).await);
+        findings.push(self.readers("readers of internal files", Entity::TicketAttachments, false).await);
+        if self.settings.section.publish_notes_as_public {
+            findings.push(self.readers("readers of public notes", Entity::TicketNotes, true).await);
+            findings.push(self.readers("readers of public files", Entity::TicketAttachments, true).await);
+        }
         for look in self.looks().await {
             findings.push(match look.found {
                 Ok(found) => Finding::good(look.what, found),
@@ -81,10 +86,10 @@ impl Autotask {
 
     /// Who reads what is written to `entity`, in the tenant's own words. Its list may be another than usual, and an internal report must not
     /// go to customers; where the settings themselves name the value, they know.
-    async fn readers(&self, what: &'static str, entity: Entity) -> Finding {
-        let section = &self.settings.section;
+    async fn readers(&self, what: &'static str, entity: Entity, is_public: bool) -> Finding {
+        let key = if is_public { "publish_public" } else { "publish_internal" };
         let looked = async {
-            let publish = self.publish().await?;
+            let publish = self.publish(is_public).await?;
             let fields = Fields::read(&self.client.describe(entity, "/fields").await?);
             Ok::<_, HelpDeskError>((publish, fields))
         };
@@ -100,13 +105,13 @@ impl Autotask {
         let labels = list.labels();
         match list.label_of(publish) {
             None => {
-                Finding::bad(what, format!("the tenant's list of readers has no {publish}, it has {labels}; name one of them: publish = …"))
+                Finding::bad(what, format!("the tenant's list of readers has no {publish}, it has {labels}; name one of them: {key} = …"))
             }
-            Some(label) if section.publish.is_none() && !section.publish_notes_as_public && !says_internal(label) => Finding::bad(
+            Some(label) if !is_public && self.settings.section.publish_internal.is_none() && !says_internal(label) => Finding::bad(
                 what,
                 format!(
                     "{publish} is “{label}” in this tenant, which does not say internal; it has {labels}. Name the one that only your own \
-                     people read: publish = …"
+                     people read: {key} = …"
                 ),
             ),
             Some(label) => Finding::good(what, format!("{label} ({publish})")),

@@ -22,12 +22,13 @@ pub struct AutotaskSection {
     /// The type of the notes: a label of the tenant's note types, or a number. Default 1.
     #[serde(default = "default_note_type")]
     pub note_type: LabelOrId,
-    /// Who reads notes and files: a label of the tenant's list of `publish`, or a number. Default: 1 (all Autotask users, customers too)
-    /// where `publish_notes_as_public`, else 2 (internal).
-    pub publish: Option<LabelOrId>,
     /// Requesters read the notes.
     #[serde(default)]
     pub publish_notes_as_public: bool,
+    /// The value of the tenant's list `publish` whose notes and files only agents read: its label or number. Default 2.
+    pub publish_internal: Option<LabelOrId>,
+    /// The value of that list whose notes and files customers read too. Default 1.
+    pub publish_public: Option<LabelOrId>,
     /// Seconds after which a write that got no answer cannot be done any more: Autotask works at a request for five minutes at most
     /// (autotask-extension.md a.12). Until then it is looked for and not repeated.
     #[serde(default = "default_settle")]

@@ -19,7 +19,7 @@ use deskbridge_core::note::Attachment;
 use deskbridge_core::settings::{Secret, SectionKind, Sections, Settings};
 use deskbridge_remote_support::beyondtrust::ApplianceSection;
 
-use crate::{HELP_DESKS, NewNote, NewTicket, TimeEntry, WriteOutcome};
+use crate::{HELP_DESKS, NewFile, NewNote, NewTicket, TimeEntry, WriteOutcome};
 
 #[derive(Clone)]
 struct Call {
@@ -117,8 +117,9 @@ impl Double {
             integration_code: Secret::new("code"),
             services_url: Some(self.base.clone()),
             note_type: LabelOrId::Id(1),
-            publish: None,
             publish_notes_as_public: false,
+            publish_internal: None,
+            publish_public: None,
             settle_seconds: 300,
             update_time_entry: false,
             time_entry_default_data: None,
@@ -163,12 +164,12 @@ impl Autotask {
     }
 
     async fn append_note(&self) -> Result<String, Failure> {
-        let note = NewNote { title: "Report", body: "Text", attachments: &[] };
+        let note = NewNote { title: "Report", body: "Text", attachments: &[], is_public: false };
         self.write("7", "deskbridge/x/report/0", Item::Note(&note)).await
     }
 
     async fn find_note(&self, marker: &str) -> Result<Option<String>, HelpDeskError> {
-        let note = NewNote { title: "", body: "", attachments: &[] };
+        let note = NewNote { title: "", body: "", attachments: &[], is_public: false };
         self.find(&Write { ticket: "7", marker, item: Item::Note(&note) }).await
     }
 
@@ -607,48 +608,57 @@ async fn a_check_tells_who_reads_notes_and_files_and_refuses_others_than_meant()
     let usual = [("1", "All Autotask Users"), ("2", "Internal Project Team")];
     let turned = [("1", "Internal Users Only"), ("2", "All Autotask Users")];
     let found = async |double: &Double, publish: Option<LabelOrId>, public: bool| {
-        let tenant = double.tenant_with(|section| (section.publish, section.publish_notes_as_public) = (publish, public));
+        let tenant = double.tenant_with(|section| (section.publish_internal, section.publish_notes_as_public) = (publish, public));
         tenant.check_tenant().await
     };
     let double = checked_double(&usual, &usual).await;
     let findings = found(&double, None, false).await;
-    assert_eq!(the("readers of notes", &findings), &Finding::good("readers of notes", "Internal Project Team (2)"));
-    assert_eq!(the("readers of files", &findings), &Finding::good("readers of files", "Internal Project Team (2)"));
+    assert_eq!(the("readers of internal notes", &findings), &Finding::good("readers of internal notes", "Internal Project Team (2)"));
+    assert_eq!(the("readers of internal files", &findings), &Finding::good("readers of internal files", "Internal Project Team (2)"));
+    assert!(findings.iter().all(|finding| !finding.what.contains("public")), "{findings:?}");
     let findings = found(&double, None, true).await;
-    assert_eq!(the("readers of notes", &findings), &Finding::good("readers of notes", "All Autotask Users (1)"));
-    for (notes, files, what) in [(turned, usual, "readers of notes"), (usual, turned, "readers of files")] {
+    assert_eq!(the("readers of internal notes", &findings), &Finding::good("readers of internal notes", "Internal Project Team (2)"));
+    assert_eq!(the("readers of public notes", &findings), &Finding::good("readers of public notes", "All Autotask Users (1)"));
+    assert_eq!(the("readers of public files", &findings), &Finding::good("readers of public files", "All Autotask Users (1)"));
+    for (notes, files, what) in [(turned, usual, "readers of internal notes"), (usual, turned, "readers of internal files")] {
         let double = checked_double(&notes, &files).await;
         let findings = found(&double, None, false).await;
         let finding = the(what, &findings);
         assert_eq!(finding.mark, Mark::Bad, "{finding:?}");
-        for part in ["“All Autotask Users” (2)", "“Internal Users Only” (1)", "publish = "] {
+        for part in ["“All Autotask Users” (2)", "“Internal Users Only” (1)", "publish_internal = "] {
             assert!(finding.message.contains(part), "{part}: {finding:?}");
         }
     }
     // A number the tenant has not.
     let double = checked_double(&[("4", "Internal & Co-managed")], &usual).await;
-    let finding = the("readers of notes", &found(&double, None, false).await).clone();
+    let finding = the("readers of internal notes", &found(&double, None, false).await).clone();
     assert!(finding.mark == Mark::Bad && finding.message.contains("“Internal & Co-managed” (4)"), "{finding:?}");
-    assert_eq!(the("readers of notes", &found(&double, Some(LabelOrId::Id(4)), false).await).message, "Internal & Co-managed (4)");
+    assert_eq!(the("readers of internal notes", &found(&double, Some(LabelOrId::Id(4)), false).await).message, "Internal & Co-managed (4)");
     // In another language a person says which one is meant.
     let polish = [("1", "Wszyscy"), ("2", "Tylko zespół")];
     let double = checked_double(&polish, &polish).await;
-    assert_eq!(the("readers of notes", &found(&double, None, false).await).mark, Mark::Bad);
+    assert_eq!(the("readers of internal notes", &found(&double, None, false).await).mark, Mark::Bad);
     for said in [LabelOrId::Label("tylko zespół".into()), LabelOrId::Label("2".into()), LabelOrId::Id(2)] {
         let findings = found(&double, Some(said), false).await;
-        assert_eq!(the("readers of notes", &findings), &Finding::good("readers of notes", "Tylko zespół (2)"));
+        assert_eq!(the("readers of internal notes", &findings), &Finding::good("readers of internal notes", "Tylko zespół (2)"));
     }
-    let finding = the("readers of notes", &found(&double, Some(LabelOrId::Label("Internal".into())), false).await).clone();
+    let finding = the("readers of internal notes", &found(&double, Some(LabelOrId::Label("Internal".into())), false).await).clone();
     assert!(finding.mark == Mark::Bad && finding.message.contains("“Tylko zespół” (2)"), "{finding:?}");
     // And so it is written.
-    let tenant = double.tenant_with(|section| section.publish = Some(LabelOrId::Label("Wszyscy".into())));
-    double.next(200, json!({ "itemId": 45 }));
-    assert_eq!(tenant.append_note().await.unwrap(), "45");
-    assert_eq!(double.calls().last().unwrap().body["publish"], 1);
-    double.next(200, json!({ "itemId": 46 }));
+    let tenant = double.tenant_with(|section| {
+        section.publish_internal = Some(LabelOrId::Label("Tylko zespół".into()));
+        section.publish_public = Some(LabelOrId::Label("wszyscy".into()));
+    });
     let file = Attachment { file_name: "report.txt".into(), content_type: "text/plain", bytes: b"Text".to_vec() };
-    assert_eq!(tenant.write("7", "deskbridge/x/file/0", Item::File(&file)).await.unwrap(), "46");
-    assert_eq!(double.calls().last().unwrap().body["publish"], 1);
+    for (is_public, publish) in [(false, 2), (true, 1)] {
+        let note = NewNote { title: "Report", body: "Text", attachments: &[], is_public };
+        let file = NewFile { file: &file, is_public };
+        for (item, marker) in [(Item::Note(&note), "deskbridge/x/report/0"), (Item::File(file), "deskbridge/x/file/0")] {
+            double.next(200, json!({ "itemId": 45 }));
+            assert_eq!(tenant.write("7", marker, item).await.unwrap(), "45");
+            assert_eq!(double.calls().last().unwrap().body["publish"], publish, "{marker}");
+        }
+    }
 }
 
 /// Every request to a tenant waits at the gate, the look at its use among them.

@@ -43,6 +43,7 @@ impl HelpDesk for OsTicket {
             page_note: Some(NOTE),
             files: Files::WithNote,
             notes_are_public: false,
+            takes_internal_notes: true,
             settles_within: Duration::ZERO,
             guards_repeats: false,
             records_time: false,

@@ -283,7 +283,7 @@ impl Zendesk {
                 .ok_or_else(|| HelpDeskError::passing("the account took an attachment but gave no token for it"))?;
             upload = Some(token.to_owned());
         }
-        let mut comment = json!({ "html_body": note.body, "public": self.notes_are_public() });
+        let mut comment = json!({ "html_body": note.body, "public": note.is_public });
         if let Some(token) = upload {
             comment["uploads"] = json!([token]);
         }
@@ -345,6 +345,7 @@ impl HelpDesk for Zendesk {
             page_note: None,
             files: Files::WithNote,
             notes_are_public: self.notes_are_public(),
+            takes_internal_notes: true,
             settles_within: Duration::from_secs(u64::from(self.settings.settle_seconds)),
             guards_repeats: true,
             records_time: false,

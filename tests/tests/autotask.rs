@@ -658,6 +658,28 @@ async fn refused_credentials_hold_the_events_until_they_are_accepted_again() -> 
     Ok(())
 }
 
+/// Whoever has mended the credentials need not wait for the next try, which may be half an hour away.
+#[tokio::test]
+async fn a_check_that_finds_all_well_ends_the_rest_after_refused_credentials() -> Result<()> {
+    let desk = Desk::start(Plan::default()).await?;
+    let user = desk.autotask.options().api_user;
+    desk.autotask.alter_api_user(&user.user_name, |user| user.secret = "changed".into()).context("the API user")?;
+    let lsid = desk.appliance.play(SessionScript::short(desk.data.ticket.to_string()))?;
+    desk.server.wait_for_log("credentials are refused").await?;
+    let refused = || desk.autotask.requests().iter().filter(|request| request.status == Some(401)).count();
+    let before = refused();
+    ensure!(!desk.check().await?.0, "a check that fails ends nothing");
+    desk.autotask.alter_api_user(&user.user_name, |known| known.secret = user.secret.clone()).context("the API user")?;
+    let (is_well, said) = desk.check().await?;
+    ensure!(is_well, "{said}");
+    let outcome = tokio::time::timeout(Duration::from_secs(15), desk.outcome(&lsid, SESSION_END)).await;
+    outcome.context("the rest lasts half a minute at least")??.done()?;
+    ensure!(refused() == before + 1, "only the check that failed was refused besides");
+    let held = desk.server.logs().lines_matching("credentials are refused.*again_in_seconds=30.*locked")?;
+    ensure!(held.len() == 1, "{held:?}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_burst_of_sessions_stays_below_the_limit_of_requests_at_a_time() -> Result<()> {
     let options = autotask::Options { latency: Duration::from_millis(30), ..autotask::Options::default() };

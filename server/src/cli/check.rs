@@ -6,6 +6,7 @@ use std::time::Duration;
 use deskbridge_core::finding::{Finding, Mark};
 use deskbridge_core::ids::{ConnectionId, TenantId};
 use deskbridge_core::settings::{ConnectionSettings, Settings};
+use deskbridge_use_cases::apply_settings::{Target, found_good};
 use deskbridge_use_cases::connections::{BuildFault, Builder, Connection, open_settings};
 
 use super::{ConfigFile, Opened, open};
@@ -20,6 +21,7 @@ pub(crate) async fn run(file: &ConfigFile, only: Option<&str>) -> anyhow::Result
     let mut failed = false;
     for connection in chosen {
         let name = connection.name.clone();
+        let tried = connection.clone();
         let lines = if connection.disabled {
             vec![Finding::note("disabled", "nothing is tried; set disabled = false to use it")]
         } else {
@@ -27,6 +29,10 @@ pub(crate) async fn run(file: &ConfigFile, only: Option<&str>) -> anyhow::Result
                 .await
                 .unwrap_or_else(|_| vec![Finding::bad("time", "the checks took too long; look at the network")])
         };
+        if !tried.disabled && lines.iter().all(|line| line.mark != Mark::Bad) {
+            let target = Target { store: opened.store.as_ref(), master_key: &opened.master_key, clock: &opened.clock };
+            found_good(&target, &tried).await?;
+        }
         for line in lines {
             let mark = match line.mark {
                 Mark::Good => "ok  ",

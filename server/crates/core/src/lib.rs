@@ -9,6 +9,7 @@ pub mod fault_point;
 pub mod finding;
 pub mod ids;
 pub mod note;
+pub mod rest;
 pub mod session_report;
 pub mod settings;
 pub mod text;

@@ -17,6 +17,7 @@ use deskbridge_core::finding::{Finding, SetupLink};
 use deskbridge_core::note::Attachment;
 use deskbridge_core::settings::{ConnectionSettings, PanelSection, Section, SectionKind};
 use deskbridge_documents::NoteForm;
+use deskbridge_http_client::refusals::Resting;
 use deskbridge_shared::api::{Issue, JumpMethod};
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -220,6 +221,14 @@ pub enum HelpDeskError {
     /// Wrong or insufficient credentials: nothing will work until a person acts.
     #[error("{0}")]
     Denied(String),
+    /// Credentials were refused a while ago, and are left alone.
+    #[error("{what}")]
+    Resting {
+        /// How they were refused, and what ends the rest.
+        what: String,
+        /// When they are tried again.
+        again_in: Duration,
+    },
     /// There is no such ticket.
     #[error("{0}")]
     NoTicket(String),
@@ -237,6 +246,11 @@ impl HelpDeskError {
         Self::Passing { what: what.into(), retry_after: None }
     }
 
+    /// Whether nothing can be had because of the credentials.
+    pub fn is_of_credentials(&self) -> bool {
+        matches!(self, Self::Denied(_) | Self::Resting { .. })
+    }
+
     fn no_ability(what: &str) -> Self {
         Self::Refused(format!("this help desk cannot {what}"))
     }
@@ -247,6 +261,12 @@ fn customer(name: Option<String>, email: Option<String>) -> Option<String> {
     match (name, email) {
         (Some(name), Some(email)) => Some(format!("{name} <{email}>")),
         (name, email) => name.or(email),
+    }
+}
+
+impl From<Resting> for HelpDeskError {
+    fn from(resting: Resting) -> Self {
+        Self::Resting { what: resting.to_string(), again_in: resting.again_in }
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod cached;
 pub mod limiter;
 pub mod oauth;
+pub mod refusals;
 
 use std::sync::OnceLock;
 use std::time::Duration;

@@ -18,7 +18,7 @@ pub struct StoredConnection {
     pub settings: Vec<u8>,
     /// Its doors and workers rest.
     pub disabled: bool,
-    /// Unix ms; changes with every save.
+    /// Unix ms; changes with every save, and when its settings were found to be good.
     pub updated_at: i64,
 }
 
@@ -45,6 +45,8 @@ pub trait ConnectionStore: Send + Sync {
     /// The same for a connection that now is for another help desk: with the same commit ends what was granted for it (devices' grants,
     /// codes, agents' sessions).
     async fn replace_connection(&self, connection: &StoredConnection) -> Result<()>;
+    /// Changes nothing but the time of the save, if that is still `seen`: running servers take the connection up anew.
+    async fn touch_connection(&self, id: ConnectionId, seen: i64, updated_at: i64) -> Result<()>;
     /// Removes a connection and what was granted for it: devices' grants, codes, agents' sessions, what was handed out, decisions about
     /// owners. Its deliveries and known sessions stay until their retention ends; its events that wait become undecided.
     async fn delete_connection(&self, id: ConnectionId) -> Result<bool>;

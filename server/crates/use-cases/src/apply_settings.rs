@@ -79,6 +79,19 @@ pub async fn apply(target: &Target<'_>, wanted: &[ConnectionSettings], prune: bo
     Ok(done)
 }
 
+/// These settings were tried, and all is well: where they are the stored ones, running servers take the connection up anew, so that nothing
+/// of it rests any longer because of what was refused before.
+pub async fn found_good(target: &Target<'_>, tried: &ConnectionSettings) -> Result<(), StoreError> {
+    let tenant = TenantId::main();
+    let rows = target.store.connections().await?;
+    let Some(row) = rows.iter().find(|row| row.tenant == tenant && row.name == tried.name) else { return Ok(()) };
+    let Ok(stored) = open_settings(target.master_key, row) else { return Ok(()) };
+    if stored == (ConnectionSettings { id: Some(row.id), ..tried.clone() }) {
+        target.store.touch_connection(row.id, row.updated_at, target.clock.now_ms().max(row.updated_at + 1)).await?;
+    }
+    Ok(())
+}
+
 async fn save(
     target: &Target<'_>,
     tenant: &TenantId,

@@ -267,6 +267,11 @@ impl Directory {
         self.known.get(&id).map(|known| &known.tenant)
     }
 
+    /// When a connection's settings were last saved, or found to be good, Unix ms.
+    pub fn saved_at(&self, id: ConnectionId) -> i64 {
+        self.known.get(&id).map_or(0, |known| known.updated_at)
+    }
+
     /// How many connections there are, whether they run or not.
     pub fn len(&self) -> usize {
         self.known.len()

@@ -21,11 +21,13 @@ impl EventHandler for SupportEvents {
         let directory = self.0.connections.current();
         if let Some(id) = slot.connection {
             let connection = directory.by_id(id)?;
-            return Some(SlotOwner { name: connection.name().to_owned(), policy: connection.policy().clone() });
+            let saved_at = directory.saved_at(id);
+            return Some(SlotOwner { name: connection.name().to_owned(), policy: connection.policy().clone(), saved_at });
         }
         let users = directory.by_account_or_host(&slot.slot);
         let policy = users.iter().map(|connection| connection.policy()).max_by_key(|policy| policy.retry_attempt_limit)?;
-        Some(SlotOwner { name: slot.slot.clone(), policy: policy.clone() })
+        let saved_at = users.iter().map(|connection| directory.saved_at(connection.id)).max().unwrap_or_default();
+        Some(SlotOwner { name: slot.slot.clone(), policy: policy.clone(), saved_at })
     }
 
     async fn handle(&self, event: &LeasedEvent) -> Result<Handled, WorkError> {

@@ -73,8 +73,10 @@ pub async fn sweep_if_due(services: &Services, account: &Account, at_start: bool
     let Some(tenant) = account.users.first().map(|connection| &connection.tenant) else { return Ok(None) };
     let Some(checkpoint) = services.store.take_sweep_turn(tenant, &account.name, due_by, next_at).await? else { return Ok(None) };
     let swept = sweep(services, account, checkpoint).await;
-    if swept.is_err() {
-        // Not the whole interval: the appliance may only have been busy for a moment.
+    if let Err(error) = &swept
+        && !matches!(error, WorkError::Denied(_))
+    {
+        // Not the whole interval: the appliance may only have been busy for a moment. What it denies, it denies until a person has acted.
         services.store.take_sweep_turn(tenant, &account.name, i64::MAX, next_at.min(now + AGAIN_AFTER_MS)).await?;
     }
     swept.map(Some)

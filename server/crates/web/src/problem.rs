@@ -261,10 +261,11 @@ impl From<HelpDeskError> for Problem {
                 );
                 Self { retry_after: Some(retry_after.unwrap_or(Duration::from_secs(2))), ..problem }
             }
-            HelpDeskError::Denied(what) | HelpDeskError::Refused(what) => {
-                tracing::error!(what, "the ticket system refused");
+            HelpDeskError::Denied(_) | HelpDeskError::Resting { .. } | HelpDeskError::Refused(_) => {
+                let retry_after = if let HelpDeskError::Resting { again_in, .. } = &error { Some(*again_in) } else { None };
+                tracing::error!(what = %error, "the ticket system refused");
                 let detail = "The ticket system refused Deskbridge. Ask the administrator to run `deskbridge check`.";
-                Self::new(StatusCode::BAD_GATEWAY, "ticket-system-refused", "The ticket system refused", detail)
+                Self { retry_after, ..Self::new(StatusCode::BAD_GATEWAY, "ticket-system-refused", "The ticket system refused", detail) }
             }
         }
     }
@@ -283,9 +284,10 @@ impl From<EngineError> for Problem {
                 );
                 Self { retry_after: Some(retry_after), ..problem }
             }
-            EngineError::Denied { .. } | EngineError::Settings(_) => {
+            EngineError::Denied { .. } | EngineError::Resting { .. } | EngineError::Settings(_) => {
+                let retry_after = if let EngineError::Resting { again_in, .. } = &error { Some(*again_in) } else { None };
                 let detail = "The appliance refused Deskbridge's API account. Ask the administrator to run `deskbridge check`.";
-                Self::new(StatusCode::BAD_GATEWAY, "appliance-denied", "The appliance refused", detail)
+                Self { retry_after, ..Self::new(StatusCode::BAD_GATEWAY, "appliance-denied", "The appliance refused", detail) }
             }
             EngineError::Refused { message } => {
                 Self::new(StatusCode::BAD_GATEWAY, "appliance-refused", "The appliance refused", format!("It said: {message}"))

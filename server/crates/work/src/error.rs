@@ -34,6 +34,14 @@ pub enum WorkError {
     /// Credentials or permissions: the connection must wait for a person.
     #[error("{0}")]
     Denied(String),
+    /// Credentials were refused a while ago, and are left alone.
+    #[error("{what}")]
+    Resting {
+        /// How they were refused.
+        what: String,
+        /// When they are tried again.
+        again_in: Duration,
+    },
     /// It can not succeed.
     #[error("{0}")]
     Permanent(String),
@@ -48,6 +56,7 @@ impl From<EngineError> for WorkError {
         match error {
             EngineError::NoReport => Self::NotReady,
             EngineError::Denied { .. } | EngineError::Settings(_) => Self::Denied(what),
+            EngineError::Resting { again_in, .. } => Self::Resting { what, again_in },
             EngineError::RateLimited { retry_after } | EngineError::Busy { retry_after } => {
                 Self::Passing { what, retry_after: Some(retry_after) }
             }
@@ -63,6 +72,7 @@ impl From<HelpDeskError> for WorkError {
         match error {
             HelpDeskError::Passing { what, retry_after } => Self::Passing { what, retry_after },
             HelpDeskError::Denied(what) => Self::Denied(what),
+            HelpDeskError::Resting { what, again_in } => Self::Resting { what, again_in },
             HelpDeskError::NoTicket(what) | HelpDeskError::NotAllowed(what) | HelpDeskError::Refused(what) => Self::Permanent(what),
         }
     }

@@ -4,18 +4,15 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use deskbridge_core::rest::{AFTER_REFUSED_CREDENTIALS, GrowingRest};
 use tokio::time::Instant;
 
 /// Events of one connection worked at at the same time while all is well.
 pub const SLOT_CAPACITY: usize = 8;
 /// So many different sessions must fail one after the other before the connection rests: one sick ticket is not a sick system.
 const SICK_AFTER: usize = 4;
-/// First rest; each further one is twice as long.
-const FIRST_REST: Duration = Duration::from_secs(2);
-/// Longest rest after faults that pass by themselves.
-const LONGEST_REST: Duration = Duration::from_mins(1);
-/// Rest after refused credentials: a person must act, but perhaps has.
-const DENIED_REST: Duration = Duration::from_secs(30);
+/// After faults that pass by themselves.
+const REST: GrowingRest = GrowingRest { first: Duration::from_secs(2), longest: Duration::from_mins(1) };
 
 /// How one event went, as far as health goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +26,10 @@ pub enum Answered<'a> {
         /// `Retry-After`.
         retry_after: Option<Duration>,
     },
-    /// Credentials were refused.
+    /// Credentials, or rights, were refused.
     Denied,
+    /// Credentials were refused before, and are left alone for so long by whoever keeps them.
+    Resting(Duration),
 }
 
 /// What the caller should say in the log.
@@ -40,8 +39,8 @@ pub enum Change {
     None,
     /// It rests, for faults that pass.
     Sick,
-    /// It rests, for credentials; said once until it is well again.
-    Held,
+    /// It rests, for credentials, so long.
+    Held(Duration),
     /// It is well again.
     Recovered,
 }
@@ -51,7 +50,7 @@ pub enum Change {
 pub struct Health {
     failed: HashSet<String>,
     rests: u32,
-    held: bool,
+    refusals: u32,
     until: Option<Instant>,
 }
 
@@ -79,26 +78,31 @@ impl Health {
                 *self = Self::default();
                 if recovered { Change::Recovered } else { Change::None }
             }
-            Answered::Denied => {
-                self.until = Some(now + DENIED_REST);
-                let first = !self.held;
-                self.held = true;
-                if first { Change::Held } else { Change::None }
-            }
             // What was under way when the rest began says nothing new.
-            Answered::Passing { .. } if self.until.is_some_and(|until| now < until) => Change::None,
+            _ if self.until.is_some_and(|until| now < until) => Change::None,
+            Answered::Denied => {
+                let rest = AFTER_REFUSED_CREDENTIALS.after(self.refusals);
+                self.refusals += 1;
+                self.hold(rest, now)
+            }
+            Answered::Resting(again_in) => self.hold(again_in, now),
             Answered::Passing { lsid, retry_after } => {
                 self.failed.insert(lsid.to_owned());
                 if self.until.is_none() && self.failed.len() < SICK_AFTER {
                     return Change::None;
                 }
-                let rest = FIRST_REST.saturating_mul(1 << self.rests.min(10)).min(LONGEST_REST);
+                let rest = REST.after(self.rests);
                 let first = self.rests == 0;
                 self.rests += 1;
                 self.until = Some(now + retry_after.map_or(rest, |retry_after| retry_after.max(rest)));
                 if first { Change::Sick } else { Change::None }
             }
         }
+    }
+
+    fn hold(&mut self, rest: Duration, now: Instant) -> Change {
+        self.until = Some(now + rest);
+        Change::Held(rest)
     }
 }
 
@@ -133,26 +137,51 @@ mod tests {
             assert_eq!(health.free_capacity(Instant::now()), 1, "after {rest} s");
             health.note(failing("a"), Instant::now());
         }
-        tokio::time::advance(LONGEST_REST).await;
+        tokio::time::advance(REST.longest).await;
         assert_eq!(health.note(Answered::Well, Instant::now()), Change::Recovered);
         assert_eq!(health.free_capacity(Instant::now()), SLOT_CAPACITY);
     }
 
+    /// Many a system locks an account whose login is refused again and again.
     #[tokio::test(start_paused = true)]
-    async fn a_retry_after_is_kept_and_refused_credentials_are_answered_once() {
+    async fn refused_credentials_are_tried_ever_more_rarely() {
+        let mut health = Health::default();
+        for rest in [30, 60, 120, 240, 480, 960, 1_800, 1_800] {
+            assert_eq!(health.note(Answered::Denied, Instant::now()), Change::Held(Duration::from_secs(rest)), "each rest is told");
+            // What was under way when the rest began says nothing new.
+            assert_eq!(health.note(Answered::Denied, Instant::now()), Change::None);
+            tokio::time::advance(Duration::from_secs(rest - 1)).await;
+            assert_eq!(health.free_capacity(Instant::now()), 0, "before {rest} s");
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert_eq!(health.free_capacity(Instant::now()), 1, "after {rest} s");
+        }
+        assert_eq!(health.note(Answered::Well, Instant::now()), Change::Recovered);
+        health.note(Answered::Denied, Instant::now());
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert_eq!(health.free_capacity(Instant::now()), 1, "it begins anew");
+    }
+
+    /// Another connection's refusal, or a person's click, may have made the rest longer.
+    #[tokio::test(start_paused = true)]
+    async fn credentials_that_rest_are_waited_for_without_counting() {
+        let mut health = Health::default();
+        let rest = Duration::from_secs(7);
+        for _ in 0..3 {
+            assert_eq!(health.note(Answered::Resting(rest), Instant::now()), Change::Held(rest));
+            assert_eq!(health.free_capacity(Instant::now()), 0);
+            tokio::time::advance(rest).await;
+            assert_eq!(health.free_capacity(Instant::now()), 1);
+        }
+        assert_eq!(health.note(Answered::Denied, Instant::now()), Change::Held(AFTER_REFUSED_CREDENTIALS.first));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retry_after_is_kept() {
         let mut health = Health::default();
         for lsid in ["a", "b", "c", "d"] {
             health.note(Answered::Passing { lsid, retry_after: Some(Duration::from_secs(40)) }, Instant::now());
         }
         tokio::time::advance(Duration::from_secs(39)).await;
         assert_eq!(health.free_capacity(Instant::now()), 0);
-        let mut health = Health::default();
-        assert_eq!(health.note(Answered::Denied, Instant::now()), Change::Held);
-        assert_eq!(health.free_capacity(Instant::now()), 0);
-        tokio::time::advance(DENIED_REST).await;
-        assert_eq!(health.free_capacity(Instant::now()), 1);
-        assert_eq!(health.note(Answered::Denied, Instant::now()), Change::None);
-        tokio::time::advance(DENIED_REST).await;
-        assert_eq!(health.note(Answered::Well, Instant::now()), Change::Recovered);
     }
 }

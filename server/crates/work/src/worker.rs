@@ -46,6 +46,8 @@ pub struct SlotOwner {
     pub name: String,
     /// Which events are tried again, and how often.
     pub policy: EventPolicy,
+    /// When its settings were last saved, or found to be good, Unix ms: whatever rests is tried again at once.
+    pub saved_at: i64,
 }
 
 /// An event that was brought to its end.
@@ -96,6 +98,8 @@ pub struct Worker {
 struct Slot {
     running: usize,
     health: Health,
+    /// Of the owner its health is of.
+    saved_at: i64,
 }
 
 /// What a finished piece of work tells the loop.
@@ -112,8 +116,8 @@ enum Verdict {
     Well,
     /// They failed in a way that passes.
     Passing(Option<Duration>),
-    /// They refused the credentials.
-    Denied,
+    /// They refused the credentials, or have before and are left alone; in words.
+    Denied(String, Option<Duration>),
     /// Nothing: they were not asked, or the work broke off.
     Nothing,
 }
@@ -164,6 +168,9 @@ async fn lease_due(
     for work in worker.store.slots_with_work(now).await? {
         let Some(slot_owner) = worker.handler.slot_owner(&work) else { continue };
         let slot = slots.entry(work.slot.clone()).or_default();
+        if slot.saved_at != slot_owner.saved_at {
+            (slot.health, slot.saved_at) = (Health::default(), slot_owner.saved_at);
+        }
         let free = slot.health.free_capacity(Instant::now()).saturating_sub(slot.running);
         if free == 0 {
             continue;
@@ -202,17 +209,24 @@ fn settle(finished: Result<Finished, tokio::task::JoinError>, slots: &mut HashMa
     let Ok(Finished { slot, name: connection, lsid, verdict }) = finished else { return };
     let Some(slot) = slots.get_mut(&slot) else { return };
     slot.running = slot.running.saturating_sub(1);
-    let answered = match verdict {
+    let answered = match &verdict {
         Verdict::Well => Answered::Well,
-        Verdict::Passing(retry_after) => Answered::Passing { lsid: &lsid, retry_after },
-        Verdict::Denied => Answered::Denied,
+        Verdict::Passing(retry_after) => Answered::Passing { lsid: &lsid, retry_after: *retry_after },
+        Verdict::Denied(_, None) => Answered::Denied,
+        Verdict::Denied(_, Some(again_in)) => Answered::Resting(*again_in),
         Verdict::Nothing => return,
     };
     match slot.health.note(answered, Instant::now()) {
         Change::None => {}
         Change::Sick => tracing::warn!(connection, "the connection's systems fail; its events rest until they answer again"),
-        Change::Held => {
-            tracing::error!(connection, "credentials are refused; the connection's events wait. `deskbridge check` says what to do");
+        Change::Held(rest) => {
+            let reason = if let Verdict::Denied(reason, _) = &verdict { reason.as_str() } else { "" };
+            tracing::error!(
+                connection,
+                again_in_seconds = rest.as_secs_f64().ceil(),
+                reason,
+                "credentials are refused; the connection's events wait. `deskbridge check` says what to do, and ends the wait when it succeeds"
+            );
         }
         Change::Recovered => tracing::info!(connection, "the connection's systems answer again"),
     }
@@ -232,7 +246,8 @@ async fn work_at(worker: &Worker, slot_owner: &SlotOwner, event: &LeasedEvent) -
     let verdict = match &result {
         Ok(_) | Err(WorkError::NotReady | WorkError::Permanent(_)) => Verdict::Well,
         Err(WorkError::Passing { retry_after, .. }) => Verdict::Passing(*retry_after),
-        Err(WorkError::Denied(_)) => Verdict::Denied,
+        Err(WorkError::Denied(what)) => Verdict::Denied(what.clone(), None),
+        Err(WorkError::Resting { what, again_in }) => Verdict::Denied(what.clone(), Some(*again_in)),
         Err(WorkError::NotItsTurn | WorkError::Unsettled { .. } | WorkError::Store(_)) => Verdict::Nothing,
     };
     let now = worker.clock.now_ms();

@@ -17,7 +17,7 @@ use super::limits::{Gate, Pace, Usage};
 use super::query::{self, Entity, Filter};
 use super::zone::{Zone, Zones};
 use crate::HelpDeskError;
-use deskbridge_http_client::{self as outgoing, limiter::Turn};
+use deskbridge_http_client::{self as outgoing, limiter::Turn, refusals::Refusals};
 
 /// An answer's limit; a page of 500 notes at full length stays below.
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
@@ -83,6 +83,7 @@ pub(super) struct Client {
     zones: Zones,
     gate: Gate,
     usage: Usage,
+    refusals: Refusals,
 }
 
 /// A request. Paths are below the zone's `v1.0/`.
@@ -138,6 +139,9 @@ pub(super) enum Sent<'a> {
 impl<'a> Ready<'a> {
     /// Sends exactly one request that writes.
     pub(super) async fn send(self) -> Sent<'a> {
+        if let Err(resting) = self.client.refusals.turn() {
+            return Sent::Refused(HelpDeskError::from(resting).into());
+        }
         let request = self.client.http.post(self.zone.url(&self.path)).json(&self.body);
         let answer = match self.client.answer(request).await {
             Ok(answer) => answer,
@@ -148,8 +152,11 @@ impl<'a> Ready<'a> {
             && self.may_move
             && let Some(zone) = self.client.zones.after_refusal(&self.zone).await
         {
+            // Refused there, and perhaps accepted here.
+            self.client.refusals.forget();
             return Sent::Moved(Self { zone, may_move: false, ..self });
         }
+        self.client.take_note(&answer);
         let says_no = answer.says_no();
         match answer.ok(self.entity, self.what) {
             Ok(body) => match body["itemId"].as_i64() {
@@ -194,11 +201,12 @@ impl Client {
             credentials.insert(HeaderName::from_static(name), value);
         }
         let zones = Zones::new(http.clone(), username.to_owned(), services_url)?;
-        Ok(Self { http, credentials, zones, gate: Gate::new(), usage: Usage::default() })
+        Ok(Self { http, credentials, zones, gate: Gate::new(), usage: Usage::default(), refusals: Refusals::default() })
     }
 
-    pub(super) fn zones(&self) -> &Zones {
-        &self.zones
+    /// A person waits for what is asked next.
+    pub(super) fn let_person_try(&self) {
+        self.refusals.let_person_try();
     }
 
     /// Requests of the last hour by all of the tenant's integrations, and how many it may make.
@@ -257,8 +265,9 @@ impl Client {
     /// Gets a new record ready to be sent: its turn among the requests at a time, its place in the hour, the tenant's zone. `path`: where,
     /// below `v1.0/`.
     pub(super) async fn ready(&self, entity: Entity, path: String, body: Value, what: &'static str) -> Result<Ready<'_>, HelpDeskError> {
+        self.refusals.look()?;
         self.keep_pace().await?;
-        let zone = self.zones.current().await?;
+        let zone = self.zone().await?;
         let turn = self.gate.enter(entity).await?;
         Ok(Ready { client: self, zone, _turn: turn, entity, path, body, what, may_move: true })
     }
@@ -266,7 +275,7 @@ impl Client {
     /// The requests carry the secret, so they go nowhere but to the zone. The tenant may have moved between two pages: asked from the
     /// beginning it answers with its own.
     async fn page_of_ours(&self, next: &str) -> Result<Url, HelpDeskError> {
-        let zone = self.zones.current().await?;
+        let zone = self.zone().await?;
         Url::parse(next).ok().filter(|url| url.origin() == zone.api.origin()).ok_or_else(|| {
             HelpDeskError::passing("Autotask named a further page on a host that is not the tenant's zone; it was not asked")
         })
@@ -279,10 +288,13 @@ impl Client {
 
     /// Returns when the tenant's hourly number allows a request.
     async fn keep_pace(&self) -> Result<(), HelpDeskError> {
-        if self.usage.look_is_due()
-            && let Err(error) = self.threshold().await
-        {
-            tracing::debug!(%error, "the use of the Autotask tenant could not be looked at");
+        if self.usage.look_is_due() {
+            match self.threshold().await {
+                // What is wanted would be refused, too.
+                Err(Fault::Other(error)) if error.is_of_credentials() => return Err(error),
+                Err(error) => tracing::debug!(%error, "the use of the Autotask tenant could not be looked at"),
+                Ok(_) => {}
+            }
         }
         match self.usage.pace() {
             Pace::Go => {}
@@ -300,15 +312,37 @@ impl Client {
     /// Asks the tenant where it lives, and once more where it lives now if it has moved. A place at the gate is held for a request alone,
     /// never while a zone is looked for.
     async fn exchange(&self, entity: Entity, ask: &Ask<'_>) -> Result<Answer, HelpDeskError> {
-        let zone = self.zones.current().await?;
-        let answer = self.send_to(&zone, entity, ask).await?;
+        self.refusals.turn()?;
+        let zone = self.zone().await?;
+        let mut answer = self.send_to(&zone, entity, ask).await?;
         if answer.status == 401
             && !matches!(ask, Ask::Page(..))
             && let Some(zone) = self.zones.after_refusal(&zone).await
         {
-            return self.send_to(&zone, entity, ask).await;
+            answer = self.send_to(&zone, entity, ask).await?;
         }
+        self.take_note(&answer);
         Ok(answer)
+    }
+
+    /// The tenant's zone. A user whom Autotask does not know has none.
+    pub(super) async fn zone(&self) -> Result<Arc<Zone>, HelpDeskError> {
+        self.zones.current().await.inspect_err(|error| {
+            if let HelpDeskError::Denied(_) = error {
+                self.refusals.refused(error);
+            }
+        })
+    }
+
+    /// Remembers whether the credentials were accepted.
+    fn take_note(&self, answer: &Answer) {
+        match answer.status {
+            401 => self.refusals.refused(&refused_credentials(&answer.words())),
+            200..=299 => self.refusals.forget(),
+            // Whoever is refused something else has been let in.
+            _ if answer.says_no() => self.refusals.forget(),
+            _ => {}
+        }
     }
 
     async fn send_to(&self, zone: &Zone, entity: Entity, ask: &Ask<'_>) -> Result<Answer, HelpDeskError> {
@@ -357,9 +391,14 @@ impl Answer {
         }
     }
 
+    fn words(&self) -> String {
+        error_texts::said(&self.body).unwrap_or_else(|| error_texts::excerpt(&self.text))
+    }
+
     /// The body of a success; else what the failure means. `what` names the thing asked for.
     fn ok(self, entity: Entity, what: &'static str) -> Result<Value, Fault> {
-        let Self { status, body, text, retry_after } = self;
+        let words = self.words();
+        let Self { status, body, retry_after, .. } = self;
         if (200..300).contains(&status) {
             return if body.is_object() {
                 Ok(body)
@@ -367,7 +406,6 @@ impl Answer {
                 Err(HelpDeskError::passing(format!("Autotask answered HTTP {status} without JSON for {what}")).into())
             };
         }
-        let words = error_texts::said(&body).unwrap_or_else(|| error_texts::excerpt(&text));
         let passing = |retry_after| {
             Err(HelpDeskError::Passing { what: format!("Autotask answered HTTP {status} for {what}: {words}"), retry_after }.into())
         };
@@ -376,10 +414,7 @@ impl Answer {
         }
         let is_autotasks = error_texts::errors(&body).is_some();
         match status {
-            401 => Err(HelpDeskError::Denied(format!(
-                "Autotask did not accept the API user; check username, secret and integration_code, and that the user is active: {words}"
-            ))
-            .into()),
+            401 => Err(HelpDeskError::Denied(refused_credentials(&words)).into()),
             403 => Err(Fault::NoRight { entity, what, said: words }),
             404 => Err(Fault::NotFound(what)),
             500 if is_autotasks && error_texts::lacks_right(&words) => Err(Fault::NoRight { entity, what, said: words }),
@@ -389,6 +424,13 @@ impl Answer {
             _ => Err(Fault::Refused { what, said: format!("HTTP {status}: {words}") }),
         }
     }
+}
+
+fn refused_credentials(words: &str) -> String {
+    format!(
+        "Autotask did not accept the API user; check username, secret and integration_code, and that the user is active and not locked: Autotask \
+         locks a user whose login is refused too often ({words})"
+    )
 }
 
 #[cfg(test)]

@@ -198,7 +198,9 @@ impl Autotask {
                     return Err(HelpDeskError::NotAllowed("your resource in Autotask is not active any more".into()));
                 }
                 Ok(_) => {}
-                Err(Fault::Other(error @ (HelpDeskError::Passing { .. } | HelpDeskError::Denied(_)))) => return Err(error),
+                Err(Fault::Other(error)) if error.is_of_credentials() || matches!(error, HelpDeskError::Passing { .. }) => {
+                    return Err(error);
+                }
                 // Not every API user may read resources (autotask-extension.md a.2); the pairing stands.
                 Err(fault) => tracing::debug!(%fault, "the agent could not be looked for among the resources"),
             }
@@ -249,6 +251,7 @@ impl HelpDesk for Autotask {
     }
 
     async fn ticket_for(&self, agent: &AgentReference, name: &str) -> Result<(Ticket, Agent), HelpDeskError> {
+        self.client.let_person_try();
         let id = self.id_of(name).await?;
         let item = ticket::by_id(&self.client, id).await?;
         let agent = self.agent_for(agent).await?;

@@ -63,7 +63,7 @@ impl Autotask {
 
     /// The tenant's zone.
     pub(super) async fn zone(&self) -> Result<std::sync::Arc<Zone>, HelpDeskError> {
-        self.client.zones().current().await
+        self.client.zone().await
     }
 
     /// Proves the credentials: the tenant's requests of the last hour, and how many it may make.

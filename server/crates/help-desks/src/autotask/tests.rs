@@ -269,6 +269,41 @@ async fn a_401_makes_one_look_for_another_zone_and_no_more_for_a_while() {
     assert!(new.calls().is_empty());
 }
 
+/// Autotask locks an API user whose login is refused again and again, whoever makes us try: events, a look at the hour's use, or an agent
+/// who opens one ticket after the other.
+#[tokio::test]
+async fn refused_credentials_are_not_tried_at_every_call() {
+    let double = Double::start().await;
+    let tenant = double.tenant();
+    double.next(401, json!({ "errors": ["Authentication failed."] }));
+    let first = tenant.ticket("7").await.unwrap_err();
+    assert!(matches!(first, HelpDeskError::Denied(_)) && first.to_string().contains("locked"), "{first:?}");
+    assert!(matches!(tenant.append_note().await, Err(Failure::Refused(HelpDeskError::Resting { .. }))));
+    assert_eq!(double.calls().len(), 1);
+    // A person may try once: perhaps somebody has acted.
+    double.next(401, json!({ "errors": ["Authentication failed."] }));
+    for _ in 0..5 {
+        let again = tenant.ticket("7").await.unwrap_err().to_string();
+        assert!(again.contains("did not accept the API user"), "{again}");
+        let Err(Failure::Refused(HelpDeskError::Resting { what, .. })) = tenant.append_note().await else { panic!("it was sent") };
+        assert!(what.contains("did not accept the API user") && what.contains("deskbridge check"), "{what}");
+    }
+    assert_eq!(double.calls().len(), 2);
+    // So does one that is unknown, who has no zone.
+    let double = Double::start().await;
+    double.answer_zone(500, json!({ "errors": ["The zone of the user could not be found."] }));
+    let tenant = double.tenant();
+    for _ in 0..5 {
+        assert!(tenant.ticket("7").await.unwrap_err().to_string().contains("knows no API user"));
+    }
+    assert!(double.zone_asked() <= 2, "{} times", double.zone_asked());
+    // What is saved anew is tried at once.
+    double.name_zone(&double.base);
+    double.next(200, json!({ "item": { "id": 7 } }));
+    double.always("/query", json!({ "items": [] }));
+    assert!(double.tenant().ticket("7").await.is_ok());
+}
+
 #[tokio::test]
 async fn a_tenant_that_moved_is_asked_in_its_new_zone() {
     let (old, new) = (Double::start().await, Double::start().await);

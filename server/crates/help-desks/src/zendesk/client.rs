@@ -9,6 +9,7 @@ use reqwest::header::{self, HeaderMap};
 use serde_json::Value;
 
 use deskbridge_http_client as outgoing;
+use deskbridge_http_client::refusals::Refusals;
 use deskbridge_security::sha256;
 
 use super::credentials::{Credentials, Signature};
@@ -35,6 +36,7 @@ struct Account {
     credentials: Credentials,
     /// On every call.
     headers: HeaderMap,
+    refusals: Refusals,
 }
 
 /// Why there is no answer.
@@ -77,6 +79,9 @@ impl Request {
         refused: impl FnOnce(u16, HelpDeskError) -> HelpDeskError,
         again: impl FnOnce(Self) -> Prepared<'a>,
     ) -> WriteOutcome<'a> {
+        if let Err(resting) = self.client.0.refusals.turn() {
+            return WriteOutcome::Refused(resting.into());
+        }
         let repeat_after = is_guarded.then_some(GUARDED_REPEAT);
         let repetition = self.unsigned.try_clone().filter(|_| self.may_sign_anew);
         self.signature.sign(&mut self.unsigned);
@@ -130,7 +135,12 @@ pub struct Answer {
 impl Client {
     /// A client; nothing is contacted. Fails only if the TLS library cannot start.
     pub(super) fn new(origin: String, credentials: Credentials, headers: HeaderMap) -> reqwest::Result<Self> {
-        Ok(Self(Arc::new(Account { http: outgoing::shared()?, origin, credentials, headers })))
+        Ok(Self(Arc::new(Account { http: outgoing::shared()?, origin, credentials, headers, refusals: Refusals::default() })))
+    }
+
+    /// A person waits for what is asked next.
+    pub fn let_person_try(&self) {
+        self.0.refusals.let_person_try();
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
@@ -144,6 +154,7 @@ impl Client {
 
     /// Signs and sends. A token that the account does not accept any more is replaced once: a 401 has done nothing.
     async fn send(&self, mut request: reqwest::Request) -> Result<Answer, Silence> {
+        self.0.refusals.turn().map_err(|resting| Silence::NotSent(resting.into()))?;
         let again = request.try_clone();
         let signature = self.sign(&mut request).await?;
         let answer = self.exchange(request).await?;
@@ -157,10 +168,14 @@ impl Client {
         Ok(self.judged(answer).await)
     }
 
-    /// A firewall that dislikes one text says nothing about the API user's rights.
+    /// Notes what an answer tells of the credentials. A firewall that dislikes one text says nothing about the API user's rights.
     async fn judged(&self, mut answer: Answer) -> Answer {
-        if answer.status == 403 && !answer.body.is_object() {
-            answer.is_refused_everywhere = self.is_refused_everywhere().await;
+        match answer.status {
+            401 => self.0.refusals.refused(&answer.refused_credentials()),
+            403 if !answer.body.is_object() => answer.is_refused_everywhere = self.is_refused_everywhere().await,
+            // Whoever is refused something else has been let in.
+            200..=299 | 403 | 404 | 422 if !answer.body.is_null() => self.0.refusals.forget(),
+            _ => {}
         }
         answer
     }
@@ -181,7 +196,12 @@ impl Client {
     }
 
     async fn signature(&self) -> Result<Signature, HelpDeskError> {
-        self.0.credentials.signature(|| self.request(Method::POST, TOKEN_PATH)).await
+        let signature = self.0.credentials.signature(|| self.request(Method::POST, TOKEN_PATH)).await;
+        signature.inspect_err(|error| {
+            if let HelpDeskError::Denied(_) = error {
+                self.0.refusals.refused(error);
+            }
+        })
     }
 
     async fn exchange(&self, request: reqwest::Request) -> Result<Answer, Silence> {
@@ -238,6 +258,7 @@ impl Client {
 
     /// With a token at hand, so that none need be asked for when the request counts as sent.
     async fn ready(&self, request: reqwest::RequestBuilder) -> Result<Request, HelpDeskError> {
+        self.0.refusals.look()?;
         let signature = self.signature().await?;
         let unsigned = request.build().map_err(|_| HelpDeskError::passing("Zendesk: the request could not be made"))?;
         Ok(Request { client: self.clone(), unsigned, signature, may_sign_anew: true })
@@ -250,16 +271,24 @@ impl Client {
 }
 
 impl Answer {
+    fn reference(&self) -> String {
+        self.request_id.as_deref().map_or_else(String::new, |id| format!(" (request {id})"))
+    }
+
+    fn refused_credentials(&self) -> String {
+        format!("Zendesk did not accept the API user; {}{}", self.advice, self.reference())
+    }
+
     /// The body of a success; else what the failure means. `what` names the thing asked for.
     pub fn ok(self, what: &str) -> Result<Value, HelpDeskError> {
-        let reference = self.request_id.as_deref().map_or_else(String::new, |id| format!(" (request {id})"));
+        let reference = self.reference();
         let said = self.excerpt();
         match self.status {
             200..=299 if self.body.is_null() => {
                 Err(HelpDeskError::passing(format!("Zendesk answered HTTP {} without JSON for {what}{reference}", self.status)))
             }
             200..=299 => Ok(self.body),
-            401 => Err(HelpDeskError::Denied(format!("Zendesk did not accept the API user; {}{reference}", self.advice))),
+            401 => Err(HelpDeskError::Denied(self.refused_credentials())),
             403 if !self.body.is_object() && !self.is_refused_everywhere => Err(HelpDeskError::passing(format!(
                 "something in front of Zendesk, such as a firewall, refused {what} (HTTP 403){reference}, while other calls pass: {said}"
             ))),

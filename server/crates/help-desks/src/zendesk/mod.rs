@@ -362,6 +362,7 @@ impl HelpDesk for Zendesk {
             return Err(HelpDeskError::NotAllowed("Zendesk tickets have the panel in their sidebar; open it there".into()));
         };
         let agent_id = agent.parse().map_err(|_| HelpDeskError::NotAllowed("your user id is none of this account".into()))?;
+        self.client.let_person_try();
         let ticket = self.ticket_json(name).await?;
         let number = |name: &str| ticket[name].as_u64();
         let owners = Owners {

@@ -121,6 +121,8 @@ impl BeyondTrustKind {
             limiter.change_windows(settings.limits.windows());
         }
         if let Some(same) = living.iter().find(|account| account.transport.has_settings(&settings)) {
+            // A connection is built anew when its settings are saved, or were found to be good.
+            same.transport.refusals.forget();
             return Ok(same.clone());
         }
         let base = settings.base_url()?;

@@ -4,6 +4,7 @@
 //! sentences pass through [`redact`] before they become part of an error.
 
 use deskbridge_http_client::limiter::NoTurn;
+use deskbridge_http_client::refusals::Resting;
 use std::time::Duration;
 
 /// Longest piece of a foreign answer that may stand in an error.
@@ -42,6 +43,14 @@ pub enum Error {
     Denied {
         /// What the appliance said.
         reason: String,
+    },
+    /// Credentials were refused a while ago, and are left alone.
+    #[error("{what}")]
+    Resting {
+        /// How they were refused, and what ends the rest.
+        what: String,
+        /// When they are tried again.
+        again_in: Duration,
     },
     /// The appliance says that its limit is used up (beyondtrust.md J.1).
     #[error("the appliance's limit of API calls is used up; calls go on in {} s. Check what else uses this API account", retry_after.as_secs())]
@@ -95,6 +104,12 @@ impl From<NoTurn> for Error {
             NoTurn::Busy { retry_after } => Self::Busy { retry_after },
             NoTurn::Paused { retry_after } => Self::RateLimited { retry_after },
         }
+    }
+}
+
+impl From<Resting> for Error {
+    fn from(resting: Resting) -> Self {
+        Self::Resting { what: resting.to_string(), again_in: resting.again_in }
     }
 }
 

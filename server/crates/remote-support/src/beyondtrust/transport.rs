@@ -10,6 +10,7 @@ use super::{ApplianceSettings, Credentials, Element, Error};
 use deskbridge_http_client as outgoing;
 use deskbridge_http_client::limiter::{Limiter, Urgency};
 use deskbridge_http_client::oauth::{Grant, SharedToken};
+use deskbridge_http_client::refusals::Refusals;
 use deskbridge_shared::client_script::Spelling;
 use reqwest::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, StatusCode};
@@ -81,6 +82,7 @@ pub(super) struct Transport {
     pub(super) limiter: Arc<Limiter>,
     token: SharedToken<Error>,
     pub(super) nothing_found: NothingFound,
+    pub(super) refusals: Refusals,
 }
 
 struct Answer {
@@ -97,7 +99,15 @@ impl Transport {
     pub(super) fn new(settings: ApplianceSettings, base: Url, limiter: Option<Arc<Limiter>>) -> Result<Self, Error> {
         let http = http_client(&settings, base.scheme() == "https")?;
         let limiter = limiter.unwrap_or_else(|| Arc::new(Limiter::of_windows(settings.limits.windows())));
-        Ok(Self { limiter, settings, base, http, token: SharedToken::default(), nothing_found: NothingFound::default() })
+        Ok(Self {
+            limiter,
+            settings,
+            base,
+            http,
+            token: SharedToken::default(),
+            nothing_found: NothingFound::default(),
+            refusals: Refusals::default(),
+        })
     }
 
     /// Whether calls would be made in the same way with these settings.
@@ -124,6 +134,10 @@ impl Transport {
 
     /// Posts a form and returns the answer's root, which is no `<error>`.
     pub(super) async fn call(&self, endpoint: Endpoint, urgency: Urgency, form: &Form<'_>, wanted: Wanted) -> Result<Element, Error> {
+        if urgency == Urgency::Person {
+            self.refusals.let_person_try();
+        }
+        self.refusals.turn()?;
         let path = &self.path(endpoint);
         match &self.settings.credentials {
             Credentials::Legacy { username, password } => {
@@ -134,14 +148,14 @@ impl Transport {
                 self.read(endpoint, answer, wanted, None).await
             }
             Credentials::OAuth { client_id, client_secret } => {
-                let token = self.token.get(|| self.fetch_token(client_id, client_secret)).await?;
+                let token = self.token(client_id, client_secret).await?;
                 let answer = self.post(endpoint, urgency, self.request(path, form).header(AUTHORIZATION, bearer(&token)?)).await?;
                 if !answer.says_token_is_dead() {
                     return self.read(endpoint, answer, wanted, Some(&token)).await;
                 }
                 // Expired early, evicted by the 31st token, or killed by a new secret (beyondtrust.md C.1): once more.
                 self.token.reject(&token);
-                let token = self.token.get(|| self.fetch_token(client_id, client_secret)).await?;
+                let token = self.token(client_id, client_secret).await?;
                 let answer = self.post(endpoint, urgency, self.request(path, form).header(AUTHORIZATION, bearer(&token)?)).await?;
                 self.read(endpoint, answer, wanted, Some(&token)).await
             }
@@ -152,6 +166,22 @@ impl Transport {
         let mut url = self.base.clone();
         url.set_path(path);
         self.http.post(url).header(CONNECTION, HeaderValue::from_static("close")).form(form)
+    }
+
+    async fn token(&self, client_id: &str, client_secret: &SecretString) -> Result<Arc<SecretString>, Error> {
+        let token = self.token.get(|| self.fetch_token(client_id, client_secret)).await;
+        token.inspect_err(|error| {
+            if let Error::Denied { .. } = error {
+                self.refusals.refused(error);
+            }
+        })
+    }
+
+    /// What an answer whose credentials were not accepted means.
+    fn refused(&self, reason: String) -> Error {
+        let error = Error::Denied { reason };
+        self.refusals.refused(&error);
+        error
     }
 
     async fn fetch_token(&self, client_id: &str, client_secret: &SecretString) -> Result<Grant, Error> {
@@ -230,11 +260,17 @@ impl Transport {
         self.check_availability(&answer)?;
         if let Some((error, message)) = answer.json_error() {
             let text = redact(&format!("{error}: {message}"), &secrets);
-            let denied = error == ACCESS_DENIED || matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-            return Err(if denied { Error::Denied { reason: text } } else { Error::Refused { message: text } });
+            return Err(match answer.status {
+                _ if error == ACCESS_DENIED => self.refused(text),
+                StatusCode::UNAUTHORIZED => self.refused(text),
+                StatusCode::FORBIDDEN => Error::Denied { reason: text },
+                _ => Error::Refused { message: text },
+            });
         }
-        if matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Err(Error::Denied { reason: format!("HTTP {}", answer.status.as_u16()) });
+        match answer.status {
+            StatusCode::UNAUTHORIZED => return Err(self.refused("HTTP 401".to_owned())),
+            StatusCode::FORBIDDEN => return Err(Error::Denied { reason: "HTTP 403".to_owned() }),
+            _ => {}
         }
         let Answer { status, wait, is_whole, .. } = answer;
         if !is_whole && wanted == Wanted::Whole {
@@ -254,8 +290,16 @@ impl Transport {
         };
         match (root.error_text(), wait) {
             (Some(_), Some(retry_after)) => Err(Error::RateLimited { retry_after }),
-            (Some(text), None) => Err(error_document(endpoint, &text, &secrets)),
-            (None, _) if status.is_success() => Ok(root),
+            (Some(text), None) if is_failed_login(&text) => Err(self.refused(redact(&text, &secrets))),
+            (Some(text), None) => {
+                // Whoever is refused something else has been let in.
+                self.refusals.forget();
+                Err(error_document(endpoint, &text, &secrets))
+            }
+            (None, _) if status.is_success() => {
+                self.refusals.forget();
+                Ok(root)
+            }
             (None, _) => Err(Error::unexpected(format!("HTTP {}", status.as_u16()), &body, &secrets)),
         }
     }
@@ -334,10 +378,15 @@ pub(super) fn error_document(endpoint: Endpoint, text: &str, secrets: &[&str]) -
     }
     let lower = text.to_lowercase();
     let text = redact(text, secrets);
-    if lower.starts_with("login failed") || lower.contains("permission") {
+    if is_failed_login(&text) || lower.contains("permission") {
         return Error::Denied { reason: text };
     }
     Error::Refused { message: text }
+}
+
+/// Whether it was the credentials that were refused, and not what they may do.
+fn is_failed_login(text: &str) -> bool {
+    text.to_lowercase().starts_with("login failed")
 }
 
 fn bearer(token: &SecretString) -> Result<HeaderValue, Error> {
@@ -364,7 +413,7 @@ fn innermost(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Double, OAUTH_SECRET, Reply};
-    use super::super::{ApplianceClient, ApplianceSettings, Credentials, Error, Limits};
+    use super::super::{ApplianceClient, ApplianceSettings, Credentials, Error, Limits, SessionKeyRequest};
     use reqwest::StatusCode;
     use std::time::Duration;
 
@@ -488,13 +537,45 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn refused_credentials_are_not_tried_at_every_call() {
+        let double = Double::start().await;
+        let mut settings = double.oauth_settings();
+        settings.credentials = Credentials::OAuth { client_id: "client".to_owned(), client_secret: "wrong".into() };
+        let client = ApplianceClient::without_tls(settings);
+        for _ in 0..5 {
+            let error = client.api_info().await.unwrap_err();
+            assert!(error.to_string().contains("invalid_client"), "{error}");
+        }
+        assert_eq!((double.token_requests(), double.calls().len()), (1, 0));
+        // A person may try once: perhaps somebody has acted.
+        let request = SessionKeyRequest { queue: "general".to_owned(), ..SessionKeyRequest::default() };
+        for _ in 0..5 {
+            client.generate_session_key(&request).await.unwrap_err();
+        }
+        assert_eq!((double.token_requests(), double.calls().len()), (2, 0));
+        // With a password.
+        double.always(Reply::ok("<error>Login failed</error>"));
+        let client = double.legacy_client();
+        for _ in 0..5 {
+            client.api_info().await.unwrap_err();
+        }
+        assert_eq!(double.calls().len(), 1);
+        // A permission that one command lacks locks nobody, and says nothing of the others.
+        let client = double.legacy_client();
+        double.next(Reply::ok("<error>You do not have permission</error>"));
+        assert!(matches!(client.api_info().await.unwrap_err(), Error::Denied { .. }));
+        double.next(Reply::ok(INFO));
+        assert!(client.api_info().await.is_ok());
+    }
+
+    #[tokio::test]
     async fn answers_become_errors_a_caller_can_branch_on() {
         let double = Double::start().await;
-        let client = double.legacy_client();
         let refused = |message: &str| Error::Refused { message: message.to_owned() };
         let check = async |reply: Reply, expected: Error| {
             double.next(reply);
-            assert_eq!(client.api_info().await.unwrap_err(), expected);
+            // Whose credentials nobody has refused yet.
+            assert_eq!(double.legacy_client().api_info().await.unwrap_err(), expected);
         };
         check(Reply::ok("<error>Login failed</error>"), Error::Denied { reason: "Login failed".to_owned() }).await;
         check(Reply::new(StatusCode::FORBIDDEN, "no"), Error::Denied { reason: "HTTP 403".to_owned() }).await;
@@ -504,7 +585,7 @@ mod tests {
         check(Reply::new(StatusCode::BAD_REQUEST, "<error>Bad action</error>"), refused("Bad action")).await;
         check(Reply::ok("<error>wrong password p&amp;ss</error>"), refused("wrong password [removed]")).await;
         check(Reply::ok(r#"{"error":"invalid_request","message":"no"}"#), refused("invalid_request: no")).await;
-        let host = client.host().to_owned();
+        let host = double.legacy_client().host().to_owned();
         check(Reply::new(StatusCode::BAD_GATEWAY, "<html>"), Error::NotReachable { host, reason: "it answered HTTP 502".to_owned() }).await;
         for (reply, expected) in [
             (Reply::ok("<html><body>Portal password p&ss</body>"), "not well-formed"),
@@ -514,7 +595,7 @@ mod tests {
             (Reply::new(StatusCode::FOUND, "").with("location", "/login"), "HTTP 302"),
         ] {
             double.next(reply);
-            let error = client.api_info().await.unwrap_err();
+            let error = double.legacy_client().api_info().await.unwrap_err();
             assert!(matches!(&error, Error::Unexpected { what, .. } if what.contains(expected)), "{error:?}");
             assert!(!error.to_string().contains("p&ss"), "{error}");
         }

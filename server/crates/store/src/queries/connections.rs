@@ -61,6 +61,16 @@ impl ConnectionStore for SqlStore {
         Ok(())
     }
 
+    async fn touch_connection(&self, id: ConnectionId, seen: i64, updated_at: i64) -> Result<()> {
+        sqlx::query("UPDATE connection SET updated_at = $3 WHERE id = $1 AND updated_at = $2")
+            .bind(id.to_string())
+            .bind(seen)
+            .bind(updated_at)
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
     async fn delete_connection(&self, id: ConnectionId) -> Result<bool> {
         let mut transaction = self.write.begin().await?;
         end_grants(&mut transaction, id).await?;

@@ -60,6 +60,24 @@ async fn connection_stamp_after_each_change_differs() {
     .await;
 }
 
+/// Servers take it up anew, unless somebody has saved other settings meanwhile.
+#[tokio::test]
+async fn touched_connection_is_seen_and_otherwise_the_same() {
+    on_both(|store| async move {
+        let first = stored_connection(a(), "a");
+        store.save_connection(&first).await.unwrap();
+        store.save_connection(&stored_connection(b(), "b")).await.unwrap();
+        let before = store.connection_stamp().await.unwrap();
+        store.touch_connection(a(), NOW - 1, NOW + 100).await.unwrap();
+        assert_eq!(store.connection_stamp().await.unwrap(), before, "it was saved meanwhile");
+        store.touch_connection(a(), NOW, NOW + 7).await.unwrap();
+        let touched = StoredConnection { updated_at: NOW + 7, ..first };
+        assert_eq!(store.connections().await.unwrap(), [touched, stored_connection(b(), "b")]);
+        assert_eq!(store.connection_stamp().await.unwrap(), ConnectionStamp { count: 2, latest: NOW + 7, sum: 2 * NOW + 7 });
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn grants_of_a_connection_end_with_it() {
     on_both(|store| async move {

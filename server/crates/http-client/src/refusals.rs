@@ -58,6 +58,11 @@ impl Refusals {
         Ok(())
     }
 
+    /// Whether the caller that passed last finds out for all.
+    pub fn is_tried(&self) -> bool {
+        self.state().is_tried
+    }
+
     /// A person waits: the rest ends for the next request, unless one has tried within this rest.
     pub fn let_person_try(&self) {
         let mut state = self.state();
@@ -126,7 +131,9 @@ mod tests {
             refusals.refused(&"no");
             assert_eq!((seconds(refusals.turn()), seconds(refusals.look())), (Some(rest), Some(rest)));
             advance(Duration::from_secs(rest)).await;
+            assert!(!refusals.is_tried());
             assert_eq!((refusals.look(), refusals.turn()), (Ok(()), Ok(())));
+            assert!(refusals.is_tried());
             assert_eq!(seconds(refusals.turn()), Some(30), "one is on its way");
         }
         refusals.forget();

@@ -2,7 +2,7 @@
 //!
 //! Must not decide who may do what: the doors and use cases have done that before a command is sent.
 
-use super::transport::{Endpoint, Form, Wanted};
+use super::transport::{Endpoint, Form, GET_API_INFO, Wanted};
 use super::{ApplianceClient, Element, Error};
 use deskbridge_http_client::limiter::Urgency;
 use std::collections::BTreeMap;
@@ -133,10 +133,12 @@ impl fmt::Debug for SessionKey {
 }
 
 impl ApplianceClient {
-    /// Version, clock and permissions.
+    /// Version, clock and permissions. Whatever is said against a password here refuses it, in whatever language: the call has no argument
+    /// and needs no permission (beyondtrust.md B.5).
     pub async fn api_info(&self) -> Result<ApiInfo, Error> {
-        let root = self.command("get_api_info", vec![]).await?;
-        ApiInfo::read(&root).ok_or_else(|| wrong_shape("get_api_info", &root))
+        let answered = self.command(GET_API_INFO, vec![]).await;
+        let root = answered.map_err(|error| self.inner.what_refuses_all(error))?;
+        ApiInfo::read(&root).ok_or_else(|| wrong_shape(GET_API_INFO, &root))
     }
 
     /// The appliance's own view of its health.

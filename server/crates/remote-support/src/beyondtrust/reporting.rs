@@ -391,10 +391,11 @@ mod tests {
         assert_eq!(refused(client.support_sessions_ended_since(7, 0).await), no);
         assert_eq!(double.calls().len(), 4, "the sentence is known by now");
 
-        // It says the same to everything: nothing is learnt from that.
+        // It says the same to everything: nothing is learnt from that but that the password is refused.
         let double = Double::start().await;
         double.always(error("Échec de la connexion"));
-        assert_eq!(refused(double.legacy_client().support_session(LSID).await), "Échec de la connexion");
+        let reason = "Échec de la connexion".to_owned();
+        assert_eq!(double.legacy_client().support_session(LSID).await.unwrap_err(), Error::Denied { reason });
 
         // The account may not read reports, whatever the sentence is.
         let double = Double::start().await;

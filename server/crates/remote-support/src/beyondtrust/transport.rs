@@ -24,6 +24,8 @@ use url::Url;
 const MEBIBYTE: usize = 1024 * 1024;
 /// Larger answers are parsed off the runtime's threads.
 const PARSE_INLINE_BYTES: usize = 256 * 1024;
+/// The call that needs no permission (beyondtrust.md B.5).
+pub(super) const GET_API_INFO: &str = "get_api_info";
 /// The appliance's word for a token that is expired or was evicted (beyondtrust.md C.1).
 const ACCESS_DENIED: &str = "access_denied";
 /// (beyondtrust.md C.1)
@@ -138,16 +140,24 @@ impl Transport {
             self.refusals.let_person_try();
         }
         self.refusals.turn()?;
-        let path = &self.path(endpoint);
         match &self.settings.credentials {
             Credentials::Legacy { username, password } => {
-                let mut form = form.clone();
-                form.push(("username".into(), username.into()));
-                form.push(("password".into(), password.expose_secret().into()));
-                let answer = self.post(endpoint, urgency, self.request(path, &form)).await?;
-                self.read(endpoint, answer, wanted, None).await
+                let ask = async |endpoint: Endpoint, form: &Form<'_>, wanted: Wanted| {
+                    let mut form = form.clone();
+                    form.push(("username".into(), username.into()));
+                    form.push(("password".into(), password.expose_secret().into()));
+                    let answer = self.post(endpoint, urgency, self.request(&self.path(endpoint), &form)).await?;
+                    self.read(endpoint, answer, wanted, None).await
+                };
+                // "Login failed" is known in English only, so not every call tells whether a refused password is good again.
+                if self.refusals.is_tried() {
+                    let proof = ask(Endpoint::Command, &vec![("action".into(), GET_API_INFO.into())], Wanted::Whole).await;
+                    proof.map_err(|error| self.what_refuses_all(error))?;
+                }
+                ask(endpoint, form, wanted).await
             }
             Credentials::OAuth { client_id, client_secret } => {
+                let path = &self.path(endpoint);
                 let token = self.token(client_id, client_secret).await?;
                 let answer = self.post(endpoint, urgency, self.request(path, form).header(AUTHORIZATION, bearer(&token)?)).await?;
                 if !answer.says_token_is_dead() {
@@ -175,6 +185,18 @@ impl Transport {
                 self.refusals.refused(error);
             }
         })
+    }
+
+    /// A call's error where the call is one that a good password is never refused.
+    pub(super) fn what_refuses_all(&self, error: Error) -> Error {
+        match error {
+            Error::Refused { message } if self.signs_in_by_password() => self.refused(message),
+            error => error,
+        }
+    }
+
+    fn signs_in_by_password(&self) -> bool {
+        matches!(self.settings.credentials, Credentials::Legacy { .. })
     }
 
     /// What an answer whose credentials were not accepted means.
@@ -292,8 +314,10 @@ impl Transport {
             (Some(_), Some(retry_after)) => Err(Error::RateLimited { retry_after }),
             (Some(text), None) if is_failed_login(&text) => Err(self.refused(redact(&text, &secrets))),
             (Some(text), None) => {
-                // Whoever is refused something else has been let in.
-                self.refusals.forget();
+                // Whoever is refused something else has been let in. With a password it may be the password, in another language.
+                if !self.signs_in_by_password() {
+                    self.refusals.forget();
+                }
                 Err(error_document(endpoint, &text, &secrets))
             }
             (None, _) if status.is_success() => {
@@ -560,6 +584,17 @@ mod tests {
             client.api_info().await.unwrap_err();
         }
         assert_eq!(double.calls().len(), 1);
+        // In another language it is known by the call that needs no permission.
+        double.always(Reply::ok("<error>Échec de la connexion</error>"));
+        let client = double.legacy_client();
+        assert!(matches!(client.check_health().await.unwrap_err(), Error::Refused { .. }));
+        let calls = double.calls().len();
+        for _ in 0..5 {
+            let error = client.api_info().await.unwrap_err();
+            assert!(error.to_string().contains("Échec de la connexion"), "{error}");
+            assert!(client.check_health().await.unwrap_err().to_string().contains("not tried again for"));
+        }
+        assert_eq!(double.calls().len(), calls + 1);
         // A permission that one command lacks locks nobody, and says nothing of the others.
         let client = double.legacy_client();
         double.next(Reply::ok("<error>You do not have permission</error>"));
@@ -575,7 +610,7 @@ mod tests {
         let check = async |reply: Reply, expected: Error| {
             double.next(reply);
             // Whose credentials nobody has refused yet.
-            assert_eq!(double.legacy_client().api_info().await.unwrap_err(), expected);
+            assert_eq!(double.legacy_client().check_health().await.unwrap_err(), expected);
         };
         check(Reply::ok("<error>Login failed</error>"), Error::Denied { reason: "Login failed".to_owned() }).await;
         check(Reply::new(StatusCode::FORBIDDEN, "no"), Error::Denied { reason: "HTTP 403".to_owned() }).await;

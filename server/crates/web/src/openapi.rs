@@ -47,7 +47,7 @@ pub fn add_callers(document: &mut OpenApi) {
     for (operation, is_safe) in operations(document) {
         operation.security.get_or_insert_with(callers);
         // The device's proof with the body it covers; the session.
-        add_problems(operation, &[400, 401, 413, 503]);
+        add_problems(operation, &[400, 401, 408, 413]);
         if !is_safe {
             // Another site's page.
             add_problems(operation, &[403]);
@@ -60,9 +60,10 @@ pub fn add_common(document: &mut OpenApi) {
     for (operation, _) in operations(document) {
         // Says so where it asks for none of the schemes.
         operation.security.get_or_insert_default();
-        add_problems(operation, &[408]);
+        // Our own slowness.
+        add_problems(operation, &[503]);
         if operation.request_body.is_some() {
-            add_problems(operation, &[400, 413]);
+            add_problems(operation, &[400, 408, 413]);
         }
     }
 }

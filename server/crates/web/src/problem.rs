@@ -1,11 +1,13 @@
 //! RFC 9457 problem documents: what a caller may read, under a stable `type`. What only the log may read is logged here, once.
 
+use std::error::Error;
 use std::time::Duration;
 
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
+use tower_http::timeout::TimeoutError;
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, ResponseBuilder, Type};
 use utoipa::{ToResponse, ToSchema};
 
@@ -63,9 +65,18 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This method is not allowed here", "See the Allow header.")
     }
 
-    /// The body or the answer took too long.
+    /// Our answer took too long. No 408: clients send a request that got one again by themselves, and this one may have done its work.
     pub fn too_slow() -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "The request took too long", "Send it again.")
+        tracing::warn!("an answer took too long");
+        Self {
+            retry_after: Some(Duration::from_secs(5)),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too-slow",
+                "The answer took too long",
+                "Look whether it was done before you try again.",
+            )
+        }
     }
 
     /// No session, or an ended one.
@@ -89,13 +100,16 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "cross-site", "The request came from another site", detail)
     }
 
-    /// A body beyond the limit, or one that broke off.
+    /// A body beyond the limit, one that came too slowly, or one that broke off.
     #[expect(clippy::needless_pass_by_value, reason = "the form `map_err` takes")]
     pub fn unread_body(rejection: BytesRejection) -> Self {
+        let mut causes = std::iter::successors(Some(&rejection as &(dyn Error + 'static)), |error| (**error).source());
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large", "Send less.")
+        } else if causes.any(<dyn Error>::is::<TimeoutError>) {
+            Self::new(StatusCode::REQUEST_TIMEOUT, "slow-request", "The request came too slowly", "Send it again.")
         } else {
-            Self::bad_request("The body could not be read, or came too slowly.")
+            Self::bad_request("The body could not be read.")
         }
     }
 
@@ -315,5 +329,41 @@ impl From<SupportError> for Problem {
             SupportError::NotOffered(detail) => Self::new(StatusCode::FORBIDDEN, "not-offered", "This is not offered here", detail),
             SupportError::Invalid { field, problem } => Self::invalid(&field, &problem),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::{Body, Bytes};
+    use axum::extract::Request;
+    use axum::routing::post;
+    use futures_util::stream;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn ask(router: Router, body: Body) -> Response {
+        let request = Request::post("/").body(body).unwrap();
+        crate::common(router).oneshot(request).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn our_slowness_is_not_the_callers() {
+        let never = Router::new().route("/", post(|| async { std::future::pending::<()>().await }));
+        let answer = ask(never, Body::empty()).await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(answer.headers().contains_key(header::RETRY_AFTER));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_slowly_is_the_callers() {
+        let read = |body: Result<Bytes, BytesRejection>| async { body.map_err(Problem::unread_body).map(|_| ()) };
+        let read = Router::new().route("/", post(read));
+        let slow = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        assert_eq!(ask(read.clone(), slow).await.status(), StatusCode::REQUEST_TIMEOUT);
+        let broken = Body::from_stream(stream::iter([Err::<Bytes, _>(std::io::Error::other("broke off"))]));
+        assert_eq!(ask(read.clone(), broken).await.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(ask(read, vec![0; crate::MAX_BODY + 1].into()).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
 }

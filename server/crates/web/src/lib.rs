@@ -116,6 +116,8 @@ fn common(router: Router) -> Router {
         let route = request.extensions().get::<axum::extract::MatchedPath>().map_or("(none)", axum::extract::MatchedPath::as_str);
         tracing::info_span!("request", method = %request.method(), route)
     });
+    // Who answers with a failure has logged why.
+    let trace = trace.on_failure(());
     // One stack, outermost first: axum boxes request and answer anew for each layer added by itself.
     router.layer((
         trace,

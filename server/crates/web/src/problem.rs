@@ -334,6 +334,9 @@ impl From<SupportError> for Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
     use axum::Router;
     use axum::body::{Body, Bytes};
     use axum::extract::Request;
@@ -365,5 +368,31 @@ mod tests {
         let broken = Body::from_stream(stream::iter([Err::<Bytes, _>(std::io::Error::other("broke off"))]));
         assert_eq!(ask(read.clone(), broken).await.status(), StatusCode::BAD_REQUEST);
         assert_eq!(ask(read, vec![0; crate::MAX_BODY + 1].into()).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_logged_once() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let guard = tracing::subscriber::set_default(subscriber);
+        let fails = || async { Problem::from(HelpDeskError::Denied("by the test".to_owned())) };
+        let answer = ask(Router::new().route("/", post(fails)), Body::empty()).await;
+        drop(guard);
+        let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(answer.status().is_server_error() && lines.lines().count() == 1 && lines.contains("by the test"), "{lines}");
     }
 }

@@ -16,16 +16,15 @@ use deskbridge_use_cases::event_handler::SupportEvents;
 use deskbridge_use_cases::retention::{self, Retention};
 use deskbridge_use_cases::{Services, sweep};
 use deskbridge_web::agent_sessions::Lifetimes;
+use deskbridge_web::web_server::Limits;
 use deskbridge_web::{Web, web_server};
 use deskbridge_work::metrics;
 use deskbridge_work::worker::{self, Worker};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Connections held at the same time, over both listeners.
-const MAX_CONNECTIONS: usize = 10_000;
 /// How often a server says that it lives.
 const ALIVE_EVERY: Duration = Duration::from_secs(2);
 /// One not heard of for so long is gone.
@@ -79,8 +78,8 @@ pub(crate) async fn run(
     let server = Arc::new(Server { id: new_id(&clock), services: services.clone(), settings: settings.clone() });
     // Before anything can be asked of an outside system.
     share_limits(&server).await?;
-    let public = web_server::bind(&settings.listen).await?;
-    let admin = web_server::bind(&settings.admin_listen).await?;
+    let public = web_server::bind(&settings.listen)?;
+    let admin = web_server::bind(&settings.admin_listen)?;
     tracing::info!(
         public = %public.local_addr()?,
         admin = %admin.local_addr()?,
@@ -95,10 +94,9 @@ pub(crate) async fn run(
         looked_at: worker_looked_at,
         handler: Arc::new(SupportEvents(services.clone())),
     });
-    let open = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let tasks = tokio_util::task::TaskTracker::new();
-    tasks.spawn(web_server::listen(public, deskbridge_web::public(&web)?, open.clone(), stop.clone()));
-    tasks.spawn(web_server::listen(admin, deskbridge_web::admin(&web), open, stop.clone()));
+    tasks.spawn(web_server::listen(public, deskbridge_web::public(&web)?, Limits::public(), stop.clone()));
+    tasks.spawn(web_server::listen(admin, deskbridge_web::admin(&web), Limits::admin(), stop.clone()));
     tasks.spawn(worker::run(worker, stop.clone()));
     tasks.spawn(refresh(server.clone(), stop.clone()));
     tasks.spawn(purge(server.clone(), stop.clone()));

@@ -1,0 +1,100 @@
+//! What runs on a connection, and since when nothing does.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+/// Shared by a connection's stream, requests and answers.
+pub(super) struct Activity {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+struct State {
+    /// Requests whose answer is not yet made or not yet taken.
+    running: usize,
+    /// When the last of them ended.
+    quiet_since: Instant,
+    /// When a head began that is not yet complete. Of HTTP/2 only the first counts: later bytes may be anything.
+    head_since: Option<Instant>,
+    is_http2: bool,
+}
+
+/// Why a connection should end.
+pub(super) enum Over {
+    /// A request's head was not complete in time.
+    Head,
+    /// There was no request for long.
+    Idle,
+}
+
+impl Activity {
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        let state = State { running: 0, quiet_since: now, head_since: Some(now), is_http2: false };
+        Self { state: Mutex::new(state), changed: Notify::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The peer sent something.
+    pub(super) fn came(&self) {
+        let mut state = self.state();
+        if state.running == 0 && state.head_since.is_none() && !state.is_http2 {
+            state.head_since = Some(Instant::now());
+            self.changed.notify_one();
+        }
+    }
+
+    /// A request's head is complete. The request runs until what is returned is dropped.
+    pub(super) fn begin(self: &Arc<Self>, is_http2: bool) -> Running {
+        let mut state = self.state();
+        state.running += 1;
+        state.head_since = None;
+        state.is_http2 = is_http2;
+        drop(state);
+        self.changed.notify_one();
+        Running(self.clone())
+    }
+
+    /// Returns when a head takes longer than `head`, or when nothing has run for `idle` since `from`.
+    pub(super) async fn over(&self, from: Instant, head: Duration, idle: Duration) -> Over {
+        loop {
+            let due = {
+                let state = self.state();
+                let idle_at = state.quiet_since.max(from) + idle;
+                match state.head_since.map(|since| since + head) {
+                    _ if state.running > 0 => None,
+                    Some(at) if at < idle_at => Some((at, Over::Head)),
+                    _ => Some((idle_at, Over::Idle)),
+                }
+            };
+            match due {
+                None => self.changed.notified().await,
+                Some((at, over)) => {
+                    if timeout_at(at, self.changed.notified()).await.is_err() {
+                        return over;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A request that runs.
+pub(super) struct Running(Arc<Activity>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.running -= 1;
+        if state.running == 0 {
+            state.quiet_since = Instant::now();
+            self.0.changed.notify_one();
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The listeners: HTTP/1 and HTTP/2 by hyper-util, under limits of our own. `axum::serve` would keep a half-sent request for ever, hyper a peer
+//! that takes no answer or only answers PINGs (stack.md 1).
+
+mod activity;
+mod answers;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::Request;
+use hyper::Version;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use crate::peer::Peer;
+use activity::{Activity, Over};
+use answers::{Answer, EndStalled};
+use stream::Stream;
+
+/// Running requests get this long after a stop was asked for.
+const STOP_PATIENCE: Duration = Duration::from_secs(8);
+/// What may wait in the kernel for one peer, so that its reading shows soon: Linux takes more only when a third of this is free. A peer that reads
+/// two kilobytes a second makes progress within [`Limits::unread`].
+const SEND_BUFFER: u32 = 64 * 1024;
+/// As Tokio's own.
+const BACKLOG: u32 = 1024;
+
+/// What the peers of one listener may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time. More wait until one ends.
+    pub connections: usize,
+    /// A request's head must be complete in this time.
+    pub head: Duration,
+    /// A kept connection ends after so long without a request.
+    pub idle: Duration,
+    /// A peer that takes nothing of what waits for it so long is given up.
+    pub unread: Duration,
+}
+
+impl Limits {
+    /// For a listener that anybody can reach.
+    ///
+    /// `idle` is longer than the minute that proxies keep their connections, so that none sends a request into one that is being closed.
+    pub fn public() -> Self {
+        Self { connections: 10_000, head: Duration::from_secs(10), idle: Duration::from_secs(75), unread: Duration::from_secs(30) }
+    }
+
+    /// For a listener that only the operator and the monitoring reach.
+    pub fn admin() -> Self {
+        Self { connections: 100, ..Self::public() }
+    }
+}
+
+/// Listens on an address and port.
+pub fn bind(address: &str) -> anyhow::Result<TcpListener> {
+    let address: SocketAddr = address.parse().with_context(|| format!("{address} is no address and port"))?;
+    open(address).with_context(|| format!("cannot listen on {address}; is another server running there?"))
+}
+
+fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    // Its connections inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts connections until `stop`, then lets running requests end.
+pub async fn listen(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+    let mut builder = Builder::new(EndStalled { after: limits.unread });
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(20))).max_concurrent_streams(100);
+    builder.http2().max_send_buf_size(SEND_BUFFER as usize);
+    let open = Arc::new(Semaphore::new(limits.connections));
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = accept(&listener, &open) => accepted,
+        };
+        let Some((stream, peer, permit)) = accepted else { continue };
+        let (builder, router, stop) = (builder.clone(), router.clone(), stop.clone());
+        connections.spawn(async move {
+            serve(stream, peer, &builder, router, &limits, &stop).await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(STOP_PATIENCE, connections.wait()).await.is_err() {
+        tracing::warn!("some requests did not end in time");
+    }
+}
+
+async fn accept(listener: &TcpListener, open: &Arc<Semaphore>) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let permit = open.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, peer)) => {
+            // Small answers should not wait for more to send.
+            let _ = stream.set_nodelay(true);
+            Some((stream, peer, permit))
+        }
+        Err(error) => {
+            // Out of file descriptors, mostly: give others time to close.
+            tracing::warn!(%error, "a connection could not be accepted");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}
+
+/// Serves one connection until it ends, by itself or by a limit.
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    builder: &Builder<EndStalled>,
+    router: Router,
+    limits: &Limits,
+    stop: &CancellationToken,
+) {
+    let activity = Arc::new(Activity::new());
+    let stream = TokioIo::new(Stream::new(stream, limits.unread, activity.clone()));
+    let service = hyper::service::service_fn(|request: hyper::Request<Incoming>| {
+        let running = activity.begin(request.version() == Version::HTTP_2);
+        let mut request: Request = request.map(axum::body::Body::new);
+        request.extensions_mut().insert(Peer(peer));
+        let answer = router.clone().oneshot(request);
+        async move { answer.await.map(|answer| answer.map(|body| Answer::new(body, running))) }
+    });
+    let mut connection = pin!(builder.serve_connection(stream, service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = stop.cancelled() => None,
+        over = activity.over(Instant::now(), limits.head, limits.idle) => match over {
+            Over::Idle => None,
+            Over::Head => return tracing::debug!(%peer, "a connection without a whole request is closed"),
+        },
+    };
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        // HTTP/1 ends at once or after the running request; HTTP/2 says GOAWAY, and what was asked before is answered.
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            ended = connection => ended,
+            _ = activity.over(Instant::now(), limits.head, limits.unread) => {
+                return tracing::debug!(%peer, "a connection that was told to end is closed");
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "a connection ended badly");
+    }
+}

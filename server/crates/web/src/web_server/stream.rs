@@ -1,0 +1,71 @@
+//! A peer's TCP stream: a write that makes no progress for long fails.
+
+use std::io::{ErrorKind, IoSlice, Result};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_io_timeout::TimeoutWriter;
+
+use super::activity::Activity;
+
+pub(super) struct Stream {
+    tcp: Pin<Box<TimeoutWriter<TcpStream>>>,
+    activity: Arc<Activity>,
+}
+
+impl Stream {
+    pub(super) fn new(tcp: TcpStream, unread: Duration, activity: Arc<Activity>) -> Self {
+        let mut tcp = TimeoutWriter::new(tcp);
+        tcp.set_timeout(Some(unread));
+        Self { tcp: Box::pin(tcp), activity }
+    }
+
+    /// The kernel would go on offering what is unread to a peer that was given up.
+    fn reset_when_late<T>(&self, written: Poll<Result<T>>) -> Poll<Result<T>> {
+        if let Poll::Ready(Err(error)) = &written
+            && error.kind() == ErrorKind::TimedOut
+        {
+            let _ = self.tcp.get_ref().set_zero_linger();
+        }
+        written
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        let before = buffer.filled().len();
+        ready!(self.tcp.as_mut().poll_read(cx, buffer))?;
+        if buffer.filled().len() > before {
+            self.activity.came();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        let written = self.tcp.as_mut().poll_write(cx, bytes);
+        self.reset_when_late(written)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<Result<usize>> {
+        let written = self.tcp.as_mut().poll_write_vectored(cx, slices);
+        self.reset_when_late(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.tcp.as_mut().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.tcp.as_mut().poll_shutdown(cx)
+    }
+}

@@ -3,11 +3,12 @@
 
 mod activity;
 mod answers;
+mod places;
 mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,6 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,6 +29,7 @@ use tower::ServiceExt;
 use crate::peer::Peer;
 use activity::{Activity, Over};
 use answers::{Answer, EndStalled};
+use places::{Place, Places};
 use stream::Stream;
 
 /// Running requests get this long after a stop was asked for.
@@ -44,6 +45,10 @@ const BACKLOG: u32 = 1024;
 pub struct Limits {
     /// Connections at a time. More wait until one ends.
     pub connections: usize,
+    /// Of them, from one address. More are closed at once.
+    pub of_one_address: usize,
+    /// Whether many people stand behind an address, so that it may take all places.
+    pub is_proxy: fn(IpAddr) -> bool,
     /// A request's head must be complete in this time.
     pub head: Duration,
     /// A kept connection ends after so long without a request.
@@ -55,14 +60,22 @@ pub struct Limits {
 impl Limits {
     /// For a listener that anybody can reach.
     ///
-    /// `idle` is longer than the minute that proxies keep their connections, so that none sends a request into one that is being closed.
+    /// `of_one_address` is twice the streams of sessions one server keeps: a proxy on another machine does not meet it. `idle` is longer than the
+    /// minute that proxies keep their connections, so that none sends a request into one that is being closed.
     pub fn public() -> Self {
-        Self { connections: 10_000, head: Duration::from_secs(10), idle: Duration::from_secs(75), unread: Duration::from_secs(30) }
+        Self {
+            connections: 10_000,
+            of_one_address: 2_000,
+            is_proxy: |address| address.is_loopback(),
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+            unread: Duration::from_secs(30),
+        }
     }
 
     /// For a listener that only the operator and the monitoring reach.
     pub fn admin() -> Self {
-        Self { connections: 100, ..Self::public() }
+        Self { connections: 100, of_one_address: 100, ..Self::public() }
     }
 }
 
@@ -86,18 +99,18 @@ pub async fn listen(listener: TcpListener, router: Router, limits: Limits, stop:
     let mut builder = Builder::new(EndStalled { after: limits.unread });
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(20))).max_concurrent_streams(100);
     builder.http2().max_send_buf_size(SEND_BUFFER as usize);
-    let open = Arc::new(Semaphore::new(limits.connections));
+    let places = Places::new(&limits);
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener, &open) => accepted,
+            accepted = accept(&listener, &places) => accepted,
         };
-        let Some((stream, peer, permit)) = accepted else { continue };
+        let Some((stream, peer, place)) = accepted else { continue };
         let (builder, router, stop) = (builder.clone(), router.clone(), stop.clone());
         connections.spawn(async move {
             serve(stream, peer, &builder, router, &limits, &stop).await;
-            drop(permit);
+            drop(place);
         });
     }
     drop(listener);
@@ -107,13 +120,17 @@ pub async fn listen(listener: TcpListener, router: Router, limits: Limits, stop:
     }
 }
 
-async fn accept(listener: &TcpListener, open: &Arc<Semaphore>) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = open.clone().acquire_owned().await.ok()?;
+async fn accept(listener: &TcpListener, places: &Arc<Places>) -> Option<(TcpStream, SocketAddr, Place)> {
+    let any = places.any().await;
     match listener.accept().await {
         Ok((stream, peer)) => {
             // Small answers should not wait for more to send.
             let _ = stream.set_nodelay(true);
-            Some((stream, peer, permit))
+            let place = any.of(peer.ip());
+            if place.is_none() {
+                tracing::debug!(%peer, "an address has its share of connections; this one is closed");
+            }
+            Some((stream, peer, place?))
         }
         Err(error) => {
             // Out of file descriptors, mostly: give others time to close.

@@ -1,7 +1,7 @@
 //! Peers that a browser or a proxy never is, on raw sockets. Nothing here asserts that something was fast: a peer that must be closed is waited for.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Limits, bind, listen};
 
+const ONE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// Longer than every limit of these tests, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LONG: Duration = Duration::from_hours(1);
@@ -26,7 +28,7 @@ static GIVEN: AtomicUsize = AtomicUsize::new(0);
 
 /// Nothing is limited: each test sets what it is about.
 fn limits() -> Limits {
-    Limits { connections: 100, head: LONG, idle: LONG, unread: LONG }
+    Limits { connections: 100, of_one_address: 100, is_proxy: |_| false, head: LONG, idle: LONG, unread: LONG }
 }
 
 /// Serves until the guard is dropped.
@@ -52,10 +54,11 @@ fn serve(limits: Limits) -> (SocketAddr, DropGuard) {
     (address, stop.drop_guard())
 }
 
-async fn connect(server: SocketAddr) -> TcpStream {
+async fn connect(server: SocketAddr, from: Ipv4Addr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     // A peer that reads little has a small window.
     socket.set_recv_buffer_size(8 * 1024).unwrap();
+    socket.bind((from, 0).into()).unwrap();
     let peer = socket.connect(server).await.unwrap();
     peer.set_nodelay(true).unwrap();
     peer
@@ -77,8 +80,8 @@ async fn is_answered(peer: &mut TcpStream) -> bool {
     answer.starts_with(b"HTTP/1.1 200 ")
 }
 
-async fn asks_and_is_answered(server: SocketAddr) -> bool {
-    let mut peer = connect(server).await;
+async fn asks_and_is_answered(server: SocketAddr, from: Ipv4Addr) -> bool {
+    let mut peer = connect(server, from).await;
     ask(&mut peer, "/").await;
     is_answered(&mut peer).await
 }
@@ -119,7 +122,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 impl Http2 {
     /// `window`: how much of each answer the peer takes before it says that it takes more.
     async fn connect(server: SocketAddr, window: u32) -> Self {
-        let mut peer = connect(server).await;
+        let mut peer = connect(server, ONE).await;
         let mut settings = vec![0, 4];
         settings.extend(window.to_be_bytes());
         peer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
@@ -172,20 +175,20 @@ impl Http2 {
 #[tokio::test]
 async fn who_asks_and_never_reads_is_closed() {
     let (server, _stop) = serve(Limits { connections: 1, unread: SHORT, ..limits() });
-    let mut peer = connect(server).await;
+    let mut peer = connect(server, ONE).await;
     for _ in 0..400 {
         ask(&mut peer, "/page").await;
     }
-    assert!(asks_and_is_answered(server).await, "the only place was not given back");
+    assert!(asks_and_is_answered(server, ONE).await, "the only place was not given back");
 }
 
 /// What waits in the kernel hides how slowly a peer reads, and costs memory.
 #[tokio::test]
 async fn little_waits_for_who_does_not_read() {
     let (server, _stop) = serve(Limits { connections: 1, unread: SHORT, ..limits() });
-    let mut peer = connect(server).await;
+    let mut peer = connect(server, ONE).await;
     ask(&mut peer, "/endless").await;
-    assert!(asks_and_is_answered(server).await);
+    assert!(asks_and_is_answered(server, ONE).await);
     let given = GIVEN.load(Ordering::Relaxed);
     assert!(given < 1024 * 1024, "{given} bytes");
 }
@@ -193,7 +196,7 @@ async fn little_waits_for_who_does_not_read() {
 #[tokio::test]
 async fn who_reads_slowly_but_steadily_gets_all() {
     let (server, _stop) = serve(Limits { unread: Duration::from_secs(2), head: SHORT, idle: SHORT, ..limits() });
-    let mut peer = connect(server).await;
+    let mut peer = connect(server, ONE).await;
     ask(&mut peer, "/large").await;
     let (mut read, mut piece) = (0, [0; 4096]);
     while read < LARGE {
@@ -263,7 +266,7 @@ async fn who_only_answers_pings_is_closed_after_the_idle_time() {
 #[tokio::test]
 async fn an_answer_that_takes_long_is_not_idle() {
     let (server, _stop) = serve(Limits { idle: SHORT, head: SHORT, unread: SHORT, ..limits() });
-    let mut peer = connect(server).await;
+    let mut peer = connect(server, ONE).await;
     ask(&mut peer, "/slow").await;
     let mut answer = [0; 15];
     peer.read_exact(&mut answer).await.unwrap();
@@ -273,7 +276,7 @@ async fn an_answer_that_takes_long_is_not_idle() {
 #[tokio::test]
 async fn a_kept_connection_that_is_used_now_and_then_stays() {
     let (server, _stop) = serve(Limits { idle: 40 * SHORT, head: SHORT, ..limits() });
-    let mut peer = connect(server).await;
+    let mut peer = connect(server, ONE).await;
     for _ in 0..3 {
         ask(&mut peer, "/").await;
         assert!(is_answered(&mut peer).await);
@@ -285,7 +288,7 @@ async fn a_kept_connection_that_is_used_now_and_then_stays() {
 async fn a_kept_connection_ends_when_it_is_idle_or_a_head_stays_half() {
     for (limits, sent) in [(Limits { idle: SHORT, ..limits() }, ""), (Limits { head: SHORT, ..limits() }, "GET / HTTP/1.1\r\nHos")] {
         let (server, _stop) = serve(limits);
-        let mut peer = connect(server).await;
+        let mut peer = connect(server, ONE).await;
         ask(&mut peer, "/").await;
         assert!(is_answered(&mut peer).await);
         peer.write_all(sent.as_bytes()).await.unwrap();
@@ -297,9 +300,39 @@ async fn a_kept_connection_ends_when_it_is_idle_or_a_head_stays_half() {
 async fn who_never_asks_is_closed() {
     for sent in ["", "GET / HT", "PRI * HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0"] {
         let (server, _stop) = serve(Limits { connections: 1, head: SHORT, ..limits() });
-        let mut peer = connect(server).await;
+        let mut peer = connect(server, ONE).await;
         peer.write_all(sent.as_bytes()).await.unwrap();
-        assert!(asks_and_is_answered(server).await, "{sent:?}");
+        assert!(asks_and_is_answered(server, ONE).await, "{sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_address_cannot_take_all_places() {
+    let (server, _stop) = serve(Limits { connections: 4, of_one_address: 2, ..limits() });
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut peer = connect(server, ONE).await;
+        ask(&mut peer, "/").await;
+        assert!(is_answered(&mut peer).await);
+        held.push(peer);
+    }
+    assert!(is_closed(&mut connect(server, ONE).await).await, "a third place for one address");
+    assert!(asks_and_is_answered(server, OTHER).await);
+    // A place that was given back can be taken again, as soon as the server knows.
+    held.clear();
+    tokio::time::timeout(PATIENCE, async { while !asks_and_is_answered(server, ONE).await {} }).await.expect("no place again");
+}
+
+#[tokio::test]
+async fn a_proxy_may_take_all_places() {
+    let is_proxy = |address| address == IpAddr::from(OTHER);
+    let (server, _stop) = serve(Limits { of_one_address: 1, is_proxy, ..limits() });
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut peer = connect(server, OTHER).await;
+        ask(&mut peer, "/").await;
+        assert!(is_answered(&mut peer).await);
+        held.push(peer);
     }
 }
 
@@ -307,8 +340,8 @@ async fn who_never_asks_is_closed() {
 async fn a_full_listener_takes_nothing_from_another() {
     let (public, _stop) = serve(Limits { connections: 1, ..limits() });
     let (admin, _stop_admin) = serve(limits());
-    let mut held = connect(public).await;
+    let mut held = connect(public, ONE).await;
     ask(&mut held, "/").await;
     assert!(is_answered(&mut held).await);
-    assert!(asks_and_is_answered(admin).await);
+    assert!(asks_and_is_answered(admin, ONE).await);
 }

@@ -6,6 +6,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+/// HTTP/2 frames that ask for nothing: so many are free, ...
+const FREE_FRAMES: u32 = 1_000;
+/// ... and so many more for each request and each piece of an answer. A peer that takes an answer in the smallest sensible portions sends two
+/// WINDOW_UPDATEs for each of the 16 in a piece.
+const FRAMES_EARNED: u32 = 64;
+
 /// Shared by a connection's stream, requests and answers.
 pub(super) struct Activity {
     state: Mutex<State>,
@@ -20,6 +26,7 @@ struct State {
     /// When a head began that is not yet complete. Of HTTP/2 only the first counts: later bytes may be anything.
     head_since: Option<Instant>,
     is_http2: bool,
+    frames_left: u32,
 }
 
 /// Why a connection should end.
@@ -33,7 +40,7 @@ pub(super) enum Over {
 impl Activity {
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        let state = State { running: 0, quiet_since: now, head_since: Some(now), is_http2: false };
+        let state = State { running: 0, quiet_since: now, head_since: Some(now), is_http2: false, frames_left: FREE_FRAMES };
         Self { state: Mutex::new(state), changed: Notify::new() }
     }
 
@@ -41,13 +48,17 @@ impl Activity {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The peer sent something.
-    pub(super) fn came(&self) {
+    /// The peer sent something; false when it has sent too many frames that ask for nothing.
+    #[must_use]
+    pub(super) fn came(&self, idle_frames: u32) -> bool {
         let mut state = self.state();
         if state.running == 0 && state.head_since.is_none() && !state.is_http2 {
             state.head_since = Some(Instant::now());
             self.changed.notify_one();
         }
+        let left = state.frames_left.checked_sub(idle_frames);
+        state.frames_left = left.unwrap_or(0);
+        left.is_some()
     }
 
     /// A request's head is complete. The request runs until what is returned is dropped.
@@ -57,8 +68,10 @@ impl Activity {
         state.head_since = None;
         state.is_http2 = is_http2;
         drop(state);
+        let running = Running(self.clone());
+        running.went_on();
         self.changed.notify_one();
-        Running(self.clone())
+        running
     }
 
     /// Returns when a head takes longer than `head`, or when nothing has run for `idle` since `from`.
@@ -87,6 +100,14 @@ impl Activity {
 
 /// A request that runs.
 pub(super) struct Running(Arc<Activity>);
+
+impl Running {
+    /// The peer took a piece of the answer, or asked.
+    pub(super) fn went_on(&self) {
+        let mut state = self.0.state();
+        state.frames_left = state.frames_left.saturating_add(FRAMES_EARNED);
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {

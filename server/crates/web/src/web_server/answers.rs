@@ -26,12 +26,12 @@ tokio::task_local! {
 pub(super) struct Answer {
     body: Body,
     rest: Bytes,
-    _running: Running,
+    running: Running,
 }
 
 impl Answer {
     pub(super) fn new(body: Body, running: Running) -> Self {
-        Self { body, rest: Bytes::new(), _running: running }
+        Self { body, rest: Bytes::new(), running }
     }
 }
 
@@ -51,6 +51,7 @@ impl HttpBody for Answer {
             }
         }
         set_given(Some(Instant::now()));
+        self.running.went_on();
         let length = self.rest.len().min(PIECE);
         Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
     }

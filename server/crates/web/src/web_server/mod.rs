@@ -3,6 +3,7 @@
 
 mod activity;
 mod answers;
+mod frames;
 mod places;
 mod stream;
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! A peer's TCP stream: a write that makes no progress for long fails.
+//! A peer's TCP stream: a write that makes no progress for long fails, and so does reading more frames than the peer has earned.
 
-use std::io::{ErrorKind, IoSlice, Result};
+use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,9 +11,11 @@ use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutWriter;
 
 use super::activity::Activity;
+use super::frames::Frames;
 
 pub(super) struct Stream {
     tcp: Pin<Box<TimeoutWriter<TcpStream>>>,
+    frames: Frames,
     activity: Arc<Activity>,
 }
 
@@ -21,7 +23,7 @@ impl Stream {
     pub(super) fn new(tcp: TcpStream, unread: Duration, activity: Arc<Activity>) -> Self {
         let mut tcp = TimeoutWriter::new(tcp);
         tcp.set_timeout(Some(unread));
-        Self { tcp: Box::pin(tcp), activity }
+        Self { tcp: Box::pin(tcp), frames: Frames::Preface(0), activity }
     }
 
     /// The kernel would go on offering what is unread to a peer that was given up.
@@ -39,8 +41,12 @@ impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let before = buffer.filled().len();
         ready!(self.tcp.as_mut().poll_read(cx, buffer))?;
-        if buffer.filled().len() > before {
-            self.activity.came();
+        let came = &buffer.filled()[before..];
+        if !came.is_empty() {
+            let idle_frames = self.frames.count_idle(came);
+            if !self.activity.came(idle_frames) {
+                return Poll::Ready(Err(Error::other("too many HTTP/2 frames that ask for nothing")));
+            }
         }
         Poll::Ready(Ok(()))
     }

@@ -97,6 +97,7 @@ struct Http2(TcpStream);
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
@@ -344,4 +345,33 @@ async fn a_full_listener_takes_nothing_from_another() {
     ask(&mut held, "/").await;
     assert!(is_answered(&mut held).await);
     assert!(asks_and_is_answered(admin, ONE).await);
+}
+
+#[tokio::test]
+async fn floods_of_frames_that_ask_for_nothing_are_refused() {
+    let mut read_to_the_end = Vec::new();
+    for (kind, flags, stream, payload) in [
+        (PRIORITY, 0, 5, &[0, 0, 0, 0, 1][..]),
+        (WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]),
+        (SETTINGS, 0, 0, &[]),
+        (PING, ACK, 0, &[0; 8]),
+        (PING, 0, 0, &[0; 8]),
+        (RST_STREAM, 0, 1, &[0, 0, 0, 8]),
+        // No known kind.
+        (0xee, 0, 0, &[]),
+    ] {
+        let (server, _stop) = serve(limits());
+        let mut peer = Http2::connect(server, 65_535).await;
+        peer.ask(1, "/").await;
+        // The server may close while this is sent.
+        let _ = peer.send(&frame(kind, flags, stream, payload).repeat(2_000)).await;
+        let _ = peer.send(&frame(PING, 0, 0, b"are you?")).await;
+        while let Some(next) = peer.next().await {
+            if next.kind == PING && next.payload == b"are you?" {
+                read_to_the_end.push((kind, flags));
+                break;
+            }
+        }
+    }
+    assert_eq!(read_to_the_end, []);
 }

@@ -1,6 +1,7 @@
 //! The `deskbridge` command: its command line, and the wiring of a running server. Rooms and their reasons: docs/ARCHITECTURE.md.
 
 mod cli;
+mod open_files;
 mod serve;
 
 use std::process::ExitCode;

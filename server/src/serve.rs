@@ -25,6 +25,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::open_files;
+
 /// How often a server says that it lives.
 const ALIVE_EVERY: Duration = Duration::from_secs(2);
 /// One not heard of for so long is gone.
@@ -78,6 +80,7 @@ pub(crate) async fn run(
     let server = Arc::new(Server { id: new_id(&clock), services: services.clone(), settings: settings.clone() });
     // Before anything can be asked of an outside system.
     share_limits(&server).await?;
+    let connections = open_files::allow_connections(Limits::public().connections);
     let public = web_server::bind(&settings.listen)?;
     let admin = web_server::bind(&settings.admin_listen)?;
     tracing::info!(
@@ -95,7 +98,7 @@ pub(crate) async fn run(
         handler: Arc::new(SupportEvents(services.clone())),
     });
     let tasks = tokio_util::task::TaskTracker::new();
-    tasks.spawn(web_server::listen(public, deskbridge_web::public(&web)?, Limits::public(), stop.clone()));
+    tasks.spawn(web_server::listen(public, deskbridge_web::public(&web)?, Limits::public().within(connections), stop.clone()));
     tasks.spawn(web_server::listen(admin, deskbridge_web::admin(&web), Limits::admin(), stop.clone()));
     tasks.spawn(worker::run(worker, stop.clone()));
     tasks.spawn(refresh(server.clone(), stop.clone()));

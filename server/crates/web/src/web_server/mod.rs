@@ -74,6 +74,13 @@ impl Limits {
         }
     }
 
+    /// The same with fewer places. No address has more than half of them.
+    #[must_use]
+    pub fn within(self, connections: usize) -> Self {
+        let connections = self.connections.min(connections);
+        Self { connections, of_one_address: self.of_one_address.min(connections.div_ceil(2)), ..self }
+    }
+
     /// For a listener that only the operator and the monitoring reach.
     pub fn admin() -> Self {
         Self { connections: 100, of_one_address: 100, ..Self::public() }

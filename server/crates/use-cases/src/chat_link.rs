@@ -1,5 +1,6 @@
 //! Chat links: signed, expiring, opened by the customer; the chat they start is tied to the ticket.
 
+use std::fmt;
 use std::sync::Arc;
 
 use deskbridge_core::ids::TenantId;
@@ -72,13 +73,18 @@ pub enum OpenError {
     Gone,
 }
 
+fn later(connection: &Connection, error: &dyn fmt::Display) -> OpenError {
+    tracing::warn!(connection = connection.name(), %error, "a chat link could not be opened");
+    OpenError::Later
+}
+
 /// Opens a chat link; `chosen`: the code name of the issue chosen by the customer.
 pub async fn open(services: &Services, token: &str, chosen: Option<&str>) -> Result<Opened, OpenError> {
     let invitation = chat_token::verify(&services.master_key, token, services.clock.now_seconds())?;
     // Links sent before connections had ids name them.
     let connection = services.connections.current().called(&TenantId::main(), &invitation.connection).cloned().ok_or(OpenError::Gone)?;
     let engine = connection.engine.as_ref().ok_or(OpenError::Gone)?;
-    let issues = allowed_actions::current(&connection).await.map_err(|_| OpenError::Later)?.issues;
+    let issues = allowed_actions::current(&connection).await.map_err(|error| later(&connection, &error))?.issues;
     // An issue that was removed since leaves the choice to the customer.
     let offered = |code: &&str| issues.iter().any(|issue| issue.code_name == *code);
     let wanted = invitation.issue.as_deref().filter(offered).or(chosen.filter(offered));
@@ -90,7 +96,8 @@ pub async fn open(services: &Services, token: &str, chosen: Option<&str>) -> Res
     };
     // Links sent by an earlier version were not remembered when they were made.
     let expires_at = invitation.expires_at.saturating_mul(1_000);
-    ownership::chat_handed_out(services, &connection, &invitation.ticket, expires_at).await.map_err(|_| OpenError::Later)?;
+    let handed_out = ownership::chat_handed_out(services, &connection, &invitation.ticket, expires_at).await;
+    handed_out.map_err(|error| later(&connection, &error))?;
     let tag = SessionTag { ticket: &invitation.ticket, connection: connection.id };
     engine.chat_url(issue, tag).map(Opened::Chat).map_err(|_| OpenError::Gone)
 }

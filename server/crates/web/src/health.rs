@@ -31,11 +31,15 @@ pub async fn alive() -> &'static str {
     ),
 )]
 pub async fn ready(State(state): State<Arc<HealthState>>) -> (StatusCode, &'static str) {
+    let not_ready = |why: &'static str| {
+        tracing::warn!(why = why.trim_end(), "not ready");
+        (StatusCode::SERVICE_UNAVAILABLE, why)
+    };
     if !state.is_panel_built {
-        return (StatusCode::SERVICE_UNAVAILABLE, "the panel was not built into this server; build it with `cargo xtask build`\n");
+        return not_ready("the panel was not built into this server; build it with `cargo xtask build`\n");
     }
     if state.clock.now_ms() - state.worker_looked_at.load(Ordering::Relaxed) > WORKER_SILENT_MS {
-        return (StatusCode::SERVICE_UNAVAILABLE, "the worker does not look for events any more; restart the server\n");
+        return not_ready("the worker does not look for events any more; restart the server\n");
     }
     match tokio::time::timeout(PATIENCE, state.store.ping()).await {
         Ok(Ok(())) => (StatusCode::OK, "ready\n"),
@@ -43,6 +47,6 @@ pub async fn ready(State(state): State<Arc<HealthState>>) -> (StatusCode, &'stat
             tracing::warn!(%error, "not ready");
             (StatusCode::SERVICE_UNAVAILABLE, "the database failed\n")
         }
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
+        Err(_) => not_ready("the database does not answer\n"),
     }
 }

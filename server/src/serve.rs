@@ -98,7 +98,12 @@ pub(crate) async fn run(
         handler: Arc::new(SupportEvents(services.clone())),
     });
     let tasks = tokio_util::task::TaskTracker::new();
-    tasks.spawn(web_server::listen(public, deskbridge_web::public(&web)?, Limits::public().within(connections), stop.clone()));
+    tasks.spawn(web_server::listen(
+        public,
+        deskbridge_web::public(&web)?,
+        Limits::public().behind(&settings.proxies()).within(connections),
+        stop.clone(),
+    ));
     tasks.spawn(web_server::listen(admin, deskbridge_web::admin(&web), Limits::admin(), stop.clone()));
     tasks.spawn(worker::run(worker, stop.clone()));
     tasks.spawn(refresh(server.clone(), stop.clone()));

@@ -188,10 +188,16 @@ fn broken_toml_names_the_line_and_quotes_nothing() {
 
 #[test]
 fn the_environment_overrides_the_server_section() {
-    let environment = [("DESKBRIDGE_LISTEN", "127.0.0.1:9"), ("DESKBRIDGE_SESSION_MAX_HOURS", "3"), ("OTHER", "x")]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let settings = Settings::parse(sections(), "t", GOOD, environment.into_iter()).unwrap();
+    let with = |environment: &[(&str, &str)]| {
+        let environment: Vec<_> = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Settings::parse(sections(), "t", GOOD, environment.into_iter())
+    };
+    let settings = with(&[("DESKBRIDGE_LISTEN", "127.0.0.1:9"), ("DESKBRIDGE_SESSION_MAX_HOURS", "3"), ("OTHER", "x")]).unwrap();
     assert_eq!((settings.server.listen.as_str(), settings.server.session_max_hours), ("127.0.0.1:9", 3));
+    let settings = with(&[("DESKBRIDGE_TRUSTED_PROXIES", "192.0.2.10, 2001:db8::/32")]).unwrap();
+    assert_eq!(settings.server.proxies(), ["192.0.2.10/32", "2001:db8::/32"].map(|network| network.parse().unwrap()));
+    let said = with(&[("DESKBRIDGE_TRUSTED_PROXIES", "192.0.2.10,proxy.example.com")]).unwrap_err().to_string();
+    assert!(said.contains("trusted_proxies") && said.contains("proxy.example.com") && said.contains("203.0.113.0/24"), "{said}");
 }
 
 #[test]

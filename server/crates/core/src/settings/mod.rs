@@ -22,14 +22,17 @@ pub use server::{LogFormat, ServerSection};
 
 use std::collections::HashSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::Path;
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::ids::ConnectionId;
+use server::Holds;
 
 /// A whole settings file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -271,9 +274,10 @@ fn overlay_environment(value: &mut Value, environment: impl Iterator<Item = (Str
     let known = server::KEYS;
     for (name, text) in environment {
         let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX).map(str::to_ascii_lowercase) else { continue };
-        let Some((key, is_number)) = known.iter().find(|(known, _)| *known == key) else { continue };
-        let entry = match text.parse::<u64>() {
-            Ok(number) if *is_number => Value::from(number),
+        let Some((key, holds)) = known.iter().find(|(known, _)| *known == key) else { continue };
+        let entry = match (holds, text.parse::<u64>()) {
+            (Holds::Number, Ok(number)) => Value::from(number),
+            (Holds::List, _) => text.split(',').map(str::trim).filter(|one| !one.is_empty()).collect(),
             _ => Value::from(text),
         };
         if let Some(root) = value.as_object_mut() {
@@ -283,6 +287,14 @@ fn overlay_environment(value: &mut Value, environment: impl Iterator<Item = (Str
             }
         }
     }
+}
+
+/// What [`network`] reads, in words.
+pub const A_NETWORK: &str = "a network like 203.0.113.0/24 or an address";
+
+/// A network, or an address as one.
+pub fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 /// An address of an outside system: `https`, or `http` for a loopback host only (DESIGN.md, Decisions).

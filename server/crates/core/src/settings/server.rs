@@ -3,26 +3,37 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::fault::Within;
-use super::outside_origin;
+use super::{A_NETWORK, network, outside_origin};
 
-/// Keys an environment variable can override, and whether they are numbers.
-pub(super) const KEYS: [(&str, bool); 11] = [
-    ("public_url", false),
-    ("listen", false),
-    ("admin_listen", false),
-    ("database", false),
-    ("master_key_file", false),
-    ("report_templates", false),
-    ("session_idle_minutes", true),
-    ("session_max_hours", true),
-    ("keep_events_days", true),
-    ("keep_sessions_days", true),
-    ("log_format", false),
+/// Keys an environment variable can override, and what they hold.
+pub(super) const KEYS: [(&str, Holds); 12] = [
+    ("public_url", Holds::Text),
+    ("listen", Holds::Text),
+    ("admin_listen", Holds::Text),
+    ("trusted_proxies", Holds::List),
+    ("database", Holds::Text),
+    ("master_key_file", Holds::Text),
+    ("report_templates", Holds::Text),
+    ("session_idle_minutes", Holds::Number),
+    ("session_max_hours", Holds::Number),
+    ("keep_events_days", Holds::Number),
+    ("keep_sessions_days", Holds::Number),
+    ("log_format", Holds::Text),
 ];
+
+/// What a key holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Holds {
+    Text,
+    Number,
+    /// Texts; in an environment variable with commas between them.
+    List,
+}
 
 /// The server's own settings.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -34,6 +45,8 @@ pub struct ServerSection {
     pub listen: String,
     /// Address and port of the admin listener.
     pub admin_listen: String,
+    /// Proxies on other machines, by address or network: each may hold all connections of the public listener.
+    pub trusted_proxies: Vec<String>,
     /// `sqlite://PATH` or `postgres://…`.
     pub database: String,
     /// The key that seals stored secrets; made on first start.
@@ -73,6 +86,7 @@ impl Default for ServerSection {
             public_url: "http://localhost:8180".into(),
             listen: "0.0.0.0:8180".into(),
             admin_listen: "127.0.0.1:53231".into(),
+            trusted_proxies: Vec::new(),
             database: "sqlite://deskbridge.db".into(),
             master_key_file: "deskbridge.key".into(),
             report_templates: None,
@@ -95,6 +109,9 @@ impl ServerSection {
                 faults.add(key, value, "an address and port like 0.0.0.0:8180");
             }
         }
+        for proxy in self.trusted_proxies.iter().filter(|proxy| network(proxy).is_none()) {
+            faults.add("trusted_proxies", proxy, A_NETWORK);
+        }
         if !["sqlite://", "postgres://", "postgresql://"].iter().any(|scheme| self.database.starts_with(scheme)) {
             // A database URL may hold a password.
             let scheme = self.database.split("://").next().unwrap_or_default();
@@ -105,6 +122,11 @@ impl ServerSection {
         {
             faults.add("report_templates", folder.display(), "an existing folder");
         }
+    }
+
+    /// The networks of `trusted_proxies`.
+    pub fn proxies(&self) -> Vec<IpNet> {
+        self.trusted_proxies.iter().filter_map(|proxy| network(proxy)).collect()
     }
 
     /// `public_url` without a trailing slash.

@@ -1,11 +1,10 @@
 //! `[connection.appliance]`: the fields common to all of the vendor's plugins (beyondtrust.md H), under our names.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use deskbridge_core::event::EventKind;
 use deskbridge_core::ids::EngineAccount;
-use deskbridge_core::settings::{EventPolicy, Role, Secret, Section, Within};
+use deskbridge_core::settings::{A_NETWORK, EventPolicy, Role, Secret, Section, Within, network};
 use deskbridge_shared::client_script;
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -153,8 +152,8 @@ impl Section for ApplianceSection {
             faults.readable_secret(key, secret.as_ref());
         }
         for source in &self.event_sources {
-            if parse_network(source).is_none() {
-                faults.add("event_sources", source, "a network like 203.0.113.0/24 or an address");
+            if network(source).is_none() {
+                faults.add("event_sources", source, A_NETWORK);
             }
         }
         if let Some(other) = self.polling_events.iter().find(|kind| **kind != EventKind::SessionEnd) {
@@ -216,7 +215,7 @@ impl ApplianceSection {
 
     /// The networks events may come from; empty: any.
     pub fn source_networks(&self) -> Vec<IpNet> {
-        self.event_sources.iter().filter_map(|source| parse_network(source)).collect()
+        self.event_sources.iter().filter_map(|source| network(source)).collect()
     }
 }
 
@@ -234,8 +233,4 @@ fn is_host(host: &str) -> bool {
     let Ok(url) = url::Url::parse(&format!("https://{host}")) else { return false };
     let plain = !host.contains(['/', '?', '#', '@', '\\']) && !host.chars().any(char::is_whitespace);
     plain && url.host().is_some() && !host.is_empty()
-}
-
-fn parse_network(text: &str) -> Option<IpNet> {
-    text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }

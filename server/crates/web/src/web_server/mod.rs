@@ -9,7 +9,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use hyper::Version;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -38,18 +39,19 @@ const STOP_PATIENCE: Duration = Duration::from_secs(8);
 /// What may wait in the kernel for one peer, so that its reading shows soon: Linux takes more only when a third of this is free. A peer that reads
 /// two kilobytes a second makes progress within [`Limits::unread`].
 const SEND_BUFFER: u32 = 64 * 1024;
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 /// As Tokio's own.
 const BACKLOG: u32 = 1024;
 
 /// What the peers of one listener may take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// Connections at a time. More wait until one ends.
     pub connections: usize,
     /// Of them, from one address. More are closed at once.
     pub of_one_address: usize,
-    /// Whether many people stand behind an address, so that it may take all places.
-    pub is_proxy: fn(IpAddr) -> bool,
+    /// Addresses behind which many people stand, so that each may take all places.
+    pub proxies: Arc<[IpNet]>,
     /// A request's head must be complete in this time.
     pub head: Duration,
     /// A kept connection ends after so long without a request.
@@ -67,11 +69,17 @@ impl Limits {
         Self {
             connections: 10_000,
             of_one_address: 2_000,
-            is_proxy: |address| address.is_loopback(),
+            proxies: LOOPBACK.iter().filter_map(|network| network.parse().ok()).collect(),
             head: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             unread: Duration::from_secs(30),
         }
+    }
+
+    /// The same behind these proxies, and those on this machine.
+    #[must_use]
+    pub fn behind(self, proxies: &[IpNet]) -> Self {
+        Self { proxies: self.proxies.iter().chain(proxies).copied().collect(), ..self }
     }
 
     /// The same with fewer places. No address has more than half of them.
@@ -115,7 +123,7 @@ pub async fn listen(listener: TcpListener, router: Router, limits: Limits, stop:
             accepted = accept(&listener, &places) => accepted,
         };
         let Some((stream, peer, place)) = accepted else { continue };
-        let (builder, router, stop) = (builder.clone(), router.clone(), stop.clone());
+        let (builder, router, limits, stop) = (builder.clone(), router.clone(), limits.clone(), stop.clone());
         connections.spawn(async move {
             serve(stream, peer, &builder, router, &limits, &stop).await;
             drop(place);

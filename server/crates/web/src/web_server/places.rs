@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ipnet::IpNet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Limits;
@@ -12,7 +13,7 @@ use crate::peer::network;
 pub(super) struct Places {
     free: Arc<Semaphore>,
     share: usize,
-    is_proxy: fn(IpAddr) -> bool,
+    proxies: Arc<[IpNet]>,
     /// Places taken, for each address that has some.
     taken: Mutex<HashMap<IpAddr, usize>>,
 }
@@ -34,7 +35,7 @@ pub(super) struct Place {
 impl Places {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
         let free = Arc::new(Semaphore::new(limits.connections));
-        Arc::new(Self { free, share: limits.of_one_address, is_proxy: limits.is_proxy, taken: Mutex::default() })
+        Arc::new(Self { free, share: limits.of_one_address, proxies: limits.proxies.clone(), taken: Mutex::default() })
     }
 
     /// Waits for a free place.
@@ -47,7 +48,8 @@ impl Places {
 impl AnyPlace<'_> {
     /// None if the address has its share.
     pub(super) fn of(self, peer: IpAddr) -> Option<Place> {
-        let owner = (!(self.places.is_proxy)(peer.to_canonical())).then(|| network(peer));
+        let is_proxy = self.places.proxies.iter().any(|proxies| proxies.contains(&peer.to_canonical()));
+        let owner = (!is_proxy).then(|| network(peer));
         if let Some(owner) = owner {
             let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
             let count = taken.entry(owner).or_default();
@@ -79,7 +81,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_network_has_one_share_and_a_proxy_none() {
-        let places = Places::new(&Limits { of_one_address: 1, ..Limits::public() });
+        let proxies = ["192.0.2.64/26".parse().unwrap(), "2001:db8:0:3::/64".parse().unwrap()];
+        let places = Places::new(&Limits { of_one_address: 1, ..Limits::public() }.behind(&proxies));
         let mut held = Vec::new();
         for (address, is_taken) in [
             ("2001:db8:0:1::1", true),
@@ -94,6 +97,10 @@ mod tests {
             ("::ffff:127.0.0.1", true),
             ("::1", true),
             ("::1", true),
+            ("192.0.2.65", true),
+            ("::ffff:192.0.2.65", true),
+            ("2001:db8:0:3::1", true),
+            ("2001:db8:0:3::1", true),
         ] {
             let place = places.any().await.of(address.parse().unwrap());
             assert_eq!(place.is_some(), is_taken, "{address}");

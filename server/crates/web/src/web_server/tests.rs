@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ static GIVEN: AtomicUsize = AtomicUsize::new(0);
 
 /// Nothing is limited: each test sets what it is about.
 fn limits() -> Limits {
-    Limits { connections: 100, of_one_address: 100, is_proxy: |_| false, head: LONG, idle: LONG, unread: LONG }
+    Limits { connections: 100, of_one_address: 100, proxies: Arc::default(), head: LONG, idle: LONG, unread: LONG }
 }
 
 /// Serves until the guard is dropped.
@@ -326,8 +327,7 @@ async fn one_address_cannot_take_all_places() {
 
 #[tokio::test]
 async fn a_proxy_may_take_all_places() {
-    let is_proxy = |address| address == IpAddr::from(OTHER);
-    let (server, _stop) = serve(Limits { of_one_address: 1, is_proxy, ..limits() });
+    let (server, _stop) = serve(Limits { of_one_address: 1, ..limits() }.behind(&[IpAddr::from(OTHER).into()]));
     let mut held = Vec::new();
     for _ in 0..3 {
         let mut peer = connect(server, OTHER).await;

@@ -26,6 +26,10 @@ struct State {
     /// When a head began that is not yet complete. Of HTTP/2 only the first counts: later bytes may be anything.
     head_since: Option<Instant>,
     is_http2: bool,
+    /// Whether the last that came is the end of a head.
+    ends_a_head: bool,
+    /// HTTP/1: what came belongs to the request after the one that runs. Not known of one with a body; the limit of idleness ends that.
+    has_more: bool,
     frames_left: u32,
 }
 
@@ -40,7 +44,15 @@ pub(super) enum Over {
 impl Activity {
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        let state = State { running: 0, quiet_since: now, head_since: Some(now), is_http2: false, frames_left: FREE_FRAMES };
+        let state = State {
+            running: 0,
+            quiet_since: now,
+            head_since: Some(now),
+            is_http2: false,
+            ends_a_head: false,
+            has_more: false,
+            frames_left: FREE_FRAMES,
+        };
         Self { state: Mutex::new(state), changed: Notify::new() }
     }
 
@@ -48,10 +60,11 @@ impl Activity {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The peer sent something; false when it has sent too many frames that ask for nothing.
+    /// The peer sent something, which may end a head; false when it has sent too many frames that ask for nothing.
     #[must_use]
-    pub(super) fn came(&self, idle_frames: u32) -> bool {
+    pub(super) fn came(&self, ends_a_head: bool, idle_frames: u32) -> bool {
         let mut state = self.state();
+        state.ends_a_head = ends_a_head;
         if state.running == 0 && state.head_since.is_none() && !state.is_http2 {
             state.head_since = Some(Instant::now());
             self.changed.notify_one();
@@ -62,8 +75,9 @@ impl Activity {
     }
 
     /// A request's head is complete. The request runs until what is returned is dropped.
-    pub(super) fn begin(self: &Arc<Self>, is_http2: bool) -> Running {
+    pub(super) fn begin(self: &Arc<Self>, is_http2: bool, has_body: bool) -> Running {
         let mut state = self.state();
+        state.has_more = !is_http2 && !has_body && !state.ends_a_head;
         state.running += 1;
         state.head_since = None;
         state.is_http2 = is_http2;
@@ -115,6 +129,9 @@ impl Drop for Running {
         state.running -= 1;
         if state.running == 0 {
             state.quiet_since = Instant::now();
+            if state.has_more {
+                state.head_since = Some(state.quiet_since);
+            }
             self.0.changed.notify_one();
         }
     }

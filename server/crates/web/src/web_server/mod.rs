@@ -18,7 +18,7 @@ use anyhow::Context;
 use axum::Router;
 use axum::extract::Request;
 use hyper::Version;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use ipnet::IpNet;
@@ -169,7 +169,7 @@ async fn serve(
     let activity = Arc::new(Activity::new());
     let stream = TokioIo::new(Stream::new(stream, limits.unread, activity.clone()));
     let service = hyper::service::service_fn(|request: hyper::Request<Incoming>| {
-        let running = activity.begin(request.version() == Version::HTTP_2);
+        let running = activity.begin(request.version() == Version::HTTP_2, !request.body().is_end_stream());
         let mut request: Request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(Peer(peer));
         let answer = router.clone().oneshot(request);

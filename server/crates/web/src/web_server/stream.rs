@@ -16,14 +16,18 @@ use super::frames::Frames;
 pub(super) struct Stream {
     tcp: Pin<Box<TimeoutWriter<TcpStream>>>,
     frames: Frames,
+    /// The last bytes that came.
+    tail: [u8; HEAD_END.len()],
     activity: Arc<Activity>,
 }
+
+const HEAD_END: &[u8; 4] = b"\r\n\r\n";
 
 impl Stream {
     pub(super) fn new(tcp: TcpStream, unread: Duration, activity: Arc<Activity>) -> Self {
         let mut tcp = TimeoutWriter::new(tcp);
         tcp.set_timeout(Some(unread));
-        Self { tcp: Box::pin(tcp), frames: Frames::Preface(0), activity }
+        Self { tcp: Box::pin(tcp), frames: Frames::Preface(0), tail: [0; 4], activity }
     }
 
     /// The kernel would go on offering what is unread to a peer that was given up.
@@ -44,7 +48,11 @@ impl AsyncRead for Stream {
         let came = &buffer.filled()[before..];
         if !came.is_empty() {
             let idle_frames = self.frames.count_idle(came);
-            if !self.activity.came(idle_frames) {
+            for byte in &came[came.len().saturating_sub(HEAD_END.len())..] {
+                self.tail.rotate_left(1);
+                self.tail[HEAD_END.len() - 1] = *byte;
+            }
+            if !self.activity.came(self.tail == *HEAD_END, idle_frames) {
                 return Poll::Ready(Err(Error::other("too many HTTP/2 frames that ask for nothing")));
             }
         }

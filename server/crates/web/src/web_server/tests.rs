@@ -298,6 +298,16 @@ async fn a_kept_connection_ends_when_it_is_idle_or_a_head_stays_half() {
     }
 }
 
+/// The half comes with the request before it, so that no further byte tells of it.
+#[tokio::test]
+async fn half_a_head_behind_a_request_is_no_idleness() {
+    let (server, _stop) = serve(Limits { head: SHORT, ..limits() });
+    let mut peer = connect(server, ONE).await;
+    peer.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nhos").await.unwrap();
+    assert!(is_answered(&mut peer).await);
+    assert!(is_closed(&mut peer).await);
+}
+
 #[tokio::test]
 async fn who_never_asks_is_closed() {
     for sent in ["", "GET / HT", "PRI * HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0"] {

@@ -72,7 +72,7 @@ pub(crate) async fn run(
         absolute_ms: i64::from(settings.session_max_hours) * 3_600_000,
     };
     let worker_looked_at = Arc::new(AtomicI64::new(clock.now_ms()));
-    let web = Web::new(services.clone(), lifetimes, worker_looked_at.clone(), metrics::start())?;
+    let web = Web::new(services.clone(), lifetimes, worker_looked_at.clone(), metrics::start(), stop.clone())?;
     if !web.is_panel_built() {
         tracing::warn!("the panel was not built into this server; build it with `cargo xtask build`");
     }

@@ -531,7 +531,11 @@ fn changes(
     stream::unfold(begin, |mut polling| async move {
         while polling.polls < STREAM_POLLS {
             if polling.polls > 0 {
-                tokio::time::sleep(STREAM_EVERY).await;
+                tokio::select! {
+                    () = tokio::time::sleep(STREAM_EVERY) => {}
+                    // Whoever watches asks another server, or this one when it is back.
+                    () = polling.state.stop.cancelled() => return None,
+                }
                 match polling.pass.connection(&polling.state, polling.connection.id).await {
                     Ok(Some(connection)) => polling.connection = connection,
                     // The next request is told why.

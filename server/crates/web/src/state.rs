@@ -7,6 +7,7 @@ use deskbridge_core::clock::Clock;
 use deskbridge_store::{GroupCommit, NewAgentSession, NewEvent, Store};
 use deskbridge_use_cases::Services;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::agent_sessions::{AgentSessionStore, Lifetimes};
 use crate::assets::Assets;
@@ -24,6 +25,8 @@ pub struct PanelState {
     pub devices: DeviceDoor,
     /// Texts by language.
     pub translations: Arc<Translations>,
+    /// The server stops: streams end, so that it need not wait for them.
+    pub stop: CancellationToken,
 }
 
 /// The sidebar's opening.
@@ -96,6 +99,7 @@ impl Web {
         lifetimes: Lifetimes,
         worker_looked_at: Arc<AtomicI64>,
         metrics: PrometheusHandle,
+        stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         let store = services.store.clone();
         let translations = Arc::new(Translations::load()?);
@@ -122,6 +126,7 @@ impl Web {
                 services: services.clone(),
                 sessions: sessions.clone(),
                 translations: translations.clone(),
+                stop,
             }),
             sidebar: Arc::new(SidebarState {
                 services: services.clone(),

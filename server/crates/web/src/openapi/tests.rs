@@ -21,6 +21,7 @@ use deskbridge_use_cases::connections::Connections;
 use deskbridge_use_cases::session_key::TTL_SECONDS;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::agent_sessions::Lifetimes;
@@ -43,7 +44,7 @@ async fn listener() -> Router {
     });
     let lifetimes = Lifetimes { idle_ms: 1, absolute_ms: 1 };
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    crate::public(&Web::new(services, lifetimes, Arc::default(), metrics).unwrap()).unwrap()
+    crate::public(&Web::new(services, lifetimes, Arc::default(), metrics, CancellationToken::new()).unwrap()).unwrap()
 }
 
 /// Sends a request of a peer; answers status, headers and body.

@@ -68,7 +68,7 @@ impl SupportSessions for SqlStore {
 
     async fn sessions_of_ticket(&self, connection: ConnectionId, ticket: &str) -> Result<Vec<KnownSession>> {
         let rows =
-            sqlx::query("SELECT * FROM support_session WHERE connection = $1 AND ticket = $2 ORDER BY started_at DESC, lsid LIMIT 50")
+            sqlx::query("SELECT * FROM support_session WHERE connection = $1 AND ticket = $2 ORDER BY coalesce(started_at, seen_at) DESC, lsid LIMIT 50")
                 .bind(connection.to_string())
                 .bind(ticket)
                 .fetch_all(&self.read)

@@ -22,6 +22,19 @@ async fn known_session_end_and_record_are_not_taken_back() {
     .await;
 }
 
+/// The databases disagree where to put a session whose begin is not known.
+#[tokio::test]
+async fn sessions_are_listed_newest_first_also_without_a_begin() {
+    on_both(|store| async move {
+        for (lsid, started_at, seen_at) in [("old", Some(NOW), NOW), ("unknown", None, NOW + 5), ("new", Some(NOW + 10), NOW + 10)] {
+            store.save_session(&KnownSession { started_at, ..known_session(a(), lsid, "1") }, seen_at).await.unwrap();
+        }
+        let listed: Vec<_> = store.sessions_of_ticket(a(), "1").await.unwrap().into_iter().map(|session| session.lsid).collect();
+        assert_eq!(listed, ["new", "unknown", "old"]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn known_session_purge_goes_in_steps_by_when_it_was_seen() {
     on_both(|store| async move {

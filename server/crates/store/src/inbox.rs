@@ -216,8 +216,8 @@ pub trait Inbox: Send + Sync {
     /// Gives back the leases of `owner` without counting the attempts, for a clean stop. Where a write may still be on its way to
     /// the ticket, the lease ends by itself: looked for too early, its marker would be missed.
     async fn release_leases(&self, owner: Uuid, now: i64) -> Result<u64>;
-    /// When the next event is due (Unix ms), if any waits. Ends of leases do not count.
-    async fn next_due(&self) -> Result<Option<i64>>;
+    /// When the next event after that moment is due (Unix ms both), if any waits. Ends of leases do not count.
+    async fn next_due(&self, after: i64) -> Result<Option<i64>>;
     /// Every event of that kind these sessions of an account have had.
     async fn known_events(&self, account: &str, kind: EventKind, lsids: &[String]) -> Result<Vec<KnownEvent>>;
     /// Waits until another server may have stored events.

@@ -163,7 +163,6 @@ async fn lease_due(
     running: &mut JoinSet<Finished>,
     slots: &mut HashMap<String, Slot>,
 ) -> Result<Duration, StoreError> {
-    let mut started = 0_usize;
     let now = worker.clock.now_ms();
     for work in worker.store.slots_with_work(now).await? {
         let Some(slot_owner) = worker.handler.slot_owner(&work) else { continue };
@@ -180,7 +179,6 @@ async fn lease_due(
         let events = worker.store.claim_events(&work.slot, worker.server_id, now, now + LEASE_MS, limit).await?;
         for event in events {
             slot.running += 1;
-            started += 1;
             let (worker, slot_owner, slot) = (worker.clone(), slot_owner.clone(), work.slot.clone());
             running.spawn(async move {
                 let worked = AssertUnwindSafe(work_at(&worker, &slot_owner, &event)).catch_unwind().await;
@@ -195,14 +193,14 @@ async fn lease_due(
     }
     // A slot without running work that is well needs no memory: there may be ten thousand connections.
     slots.retain(|_, slot| slot.running > 0 || !slot.health.is_well());
-    let next_due = worker.store.next_due().await?.unwrap_or(i64::MAX);
-    // It was due at this look already: its connection does not run, or rests, or it waits for another event.
-    if next_due <= now && started == 0 && running.is_empty() {
-        return Ok(LOOK_EVERY);
-    }
-    let due_in_ms = next_due.saturating_sub(worker.clock.now_ms());
-    // What is due but finds no capacity waits for capacity, not for time.
-    Ok(Duration::from_millis(u64::try_from(due_in_ms).unwrap_or(0)).clamp(LOOK_LEAST, LOOK_EVERY))
+    // What was due at this look and did not start waits for capacity, a rest's end or another event. These wake us, or the next look sees them.
+    let next_due = worker.store.next_due(now).await?;
+    Ok(next_due.map_or(LOOK_EVERY, |at| until(at, worker.clock.now_ms()).clamp(LOOK_LEAST, LOOK_EVERY)))
+}
+
+/// The time from `now` until `at`, Unix ms both.
+fn until(at: i64, now: i64) -> Duration {
+    Duration::from_millis(u64::try_from(at.saturating_sub(now)).unwrap_or(0))
 }
 
 fn settle(finished: Result<Finished, tokio::task::JoinError>, slots: &mut HashMap<String, Slot>) {

@@ -287,11 +287,13 @@ impl Inbox for SqlStore {
         Ok(released.rows_affected())
     }
 
-    async fn next_due(&self) -> Result<Option<i64>> {
-        // The first condition is the index's own; the second passes over the few leased rows at its head.
+    async fn next_due(&self, after: i64) -> Result<Option<i64>> {
+        // The first condition is the index's own.
         let row = sqlx::query(
-            "SELECT not_before FROM inbox_event WHERE state IN ('ready', 'leased') AND state = 'ready' ORDER BY not_before LIMIT 1",
+            "SELECT not_before FROM inbox_event WHERE state IN ('ready', 'leased') AND state = 'ready' AND not_before > $1
+             ORDER BY not_before LIMIT 1",
         )
+        .bind(after)
         .fetch_optional(&self.read)
         .await?;
         Ok(row.map(|row| row.try_get("not_before")).transpose()?)

@@ -65,7 +65,8 @@ async fn retry_waits_and_counts_only_when_it_should() {
         let leased = claim(&store, NOW).await.remove(0);
         let retry = |counts| Outcome::Retry { not_before: NOW + 5_000, reason: "later".into(), counts };
         assert!(finish(&store, &leased, &retry(false), NOW).await);
-        assert_eq!(store.next_due().await.unwrap(), Some(NOW + 5_000));
+        assert_eq!(store.next_due(NOW).await.unwrap(), Some(NOW + 5_000));
+        assert_eq!(store.next_due(NOW + 5_000).await.unwrap(), None, "what is due already is not what comes next");
         assert!(claim(&store, NOW + 4_999).await.is_empty());
         let leased = claim(&store, NOW + 5_000).await.remove(0);
         assert_eq!(leased.attempts, 1, "the first attempt did not count");
@@ -73,7 +74,7 @@ async fn retry_waits_and_counts_only_when_it_should() {
         let leased = claim(&store, NOW + 5_000).await.remove(0);
         assert_eq!(leased.attempts, 2);
         assert!(finish(&store, &leased, &Outcome::Dead("gave up".into()), NOW).await);
-        assert_eq!(store.next_due().await.unwrap(), None);
+        assert_eq!(store.next_due(0).await.unwrap(), None);
         assert!(store.retry_event(leased.id, NOW).await.unwrap());
         assert!(!store.retry_event(leased.id, NOW).await.unwrap(), "it is due already");
         assert_eq!(claim(&store, NOW).await[0].attempts, 1, "a person's retry counts anew");
@@ -237,7 +238,7 @@ async fn undecided_events_wait_for_a_person_and_go_to_the_connection_they_choose
         assert!(waiting.iter().all(|row| row.connection.is_none() && row.outcome.as_deref() == Some("a or b")));
         assert_eq!(store.attempts(end.id).await.unwrap()[0].result, "undecided");
         assert!(store.slots_with_work(NOW + 90_000).await.unwrap().is_empty());
-        assert_eq!(store.next_due().await.unwrap(), None);
+        assert_eq!(store.next_due(0).await.unwrap(), None);
         assert_eq!(store.purge_events(NOW + 90_000, 10).await.unwrap(), 0, "it stays until somebody decides");
         let sizes = store.queue_sizes().await.unwrap();
         assert_eq!(sizes, [QueueSize { connection: None, state: "undecided".into(), events: 4, oldest_received_at: NOW }]);

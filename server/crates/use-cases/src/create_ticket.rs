@@ -11,6 +11,7 @@ use deskbridge_help_desks::{Item, NewTicket};
 use deskbridge_store::LeasedEvent;
 use deskbridge_work::WorkError;
 use deskbridge_work::delivery::{Deliverer, Planned};
+use deskbridge_work::heard::Heard;
 use deskbridge_work::worker::Handled;
 use serde_json::{Map, Value};
 
@@ -23,16 +24,21 @@ use crate::{Services, live_sessions};
 const TICKET: &str = "ticket";
 
 /// Someone joined: if a representative is in the session and it belongs to no ticket yet, it gets one.
-pub(crate) async fn run(services: &Services, connection: &Arc<Connection>, event: &LeasedEvent) -> Result<Handled, WorkError> {
+pub(crate) async fn run(
+    services: &Services,
+    connection: &Arc<Connection>,
+    event: &LeasedEvent,
+    heard: &Heard,
+) -> Result<Handled, WorkError> {
     if !connection.help_desk.abilities().creates_tickets {
-        return note_progress(services, connection, event).await;
+        return note_progress(services, connection, event, heard).await;
     }
-    let report = read_report(connection, &event.lsid).await?;
+    let report = read_report(connection, &event.lsid, heard).await?;
     if let Some(elsewhere) = elsewhere(services, connection, event, &report).await? {
         return Ok(elsewhere);
     }
     let help_desk = connection.help_desk.as_ref();
-    let mut deliverer = Deliverer::load(services.store.as_ref(), &services.clock, help_desk, connection.id, event).await?;
+    let mut deliverer = Deliverer::load(services.store.as_ref(), &services.clock, help_desk, connection.id, event, heard).await?;
     let ticket = if report.representatives.is_empty() { None } else { ensure(connection, &mut deliverer, &report).await? };
     live_sessions::remember(services, connection, &report, ticket.as_deref()).await?;
     let done = ticket.map_or_else(|| "live state brought up to date".into(), |ticket| format!("the session has ticket {ticket}"));
@@ -63,7 +69,7 @@ pub(crate) async fn ensure(
     if report.end_time.is_none()
         && let Some(engine) = &connection.engine
     {
-        engine.set_ticket(&report.lsid, external_key(report), &ticket).await?;
+        deliverer.heard().engine(engine.set_ticket(&report.lsid, external_key(report), &ticket).await)?;
     }
     Ok(Some(ticket))
 }

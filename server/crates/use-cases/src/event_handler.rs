@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use deskbridge_core::event::EventKind;
 use deskbridge_store::{LeasedEvent, Outcome, SlotWork};
 use deskbridge_work::WorkError;
+use deskbridge_work::heard::Heard;
 use deskbridge_work::worker::{EventHandler, Handled, SlotOwner};
 
 use crate::connections::{Connection, Directory};
@@ -30,27 +31,27 @@ impl EventHandler for SupportEvents {
         Some(SlotOwner { name: slot.slot.clone(), policy: policy.clone(), saved_at })
     }
 
-    async fn handle(&self, event: &LeasedEvent) -> Result<Handled, WorkError> {
+    async fn handle(&self, event: &LeasedEvent, heard: &Heard) -> Result<Handled, WorkError> {
         let services = &*self.0;
         let directory = services.connections.current();
-        let Some(id) = event.connection else { return give_connection(services, &directory, event).await };
+        let Some(id) = event.connection else { return give_connection(services, &directory, event, heard).await };
         let gone = || WorkError::Passing { what: "the connection does not run any more".into(), retry_after: None };
         let connection = directory.by_id(id).ok_or_else(gone)?;
         match event.kind {
-            EventKind::Progress => import_session::note_progress(services, connection, event).await,
-            EventKind::SomeoneJoins => create_ticket::run(services, connection, event).await,
-            EventKind::SessionEnd => import_session::run(services, connection, event).await,
-            EventKind::CustomerSurvey | EventKind::RepresentativeSurvey => import_survey::run(services, connection, event).await,
+            EventKind::Progress => import_session::note_progress(services, connection, event, heard).await,
+            EventKind::SomeoneJoins => create_ticket::run(services, connection, event, heard).await,
+            EventKind::SessionEnd => import_session::run(services, connection, event, heard).await,
+            EventKind::CustomerSurvey | EventKind::RepresentativeSurvey => import_survey::run(services, connection, event, heard).await,
         }
     }
 }
 
 /// Finds out which connection the event's session belongs to.
-async fn give_connection(services: &Services, directory: &Directory, event: &LeasedEvent) -> Result<Handled, WorkError> {
+async fn give_connection(services: &Services, directory: &Directory, event: &LeasedEvent, heard: &Heard) -> Result<Handled, WorkError> {
     let users = directory.by_account_or_host(&event.account);
     let gone = || WorkError::Passing { what: "no connection of this appliance runs any more".into(), retry_after: None };
     let engine = users.first().and_then(|connection| connection.engine.clone()).ok_or_else(gone)?;
-    let report = match engine.session(&event.lsid).await {
+    let report = match heard.engine(engine.session(&event.lsid).await) {
         Ok(Some(report)) => report,
         Ok(None) if event.kind == EventKind::Progress => return Ok(Handled::done("no report of the session under way")),
         Ok(None) => return Err(import_session::no_report_yet(services, event).await),
@@ -58,7 +59,7 @@ async fn give_connection(services: &Services, directory: &Directory, event: &Lea
         Err(error) if event.kind == EventKind::Progress => {
             return Ok(Handled::done(format!("the live state could not be brought up to date: {error}")));
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     };
     if event.kind == EventKind::SessionEnd && !report.is_ended() {
         return Err(WorkError::NotReady);

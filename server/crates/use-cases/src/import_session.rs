@@ -10,6 +10,7 @@ use deskbridge_reports::{Audience, ReportTemplates};
 use deskbridge_store::{LeasedEvent, Outcome};
 use deskbridge_work::WorkError;
 use deskbridge_work::delivery::Deliverer;
+use deskbridge_work::heard::Heard;
 use deskbridge_work::worker::Handled;
 
 use crate::connections::Connection;
@@ -30,17 +31,22 @@ const INTERNAL_NOTE: &str = "report-internal";
 pub(crate) const NO_TICKET: &str = "the session belongs to no ticket (no external key)";
 
 /// Imports the session of `event`.
-pub(crate) async fn run(services: &Services, connection: &Arc<Connection>, event: &LeasedEvent) -> Result<Handled, WorkError> {
+pub(crate) async fn run(
+    services: &Services,
+    connection: &Arc<Connection>,
+    event: &LeasedEvent,
+    heard: &Heard,
+) -> Result<Handled, WorkError> {
     let help_desk = connection.help_desk.as_ref();
     let abilities = help_desk.abilities();
-    let mut deliverer = Deliverer::load(services.store.as_ref(), &services.clock, help_desk, connection.id, event).await?;
+    let mut deliverer = Deliverer::load(services.store.as_ref(), &services.clock, help_desk, connection.id, event, heard).await?;
     // An event and a sweep often tell of the same session; the second costs the appliance nothing.
     let wants_internal_note = note::is_internal_note_wanted(&abilities, &connection.settings.reports);
     let all = [(REPORT, true), (record_time::TIME, abilities.records_time), (INTERNAL_NOTE, wants_internal_note)];
     if all.iter().all(|(kind, is_due)| !is_due || deliverer.confirmed(kind).is_some()) {
         return Ok(Handled { recorded: true, ..Handled::done("the session stands on its ticket already") });
     }
-    let report = match read_report(connection, &event.lsid).await {
+    let report = match read_report(connection, &event.lsid, heard).await {
         Err(WorkError::NotReady) => return Err(no_report_yet(services, event).await),
         other => other?,
     };
@@ -111,8 +117,13 @@ async fn add_internal_note(
 }
 
 /// Something happened in a session that goes on: only the live state is brought up to date, and only if the report is there.
-pub(crate) async fn note_progress(services: &Services, connection: &Arc<Connection>, event: &LeasedEvent) -> Result<Handled, WorkError> {
-    match read_report(connection, &event.lsid).await {
+pub(crate) async fn note_progress(
+    services: &Services,
+    connection: &Arc<Connection>,
+    event: &LeasedEvent,
+    heard: &Heard,
+) -> Result<Handled, WorkError> {
+    match read_report(connection, &event.lsid, heard).await {
         Ok(report) => {
             match elsewhere(services, connection, event, &report).await? {
                 None => live_sessions::remember(services, connection, &report, None).await?,
@@ -130,10 +141,10 @@ pub(crate) async fn note_progress(services: &Services, connection: &Arc<Connecti
     }
 }
 
-pub(crate) async fn read_report(connection: &Connection, lsid: &str) -> Result<Arc<SessionReport>, WorkError> {
+pub(crate) async fn read_report(connection: &Connection, lsid: &str, heard: &Heard) -> Result<Arc<SessionReport>, WorkError> {
     let no_engine = || WorkError::Permanent("the connection has no remote-support system any more".into());
     let engine = connection.engine.as_ref().ok_or_else(no_engine)?;
-    engine.session(lsid).await?.ok_or(WorkError::NotReady)
+    heard.engine(engine.session(lsid).await)?.ok_or(WorkError::NotReady)
 }
 
 /// The appliance has no report of the event's session yet. After a while it is perhaps nobody's session at all: the ticket it named does not
@@ -185,7 +196,7 @@ pub(crate) async fn ticket_of(
 ) -> Result<Option<String>, WorkError> {
     let Some(key) = external_key(report) else { return Ok(create_ticket::created(deliverer)) };
     if connection.help_desk.is_ticket_name(key) {
-        return Ok(Some(connection.help_desk.resolve(key).await?));
+        return Ok(Some(deliverer.heard().help_desk(connection.help_desk.resolve(key).await)?));
     }
     if let Some(ticket) = create_ticket::ensure(connection, deliverer, report).await? {
         return Ok(Some(ticket));

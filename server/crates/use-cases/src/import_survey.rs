@@ -11,6 +11,7 @@ use deskbridge_reports::RenderOptions;
 use deskbridge_security::sha256;
 use deskbridge_store::LeasedEvent;
 use deskbridge_work::WorkError;
+use deskbridge_work::heard::Heard;
 use deskbridge_work::delivery::Deliverer;
 use deskbridge_work::worker::Handled;
 use serde_json::json;
@@ -25,13 +26,18 @@ use crate::{Services, note};
 const OTHERS_PATIENCE_MS: i64 = 20_000;
 
 /// Imports the survey of `event`.
-pub(crate) async fn run(services: &Services, connection: &Arc<Connection>, event: &LeasedEvent) -> Result<Handled, WorkError> {
-    let report = read_report(connection, &event.lsid).await?;
+pub(crate) async fn run(
+    services: &Services,
+    connection: &Arc<Connection>,
+    event: &LeasedEvent,
+    heard: &Heard,
+) -> Result<Handled, WorkError> {
+    let report = read_report(connection, &event.lsid, heard).await?;
     if let Some(elsewhere) = elsewhere(services, connection, event, &report).await? {
         return Ok(elsewhere);
     }
     let help_desk = connection.help_desk.as_ref();
-    let mut deliverer = Deliverer::load(services.store.as_ref(), &services.clock, help_desk, connection.id, event).await?;
+    let mut deliverer = Deliverer::load(services.store.as_ref(), &services.clock, help_desk, connection.id, event, heard).await?;
     let Some(ticket) = ticket_of(connection, &mut deliverer, &report).await? else { return Ok(Handled::done(NO_TICKET)) };
     if connection.help_desk.abilities().note.is_none() {
         return Ok(Handled::done("the help desk takes no notes from a server"));
@@ -51,7 +57,7 @@ pub(crate) async fn run(services: &Services, connection: &Arc<Connection>, event
             "a representative's survey is for agents, and the requester would read it: this help desk has no internal notes",
         ));
     };
-    let mut surveys = engine.surveys_of_session(by, &event.lsid, report.start_time).await?;
+    let mut surveys = heard.engine(engine.surveys_of_session(by, &event.lsid, report.start_time).await)?;
     surveys.sort_by_key(|survey| survey.timestamp);
     let title = format!("{whose} exit survey of session {}", event.lsid);
     let mut done = Vec::new();

@@ -74,7 +74,7 @@ pub async fn sweep_if_due(services: &Services, account: &Account, at_start: bool
     let Some(checkpoint) = services.store.take_sweep_turn(tenant, &account.name, due_by, next_at).await? else { return Ok(None) };
     let swept = sweep(services, account, checkpoint).await;
     if let Err(error) = &swept
-        && !matches!(error, WorkError::Denied(_))
+        && !matches!(error, WorkError::Denied(_) | WorkError::Resting { .. })
     {
         // Not the whole interval: the appliance may only have been busy for a moment. What it denies, it denies until a person has acted.
         services.store.take_sweep_turn(tenant, &account.name, i64::MAX, next_at.min(now + AGAIN_AFTER_MS)).await?;
@@ -83,7 +83,7 @@ pub async fn sweep_if_due(services: &Services, account: &Account, at_start: bool
 }
 
 async fn sweep(services: &Services, account: &Account, checkpoint: Option<i64>) -> Result<Swept, WorkError> {
-    let their_now = account.engine.clock().await?.unwrap_or_else(|| services.clock.now_seconds());
+    let their_now = account.engine.clock().await.map_err(WorkError::of_engine)?.unwrap_or_else(|| services.clock.now_seconds());
     let since = checkpoint.map_or(their_now - FIRST_SECONDS, |checkpoint| checkpoint.min(their_now) - OVERLAP_SECONDS);
     let mut windows = Windows::new(since, their_now, LONGEST_SECONDS);
     let mut sessions = 0;
@@ -96,8 +96,8 @@ async fn sweep(services: &Services, account: &Account, checkpoint: Option<i64>) 
         questions += 1;
         let found = match account.engine.sessions_ended_since(window.since, window.seconds).await {
             Err(EngineError::TooLarge { .. }) if windows.halve() => continue,
-            Err(EngineError::TooLarge { .. }) => one_by_one(account.engine.as_ref(), window).await?,
-            other => of_tickets(&other?),
+            Err(EngineError::TooLarge { .. }) => one_by_one(account.engine.as_ref(), window).await.map_err(WorkError::of_engine)?,
+            other => of_tickets(&other.map_err(WorkError::of_engine)?),
         };
         sessions += add_unknown(services, account, EventKind::SessionEnd, found).await?;
         services.store.save_checkpoint(&account.name, window.until).await?;
@@ -187,7 +187,7 @@ async fn sweep_surveys(services: &Services, account: &Account, their_now: i64) -
     let mut added = 0;
     for (kind, by) in [(EventKind::CustomerSurvey, SurveyBy::Customer), (EventKind::RepresentativeSurvey, SurveyBy::Representative)] {
         if wanted(kind) {
-            let surveys = surveys(account.engine.as_ref(), by, their_now).await?;
+            let surveys = surveys(account.engine.as_ref(), by, their_now).await.map_err(WorkError::of_engine)?;
             added += add_unknown(services, account, kind, surveys.iter().map(Found::survey).collect()).await?;
         }
     }

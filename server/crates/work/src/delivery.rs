@@ -14,6 +14,7 @@ use deskbridge_help_desks::{HelpDesk, Item, Prepared, Write, WriteOutcome};
 use deskbridge_store::{Delivery, DeliveryKey, DeliveryState, LeasedEvent, SendTicket, Store};
 
 use crate::WorkError;
+use crate::heard::Heard;
 
 /// A request leaves so soon after *sent* was stored, or not at all: the time until which it may still be done is counted from there.
 const LEAVES_WITHIN_MS: i64 = 3_000;
@@ -39,6 +40,7 @@ pub struct Deliverer<'a> {
     clock: &'a Clock,
     help_desk: &'a dyn HelpDesk,
     event: &'a LeasedEvent,
+    heard: &'a Heard,
     connection: ConnectionId,
     known: HashMap<String, Delivery>,
     /// Written by this attempt, not stored as confirmed yet.
@@ -66,10 +68,11 @@ impl<'a> Deliverer<'a> {
         help_desk: &'a dyn HelpDesk,
         connection: ConnectionId,
         event: &'a LeasedEvent,
+        heard: &'a Heard,
     ) -> Result<Self, WorkError> {
         let known = store.deliveries(connection, &event.lsid).await?;
         let known = known.into_iter().map(|delivery| (delivery.key.kind.clone(), delivery)).collect();
-        Ok(Self { store, clock, help_desk, event, connection, known, written: Vec::new() })
+        Ok(Self { store, clock, help_desk, event, heard, connection, known, written: Vec::new() })
     }
 
     /// The id of what the delivery of that kind left, if it stands.
@@ -86,6 +89,11 @@ impl<'a> Deliverer<'a> {
     /// What was written and is to be stored as confirmed together with the event's end.
     pub fn into_written(self) -> Vec<(DeliveryKey, String)> {
         self.written
+    }
+
+    /// What this attempt hears from outside systems.
+    pub fn heard(&self) -> &'a Heard {
+        self.heard
     }
 
     /// The delivery of that kind.
@@ -112,13 +120,13 @@ impl<'a> Deliverer<'a> {
         // Prepared before it is looked for, what was written in between is noticed by the help desk.
         let guards_repeats = self.help_desk.abilities().guards_repeats;
         let prepared = if guards_repeats && state == DeliveryState::Sent && before.as_ref().is_some_and(|sent| self.has_settled(sent)) {
-            Some(self.help_desk.prepare(&write).await?)
+            Some(self.heard.help_desk(self.help_desk.prepare(&write).await))
         } else {
             None
         };
         // What a sweep found may have been written before a backup of the database was restored.
         if state == DeliveryState::Sent || self.event.origin == Origin::Polling {
-            if let Some(remote_id) = self.help_desk.find(&write).await? {
+            if let Some(remote_id) = self.heard.help_desk(self.help_desk.find(&write).await)? {
                 self.store.mark_confirmed(&key, &ticket, &marker, &remote_id, self.clock.now_ms()).await?;
                 self.note_confirmed(&key, &ticket, &marker, &remote_id);
                 return Ok(delivered(remote_id, "was found on"));
@@ -129,7 +137,7 @@ impl<'a> Deliverer<'a> {
                 return Err(WorkError::Unsettled { sent_at: sent.sent_at.unwrap_or_default(), until: sent.settled_at });
             }
             if state == DeliveryState::Sent {
-                self.help_desk.prove_absence(&write).await?;
+                self.heard.help_desk(self.help_desk.prove_absence(&write).await)?;
             }
         }
         fault_point::reach("planned");
@@ -138,8 +146,9 @@ impl<'a> Deliverer<'a> {
         let sends = before.map_or(0, |delivery| delivery.sends);
         let prepared = match prepared {
             Some(prepared) => prepared,
-            None => self.help_desk.prepare(&write).await?,
+            None => self.heard.help_desk(self.help_desk.prepare(&write).await),
         };
+        let prepared = prepared?;
         let remote_id = self.send(&key, &write, prepared, sends, is_repetition).await?;
         fault_point::reach("written");
         self.note_confirmed(&key, &ticket, &marker, &remote_id);
@@ -178,7 +187,7 @@ impl<'a> Deliverer<'a> {
                 });
             }
             match prepared.send().await {
-                WriteOutcome::Written(remote_id) => return Ok(remote_id),
+                WriteOutcome::Written(remote_id) => return self.heard.help_desk(Ok(remote_id)),
                 WriteOutcome::Partly(next) => {
                     may_stand = true;
                     prepared = next;
@@ -190,12 +199,12 @@ impl<'a> Deliverer<'a> {
                     // The same attempt may try it in another form.
                     let refused = Delivery { state: nothing_left, sends: sends + 1, ..delivery(key, write.ticket, write.marker) };
                     self.known.insert(key.kind.clone(), refused);
-                    return Err(error.into());
+                    return self.heard.help_desk(Err(error));
                 }
                 WriteOutcome::Unknown { error, repeat_after } => {
                     let guarded = repeat_after.map(|after| self.clock.now_ms() + i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
                     self.store.settle_sent(key, sends, DeliveryState::Sent, guarded.unwrap_or(settled_at)).await?;
-                    return Err(error.into());
+                    return self.heard.help_desk(Err(error));
                 }
             }
             sends += 1;

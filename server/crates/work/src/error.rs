@@ -50,8 +50,10 @@ pub enum WorkError {
     Store(#[from] StoreError),
 }
 
-impl From<EngineError> for WorkError {
-    fn from(error: EngineError) -> Self {
+impl WorkError {
+    /// The same of a remote-support system. Work at an event goes through [`crate::heard::Heard`] instead.
+    #[expect(clippy::needless_pass_by_value, reason = "the form `map_err` takes")]
+    pub fn of_engine(error: EngineError) -> Self {
         let what = error.to_string();
         match error {
             EngineError::NoReport => Self::NotReady,
@@ -67,8 +69,8 @@ impl From<EngineError> for WorkError {
     }
 }
 
-impl From<HelpDeskError> for WorkError {
-    fn from(error: HelpDeskError) -> Self {
+    /// The same of a help desk.
+    pub(crate) fn of_help_desk(error: HelpDeskError) -> Self {
         match error {
             HelpDeskError::Passing { what, retry_after } => Self::Passing { what, retry_after },
             HelpDeskError::Denied(what) => Self::Denied(what),

@@ -7,6 +7,8 @@ use std::time::Duration;
 use deskbridge_core::rest::{AFTER_REFUSED_CREDENTIALS, GrowingRest};
 use tokio::time::Instant;
 
+use crate::heard::{Said, System};
+
 /// Events of one connection worked at at the same time while all is well.
 pub const SLOT_CAPACITY: usize = 8;
 /// So many different sessions must fail one after the other before the connection rests: one sick ticket is not a sick system.
@@ -14,10 +16,10 @@ const SICK_AFTER: usize = 4;
 /// After faults that pass by themselves.
 const REST: GrowingRest = GrowingRest { first: Duration::from_secs(2), longest: Duration::from_mins(1) };
 
-/// How one event went, as far as health goes.
+/// How one event went with a system, as far as health goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answered<'a> {
-    /// The systems answered.
+enum Answered<'a> {
+    /// It answered.
     Well,
     /// A passing fault, with the session it befell and the system's own retry_after.
     Passing {
@@ -45,18 +47,45 @@ pub enum Change {
     Recovered,
 }
 
-/// A connection's health.
+/// A connection's health: that of each of its systems. Only a system's own answers heal it.
 #[derive(Debug, Default)]
 pub struct Health {
+    systems: [SystemHealth; System::ALL.len()],
+}
+
+impl Health {
+    /// Events that may be worked at now.
+    pub fn free_capacity(&self, now: Instant) -> usize {
+        self.systems.iter().map(|system| system.free_capacity(now)).min().unwrap_or(SLOT_CAPACITY)
+    }
+
+    /// Whether there is nothing to remember.
+    pub fn is_well(&self) -> bool {
+        self.systems.iter().all(SystemHealth::is_well)
+    }
+
+    /// Takes note of what the event of a session heard from a system.
+    pub fn note(&mut self, system: System, said: &Said, lsid: &str, now: Instant) -> Change {
+        let answered = match said {
+            Said::Well => Answered::Well,
+            Said::Passing { retry_after } => Answered::Passing { lsid, retry_after: *retry_after },
+            Said::Denied(_) => Answered::Denied,
+            Said::Resting { again_in, .. } => Answered::Resting(*again_in),
+        };
+        self.systems[system as usize].note(answered, now)
+    }
+}
+
+#[derive(Debug, Default)]
+struct SystemHealth {
     failed: HashSet<String>,
     rests: u32,
     refusals: u32,
     until: Option<Instant>,
 }
 
-impl Health {
-    /// Events that may be worked at now.
-    pub fn free_capacity(&self, now: Instant) -> usize {
+impl SystemHealth {
+    fn free_capacity(&self, now: Instant) -> usize {
         match self.until {
             Some(until) if now < until => 0,
             // After a rest, one goes ahead.
@@ -65,13 +94,11 @@ impl Health {
         }
     }
 
-    /// Whether there is nothing to remember.
-    pub fn is_well(&self) -> bool {
+    fn is_well(&self) -> bool {
         self.until.is_none() && self.failed.is_empty()
     }
 
-    /// Takes note of how an event went.
-    pub fn note(&mut self, answered: Answered<'_>, now: Instant) -> Change {
+    fn note(&mut self, answered: Answered<'_>, now: Instant) -> Change {
         match answered {
             Answered::Well => {
                 let recovered = self.until.is_some();
@@ -116,7 +143,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_sick_ticket_is_not_a_sick_connection() {
-        let mut health = Health::default();
+        let mut health = SystemHealth::default();
         for _ in 0..50 {
             assert_eq!(health.note(failing("a"), Instant::now()), Change::None);
         }
@@ -125,7 +152,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_sick_connection_rests_longer_each_time_and_one_event_finds_out() {
-        let mut health = Health::default();
+        let mut health = SystemHealth::default();
         for lsid in ["a", "b", "c"] {
             assert_eq!(health.note(failing(lsid), Instant::now()), Change::None);
         }
@@ -145,7 +172,7 @@ mod tests {
     /// Many a system locks an account whose login is refused again and again.
     #[tokio::test(start_paused = true)]
     async fn refused_credentials_are_tried_ever_more_rarely() {
-        let mut health = Health::default();
+        let mut health = SystemHealth::default();
         for rest in [30, 60, 120, 240, 480, 960, 1_800, 1_800] {
             assert_eq!(health.note(Answered::Denied, Instant::now()), Change::Held(Duration::from_secs(rest)), "each rest is told");
             // What was under way when the rest began says nothing new.
@@ -164,7 +191,7 @@ mod tests {
     /// Another connection's refusal, or a person's click, may have made the rest longer.
     #[tokio::test(start_paused = true)]
     async fn credentials_that_rest_are_waited_for_without_counting() {
-        let mut health = Health::default();
+        let mut health = SystemHealth::default();
         let rest = Duration::from_secs(7);
         for _ in 0..3 {
             assert_eq!(health.note(Answered::Resting(rest), Instant::now()), Change::Held(rest));
@@ -175,9 +202,29 @@ mod tests {
         assert_eq!(health.note(Answered::Denied, Instant::now()), Change::Held(AFTER_REFUSED_CREDENTIALS.first));
     }
 
+    /// A revoked token of the help desk is not tried eight at a time because the appliance answers.
+    #[tokio::test(start_paused = true)]
+    async fn only_a_systems_own_answers_heal_it() {
+        let mut health = Health::default();
+        let held = Change::Held(AFTER_REFUSED_CREDENTIALS.first);
+        assert_eq!(health.note(System::HelpDesk, &Said::Denied("no".into()), "a", Instant::now()), held);
+        tokio::time::advance(AFTER_REFUSED_CREDENTIALS.first).await;
+        for lsid in ["a", "b", "c"] {
+            assert_eq!(health.note(System::Engine, &Said::Well, lsid, Instant::now()), Change::None);
+            assert_eq!(health.free_capacity(Instant::now()), 1);
+        }
+        assert_eq!(health.note(System::HelpDesk, &Said::Well, "a", Instant::now()), Change::Recovered);
+        assert!(health.is_well() && health.free_capacity(Instant::now()) == SLOT_CAPACITY);
+        // Four sessions, but no system failed for four of them.
+        for (system, lsid) in [(System::Engine, "a"), (System::HelpDesk, "b"), (System::Engine, "c"), (System::HelpDesk, "d")] {
+            assert_eq!(health.note(system, &Said::Passing { retry_after: None }, lsid, Instant::now()), Change::None);
+        }
+        assert_eq!(health.free_capacity(Instant::now()), SLOT_CAPACITY);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_retry_after_is_kept() {
-        let mut health = Health::default();
+        let mut health = SystemHealth::default();
         for lsid in ["a", "b", "c", "d"] {
             health.note(Answered::Passing { lsid, retry_after: Some(Duration::from_secs(40)) }, Instant::now());
         }

@@ -6,6 +6,7 @@
 pub mod delivery;
 mod error;
 pub mod health;
+pub mod heard;
 pub mod metrics;
 pub mod retry;
 pub mod worker;

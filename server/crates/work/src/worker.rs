@@ -22,7 +22,8 @@ use deskbridge_core::fault_point;
 use deskbridge_core::settings::EventPolicy;
 use deskbridge_store::{DeliveryKey, LeasedEvent, Outcome, SlotWork, Store, StoreError};
 
-use crate::health::{Answered, Change, Health};
+use crate::health::{Change, Health};
+use crate::heard::{Heard, Said, System};
 use crate::retry::{self, Attempt};
 use crate::{WorkError, metrics};
 
@@ -73,8 +74,8 @@ impl Handled {
 pub trait EventHandler: Send + Sync {
     /// Who works in that slot now. `None`: nobody, its events wait.
     fn slot_owner(&self, slot: &SlotWork) -> Option<SlotOwner>;
-    /// Brings an event to its end.
-    async fn handle(&self, event: &LeasedEvent) -> Result<Handled, WorkError>;
+    /// Brings an event to its end. What it hears from outside systems goes through `heard`.
+    async fn handle(&self, event: &LeasedEvent, heard: &Heard) -> Result<Handled, WorkError>;
 }
 
 /// What the worker works with.
@@ -107,19 +108,7 @@ struct Finished {
     slot: String,
     name: String,
     lsid: String,
-    verdict: Verdict,
-}
-
-/// What the work says about the outside systems.
-enum Verdict {
-    /// They answered, whatever became of the event.
-    Well,
-    /// They failed in a way that passes.
-    Passing(Option<Duration>),
-    /// They refused the credentials, or have before and are left alone; in words.
-    Denied(String, Option<Duration>),
-    /// Nothing: they were not asked, or the work broke off.
-    Nothing,
+    heard: Vec<(System, Said)>,
 }
 
 /// Works until `stop`; then lets running work end or gives its leases back.
@@ -182,12 +171,12 @@ async fn lease_due(
             let (worker, slot_owner, slot) = (worker.clone(), slot_owner.clone(), work.slot.clone());
             running.spawn(async move {
                 let worked = AssertUnwindSafe(work_at(&worker, &slot_owner, &event)).catch_unwind().await;
-                let verdict = worked.unwrap_or_else(|_| {
+                let heard = worked.unwrap_or_else(|_| {
                     // The event comes back when its lease ends, and counts as an attempt.
                     tracing::error!(event = %event.id, "the work broke off");
-                    Verdict::Nothing
+                    Vec::new()
                 });
-                Finished { slot, name: slot_owner.name, lsid: event.lsid, verdict }
+                Finished { slot, name: slot_owner.name, lsid: event.lsid, heard }
             });
         }
     }
@@ -204,49 +193,40 @@ fn until(at: i64, now: i64) -> Duration {
 }
 
 fn settle(finished: Result<Finished, tokio::task::JoinError>, slots: &mut HashMap<String, Slot>) {
-    let Ok(Finished { slot, name: connection, lsid, verdict }) = finished else { return };
+    let Ok(Finished { slot, name: connection, lsid, heard }) = finished else { return };
     let Some(slot) = slots.get_mut(&slot) else { return };
     slot.running = slot.running.saturating_sub(1);
-    let answered = match &verdict {
-        Verdict::Well => Answered::Well,
-        Verdict::Passing(retry_after) => Answered::Passing { lsid: &lsid, retry_after: *retry_after },
-        Verdict::Denied(_, None) => Answered::Denied,
-        Verdict::Denied(_, Some(again_in)) => Answered::Resting(*again_in),
-        Verdict::Nothing => return,
-    };
-    match slot.health.note(answered, Instant::now()) {
-        Change::None => {}
-        Change::Sick => tracing::warn!(connection, "the connection's systems fail; its events rest until they answer again"),
-        Change::Held(rest) => {
-            let reason = if let Verdict::Denied(reason, _) = &verdict { reason.as_str() } else { "" };
-            tracing::error!(
+    for (system, said) in heard {
+        let change = slot.health.note(system, &said, &lsid, Instant::now());
+        let system = system.name();
+        match (change, said) {
+            (Change::Sick, _) => {
+                tracing::warn!(connection, system, "a system of the connection fails; the connection's events rest until it answers again");
+            }
+            (Change::Held(rest), Said::Denied(reason) | Said::Resting { what: reason, .. }) => tracing::error!(
                 connection,
+                system,
                 again_in_seconds = rest.as_secs_f64().ceil(),
                 reason,
                 "credentials are refused; the connection's events wait. `deskbridge check` says what to do, and ends the wait when it succeeds"
-            );
+            ),
+            (Change::None, _) | (Change::Held(_), Said::Well | Said::Passing { .. }) => {}
+            (Change::Recovered, _) => tracing::info!(connection, system, "the system answers again"),
         }
-        Change::Recovered => tracing::info!(connection, "the connection's systems answer again"),
     }
 }
 
 /// Does one event and stores how it went.
 #[tracing::instrument(name = "event", skip_all, fields(id = %event.id, connection = slot_owner.name, kind = event.kind.as_str(), lsid = event.lsid))]
-async fn work_at(worker: &Worker, slot_owner: &SlotOwner, event: &LeasedEvent) -> Verdict {
+async fn work_at(worker: &Worker, slot_owner: &SlotOwner, event: &LeasedEvent) -> Vec<(System, Said)> {
     fault_point::reach("leased");
+    let heard = Heard::default();
     let result = tokio::select! {
-        result = handle(worker, slot_owner, event) => result,
+        result = handle(worker, slot_owner, event, &heard) => result,
         () = lose_lease(worker, event) => {
             tracing::warn!("lease lost; the work is dropped");
-            return Verdict::Nothing;
+            return Vec::new();
         }
-    };
-    let verdict = match &result {
-        Ok(_) | Err(WorkError::NotReady | WorkError::Permanent(_)) => Verdict::Well,
-        Err(WorkError::Passing { retry_after, .. }) => Verdict::Passing(*retry_after),
-        Err(WorkError::Denied(what)) => Verdict::Denied(what.clone(), None),
-        Err(WorkError::Resting { what, again_in }) => Verdict::Denied(what.clone(), Some(*again_in)),
-        Err(WorkError::NotItsTurn | WorkError::Unsettled { .. } | WorkError::Store(_)) => Verdict::Nothing,
     };
     let now = worker.clock.now_ms();
     let handled = result.unwrap_or_else(|error| {
@@ -282,16 +262,16 @@ async fn work_at(worker: &Worker, slot_owner: &SlotOwner, event: &LeasedEvent) -
     }
     fault_point::reach("finished");
     worker.wake.notify_one();
-    verdict
+    heard.into_said()
 }
 
-async fn handle(worker: &Worker, slot_owner: &SlotOwner, event: &LeasedEvent) -> Result<Handled, WorkError> {
+async fn handle(worker: &Worker, slot_owner: &SlotOwner, event: &LeasedEvent, heard: &Heard) -> Result<Handled, WorkError> {
     // Attempts are counted when an event is leased, so one that takes the process down with it ends here.
     let limit = slot_owner.policy.retry_attempt_limit;
     if event.attempts > 1 && u32::try_from(event.attempts).unwrap_or(u32::MAX) > limit.saturating_add(2) {
         return Err(WorkError::Permanent(format!("the server broke off {} times while working at this event", event.attempts - 1)));
     }
-    worker.handler.handle(event).await
+    worker.handler.handle(event, heard).await
 }
 
 /// Renews the lease; returns when it is lost, or may be soon because the database does not answer.

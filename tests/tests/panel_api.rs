@@ -16,7 +16,9 @@ use deskbridge_tests::appliance::{
 };
 use deskbridge_tests::scene::{CONNECTION, EVENT_TOKEN, Plan, Scene, Sidebar};
 use deskbridge_tests::server::loopback_client;
-use deskbridge_tests::zendesk::{self, Fault, Matching, Role, SimulatedZendesk, TARGET_FIELD, Ticket, TicketRestriction, User};
+use deskbridge_tests::zendesk::{
+    self, Fault, Matching, Role, SimulatedZendesk, TARGET_FIELD, Ticket, TicketAccess, TicketRestriction, User,
+};
 use futures_util::future::{join_all, try_join_all};
 use reqwest::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HeaderMap, LOCATION, ORIGIN, REFERRER_POLICY, RETRY_AFTER,
@@ -280,45 +282,72 @@ async fn the_model_speaks_the_agents_language_and_knows_the_tickets_machine() ->
 // Who may do it
 
 /// A row: what the agent is, how the ticket is tied to him, whether he may.
-type Access = (&'static str, User, fn(&mut Ticket, u64), bool);
+type Access<'a> = (&'static str, User, &'a dyn Fn(&mut Ticket, u64), bool);
 
 #[tokio::test]
 async fn an_agent_works_on_the_tickets_the_account_lets_him_see() -> Result<()> {
     let scene = Scene::start(Plan::default()).await?;
     scene.zendesk.set_rate_limits(None);
     let [group, other_group] = ["A", "B"].map(|name| scene.zendesk.add_group(name));
+    let private = scene.zendesk.add_private_group("Secret");
     let [organization, other_organization] = ["A", "B"].map(|name| scene.zendesk.add_organization(name));
     let many: Vec<u64> = (0..120).map(|number| scene.zendesk.add_group(&number.to_string())).chain([group]).collect();
     let agent = User { role: Role::Agent, email: "agent@example.com".into(), ..User::default() };
     let restricted = |restriction| User { ticket_restriction: Some(restriction), ..agent.clone() };
     let groups = |group_ids: &[u64]| User { group_ids: group_ids.to_vec(), ..restricted(TicketRestriction::Groups) };
     let organizations = |ids: &[u64]| User { organization_ids: ids.to_vec(), ..restricted(TicketRestriction::Organization) };
+    let with_role = |access| User { custom_role_id: Some(scene.zendesk.add_custom_role(access)), ..agent.clone() };
+    let of_groups = |user: User, group_ids: &[u64]| User { group_ids: group_ids.to_vec(), ..user };
+    let public_groups = with_role(TicketAccess::GroupsAndPublicGroups);
+    let unknown_role = User { custom_role_id: Some(999_999_999), ..agent.clone() };
     let as_it_is = |_: &mut Ticket, _: u64| {};
+    let followed = |ticket: &mut Ticket, agent: u64| drop(ticket.other.insert("follower_ids".into(), json!([7, agent])));
+    let in_copy = |ticket: &mut Ticket, agent: u64| ticket.collaborator_ids.push(agent);
+    let is_private = move |ticket: &mut Ticket, _: u64| ticket.group_id = Some(private);
+    let is_private_and_followed = move |ticket: &mut Ticket, agent: u64| {
+        ticket.group_id = Some(private);
+        ticket.collaborator_ids.push(agent);
+    };
     let nowhere = |ticket: &mut Ticket, _: u64| (ticket.group_id, ticket.organization_id) = (None, None);
     let assigned = |ticket: &mut Ticket, agent: u64| ticket.assignee_id = Some(agent);
     let requested = |ticket: &mut Ticket, agent: u64| ticket.requester_id = agent;
-    let rows: [Access; 21] = [
-        ("an agent", agent.clone(), as_it_is, true),
-        ("an administrator", User { role: Role::Admin, ..agent.clone() }, as_it_is, true),
-        ("a ticket of his group", groups(&[other_group, group]), as_it_is, true),
-        ("a ticket of the last of his 121 groups", groups(&many), as_it_is, true),
-        ("a ticket of another group", groups(&[other_group]), as_it_is, false),
-        ("a ticket without group", groups(&[group]), nowhere, false),
-        ("in no group", groups(&[]), as_it_is, false),
-        ("a ticket of his organisation", organizations(&[organization]), as_it_is, true),
-        ("a ticket of his second organisation", organizations(&[other_organization, organization]), as_it_is, true),
-        ("a ticket of another organisation", organizations(&[other_organization]), as_it_is, false),
-        ("a ticket without organisation", organizations(&[organization]), nowhere, false),
-        ("in no organisation", organizations(&[]), nowhere, false),
-        ("assigned to him", restricted(TicketRestriction::Assigned), assigned, true),
-        ("assigned to another", restricted(TicketRestriction::Assigned), as_it_is, false),
-        ("requested, but not assigned", restricted(TicketRestriction::Assigned), requested, false),
-        ("requested by him", restricted(TicketRestriction::Requested), requested, true),
-        ("requested by another", restricted(TicketRestriction::Requested), as_it_is, false),
-        ("assigned, but not requested", restricted(TicketRestriction::Requested), assigned, false),
-        ("suspended", User { suspended: true, ..agent.clone() }, assigned, false),
-        ("an end user with his own ticket", User { role: Role::EndUser, ..agent.clone() }, requested, false),
-        ("a suspended administrator", User { role: Role::Admin, suspended: true, ..agent.clone() }, as_it_is, false),
+    let rows: [Access<'_>; 36] = [
+        ("an agent", agent.clone(), &as_it_is, true),
+        ("an administrator", User { role: Role::Admin, ..agent.clone() }, &as_it_is, true),
+        ("a ticket of his group", groups(&[other_group, group]), &as_it_is, true),
+        ("a ticket of the last of his 121 groups", groups(&many), &as_it_is, true),
+        ("a ticket of another group", groups(&[other_group]), &as_it_is, false),
+        ("a ticket without group", groups(&[group]), &nowhere, false),
+        ("in no group", groups(&[]), &as_it_is, false),
+        ("a ticket of his organisation", organizations(&[organization]), &as_it_is, true),
+        ("a ticket of his second organisation", organizations(&[other_organization, organization]), &as_it_is, true),
+        ("a ticket of another organisation", organizations(&[other_organization]), &as_it_is, false),
+        ("a ticket without organisation", organizations(&[organization]), &nowhere, false),
+        ("in no organisation", organizations(&[]), &nowhere, false),
+        ("assigned to him", restricted(TicketRestriction::Assigned), &assigned, true),
+        ("assigned to another", restricted(TicketRestriction::Assigned), &as_it_is, false),
+        ("requested, but not assigned", restricted(TicketRestriction::Assigned), &requested, false),
+        ("requested by him", restricted(TicketRestriction::Requested), &requested, true),
+        ("requested by another", restricted(TicketRestriction::Requested), &as_it_is, false),
+        ("assigned, but not requested", restricted(TicketRestriction::Requested), &assigned, false),
+        ("suspended", User { suspended: true, ..agent.clone() }, &assigned, false),
+        ("an end user with his own ticket", User { role: Role::EndUser, ..agent.clone() }, &requested, false),
+        ("a suspended administrator", User { role: Role::Admin, suspended: true, ..agent.clone() }, &as_it_is, false),
+        ("of another group, requested by them", groups(&[other_group]), &requested, true),
+        ("of another group, assigned to them", groups(&[other_group]), &assigned, true),
+        ("of another group, followed by them", groups(&[other_group]), &followed, true),
+        ("of another group, in copy", groups(&[other_group]), &in_copy, true),
+        ("of another organisation, in copy", organizations(&[other_organization]), &in_copy, true),
+        ("an end user in copy", User { role: Role::EndUser, ..agent.clone() }, &in_copy, false),
+        ("a role for all tickets, a private group", with_role(TicketAccess::All), &is_private, true),
+        ("a role for public groups, a public group", public_groups.clone(), &as_it_is, true),
+        ("a role for public groups, no group", public_groups.clone(), &nowhere, true),
+        ("a role for public groups, a private group", public_groups.clone(), &is_private, false),
+        ("a role for public groups, in the private group", of_groups(public_groups.clone(), &[private]), &is_private, true),
+        ("a role for public groups, in copy of a private group's ticket", public_groups, &is_private_and_followed, true),
+        ("a role for their groups", of_groups(with_role(TicketAccess::Groups), &[group]), &as_it_is, true),
+        ("a role for their groups, another group", with_role(TicketAccess::Groups), &as_it_is, false),
+        ("a role for assigned tickets", with_role(TicketAccess::Assigned), &as_it_is, false),
     ];
     let colleague = scene.open_sidebar(scene.people.agent).await?;
     for (name, user, tie, expected) in rows {
@@ -339,9 +368,22 @@ async fn an_agent_works_on_the_tickets_the_account_lets_him_see() -> Result<()> 
         }
         assert_eq!(keys_made(&scene.appliance) - before, usize::from(expected), "{name}: keys made at the appliance");
     }
+    // A role that cannot be read might be one that reaches no private group.
+    for (is_private, expected) in [(true, false), (false, true)] {
+        let agent = scene.zendesk.add_user(unknown_role.clone());
+        let ticket = new_ticket(&scene, |ticket| ticket.group_id = Some(if is_private { private } else { group }));
+        let told = Told::by(scene.open_sidebar(agent).await?.get(routes::PANEL, ticket)).await?;
+        told.ok_or_forbidden("a role that cannot be read", expected, "ticket-not-allowed");
+    }
     let nobody = scene.open_sidebar(999_999_999).await?;
     for (path, body) in CALLS {
         Told::by(call(&nobody, path, body, scene.people.vpn_ticket)).await?.problem(path, 403, "ticket-not-allowed");
+    }
+
+    let deleted = new_ticket(&scene, |ticket| ticket.status = "deleted".into());
+    for (path, body) in CALLS {
+        let detail = Told::by(call(&colleague, path, body, deleted)).await?.problem(path, 404, "ticket-not-found");
+        assert!(detail.contains("was deleted"), "{detail}");
     }
 
     // A closed ticket can be looked at, and takes no session.

@@ -2,7 +2,7 @@
 //!
 //! Also how each thing looks in the API. Must not know of HTTP.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -69,6 +69,33 @@ impl TicketRestriction {
     }
 }
 
+/// Which tickets a custom role reaches (`ticket_access`); its agents have no `ticket_restriction`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TicketAccess {
+    /// Every ticket.
+    All,
+    /// Tickets of their groups, of groups that are not private, and of none.
+    GroupsAndPublicGroups,
+    /// Tickets of their groups.
+    Groups,
+    /// Tickets of their organisations.
+    Organization,
+    /// Tickets assigned to them.
+    Assigned,
+}
+
+impl TicketAccess {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::GroupsAndPublicGroups => "within-groups-and-public-groups",
+            Self::Groups => "within-groups",
+            Self::Organization => "within-organization",
+            Self::Assigned => "assigned-only",
+        }
+    }
+}
+
 /// A person of the account.
 #[derive(Clone, Debug)]
 pub struct User {
@@ -84,6 +111,8 @@ pub struct User {
     pub locale: String,
     /// Restriction of an agent.
     pub ticket_restriction: Option<TicketRestriction>,
+    /// Custom role of an agent, by id.
+    pub custom_role_id: Option<u64>,
     /// A light agent sees tickets and writes internal notes only.
     pub light_agent: bool,
     /// A suspended user cannot sign in.
@@ -105,6 +134,7 @@ impl Default for User {
             role: Role::EndUser,
             locale: "en-US".to_owned(),
             ticket_restriction: None,
+            custom_role_id: None,
             light_agent: false,
             suspended: false,
             group_ids: Vec::new(),
@@ -118,21 +148,6 @@ impl User {
     /// Agent or administrator.
     pub fn is_agent(&self) -> bool {
         self.role != Role::EndUser
-    }
-
-    /// The account's own rule for what an agent sees.
-    pub fn may_see(&self, ticket: &Ticket) -> bool {
-        match (self.role, self.ticket_restriction) {
-            _ if self.suspended => false,
-            (Role::EndUser, _) => false,
-            (Role::Admin, _) | (Role::Agent, None) => true,
-            (Role::Agent, Some(restriction)) => match restriction {
-                TicketRestriction::Organization => ticket.organization_id.is_some_and(|id| self.organization_ids.contains(&id)),
-                TicketRestriction::Groups => ticket.group_id.is_some_and(|id| self.group_ids.contains(&id)),
-                TicketRestriction::Assigned => ticket.assignee_id == Some(self.id),
-                TicketRestriction::Requested => ticket.requester_id == self.id,
-            },
-        }
     }
 
     pub(super) fn json(&self, url: &str) -> Value {
@@ -151,6 +166,7 @@ impl User {
             "external_id": self.external_id,
             "organization_id": self.organization_ids.first(),
             "default_group_id": self.group_ids.first(),
+            "custom_role_id": self.custom_role_id,
             "ticket_restriction": self.ticket_restriction.map(TicketRestriction::name),
             "restricted_agent": self.is_agent() && (self.ticket_restriction.is_some() || self.light_agent),
             "only_private_comments": self.light_agent,
@@ -506,6 +522,8 @@ pub(super) struct Account {
     pub url: String,
     pub users: BTreeMap<u64, User>,
     pub groups: BTreeMap<u64, String>,
+    pub private_groups: BTreeSet<u64>,
+    pub custom_roles: BTreeMap<u64, TicketAccess>,
     pub organizations: BTreeMap<u64, String>,
     pub tickets: BTreeMap<u64, TicketRecord>,
     pub uploads: HashMap<String, Upload>,
@@ -531,6 +549,8 @@ impl Account {
             url,
             users: BTreeMap::new(),
             groups: BTreeMap::new(),
+            private_groups: BTreeSet::new(),
+            custom_roles: BTreeMap::new(),
             organizations: BTreeMap::new(),
             tickets: BTreeMap::new(),
             uploads: HashMap::new(),
@@ -564,6 +584,31 @@ impl Account {
         let id = self.next_id();
         self.groups.insert(id, name.to_owned());
         id
+    }
+
+    /// The account's own rule for what an agent sees. Whoever has to do with a ticket sees it, whichever group or organisation it is of.
+    pub(super) fn may_see(&self, user: &User, ticket: &Ticket) -> bool {
+        if user.suspended || !user.is_agent() {
+            return false;
+        }
+        let followers = ticket.other.get("follower_ids").and_then(Value::as_array);
+        let follows = followers.is_some_and(|ids| ids.iter().any(|id| id.as_u64() == Some(user.id)));
+        let is_involved =
+            ticket.requester_id == user.id || ticket.assignee_id == Some(user.id) || ticket.collaborator_ids.contains(&user.id) || follows;
+        let own_group = ticket.group_id.is_some_and(|id| user.group_ids.contains(&id));
+        let own_organization = ticket.organization_id.is_some_and(|id| user.organization_ids.contains(&id));
+        let role = user.custom_role_id.and_then(|id| self.custom_roles.get(&id));
+        match (user.role, role, user.ticket_restriction) {
+            (Role::Admin, ..) | (_, Some(TicketAccess::All), _) | (_, None, None) => true,
+            (_, Some(TicketAccess::Assigned), _) | (_, None, Some(TicketRestriction::Assigned)) => ticket.assignee_id == Some(user.id),
+            (_, None, Some(TicketRestriction::Requested)) => ticket.requester_id == user.id,
+            _ if is_involved => true,
+            (_, Some(TicketAccess::GroupsAndPublicGroups), _) => {
+                own_group || ticket.group_id.is_none_or(|id| !self.private_groups.contains(&id))
+            }
+            (_, Some(TicketAccess::Groups), _) | (_, None, Some(TicketRestriction::Groups)) => own_group,
+            (_, Some(TicketAccess::Organization), _) | (_, None, Some(TicketRestriction::Organization)) => own_organization,
+        }
     }
 
     pub(super) fn add_organization(&mut self, name: &str) -> u64 {

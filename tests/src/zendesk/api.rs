@@ -34,6 +34,8 @@ enum Endpoint<'a> {
     GroupMemberships(u64),
     OrganizationMemberships(u64),
     ListGroups,
+    ShowGroup(u64),
+    ShowCustomRole(u64),
     ShowRequest(u64),
     Search,
     PublicKey { app: u64, pem: bool },
@@ -73,6 +75,8 @@ impl<'a> Endpoint<'a> {
             ("GET", ["users", user, "group_memberships"]) => Self::GroupMemberships(id(user)?),
             ("GET", ["users", user, "organization_memberships"]) => Self::OrganizationMemberships(id(user)?),
             ("GET", ["groups"]) => Self::ListGroups,
+            ("GET", ["groups", group]) => Self::ShowGroup(id(group)?),
+            ("GET", ["custom_roles", role]) => Self::ShowCustomRole(id(role)?),
             ("GET", ["requests", request]) => Self::ShowRequest(id(request)?),
             ("GET", ["search"]) => Self::Search,
             ("GET", ["apps", "installations"]) => Self::ListInstallations,
@@ -98,8 +102,8 @@ impl<'a> Endpoint<'a> {
     fn scopes(self, method: &str) -> Vec<&'static str> {
         let global = if method == "GET" { "read" } else { "write" };
         let resource = match (self, method) {
-            // Audits need the global scope.
-            (Self::ListAudits(_), _) => None,
+            // These need the global scope.
+            (Self::ListAudits(_) | Self::ListGroups | Self::ShowGroup(_) | Self::ShowCustomRole(_), _) => None,
             (Self::ListTickets | Self::ShowTicket(_) | Self::ListComments(_) | Self::ListTags(_) | Self::Search, _) => Some("tickets:read"),
             (
                 Self::CreateTicket
@@ -151,6 +155,8 @@ impl<'a> Endpoint<'a> {
             Self::GroupMemberships(id) => people::group_memberships(account, call, id),
             Self::OrganizationMemberships(id) => people::organization_memberships(account, call, id),
             Self::ListGroups => people::groups(account, call),
+            Self::ShowGroup(id) => people::group(account, call, id),
+            Self::ShowCustomRole(id) => people::custom_role(account, call, id),
             Self::ShowRequest(id) => people::show_request(account, call, id),
             Self::Search => people::search(account, call),
             Self::PublicKey { app, pem } => apps::public_key(account, app, pem),

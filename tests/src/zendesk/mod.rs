@@ -35,7 +35,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use crate::wire::{Fault, Matching, RecordedRequest};
 pub use account::{
-    Attachment, Audit, BODY_LIMIT, COMMENT_LIMIT, Comment, Notification, Role, TARGET_FIELD, Ticket, TicketRestriction, UPLOAD_LIFE, User,
+    Attachment, Audit, BODY_LIMIT, COMMENT_LIMIT, Comment, Notification, Role, TARGET_FIELD, Ticket, TicketAccess, TicketRestriction,
+    UPLOAD_LIFE, User,
 };
 pub use delivery::ZendeskDesk;
 pub use demo::DemoData;
@@ -268,6 +269,34 @@ impl SimulatedZendesk {
         self.write(|account| account.add_group(name))
     }
 
+    /// Adds a private group: only its members and whose role reaches all tickets see its tickets.
+    pub fn add_private_group(&self, name: &str) -> u64 {
+        self.write(|account| {
+            let id = account.add_group(name);
+            account.private_groups.insert(id);
+            id
+        })
+    }
+
+    /// Adds a role for agents; gives the id.
+    pub fn add_custom_role(&self, access: TicketAccess) -> u64 {
+        self.write(|account| {
+            let id = account.next_id();
+            account.custom_roles.insert(id, access);
+            id
+        })
+    }
+
+    /// Merges a ticket into another, as the account does for an agent, in its language: a comment on each, and the first is closed.
+    pub fn merge_ticket(&self, source: u64, target: u64, agent: u64) {
+        self.add_comment(target, agent, false, &format!("Die Anfrage #{source} wurde geschlossen und mit dieser Anfrage zusammengeführt."));
+        self.add_comment(source, agent, false, &format!("Diese Anfrage wurde geschlossen und mit Anfrage #{target} zusammengeführt."));
+        self.alter_ticket(source, |ticket| {
+            ticket.tags.push("closed_by_merge".to_owned());
+            "closed".clone_into(&mut ticket.status);
+        });
+    }
+
     /// Adds an organisation; gives the id.
     pub fn add_organization(&self, name: &str) -> u64 {
         self.write(|account| account.add_organization(name))
@@ -277,7 +306,7 @@ impl SimulatedZendesk {
     pub fn agent_may_see(&self, agent: u64, ticket: u64) -> bool {
         let account = self.shared.account();
         match (account.users.get(&agent), account.tickets.get(&ticket)) {
-            (Some(user), Some(record)) => user.may_see(&record.ticket),
+            (Some(user), Some(record)) => account.may_see(user, &record.ticket),
             _ => false,
         }
     }

@@ -65,17 +65,35 @@ fn memberships(user: u64, of: &[u64], key: &str) -> Vec<Value> {
 
 pub(super) fn groups(account: &Account, call: &Call) -> Outcome {
     call.only_query(PAGING)?;
-    let groups = account
-        .groups
-        .iter()
-        .map(|(id, name)| {
-            json!({
-                "id": id, "name": name, "description": "", "default": false, "deleted": false, "is_public": true,
-                "url": format!("{}/api/v2/groups/{id}.json", account.url),
-            })
-        })
-        .collect();
+    let groups = account.groups.keys().map(|id| group_json(account, *id)).collect();
     paged(call, &account.url, "groups", groups)
+}
+
+pub(super) fn group(account: &Account, call: &Call, id: u64) -> Outcome {
+    call.only_query(&[])?;
+    account.groups.get(&id).ok_or_else(Reply::no_record)?;
+    Ok(Reply::json(200, json!({"group": group_json(account, id)})))
+}
+
+fn group_json(account: &Account, id: u64) -> Value {
+    json!({
+        "id": id, "name": account.groups.get(&id), "description": "", "default": false, "deleted": false,
+        "is_public": !account.private_groups.contains(&id),
+        "url": format!("{}/api/v2/groups/{id}.json", account.url),
+    })
+}
+
+/// A part of what a role may do.
+pub(super) fn custom_role(account: &Account, call: &Call, id: u64) -> Outcome {
+    call.only_query(&[])?;
+    let access = account.custom_roles.get(&id).ok_or_else(Reply::no_record)?;
+    Ok(Reply::json(
+        200,
+        json!({"custom_role": {
+            "id": id, "name": "Technicians", "description": "", "role_type": 0, "team_member_count": 1,
+            "configuration": {"ticket_access": access.name(), "ticket_editing": true, "ticket_comment_access": "public"},
+        }}),
+    ))
 }
 
 /// Only for the requester and those in copy: agents count as customers here (zendesk.md e.2).
@@ -112,7 +130,7 @@ pub(super) fn search(account: &Account, call: &Call) -> Outcome {
                 .values()
                 .map(|record| &record.ticket)
                 .filter(|ticket| ticket.updated_at <= indexed_until)
-                .filter(|ticket| caller.may_see(ticket))
+                .filter(|ticket| account.may_see(caller, ticket))
                 .filter(|ticket| terms.iter().all(|term| ticket_matches(account, ticket, term)))
                 .map(|ticket| merged(ticket.json(&account.url), json!({"result_type": "ticket"}))),
         );

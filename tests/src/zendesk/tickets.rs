@@ -79,7 +79,7 @@ pub(super) fn list(account: &Account, call: &Call) -> Outcome {
         .tickets
         .values()
         .map(|record| &record.ticket)
-        .filter(|ticket| caller.may_see(ticket))
+        .filter(|ticket| account.may_see(caller, ticket))
         .filter(|ticket| match call.query("external_id") {
             Some(wanted) => ticket.external_id.as_deref() == Some(wanted),
             None => true,
@@ -248,7 +248,7 @@ fn caller<'a>(account: &'a Account, call: &Call) -> Checked<&'a User> {
 
 fn visible<'a>(account: &'a Account, call: &Call, id: u64) -> Checked<&'a TicketRecord> {
     let record = account.tickets.get(&id).ok_or_else(Reply::no_record)?;
-    if caller(account, call)?.may_see(&record.ticket) { Ok(record) } else { Err(Reply::forbidden().into()) }
+    if account.may_see(caller(account, call)?, &record.ticket) { Ok(record) } else { Err(Reply::forbidden().into()) }
 }
 
 fn created(account: &Account, answer: Value, id: u64) -> Reply {
@@ -274,6 +274,9 @@ fn ticket_object(call: &Call, known: &[&str]) -> Checked<Map<String, Value>> {
 }
 
 fn refuse_closed(ticket: &Ticket) -> Checked<()> {
+    if ticket.status == "deleted" {
+        return Err(Reply::no_record().into());
+    }
     if ticket.status == "closed" {
         return Err(Reply::invalid("status", "invalid", "Status: closed prevents ticket update").into());
     }

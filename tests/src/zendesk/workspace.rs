@@ -146,7 +146,7 @@ fn visible(account: &Account, agent: &User, ticket: Option<u64>) -> Result<(), B
         return Ok(());
     };
     let record = account.tickets.get(&id).ok_or_else(Reply::no_record)?;
-    if agent.may_see(&record.ticket) { Ok(()) } else { Err(Reply::forbidden().into()) }
+    if account.may_see(agent, &record.ticket) { Ok(()) } else { Err(Reply::forbidden().into()) }
 }
 
 fn person_json(user: &User) -> Value {

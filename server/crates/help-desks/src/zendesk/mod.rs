@@ -1,5 +1,6 @@
 //! Zendesk over its REST API (zendesk.md d), as one API user of the account.
 
+mod access;
 pub mod app_key;
 mod client;
 mod create;
@@ -21,6 +22,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use self::client::{API_USER, Answer, Client, Request};
+use self::access::{Owners, Profile};
 pub use self::installation::InstallationSettings;
 pub use self::section::{NoteVisibility, ZendeskSection};
 pub use self::sidebar_app::SidebarApp;
@@ -39,8 +41,6 @@ const NOTE: NoteForm = NoteForm {
 const MARKER_KEY: &str = "deskbridge_marker";
 /// The query of a list's first page, at its largest (zendesk.md d.12).
 const FIRST_PAGE: &str = "page[size]=100";
-/// An agent in more groups than these pages hold is not found in the others.
-const MAX_MEMBERSHIP_PAGES: usize = 20;
 /// A ticket takes 5,000 comments; with field changes it may have more audits.
 const MAX_AUDIT_PAGES: usize = 100;
 /// How long the installation's settings are believed.
@@ -68,22 +68,6 @@ struct ApiUser {
     name: String,
     email: String,
     role: String,
-}
-
-/// What says who may see a ticket.
-struct Owners {
-    assignee: Option<u64>,
-    requester: Option<u64>,
-    group: Option<u64>,
-    organisation: Option<u64>,
-}
-
-/// What an agent may see, as far as the API tells (zendesk.md d.9).
-struct Profile {
-    agent: Agent,
-    is_agent: bool,
-    restriction: Option<String>,
-    organisation: Option<u64>,
 }
 
 impl Zendesk {
@@ -126,50 +110,6 @@ impl Zendesk {
         Ok(ApiUser { name: text("name"), email: text("email"), role })
     }
 
-    async fn profile(&self, agent_id: u64) -> Result<Arc<Profile>, HelpDeskError> {
-        if let Some(profile) = self.agents.get(&agent_id).await {
-            return Ok(profile);
-        }
-        let answer = self.client.get(&format!("/api/v2/users/{agent_id}")).await?;
-        if answer.status == 404 {
-            return Err(HelpDeskError::NotAllowed("you are not an agent of this account any more".into()));
-        }
-        let answer = answer.ok("the agent")?;
-        let user = &answer["user"];
-        let text = |name: &str| user[name].as_str().map(str::to_owned);
-        let suspended = user["suspended"].as_bool().unwrap_or(false);
-        let profile = Arc::new(Profile {
-            agent: Agent { name: text("name").unwrap_or_default(), email: text("email"), locale: text("locale") },
-            is_agent: matches!(user["role"].as_str(), Some("agent" | "admin")) && !suspended && user["active"].as_bool() != Some(false),
-            // Administrators see every ticket, whatever the field says.
-            restriction: text("ticket_restriction").filter(|_| user["role"].as_str() != Some("admin")),
-            organisation: user["organization_id"].as_u64(),
-        });
-        self.agents.insert(agent_id, profile.clone()).await;
-        Ok(profile)
-    }
-
-    /// Whether the user belongs to the `what` (`group` or `organization`) of that id.
-    async fn is_member(&self, agent_id: u64, what: &str, id: u64) -> Result<bool, HelpDeskError> {
-        let mut query = FIRST_PAGE.to_owned();
-        for _ in 0..MAX_MEMBERSHIP_PAGES {
-            let answer = self.client.get(&format!("/api/v2/users/{agent_id}/{what}_memberships?{query}")).await?;
-            if answer.status == 404 {
-                return Ok(false);
-            }
-            let page = answer.ok("the agent's memberships")?;
-            let mut rows = page[format!("{what}_memberships").as_str()].as_array().into_iter().flatten();
-            if rows.any(|row| row[format!("{what}_id").as_str()].as_u64() == Some(id)) {
-                return Ok(true);
-            }
-            match next_page(&page) {
-                Some(next) => query = next,
-                None => return Ok(false),
-            }
-        }
-        Ok(false)
-    }
-
     fn read_ticket(&self, ticket: &Value) -> Ticket {
         Ticket {
             id: ticket["id"].as_u64().map_or_else(String::new, |id| id.to_string()),
@@ -207,35 +147,10 @@ impl Zendesk {
         if answer.status == 404 {
             return Err(HelpDeskError::NoTicket(format!("there is no ticket {id} in the account, or the API user cannot see it")));
         }
-        Ok(answer.ok("the ticket")?["ticket"].take())
-    }
-
-    /// The agent, if they may work on a ticket of these owners.
-    async fn agent_for(&self, agent_id: u64, ticket: &Owners) -> Result<Agent, HelpDeskError> {
-        let profile = self.profile(agent_id).await?;
-        if !profile.is_agent {
-            return Err(HelpDeskError::NotAllowed("only an active agent of the account can start remote support".into()));
-        }
-        let allowed = match profile.restriction.as_deref() {
-            None => true,
-            Some("assigned") => ticket.assignee == Some(agent_id),
-            Some("requested") => ticket.requester == Some(agent_id),
-            Some("groups") => match ticket.group {
-                Some(group) => self.is_member(agent_id, "group", group).await?,
-                None => false,
-            },
-            Some("organization") => match ticket.organisation {
-                Some(organisation) => {
-                    profile.organisation == Some(organisation) || self.is_member(agent_id, "organization", organisation).await?
-                }
-                None => false,
-            },
-            Some(_) => false,
-        };
-        if allowed {
-            Ok(profile.agent.clone())
-        } else {
-            Err(HelpDeskError::NotAllowed("your role in Zendesk does not let you work on this ticket".into()))
+        let ticket = answer.ok("the ticket")?["ticket"].take();
+        match (ticket["status"].as_str(), ticket["id"].as_u64()) {
+            (Some("deleted"), Some(id)) => Err(closed::deleted(id)),
+            _ => Ok(ticket),
         }
     }
 
@@ -364,14 +279,7 @@ impl HelpDesk for Zendesk {
         let agent_id = agent.parse().map_err(|_| HelpDeskError::NotAllowed("your user id is none of this account".into()))?;
         self.client.let_person_try();
         let ticket = self.ticket_json(name).await?;
-        let number = |name: &str| ticket[name].as_u64();
-        let owners = Owners {
-            assignee: number("assignee_id"),
-            requester: number("requester_id"),
-            group: number("group_id"),
-            organisation: number("organization_id"),
-        };
-        let agent = self.agent_for(agent_id, &owners).await?;
+        let agent = self.agent_for(agent_id, &Owners::of(&ticket)).await?;
         Ok((self.read_ticket(&ticket), agent))
     }
 

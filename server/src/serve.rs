@@ -60,7 +60,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let services = Arc::new(Services {
         connections: Connections::new(master_key.clone()),
-        reports: ReportTemplates::new(settings.report_templates.as_deref())?,
+        reports: Arc::new(ReportTemplates::new(settings.report_templates.as_deref())?),
         public_url: settings.public_origin().to_owned(),
         wake: Arc::new(Notify::new()),
         clock: clock.clone(),

@@ -131,12 +131,14 @@ pub enum Item<'a> {
     Time(&'a TimeEntry),
     /// A ticket.
     Ticket(&'a NewTicket),
+    /// A ticket that goes on from a closed one, with this as its first, internal note; where [`Abilities::follows_up`].
+    FollowUp(&'a str),
 }
 
 /// Something to write, once.
 #[derive(Clone, Copy, Debug)]
 pub struct Write<'a> {
-    /// The ticket's id; empty for a new ticket.
+    /// The ticket's id; empty for a new ticket, the closed one's for a follow-up.
     pub ticket: &'a str,
     /// Found again by this text.
     pub marker: &'a str,
@@ -205,6 +207,8 @@ pub struct Abilities {
     pub records_time: bool,
     /// A session that belongs to no ticket gets one.
     pub creates_tickets: bool,
+    /// What a closed ticket takes no more goes to a follow-up ticket.
+    pub follows_up: bool,
 }
 
 /// Why a call failed, as far as the caller must know. The text says what to do; it holds no secret.
@@ -235,6 +239,17 @@ pub enum HelpDeskError {
     /// The agent may not work on it.
     #[error("{0}")]
     NotAllowed(String),
+    /// The ticket is closed and takes no notes any more.
+    #[error("{what}")]
+    Closed {
+        /// What was said, and what to do.
+        what: String,
+        /// The ticket it was merged into.
+        merged_into: Option<String>,
+    },
+    /// It did not take the file; the note can stand without it.
+    #[error("{0}")]
+    FileRefused(String),
     /// The system refused for good.
     #[error("{0}")]
     Refused(String),

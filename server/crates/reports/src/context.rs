@@ -133,6 +133,8 @@ pub struct SessionContext {
     pub is_too_large: bool,
     /// Name of the file with the whole report, when this is shortened.
     pub attached_file: Option<String>,
+    /// Why the help desk did not take that file.
+    pub file_refused: Option<String>,
 }
 
 /// A member on the customer's side.
@@ -283,6 +285,8 @@ pub struct SurveyContext {
     pub time_zone: String,
     /// Name of the file with the whole survey, when this is shortened.
     pub attached_file: Option<String>,
+    /// Why the help desk did not take that file.
+    pub file_refused: Option<String>,
 }
 
 /// A question of a survey.
@@ -316,7 +320,8 @@ impl SessionContext {
             is_public: options.audience == Audience::Requester,
             is_beside_public: options.audience == Audience::AgentsBesideRequester,
             time_zone: options.time_zone.name(),
-            attached_file: shortening.attached_file.clone(),
+            attached_file: shortening.attached_file.clone().filter(|_| options.file_refused.is_none()),
+            file_refused: options.file_refused.clone().filter(|_| shortening.attached_file.is_some()),
             ..Self::default()
         };
         let essentials = shortening.essentials_only;
@@ -352,7 +357,8 @@ impl SurveyContext {
             questions: questions.iter().map(|question| build.question(question)).collect(),
             is_public: options.audience == Audience::Requester,
             time_zone: options.time_zone.name(),
-            attached_file: shortening.attached_file.clone(),
+            attached_file: shortening.attached_file.clone().filter(|_| options.file_refused.is_none()),
+            file_refused: options.file_refused.clone().filter(|_| shortening.attached_file.is_some()),
         }
     }
 }

@@ -90,6 +90,8 @@ pub struct RenderOptions {
     pub include_signed_links: bool,
     /// The appliance's host, for the link to its report page.
     pub report_page_host: Option<String>,
+    /// Why the help desk did not take the file with the whole report: where the note must be shortened, it says so.
+    pub file_refused: Option<String>,
     /// A line of ours at the end, by which the note is found again. Empty: none.
     pub last_line: String,
 }
@@ -105,6 +107,7 @@ impl Default for RenderOptions {
             publish_session_notes: false,
             include_signed_links: usual.include_signed_links,
             report_page_host: None,
+            file_refused: None,
             last_line: String::new(),
         }
     }

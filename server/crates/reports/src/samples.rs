@@ -22,6 +22,7 @@ impl SessionContext {
         let public = RenderOptions { audience: Audience::Requester, time_zone: TimeZone::of_minutes(60), ..internal.clone() };
         let published = RenderOptions { publish_session_notes: true, ..public.clone() };
         let beside = RenderOptions { audience: Audience::AgentsBesideRequester, ..internal.clone() };
+        let refused = RenderOptions { file_refused: some("HTTP 413"), ..internal.clone() };
         let everything = RenderOptions { include_system_chatter: true, system_categories: vec![], ..internal.clone() };
         let attached_file = Some("session-e9e99aeb9ad54fb381634498502c5a1b.html".to_owned());
         let shortened = Shortening { entries: Some(2), characters: Some(20), attached_file: attached_file.clone(), essentials_only: false };
@@ -33,6 +34,7 @@ impl SessionContext {
             Self::new(&session("John Smith"), &public, &whole),
             Self::new(&session("John Smith"), &internal, &shortened),
             Self::new(&session("John Smith"), &internal, &essentials),
+            Self::new(&session("John Smith"), &refused, &shortened),
             Self::new(&session(NASTY), &everything, &whole),
             Self::new(&too_large, &internal, &whole),
             Self::new(&session("John Smith"), &published, &whole),
@@ -48,10 +50,12 @@ impl SurveyContext {
     /// An answered survey, a hostile and shortened one, an empty one.
     pub fn samples() -> Vec<Self> {
         let options = RenderOptions::default();
+        let refused = RenderOptions { file_refused: some("HTTP 413"), ..options.clone() };
         let shortened = Shortening { characters: Some(20), attached_file: Some("session-e9.html".to_owned()), ..Shortening::default() };
         vec![
             Self::new(&survey("John Smith"), &options, &Shortening::default()),
             Self::new(&survey(NASTY), &options, &shortened),
+            Self::new(&survey("John Smith"), &refused, &shortened),
             Self::default(),
         ]
     }

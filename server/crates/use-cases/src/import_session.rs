@@ -14,7 +14,7 @@ use deskbridge_work::heard::Heard;
 use deskbridge_work::worker::Handled;
 
 use crate::connections::Connection;
-use crate::note::Report;
+use crate::note::{Content, Report};
 use crate::ownership::{self, Owner, external_key};
 use crate::{Services, create_ticket, event_handler, live_sessions, note, record_time};
 
@@ -72,10 +72,9 @@ pub(crate) async fn run(
         return Ok(Handled { confirmed: deliverer.into_written(), ..Handled::done(done) });
     }
     let title = format!("Remote support session {}", event.lsid);
-    let to_write = Report { kind: REPORT, ticket: &ticket, title: &title, audience: note::audience(&abilities) };
-    let mut done =
-        note::deliver(connection, &mut deliverer, &to_write, |options, form| services.reports.fit_session_report(&report, options, form))
-            .await?;
+    let content = Content::Session(report.clone());
+    let to_write = Report { kind: REPORT, ticket: &ticket, title: &title, audience: note::audience(&abilities), content };
+    let mut done = note::deliver(services, connection, &mut deliverer, &to_write).await?;
     // Neither waits for the other: what one of them meets may never pass.
     let internal = add_internal_note(services, connection, &mut deliverer, &ticket, &report).await;
     let time = record_time::run(connection, &mut deliverer, &ticket, &report).await;
@@ -103,7 +102,7 @@ async fn add_internal_note(
     connection: &Connection,
     deliverer: &mut Deliverer<'_>,
     ticket: &str,
-    report: &SessionReport,
+    report: &Arc<SessionReport>,
 ) -> Result<Option<String>, WorkError> {
     let audience = Audience::AgentsBesideRequester;
     let is_wanted = note::is_internal_note_wanted(&connection.help_desk.abilities(), &connection.settings.reports);
@@ -111,9 +110,8 @@ async fn add_internal_note(
         return Ok(None);
     }
     let title = format!("Remote support session {}, for agents only", report.lsid);
-    let to_write = Report { kind: INTERNAL_NOTE, ticket, title: &title, audience };
-    let done = note::deliver(connection, deliverer, &to_write, |options, form| services.reports.fit_session_report(report, options, form));
-    done.await.map(Some)
+    let to_write = Report { kind: INTERNAL_NOTE, ticket, title: &title, audience, content: Content::Session(report.clone()) };
+    note::deliver(services, connection, deliverer, &to_write).await.map(Some)
 }
 
 /// Something happened in a session that goes on: only the live state is brought up to date, and only if the report is there.

@@ -7,18 +7,17 @@ use std::sync::Arc;
 use deskbridge_core::event::{EventKind, Origin};
 use deskbridge_core::session_report::{Actor, ExitSurvey};
 use deskbridge_remote_support::SurveyBy;
-use deskbridge_reports::RenderOptions;
 use deskbridge_security::sha256;
 use deskbridge_store::LeasedEvent;
 use deskbridge_work::WorkError;
-use deskbridge_work::heard::Heard;
 use deskbridge_work::delivery::Deliverer;
+use deskbridge_work::heard::Heard;
 use deskbridge_work::worker::Handled;
 use serde_json::json;
 
 use crate::connections::Connection;
 use crate::import_session::{NO_TICKET, elsewhere, read_report, ticket_of};
-use crate::note::Report;
+use crate::note::{Content, Report};
 use crate::sweep::times_told;
 use crate::{Services, note};
 
@@ -66,16 +65,9 @@ pub(crate) async fn run(
         let of_0_1 = format!("{kind}-{}", distinction_of_0_1(survey));
         // What an earlier release wrote, or began to write, goes on under its name.
         let kind = if deliverer.knows(&of_0_1) { of_0_1 } else { format!("{kind}-{}", distinction(survey)) };
-        let render = |options: &RenderOptions, form| {
-            if is_customers {
-                services.reports.fit_customer_survey(survey, options, form)
-            } else {
-                services.reports.fit_representative_survey(survey, options, form)
-            }
-        };
-        done.push(
-            note::deliver(connection, &mut deliverer, &Report { kind: &kind, ticket: &ticket, title: &title, audience }, render).await?,
-        );
+        let content = if is_customers { Content::CustomerSurvey } else { Content::RepresentativeSurvey };
+        let to_write = Report { kind: &kind, ticket: &ticket, title: &title, audience, content: content(Arc::new(survey.clone())) };
+        done.push(note::deliver(services, connection, &mut deliverer, &to_write).await?);
     }
     // The appliance tells of each survey once: with fewer surveys, one of them cannot be read yet.
     let events = services.store.known_events(&event.account, event.kind, std::slice::from_ref(&event.lsid)).await?;

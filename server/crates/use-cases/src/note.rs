@@ -1,15 +1,24 @@
 //! A report as a note on its ticket, and the file that goes with it where the note had to be shortened.
 
+use std::sync::Arc;
+
+use deskbridge_core::session_report::{ExitSurvey, SessionReport};
 use deskbridge_core::settings::ReportsSection;
+use deskbridge_core::text::shown;
 use deskbridge_documents::NoteForm;
-use deskbridge_help_desks::{Abilities, Files, Item, NewFile, NewNote};
-use deskbridge_reports::{Audience, FittedNote, RenderOptions, TemplateFault};
+use deskbridge_help_desks::{Abilities, Files, Item, NewFile, NewNote, Write};
+use deskbridge_reports::{Audience, FittedNote, RenderOptions, ReportTemplates, TemplateFault};
 use deskbridge_store::DeliveryKey;
 use deskbridge_work::WorkError;
-use deskbridge_work::delivery::{Deliverer, Planned};
+use deskbridge_work::delivery::{Delivered, Deliverer, Planned};
 
+use crate::Services;
 use crate::connections::Connection;
 
+/// A ticket can be merged into one that was merged itself, and so on.
+const MOST_MOVES: usize = 6;
+/// Longest reason a note gives for a missing file.
+const MAX_REASON: usize = 200;
 /// The part every marker begins with.
 const MARKER: &str = "deskbridge";
 
@@ -60,44 +69,125 @@ pub(crate) struct Report<'a> {
     pub(crate) title: &'a str,
     /// Who reads it.
     pub(crate) audience: Audience,
+    /// What it tells.
+    pub(crate) content: Content,
 }
 
-/// Writes a note once, and the file that goes with it. `render` makes it, in the help desk's form.
+/// What a note is made of.
+#[derive(Clone)]
+pub(crate) enum Content {
+    Session(Arc<SessionReport>),
+    CustomerSurvey(Arc<ExitSurvey>),
+    RepresentativeSurvey(Arc<ExitSurvey>),
+}
+
+impl Content {
+    /// Makes the note, in the help desk's form. Off the runtime's threads: a long report is rendered dozens of times until it fits.
+    pub(crate) async fn render(
+        &self,
+        reports: &Arc<ReportTemplates>,
+        options: RenderOptions,
+        form: NoteForm,
+    ) -> Result<FittedNote, TemplateFault> {
+        let (content, reports) = (self.clone(), reports.clone());
+        let rendered = tokio::task::spawn_blocking(move || match &content {
+            Self::Session(report) => reports.fit_session_report(report, &options, form),
+            Self::CustomerSurvey(survey) => reports.fit_customer_survey(survey, &options, form),
+            Self::RepresentativeSurvey(survey) => reports.fit_representative_survey(survey, &options, form),
+        });
+        rendered.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+}
+
+/// Writes a note once, and the file that goes with it: where its ticket was merged or closed, onto the ticket that took its place.
 pub(crate) async fn deliver(
+    services: &Services,
     connection: &Connection,
     deliverer: &mut Deliverer<'_>,
     report: &Report<'_>,
-    render: impl FnOnce(&RenderOptions, NoteForm) -> Result<FittedNote, TemplateFault>,
 ) -> Result<String, WorkError> {
-    let Report { kind, ticket, title, audience } = *report;
+    if deliverer.confirmed(report.kind).is_some() {
+        return Ok(format!("the {} stands already", report.kind));
+    }
+    let mut ticket = report.ticket.to_owned();
+    for _ in 0..MOST_MOVES {
+        ticket = match deliver_to(services, connection, deliverer, report, &ticket).await {
+            Err(WorkError::Closed { merged_into: Some(other), .. }) => other,
+            Err(WorkError::Closed { merged_into: None, .. }) if connection.help_desk.abilities().follows_up => {
+                follow_up(connection, deliverer, &ticket).await?
+            }
+            other => return other,
+        };
+    }
+    Err(WorkError::Permanent(format!("ticket {} leads to another, and so on, {MOST_MOVES} times", report.ticket)))
+}
+
+/// The ticket that goes on from a closed one; made if there is none. One for all sessions of that ticket.
+async fn follow_up(connection: &Connection, deliverer: &mut Deliverer<'_>, closed: &str) -> Result<String, WorkError> {
+    let marker = format!("{MARKER}/follow-up/{closed}");
+    let text = format!("Follow-up of ticket {closed}, which was closed before the record of a remote support session came.");
+    let item = Item::FollowUp(&text);
+    let found = connection.help_desk.find(&Write { ticket: closed, marker: &marker, item }).await;
+    if let Some(ticket) = deliverer.heard().help_desk(found)? {
+        return Ok(ticket);
+    }
+    let kind = format!("follow-up-{closed}");
+    let done = deliverer.once(&Planned { kind: &kind, ticket: closed, marker: &marker, item }).await?;
+    tracing::info!(connection = connection.name(), closed, ticket = done.remote_id, "a follow-up ticket was made for a session's record");
+    Ok(done.remote_id)
+}
+
+async fn deliver_to(
+    services: &Services,
+    connection: &Connection,
+    deliverer: &mut Deliverer<'_>,
+    report: &Report<'_>,
+    ticket: &str,
+) -> Result<String, WorkError> {
+    let Report { kind, title, audience, ref content, .. } = *report;
     let abilities = connection.help_desk.abilities();
     let Some(form) = abilities.note else {
         return Err(WorkError::Permanent("the help desk takes no notes from a server".into()));
     };
-    if deliverer.confirmed(kind).is_some() {
-        return Ok(format!("the {kind} stands already"));
-    }
     let marker = marker(&deliverer.key(kind));
-    let fitted = render(&render_options(connection, audience, &marker), form).map_err(|fault| WorkError::Permanent(fault.to_string()))?;
+    let options = render_options(connection, audience, &marker);
+    let render = async |file_refused: Option<String>| {
+        let options = RenderOptions { file_refused, ..options.clone() };
+        content.render(&services.reports, options, form).await.map_err(|fault| WorkError::Permanent(fault.to_string()))
+    };
+    let fitted = render(None).await?;
     let is_public = audience == Audience::Requester;
-    let mut without_file = String::new();
-    if abilities.files == Files::ByThemselves
-        && let Some(file) = &fitted.attachment
-    {
+    let mut refused = match &fitted.attachment {
         // The file first: the note speaks of it.
-        let kind = format!("{kind}-file");
-        let marker = self::marker(&deliverer.key(&kind));
-        let item = Item::File(NewFile { file, is_public });
-        match deliverer.once(&Planned { kind: &kind, ticket, marker: &marker, item }).await {
-            // A shortened report is better than none.
-            Err(WorkError::Permanent(reason)) => without_file = format!("; its file was not taken: {reason}"),
-            other => drop(other?),
+        Some(file) if abilities.files == Files::ByThemselves => deliver_file(deliverer, kind, ticket, NewFile { file, is_public }).await?,
+        _ => None,
+    };
+    let told = |done: &Delivered| format!("the {kind} {} ticket {} (note {})", done.how, done.ticket, done.remote_id);
+    if refused.is_none() {
+        let attachments = if abilities.files == Files::WithNote { fitted.attachment.as_slice() } else { &[] };
+        let note = NewNote { title, body: &fitted.body, attachments, is_public };
+        match deliverer.once(&Planned { kind, ticket, marker: &marker, item: Item::Note(&note) }).await {
+            Err(WorkError::FileRefused(reason)) => refused = Some(reason),
+            done => return done.map(|done| told(&done)),
         }
     }
-    let attachments = if abilities.files == Files::WithNote { fitted.attachment.as_slice() } else { &[] };
-    let note = NewNote { title, body: &fitted.body, attachments, is_public };
+    // A shortened report is better than none, and says so.
+    let reason = refused.unwrap_or_default();
+    let fitted = render(Some(shown(&reason, MAX_REASON))).await?;
+    let note = NewNote { title, body: &fitted.body, attachments: &[], is_public };
     let done = deliverer.once(&Planned { kind, ticket, marker: &marker, item: Item::Note(&note) }).await?;
-    Ok(format!("the {kind} {} ticket {} (note {}){without_file}", done.how, done.ticket, done.remote_id))
+    Ok(format!("{}; its file was not taken: {reason}", told(&done)))
+}
+
+/// Writes a report's file, where files stand by themselves. The answer says why it was not taken, if it was not.
+async fn deliver_file(deliverer: &mut Deliverer<'_>, kind: &str, ticket: &str, file: NewFile<'_>) -> Result<Option<String>, WorkError> {
+    let kind = format!("{kind}-file");
+    let marker = marker(&deliverer.key(&kind));
+    match deliverer.once(&Planned { kind: &kind, ticket, marker: &marker, item: Item::File(file) }).await {
+        Ok(_) => Ok(None),
+        Err(WorkError::Permanent(reason) | WorkError::FileRefused(reason)) => Ok(Some(reason)),
+        Err(error) => Err(error),
+    }
 }
 
 /// How reports are told on this connection's tickets, with the marker as the last line.
@@ -111,6 +201,7 @@ pub(crate) fn render_options(connection: &Connection, audience: Audience, marker
         audience,
         publish_session_notes: section.publish_representative_notes,
         report_page_host: connection.engine.as_ref().and_then(|engine| engine.report_page_host()).map(str::to_owned),
+        file_refused: None,
         last_line: marker.to_owned(),
     }
 }
@@ -132,6 +223,7 @@ mod tests {
             guards_repeats: false,
             records_time: false,
             creates_tickets: false,
+            follows_up: false,
         }
     }
 

@@ -12,7 +12,7 @@ use deskbridge_store::{DeliveryKey, DeliveryState};
 
 use crate::connections::Connection;
 use crate::import_session::REPORT;
-use crate::note::{audience, marker, render_options};
+use crate::note::{Content, audience, marker, render_options};
 use crate::ownership::{self, Owner, external_key};
 use crate::{Services, SupportError, ticket_access};
 
@@ -39,7 +39,8 @@ pub async fn prepare(
     let deliveries = services.store.deliveries(connection.id, &key.lsid).await?;
     let recorded = deliveries.iter().any(|delivery| delivery.key == key && delivery.state == DeliveryState::Confirmed);
     let audience = audience(&connection.help_desk.abilities());
-    let fitted = services.reports.fit_session_report(&report, &render_options(connection, audience, &marker), form);
+    let options = render_options(connection, audience, &marker);
+    let fitted = Content::Session(report).render(&services.reports, options, form).await;
     let fitted = fitted.map_err(|fault| SupportError::NotOffered(fault.to_string()))?;
     tracing::info!(connection = connection.name(), ticket = access.ticket.id, lsid = key.lsid, %agent, "a report was handed out to a page");
     let title = format!("Remote support session {}", key.lsid);

@@ -19,7 +19,7 @@ pub struct Services {
     /// The connections there are.
     pub connections: Connections,
     /// Report templates.
-    pub reports: ReportTemplates,
+    pub reports: Arc<ReportTemplates>,
     /// Seals settings, signs chat links.
     pub master_key: MasterKey,
     /// Our public address, without a slash at the end.

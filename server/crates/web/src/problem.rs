@@ -275,7 +275,10 @@ impl From<HelpDeskError> for Problem {
                 );
                 Self { retry_after: Some(retry_after.unwrap_or(Duration::from_secs(2))), ..problem }
             }
-            HelpDeskError::Denied(_) | HelpDeskError::Resting { .. } | HelpDeskError::Refused(_) => {
+            HelpDeskError::Closed { what, .. } => {
+                Self::new(StatusCode::FORBIDDEN, "ticket-not-allowed", "You cannot do this on this ticket", what)
+            }
+            HelpDeskError::Denied(_) | HelpDeskError::Resting { .. } | HelpDeskError::FileRefused(_) | HelpDeskError::Refused(_) => {
                 let retry_after = if let HelpDeskError::Resting { again_in, .. } = &error { Some(*again_in) } else { None };
                 tracing::error!(what = %error, "the ticket system refused");
                 let detail = "The ticket system refused Deskbridge. Ask the administrator to run `deskbridge check`.";

@@ -148,7 +148,15 @@ impl<'a> Deliverer<'a> {
             Some(prepared) => prepared,
             None => self.heard.help_desk(self.help_desk.prepare(&write).await),
         };
-        let prepared = prepared?;
+        let prepared = match prepared {
+            // The earlier request did not reach it while it was open, and cannot any more: the item may go elsewhere.
+            Err(closed @ WorkError::Closed { .. }) if state == DeliveryState::Sent => {
+                self.store.settle_sent(&key, sends - 1, DeliveryState::Planned, self.clock.now_ms()).await?;
+                self.known.insert(key.kind.clone(), Delivery { sends, ..delivery(&key, &ticket, &marker) });
+                return Err(closed);
+            }
+            other => other?,
+        };
         let remote_id = self.send(&key, &write, prepared, sends, is_repetition).await?;
         fault_point::reach("written");
         self.note_confirmed(&key, &ticket, &marker, &remote_id);

@@ -42,6 +42,17 @@ pub enum WorkError {
         /// When they are tried again.
         again_in: Duration,
     },
+    /// The ticket is closed and takes no notes any more.
+    #[error("{what}")]
+    Closed {
+        /// What was said, and what to do.
+        what: String,
+        /// The ticket it was merged into.
+        merged_into: Option<String>,
+    },
+    /// The help desk did not take the file; the note can stand without it.
+    #[error("{0}")]
+    FileRefused(String),
     /// It can not succeed.
     #[error("{0}")]
     Permanent(String),
@@ -67,7 +78,6 @@ impl WorkError {
             _ => Self::Passing { what, retry_after: None },
         }
     }
-}
 
     /// The same of a help desk.
     pub(crate) fn of_help_desk(error: HelpDeskError) -> Self {
@@ -75,6 +85,8 @@ impl WorkError {
             HelpDeskError::Passing { what, retry_after } => Self::Passing { what, retry_after },
             HelpDeskError::Denied(what) => Self::Denied(what),
             HelpDeskError::Resting { what, again_in } => Self::Resting { what, again_in },
+            HelpDeskError::Closed { what, merged_into } => Self::Closed { what, merged_into },
+            HelpDeskError::FileRefused(what) => Self::FileRefused(what),
             HelpDeskError::NoTicket(what) | HelpDeskError::NotAllowed(what) | HelpDeskError::Refused(what) => Self::Permanent(what),
         }
     }

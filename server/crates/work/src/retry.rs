@@ -45,7 +45,7 @@ pub fn decide(attempt: &Attempt<'_>) -> Outcome {
     let reason = attempt.error.to_string();
     let at = |wait: Duration| attempt.now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
     match attempt.error {
-        WorkError::Permanent(_) => Outcome::Dead(reason),
+        WorkError::Permanent(_) | WorkError::Closed { .. } | WorkError::FileRefused(_) => Outcome::Dead(reason),
         WorkError::Denied(_) | WorkError::Resting { .. } => Outcome::Retry { not_before: at(DENIED_WAIT), reason, counts: false },
         WorkError::Unsettled { sent_at, until } => {
             // Looked for densely at first, then more rarely; never later than the moment from which it may be sent again.

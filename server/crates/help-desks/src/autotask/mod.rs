@@ -221,6 +221,11 @@ impl Autotask {
     }
 }
 
+/// Its completed tickets take notes (autotask-extension.md a.6).
+fn no_follow_ups() -> HelpDeskError {
+    HelpDeskError::no_ability("make follow-up tickets")
+}
+
 #[async_trait]
 impl HelpDesk for Autotask {
     fn name(&self) -> &'static str {
@@ -239,6 +244,7 @@ impl HelpDesk for Autotask {
             guards_repeats: false,
             records_time: section.update_time_entry,
             creates_tickets: section.enable_automatic_ticket_creation,
+            follows_up: false,
         }
     }
 
@@ -283,6 +289,7 @@ impl HelpDesk for Autotask {
                 let ticket = self.id_of(write.ticket).await?;
                 time_entry::prepare(&self.client, &self.lookup, &self.time_defaults, domain, ticket, entry, write.marker).await
             }
+            Item::FollowUp(_) => Err(no_follow_ups()),
             Item::Ticket(new) => {
                 let maker = ticket::Maker {
                     client: &self.client,
@@ -303,6 +310,7 @@ impl HelpDesk for Autotask {
             Item::File(_) => attachment::find(&self.client, self.id_of(write.ticket).await?, write.marker).await?,
             Item::Time(entry) => time_entry::find(&self.client, self.id_of(write.ticket).await?, entry, write.marker).await?,
             Item::Ticket(_) => ticket::find(&self.client, write.marker).await?,
+            Item::FollowUp(_) => return Err(no_follow_ups()),
         };
         Ok(found.map(|id| id.to_string()))
     }
@@ -310,7 +318,7 @@ impl HelpDesk for Autotask {
     async fn prove_absence(&self, write: &Write<'_>) -> Result<(), HelpDeskError> {
         match write.item {
             Item::Time(_) => time_entry::prove_absence(&self.client, &self.time_defaults, self.id_of(write.ticket).await?).await,
-            Item::Note(_) | Item::File(_) | Item::Ticket(_) => Ok(()),
+            Item::Note(_) | Item::File(_) | Item::Ticket(_) | Item::FollowUp(_) => Ok(()),
         }
     }
 

@@ -48,6 +48,7 @@ impl HelpDesk for OsTicket {
             guards_repeats: false,
             records_time: false,
             creates_tickets: false,
+            follows_up: false,
         }
     }
 

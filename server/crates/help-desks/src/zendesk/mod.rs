@@ -3,6 +3,7 @@
 mod access;
 pub mod app_key;
 mod client;
+mod closed;
 mod create;
 mod credentials;
 mod installation;
@@ -21,10 +22,10 @@ use moka::future::Cache;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use self::client::{API_USER, Answer, Client, Request};
 use self::access::{Owners, Profile};
+use self::client::{API_USER, Answer, Client, Request};
 pub use self::installation::InstallationSettings;
-pub use self::section::{NoteVisibility, ZendeskSection};
+pub use self::section::{NoteVisibility, OnClosed, ZendeskSection};
 pub use self::sidebar_app::SidebarApp;
 use crate::{
     Abilities, Agent, AgentReference, Files, HelpDesk, HelpDeskError, Item, NewNote, PanelPolicy, Prepared, PreparedWrite, Surroundings,
@@ -183,7 +184,11 @@ impl Zendesk {
     /// The note with its files uploaded.
     async fn prepare_note(&self, write: &Write<'_>, note: &NewNote<'_>) -> Result<NoteUpdate, HelpDeskError> {
         let answer = self.client.get(&format!("/api/v2/tickets/{}", write.ticket)).await?;
-        let stamp = page_of_ticket(answer, write.ticket, "the ticket")?["ticket"]["updated_at"].as_str().map(str::to_owned);
+        let ticket = page_of_ticket(answer, write.ticket, "the ticket")?["ticket"].take();
+        if let Some(error) = self.unwritable(&ticket).await? {
+            return Err(error);
+        }
+        let stamp = ticket["updated_at"].as_str().map(str::to_owned);
         let is_guarded = stamp.is_some();
         let mut upload: Option<String> = None;
         for attachment in note.attachments {
@@ -192,7 +197,13 @@ impl Zendesk {
                 path.push_str("&token=");
                 path.push_str(&deskbridge_shared::percent::encode(token));
             }
-            let answer = self.client.post_file(&path, attachment.content_type, attachment.bytes.clone()).await?.ok("an attachment")?;
+            let answer = self.client.post_file(&path, attachment.content_type, attachment.bytes.clone()).await?;
+            let is_of_the_file = matches!(answer.status, 400 | 403 | 404 | 413 | 415 | 422);
+            let answer = answer.ok("the file").map_err(|error| match error {
+                // The API user just read the ticket: it is the file that is not taken, whatever the words are.
+                error if is_of_the_file => HelpDeskError::FileRefused(error.to_string()),
+                error => error,
+            })?;
             let token = answer["upload"]["token"]
                 .as_str()
                 .ok_or_else(|| HelpDeskError::passing("the account took an attachment but gave no token for it"))?;
@@ -226,7 +237,11 @@ impl<'a> PreparedWrite<'a> for NoteUpdate {
     async fn send(self: Box<Self>) -> WriteOutcome<'a> {
         let Self { request, ticket, is_guarded } = *self;
         let read = |answer: &Value| Some(note_id(&answer["audit"]));
-        let refused = |status, error| of_ticket(status, &ticket).unwrap_or(error);
+        let refused = |status, error| match (status, error) {
+            // Closed in this very moment, perhaps: the next attempt looks.
+            (422, HelpDeskError::Refused(what)) if says_closed(&what) => HelpDeskError::passing(what),
+            (status, error) => of_ticket(status, &ticket).unwrap_or(error),
+        };
         let again = |request| -> Prepared<'a> { Box::new(Self { request, ticket: ticket.clone(), is_guarded }) };
         request.send("the note", is_guarded, read, refused, again).await
     }
@@ -265,6 +280,7 @@ impl HelpDesk for Zendesk {
             guards_repeats: true,
             records_time: false,
             creates_tickets: self.settings.enable_automatic_ticket_creation,
+            follows_up: self.settings.on_closed == OnClosed::FollowUp,
         }
     }
 
@@ -295,6 +311,7 @@ impl HelpDesk for Zendesk {
                 let body = create::body(new, write.marker, &rules)?;
                 Ok(Box::new(TicketCreation(self.client.create("/api/v2/tickets", write.marker, &body).await?)))
             }
+            Item::FollowUp(text) => self.prepare_follow_up(write, text).await,
             Item::File(_) => Err(HelpDeskError::no_ability("take files by themselves")),
             Item::Time(_) => Err(HelpDeskError::no_ability("record time")),
         }
@@ -303,7 +320,7 @@ impl HelpDesk for Zendesk {
     async fn find(&self, write: &Write<'_>) -> Result<Option<String>, HelpDeskError> {
         match write.item {
             Item::Note(_) => self.find_note(write.ticket, write.marker).await,
-            Item::Ticket(_) => self.find_ticket(write.marker).await,
+            Item::Ticket(_) | Item::FollowUp(_) => self.find_ticket(write.marker).await,
             Item::File(_) => Err(HelpDeskError::no_ability("take files by themselves")),
             Item::Time(_) => Err(HelpDeskError::no_ability("record time")),
         }
@@ -400,6 +417,11 @@ fn of_ticket(status: u16, ticket: &str) -> Option<HelpDeskError> {
         ))),
         _ => None,
     }
+}
+
+/// Whether a refusal is about the ticket's being closed, in English: "Status: closed prevents ticket update" (zendesk.md d.3).
+fn says_closed(what: &str) -> bool {
+    what.to_lowercase().contains("closed")
 }
 
 /// The answer's body, unless the answer refuses this very ticket.

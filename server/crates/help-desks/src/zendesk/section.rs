@@ -58,6 +58,9 @@ pub struct ZendeskSection {
     pub enable_automatic_ticket_creation: bool,
     /// A JSON object, as text: what an automatic ticket has where the external key says nothing.
     pub ticket_default_data: Option<String>,
+    /// Where a record goes whose ticket was closed before it came.
+    #[serde(default)]
+    pub on_closed: OnClosed,
     /// What a session's external key may set besides what the matter is. Customers can write the key.
     #[serde(default)]
     pub external_key_may_set: Vec<String>,
@@ -72,6 +75,17 @@ pub enum NoteVisibility {
     Internal,
     /// The requester too.
     Public,
+}
+
+/// What becomes of a record whose ticket is closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnClosed {
+    /// A person decides.
+    #[default]
+    DeadLetter,
+    /// It goes to a follow-up ticket.
+    FollowUp,
 }
 
 /// Ticket audits need the global `read` (zendesk.md d.1); all we write are tickets, with their comments and uploads.

@@ -37,7 +37,7 @@ async fn listener() -> Router {
         clock,
         store: deskbridge_store::open("sqlite::memory:").await.unwrap(),
         connections: Connections::new(master_key.clone()),
-        reports: ReportTemplates::new(None).unwrap(),
+        reports: Arc::new(ReportTemplates::new(None).unwrap()),
         master_key,
         public_url: "https://remote.example.com".to_owned(),
         wake: Arc::default(),

@@ -18,7 +18,9 @@ fn only_a_plain_rs256_header_is_read() {
         assert_eq!(Token::read(&token(header, PAYLOAD)).map(drop), expected, "{header}");
     };
     check(r#"{"typ":"JWT","alg":"RS256"}"#, Ok(()));
-    check(r#"{"alg":"RS256","kid":"key-1_a"}"#, Ok(()));
+    for id in ["key-1_a", "ops@example.com", "2026.11.v2", "Schlüssel 7", ""] {
+        check(&format!(r#"{{"alg":"RS256","kid":"{id}"}}"#), Ok(()));
+    }
     for wrong in [
         r#"{"alg":"none"}"#,
         r#"{"alg":"HS256"}"#,
@@ -33,6 +35,9 @@ fn only_a_plain_rs256_header_is_read() {
         r#"{"alg":"RS256","x5c":["…"]}"#,
         r#"{"alg":"RS256","crit":["exp"]}"#,
         r#"{"alg":"RS256","kid":"../../dev/null"}"#,
+        r#"{"alg":"RS256","kid":"key?id=1"}"#,
+        r#"{"alg":"RS256","kid":"a\nb"}"#,
+        r#"{"alg":"RS256","kid":"' OR 1=1"}"#,
         r#"{"alg":"RS256","kid":7}"#,
     ] {
         check(wrong, Err(TokenFault::Header));

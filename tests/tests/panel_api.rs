@@ -1007,6 +1007,31 @@ async fn without_issues_there_are_no_chat_links() -> Result<()> {
     Ok(())
 }
 
+/// Anybody could fill the log.
+#[tokio::test]
+async fn what_is_no_session_writes_no_line() -> Result<()> {
+    let scene = Scene::start(Plan::default()).await?;
+    let (http, url) = (loopback_client()?, format!("{}{}", scene.server.url(), routes::PANEL));
+    let unknown = "A".repeat(22);
+    let before = scene.server.logs().lines_matching("")?.len();
+    for (name, value) in [
+        ("cookie", "__Host-deskbridge=garbage".to_owned()),
+        ("cookie", format!("__Host-deskbridge={unknown}")),
+        ("cookie", "=;;\u{e9}".to_owned()),
+        ("authorization", "Bearer garbage".to_owned()),
+        ("authorization", format!("Bearer {unknown}")),
+        ("authorization", "Basic x".to_owned()),
+    ] {
+        for _ in 0..3 {
+            let answer = http.get(&url).header(name, value.as_str()).query(&[("connection", "a"), ("ticket", "1")]).send().await?;
+            assert_eq!(answer.status().as_u16(), 401, "{name}: {value}");
+        }
+    }
+    let lines = scene.server.logs().lines_matching("")?;
+    assert_eq!(lines.len(), before, "{lines:?}");
+    Ok(())
+}
+
 // Live state
 
 /// Server-sent events, read one by one.

@@ -186,7 +186,9 @@ async fn stop_signal() {
 const NEVER_LOGGED: [&str; 3] = ["html5ever", "markup5ever", "tendril"];
 
 fn start_log(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,sqlx=warn".into());
+    // tower-sessions writes a warning for each cookie that is none: anybody could fill the log.
+    let usual = "info,sqlx=warn,tower_sessions=error,tower_sessions_core=error";
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| usual.into());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     let started = match format {
         LogFormat::Text => {

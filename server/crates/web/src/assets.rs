@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -90,12 +91,12 @@ fn texts_stem(locale: &str) -> String {
     params(("file" = String, Path)),
     responses(
         (status = 200, description = "The file; it never changes", content_type = "*/*"),
-        (status = 400, description = "The name is not UTF-8", body = String),
         (status = 404, response = Problem),
     ),
 )]
-pub async fn serve(State(assets): State<Arc<Assets>>, Path(file): Path<String>) -> Response {
-    match assets.files.get(&file) {
+pub async fn serve(State(assets): State<Arc<Assets>>, file: Result<Path<String>, PathRejection>) -> Response {
+    // A name that does not read is none of ours.
+    match file.ok().and_then(|Path(file)| assets.files.get(&file)) {
         Some(asset) => {
             let headers = [(header::CONTENT_TYPE, asset.content_type), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
             (headers, asset.bytes.clone()).into_response()

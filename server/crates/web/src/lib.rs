@@ -26,7 +26,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use deskbridge_shared::routes;
@@ -124,10 +124,24 @@ fn common(router: Router) -> Router {
         fixed(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
         fixed(header::REFERRER_POLICY, "no-referrer"),
         fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // Only what never changes says otherwise.
+        fixed(header::CACHE_CONTROL, "no-store"),
+        axum::middleware::from_fn(one_host),
         axum::middleware::from_fn(answer_deadline),
         RequestBodyDeadlineLayer::new(BODY_DEADLINE),
         DefaultBodyLimit::max(MAX_BODY),
     ))
+}
+
+/// Proxies and we must not disagree about which host is meant (RFC 9112, 3.2). HTTP/2 names it in the request itself.
+async fn one_host(request: axum::extract::Request, next: axum::middleware::Next) -> Response {
+    let given = request.headers().get_all(header::HOST).iter().count();
+    let is_named = match request.version() {
+        Version::HTTP_2 => given + usize::from(request.uri().authority().is_some()) > 0 && given <= 1,
+        Version::HTTP_11 => given == 1,
+        _ => given <= 1,
+    };
+    if is_named { next.run(request).await } else { Problem::bad_request("The request needs one Host header.").into_response() }
 }
 
 /// Nothing waits for ever. A stream of events is an answer at once.

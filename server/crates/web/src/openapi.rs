@@ -60,10 +60,10 @@ pub fn add_common(document: &mut OpenApi) {
     for (operation, _) in operations(document) {
         // Says so where it asks for none of the schemes.
         operation.security.get_or_insert_default();
-        // Our own slowness.
-        add_problems(operation, &[503]);
+        // No Host or two; our own slowness.
+        add_problems(operation, &[400, 503]);
         if operation.request_body.is_some() {
-            add_problems(operation, &[400, 408, 413]);
+            add_problems(operation, &[408, 413]);
         }
     }
 }

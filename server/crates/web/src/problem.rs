@@ -350,7 +350,7 @@ mod tests {
     use super::*;
 
     async fn ask(router: Router, body: Body) -> Response {
-        let request = Request::post("/").body(body).unwrap();
+        let request = Request::post("/").header(header::HOST, "deskbridge.example.com").body(body).unwrap();
         crate::common(router).oneshot(request).await.unwrap()
     }
 

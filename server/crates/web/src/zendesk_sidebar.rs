@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -26,6 +27,7 @@ use deskbridge_work::metrics;
 
 use crate::pages::{ColorScheme, Message, SidebarSession};
 use crate::panel::Identity;
+use crate::problem::Problem;
 use crate::state::SidebarState;
 use crate::{cookies, media_type};
 
@@ -95,14 +97,21 @@ struct SidebarForm {
             content_type = "text/html",
             headers(("Set-Cookie" = String, description = "The session's id, which the page has, too")),
         ),
-        (status = 400, description = "The body broke off or came too slowly", body = String),
         (status = 403, description = "The token opens nothing", body = String, content_type = "text/html"),
-        (status = 413, description = "Larger than 64 KiB", body = String),
         (status = 415, description = "Not a form", body = String, content_type = "text/html"),
         (status = 503, description = "Try again in a moment", body = String, content_type = "text/html"),
     ),
 )]
-pub async fn open(State(state): State<Arc<SidebarState>>, RawQuery(query): RawQuery, headers: HeaderMap, body: Bytes) -> Response {
+pub async fn open(
+    State(state): State<Arc<SidebarState>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return Problem::unread_body(rejection).into_response(),
+    };
     match admit(&state, query.as_deref().unwrap_or_default(), &headers, &body).await {
         Ok(response) => {
             metrics::sidebar(true);

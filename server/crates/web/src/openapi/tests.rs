@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use deskbridge_core::clock::Clock;
 use deskbridge_core::settings::SessionKeyQueue;
 use deskbridge_remote_support::beyondtrust::is_lsid;
@@ -49,6 +49,11 @@ async fn listener() -> Router {
 
 /// Sends a request of a peer; answers status, headers and body.
 async fn ask(listener: &Router, mut request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
+    request.headers_mut().entry(header::HOST).or_insert(HeaderValue::from_static("deskbridge.example.com"));
+    ask_as_it_is(listener, request).await
+}
+
+async fn ask_as_it_is(listener: &Router, mut request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
     request.extensions_mut().insert(Peer(SocketAddr::from(([127, 0, 0, 1], 1))));
     let (parts, body) = listener.clone().oneshot(request).await.unwrap().into_parts();
     (parts.status, parts.headers, axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec())
@@ -169,7 +174,7 @@ async fn what_all_routes_may_answer_is_described_on_each() {
     let listener = listener().await;
     let document = document(&listener).await;
     for operation in operations(&document) {
-        let statuses: &[&str] = if operation.takes_a_body() { &["400", "408", "413", "503"] } else { &["503"] };
+        let statuses: &[&str] = if operation.takes_a_body() { &["400", "408", "413", "503"] } else { &["400", "503"] };
         for status in statuses {
             assert!(operation.described["responses"][status].is_object(), "{} {}: {status}", operation.method, operation.path);
         }
@@ -210,8 +215,43 @@ async fn routes_answer_as_they_are_described() {
                 None => described.is_object() && described["content"].is_null(),
             };
             assert!(is_described, "{status} with {said:?} is not described: {sent}");
+            assert!(status.is_success() || said != Some("text/plain") || status == StatusCode::SERVICE_UNAVAILABLE, "{status}: {sent}");
+            let kept = headers[header::CACHE_CONTROL].to_str().unwrap();
+            assert!(kept == "no-store" || kept.contains("immutable"), "{kept}: {sent}");
+            let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+            // Zendesk frames the sidebar's refusals, whichever account asked.
+            assert!(policy.contains("frame-ancestors ") || operation.path == routes::ZENDESK_SIDEBAR, "{policy}: {sent}");
         }
     }
+}
+
+/// What axum would refuse in words of its own, and what hyper lets through.
+#[tokio::test]
+async fn what_the_framework_refuses_is_told_in_our_words() {
+    let listener = listener().await;
+    let asset = |name: &str| Request::get(format!("{}/{name}", routes::ASSETS));
+    let long_form = Request::post(routes::ZENDESK_SIDEBAR).header(header::CONTENT_TYPE, media_type::FORM);
+    let long_form = long_form.body(Body::from("a".repeat(MAX_BODY + 1))).unwrap();
+    let none = || Body::empty();
+    let host = |request: axum::http::request::Builder| request.header(header::HOST, "a.example.com");
+    for (request, expected) in [
+        (host(asset("%ff")).body(none()).unwrap(), StatusCode::NOT_FOUND),
+        (host(asset("none")).body(none()).unwrap(), StatusCode::NOT_FOUND),
+        (host(Request::builder()).method("POST").uri(routes::ZENDESK_SIDEBAR).body(none()).unwrap(), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (asset("none").body(none()).unwrap(), StatusCode::BAD_REQUEST),
+        (host(host(asset("none"))).body(none()).unwrap(), StatusCode::BAD_REQUEST),
+        (asset("none").version(Version::HTTP_10).body(none()).unwrap(), StatusCode::NOT_FOUND),
+        (host(host(asset("none").version(Version::HTTP_2))).body(none()).unwrap(), StatusCode::BAD_REQUEST),
+    ] {
+        let sent = format!("{request:?}");
+        let (status, headers, body) = ask_as_it_is(&listener, request).await;
+        assert_eq!(status, expected, "{sent}");
+        let said = headers[header::CONTENT_TYPE].to_str().unwrap();
+        assert!(said == "application/problem+json" || said.starts_with("text/html"), "{said}: {sent}");
+        assert!(!body.is_empty() && headers[header::CACHE_CONTROL] == "no-store", "{sent}");
+    }
+    let (status, headers, _) = ask(&listener, long_form).await;
+    assert_eq!((status, headers[header::CONTENT_TYPE].to_str().unwrap()), (StatusCode::PAYLOAD_TOO_LARGE, "application/problem+json"));
 }
 
 /// Whether the schema of a call's JSON body lets `body` through.

@@ -502,6 +502,17 @@ async fn the_zendesk_package_is_one_the_account_takes() -> Result<()> {
     assert!(package == build("second.zip").await?, "the same input gives other bytes");
 
     let mut archive = zip::ZipArchive::new(std::io::Cursor::new(&package))?;
+    // Whatever order this build's JSON objects have: a release build gives the same bytes.
+    for number in 0..archive.len() {
+        let mut file = archive.by_index(number)?;
+        let name = file.name()?.into_owned();
+        if name.ends_with(".json") {
+            let text = std::io::read_to_string(&mut file)?;
+            let mut sorted: Value = serde_json::from_str(&text)?;
+            sorted.sort_all_objects();
+            assert_eq!(text, format!("{}\n", serde_json::to_string_pretty(&sorted)?), "{name}");
+        }
+    }
     let manifest: Value = serde_json::from_reader(archive.by_name("manifest.json")?)?;
     assert_eq!((&manifest["signedUrls"], &manifest["private"]), (&Value::Bool(true), &Value::Bool(true)));
     for place in ["ticket_sidebar", "new_ticket_sidebar"] {
@@ -553,6 +564,13 @@ async fn a_package_the_account_would_refuse_is_not_built() -> Result<()> {
     let local = Deskbridge::builder().server_setting("public_url", "http://localhost:8180").prepare().await?;
     run(&local, &["package", "zendesk", "--out", out_text]).await?.check(0, &[]);
     assert_eq!(package_faults(&std::fs::read(&out)?), Vec::<String>::new());
+    // A name with letters of its own is written as browsers write it.
+    let umlaut = Deskbridge::builder().server_setting("public_url", "https://München.example.com/").prepare().await?;
+    run(&umlaut, &["package", "zendesk", "--out", out_text]).await?.check(0, &[]);
+    let package = std::fs::read(&out)?;
+    assert_eq!(package_faults(&package), Vec::<String>::new());
+    let manifest = std::io::read_to_string(zip::ZipArchive::new(std::io::Cursor::new(&package))?.by_name("manifest.json")?)?;
+    assert!(manifest.contains("\"https://xn--mnchen-3ya.example.com/zendesk/sidebar\""), "{manifest}");
     run(&local, &["package", "zendesk", "--out", "/nonexistent/app.zip"]).await?.check(1, &["/nonexistent/app.zip"]);
     Ok(())
 }

@@ -73,10 +73,10 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
                 write(&out.join(format!("deskbridge-extension-{name}")), &package.data)?;
             }
             let policy = managed(&settings)?;
-            write(&out.join("policy-chromium.json"), &pretty(&json!({ "3rdparty": { "extensions": { CHROMIUM_ID: policy } } }))?)?;
+            write(&out.join("policy-chromium.json"), &pretty(json!({ "3rdparty": { "extensions": { CHROMIUM_ID: policy } } }))?)?;
             write(
                 &out.join("policy-firefox.json"),
-                &pretty(&json!({ "policies": { "3rdparty": { "Extensions": { FIREFOX_ID: policy } } } }))?,
+                &pretty(json!({ "policies": { "3rdparty": { "Extensions": { FIREFOX_ID: policy } } } }))?,
             )?;
             println!(
                 "Packages and policies written to {}. Put the extension's id for {CHROMIUM_ID} and, for {ENROLMENT_TOKEN}, what\n\
@@ -106,8 +106,10 @@ fn managed(settings: &Settings) -> anyhow::Result<Value> {
     Ok(json!({ "serverUrl": settings.server.public_origin(), "enrolmentToken": ENROLMENT_TOKEN, "sites": sites }))
 }
 
-fn pretty(value: &Value) -> anyhow::Result<Vec<u8>> {
-    Ok(format!("{}\n", serde_json::to_string_pretty(value)?).into_bytes())
+/// In one order of keys: that of `serde_json` depends on what else is built along.
+fn pretty(mut value: Value) -> anyhow::Result<Vec<u8>> {
+    value.sort_all_objects();
+    Ok(format!("{}\n", serde_json::to_string_pretty(&value)?).into_bytes())
 }
 
 fn write(out: &Path, bytes: &[u8]) -> anyhow::Result<()> {
@@ -129,7 +131,7 @@ pub fn zendesk(public_origin: &str) -> anyhow::Result<Vec<u8>> {
         zip.write_all(bytes)?;
         Ok(())
     };
-    add("manifest.json", serde_json::to_string_pretty(&manifest(public_origin)?)?.as_bytes())?;
+    add("manifest.json", &pretty(manifest(public_origin)?)?)?;
     for name in LOGOS {
         let file = AppAssets::get(name).with_context(|| format!("zendesk-app/assets/{name} is missing"))?;
         add(&format!("assets/{name}"), &file.data)?;
@@ -140,7 +142,7 @@ pub fn zendesk(public_origin: &str) -> anyhow::Result<Vec<u8>> {
         let file = TranslationFiles::get(&name).context("an embedded file")?;
         let texts: Value = serde_json::from_slice(&file.data).with_context(|| format!("translations/{name}"))?;
         // The panel's texts come from the server; the package needs only the app's own.
-        add(&format!("translations/{name}"), serde_json::to_string_pretty(&json!({ "app": texts["app"] }))?.as_bytes())?;
+        add(&format!("translations/{name}"), &pretty(json!({ "app": texts["app"] }))?)?;
     }
     Ok(zip.finish()?.into_inner())
 }

@@ -186,6 +186,18 @@ fn broken_toml_names_the_line_and_quotes_nothing() {
     assert!(!said.contains("zendesk-secret"), "{said}");
 }
 
+/// Browsers and Zendesk compare origins in this form.
+#[test]
+fn the_public_address_is_written_as_browsers_write_it() {
+    let check = |given: &str, expected: &str| {
+        let settings = parse(&GOOD.replace("https://remote.example.com", given)).unwrap();
+        assert_eq!(settings.server.public_origin(), expected);
+    };
+    check("https://München.Example.com/", "https://xn--mnchen-3ya.example.com");
+    check("HTTPS://remote.example.com:443", "https://remote.example.com");
+    check("http://localhost:8180", "http://localhost:8180");
+}
+
 #[test]
 fn the_environment_overrides_the_server_section() {
     let with = |environment: &[(&str, &str)]| {

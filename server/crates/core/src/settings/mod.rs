@@ -189,6 +189,7 @@ impl Settings {
 
 impl Settings {
     fn normalised(mut self, sections: &Sections) -> Self {
+        self.server.public_url = plain_address(&self.server.public_url);
         for connection in &mut self.connection {
             connection.normalise(sections);
         }

@@ -1,8 +1,8 @@
 //! The queue: how fast ended sessions reach their tickets, what waiting events cost in memory, and whether the door stays
 //! quick meanwhile.
 //!
-//! The peer of the drain is the fastest that is allowed: one report from the appliance for each session at its limit of 20
-//! calls a second (beyondtrust.md J.1), or one note at a time in each of the server's places at the account's latency.
+//! The peer of the drain is the fastest that is allowed: one report from the appliance for each session at the 15 calls a second
+//! that Deskbridge makes (`calls_per_second`), or one note at a time in each of the server's places at the account's latency.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -95,12 +95,16 @@ async fn sweep(services: &Services, account: &Account, checkpoint: Option<i64>) 
         }
         questions += 1;
         let found = match account.engine.sessions_ended_since(window.since, window.seconds).await {
-            Err(EngineError::TooLarge { .. }) if windows.halve() => continue,
-            Err(EngineError::TooLarge { .. }) => one_by_one(account.engine.as_ref(), window).await.map_err(WorkError::of_engine)?,
+            Err(EngineError::TooLarge { .. } | EngineError::Unexpected { .. }) if windows.halve() => continue,
+            Err(EngineError::TooLarge { .. } | EngineError::Unexpected { .. }) => {
+                one_by_one(account.engine.as_ref(), window).await.map_err(WorkError::of_engine)?
+            }
             other => of_tickets(&other.map_err(WorkError::of_engine)?),
         };
         sessions += add_unknown(services, account, EventKind::SessionEnd, found).await?;
-        services.store.save_checkpoint(&account.name, window.until).await?;
+        // What was swept before stays swept, unless their clock was set back.
+        let swept_before = checkpoint.filter(|checkpoint| *checkpoint <= their_now);
+        services.store.save_checkpoint(&account.name, swept_before.map_or(window.until, |before| before.max(window.until))).await?;
         windows.pass();
     }
     let surveys = if account.engine.abilities().surveys { sweep_surveys(services, account, their_now).await? } else { 0 };
@@ -173,7 +177,7 @@ async fn one_by_one(engine: &dyn RemoteSupport, window: Window) -> Result<Vec<Fo
         match engine.session(&lsid).await {
             Ok(report) => reports.extend(report.as_deref().cloned()),
             // Whose session it is is not known; its event is a dead letter that says where to look.
-            Err(EngineError::TooLarge { .. }) => unreadable.push(Found::session(&lsid, None)),
+            Err(EngineError::TooLarge { .. } | EngineError::Unexpected { .. }) => unreadable.push(Found::session(&lsid, None)),
             Err(error) => return Err(error),
         }
     }

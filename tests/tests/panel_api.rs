@@ -368,10 +368,13 @@ async fn an_agent_works_on_the_tickets_the_account_lets_him_see() -> Result<()> 
         }
         assert_eq!(keys_made(&scene.appliance) - before, usize::from(expected), "{name}: keys made at the appliance");
     }
-    // A role that cannot be read might be one that reaches no private group.
-    for (is_private, expected) in [(true, false), (false, true)] {
-        let agent = scene.zendesk.add_user(unknown_role.clone());
-        let ticket = new_ticket(&scene, |ticket| ticket.group_id = Some(if is_private { private } else { group }));
+    // A role that cannot be read might be one that reaches little.
+    for (group_ids, ties, expected) in [(vec![], false, false), (vec![group], false, true), (vec![], true, true)] {
+        let agent = scene.zendesk.add_user(User { group_ids, ..unknown_role.clone() });
+        let ticket = new_ticket(&scene, |ticket| {
+            ticket.group_id = Some(group);
+            ticket.collaborator_ids.extend(ties.then_some(agent));
+        });
         let told = Told::by(scene.open_sidebar(agent).await?.get(routes::PANEL, ticket)).await?;
         told.ok_or_forbidden("a role that cannot be read", expected, "ticket-not-allowed");
     }

@@ -35,6 +35,7 @@ enum Endpoint<'a> {
     OrganizationMemberships(u64),
     ListGroups,
     ShowGroup(u64),
+    ListCustomRoles,
     ShowCustomRole(u64),
     ShowRequest(u64),
     Search,
@@ -76,6 +77,7 @@ impl<'a> Endpoint<'a> {
             ("GET", ["users", user, "organization_memberships"]) => Self::OrganizationMemberships(id(user)?),
             ("GET", ["groups"]) => Self::ListGroups,
             ("GET", ["groups", group]) => Self::ShowGroup(id(group)?),
+            ("GET", ["custom_roles"]) => Self::ListCustomRoles,
             ("GET", ["custom_roles", role]) => Self::ShowCustomRole(id(role)?),
             ("GET", ["requests", request]) => Self::ShowRequest(id(request)?),
             ("GET", ["search"]) => Self::Search,
@@ -103,7 +105,7 @@ impl<'a> Endpoint<'a> {
         let global = if method == "GET" { "read" } else { "write" };
         let resource = match (self, method) {
             // These need the global scope.
-            (Self::ListAudits(_) | Self::ListGroups | Self::ShowGroup(_) | Self::ShowCustomRole(_), _) => None,
+            (Self::ListAudits(_) | Self::ListGroups | Self::ShowGroup(_) | Self::ListCustomRoles | Self::ShowCustomRole(_), _) => None,
             (Self::ListTickets | Self::ShowTicket(_) | Self::ListComments(_) | Self::ListTags(_) | Self::Search, _) => Some("tickets:read"),
             (
                 Self::CreateTicket
@@ -156,6 +158,7 @@ impl<'a> Endpoint<'a> {
             Self::OrganizationMemberships(id) => people::organization_memberships(account, call, id),
             Self::ListGroups => people::groups(account, call),
             Self::ShowGroup(id) => people::group(account, call, id),
+            Self::ListCustomRoles => people::custom_roles(account, call),
             Self::ShowCustomRole(id) => people::custom_role(account, call, id),
             Self::ShowRequest(id) => people::show_request(account, call, id),
             Self::Search => people::search(account, call),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::account::{Account, Ticket, User, merged};
+use super::account::{Account, Ticket, TicketAccess, User, merged};
 use super::call::{Call, Outcome, PAGING, Reply, paged};
 
 /// Search ends here (zendesk.md d.12).
@@ -83,17 +83,24 @@ fn group_json(account: &Account, id: u64) -> Value {
     })
 }
 
-/// A part of what a role may do.
+pub(super) fn custom_roles(account: &Account, call: &Call) -> Outcome {
+    call.only_query(PAGING)?;
+    let roles = account.custom_roles.iter().map(|(id, access)| custom_role_json(*id, *access)).collect();
+    paged(call, &account.url, "custom_roles", roles)
+}
+
 pub(super) fn custom_role(account: &Account, call: &Call, id: u64) -> Outcome {
     call.only_query(&[])?;
     let access = account.custom_roles.get(&id).ok_or_else(Reply::no_record)?;
-    Ok(Reply::json(
-        200,
-        json!({"custom_role": {
-            "id": id, "name": "Technicians", "description": "", "role_type": 0, "team_member_count": 1,
-            "configuration": {"ticket_access": access.name(), "ticket_editing": true, "ticket_comment_access": "public"},
-        }}),
-    ))
+    Ok(Reply::json(200, json!({"custom_role": custom_role_json(id, *access)})))
+}
+
+/// A part of what a role may do.
+fn custom_role_json(id: u64, access: TicketAccess) -> Value {
+    json!({
+        "id": id, "name": "Technicians", "description": "", "role_type": 0, "team_member_count": 1,
+        "configuration": {"ticket_access": access.name(), "ticket_editing": true, "ticket_comment_access": "public"},
+    })
 }
 
 /// Only for the requester and those in copy: agents count as customers here (zendesk.md e.2).

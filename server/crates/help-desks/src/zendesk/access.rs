@@ -71,7 +71,7 @@ impl Reach {
 /// What an agent may see, as far as the API tells.
 pub(super) struct Profile {
     agent: Agent,
-    is_agent: bool,
+    pub(super) is_agent: bool,
     reach: Reach,
     organisation: Option<u64>,
 }
@@ -106,7 +106,7 @@ impl Zendesk {
         })
     }
 
-    async fn profile(&self, agent_id: u64) -> Result<Arc<Profile>, HelpDeskError> {
+    pub(super) async fn profile(&self, agent_id: u64) -> Result<Arc<Profile>, HelpDeskError> {
         if let Some(profile) = self.agents.get(&agent_id).await {
             return Ok(profile);
         }
@@ -138,11 +138,24 @@ impl Zendesk {
         let Some(role) = user["custom_role_id"].as_u64() else { return Ok(restriction.unwrap_or(Reach::All)) };
         let answer = self.client.get(&format!("/api/v2/custom_roles/{role}")).await?;
         if matches!(answer.status, 403 | 404) {
-            // The API user may not read roles: no private group's ticket is given away.
-            return Ok(restriction.unwrap_or(Reach::PublicGroups));
+            // The API user may not read roles (`check` says so): nothing is given away that a role might not reach.
+            return Ok(restriction.unwrap_or(Reach::Groups));
         }
         let role = answer.ok("the agent's role")?;
         Ok(role["custom_role"]["configuration"]["ticket_access"].as_str().map_or(Reach::None, Reach::named))
+    }
+
+    /// For `deskbridge check`.
+    pub(super) async fn roles_are_readable(&self) -> Result<(), HelpDeskError> {
+        let answer = self.client.get("/api/v2/custom_roles").await?;
+        if matches!(answer.status, 403 | 404) {
+            return Err(HelpDeskError::Refused(
+                "the API user may not read them: agents with a custom role reach tickets of their own groups only, and those they have to do \
+                 with; give the API user's role access to them"
+                    .into(),
+            ));
+        }
+        answer.ok("the agents' roles").map(drop)
     }
 
     /// A group that cannot be read may be private.

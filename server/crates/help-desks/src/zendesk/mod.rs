@@ -373,6 +373,9 @@ impl HelpDesk for Zendesk {
         });
         match self.installation_settings().await {
             Ok(installation) => {
+        if let Err(error) = self.roles_are_readable().await {
+            findings.push(Finding::note("agents' roles", error.to_string()));
+        }
                 let allowed = crate::allowed_actions::AllowedActions::combine(around.panel, &installation.panel);
                 let methods: Vec<_> = allowed.methods.iter().map(|method| method.name()).collect();
                 let methods = if methods.is_empty() { "no Jump".to_owned() } else { methods.join(", ") };

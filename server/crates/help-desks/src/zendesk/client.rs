@@ -76,7 +76,7 @@ impl Request {
         what: &str,
         is_guarded: bool,
         read: impl FnOnce(&Value) -> Option<String>,
-        refused: impl FnOnce(u16, HelpDeskError) -> HelpDeskError,
+        refused: impl FnOnce(Answered, HelpDeskError) -> HelpDeskError,
         again: impl FnOnce(Self) -> Prepared<'a>,
     ) -> WriteOutcome<'a> {
         if let Err(resting) = self.client.0.refusals.turn() {
@@ -101,7 +101,7 @@ impl Request {
             };
         }
         let answer = self.client.judged(answer).await;
-        let status = answer.status;
+        let answered = answer.answered();
         match answer.ok(what) {
             Ok(body) => {
                 if let Some(id) = read(&body) {
@@ -111,8 +111,8 @@ impl Request {
                 WriteOutcome::Unknown { error, repeat_after }
             }
             // A gateway that speaks for Zendesk may have passed the request on.
-            Err(error) if matches!(status, 200..=299 | 408 | 500..=599) => WriteOutcome::Unknown { error, repeat_after },
-            Err(error) => WriteOutcome::Refused(refused(status, error)),
+            Err(error) if matches!(answered.status, 200..=299 | 408 | 500..=599) => WriteOutcome::Unknown { error, repeat_after },
+            Err(error) => WriteOutcome::Refused(refused(answered, error)),
         }
     }
 }
@@ -126,8 +126,8 @@ pub struct Answer {
     text: String,
     retry_after: Option<Duration>,
     request_id: Option<String>,
-    /// The 403 is not the account's own words, and other calls are refused too.
-    is_refused_everywhere: bool,
+    /// A 403, and other calls are refused too.
+    pub is_refused_everywhere: bool,
     /// What to do where the account did not accept us.
     advice: &'static str,
 }
@@ -172,9 +172,14 @@ impl Client {
     async fn judged(&self, mut answer: Answer) -> Answer {
         match answer.status {
             401 => self.0.refusals.refused(&answer.refused_credentials()),
-            403 if !answer.body.is_object() => answer.is_refused_everywhere = self.is_refused_everywhere().await,
+            403 => {
+                answer.is_refused_everywhere = self.is_refused_everywhere().await;
+                if !answer.is_refused_everywhere {
+                    self.0.refusals.forget();
+                }
+            }
             // Whoever is refused something else has been let in.
-            200..=299 | 403 | 404 | 422 if !answer.body.is_null() => self.0.refusals.forget(),
+            200..=299 | 404 | 422 if !answer.body.is_null() => self.0.refusals.forget(),
             _ => {}
         }
         answer
@@ -270,7 +275,21 @@ impl Client {
     }
 }
 
+/// What a refusal is judged by.
+#[derive(Clone, Copy)]
+pub struct Answered {
+    /// HTTP status.
+    pub status: u16,
+    /// A 403, and other calls are refused too.
+    pub is_refused_everywhere: bool,
+}
+
 impl Answer {
+    /// What a refusal is judged by.
+    pub fn answered(&self) -> Answered {
+        Answered { status: self.status, is_refused_everywhere: self.is_refused_everywhere }
+    }
+
     fn reference(&self) -> String {
         self.request_id.as_deref().map_or_else(String::new, |id| format!(" (request {id})"))
     }

@@ -23,7 +23,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use self::access::{Owners, Profile};
-use self::client::{API_USER, Answer, Client, Request};
+use self::client::{API_USER, Answer, Answered, Client, Request};
 pub use self::installation::InstallationSettings;
 pub use self::section::{NoteVisibility, OnClosed, ZendeskSection};
 pub use self::sidebar_app::SidebarApp;
@@ -237,10 +237,10 @@ impl<'a> PreparedWrite<'a> for NoteUpdate {
     async fn send(self: Box<Self>) -> WriteOutcome<'a> {
         let Self { request, ticket, is_guarded } = *self;
         let read = |answer: &Value| Some(note_id(&answer["audit"]));
-        let refused = |status, error| match (status, error) {
+        let refused = |answered: Answered, error| match (answered.status, error) {
             // Closed in this very moment, perhaps: the next attempt looks.
             (422, HelpDeskError::Refused(what)) if says_closed(&what) => HelpDeskError::passing(what),
-            (status, error) => of_ticket(status, &ticket).unwrap_or(error),
+            (_, error) => of_ticket(answered, &ticket).unwrap_or(error),
         };
         let again = |request| -> Prepared<'a> { Box::new(Self { request, ticket: ticket.clone(), is_guarded }) };
         request.send("the note", is_guarded, read, refused, again).await
@@ -412,10 +412,10 @@ fn next_page(page: &Value) -> Option<String> {
 }
 
 /// Refusals that speak of one ticket and say nothing about its neighbours: a missing one, and one the API user's role does not reach.
-fn of_ticket(status: u16, ticket: &str) -> Option<HelpDeskError> {
-    match status {
+fn of_ticket(answered: Answered, ticket: &str) -> Option<HelpDeskError> {
+    match answered.status {
         404 => Some(HelpDeskError::NoTicket(format!("there is no ticket {ticket} in the account any more"))),
-        403 => Some(HelpDeskError::passing(format!(
+        403 if !answered.is_refused_everywhere => Some(HelpDeskError::passing(format!(
             "Zendesk does not let the API user work on ticket {ticket}; give its role access to all tickets"
         ))),
         _ => None,
@@ -429,7 +429,7 @@ fn says_closed(what: &str) -> bool {
 
 /// The answer's body, unless the answer refuses this very ticket.
 fn page_of_ticket(answer: Answer, ticket: &str, what: &str) -> Result<Value, HelpDeskError> {
-    of_ticket(answer.status, ticket).map_or_else(|| answer.ok(what), Err)
+    of_ticket(answer.answered(), ticket).map_or_else(|| answer.ok(what), Err)
 }
 
 fn audit_has(audit: &Value, marker: &str) -> bool {

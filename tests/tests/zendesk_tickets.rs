@@ -4,8 +4,10 @@ use anyhow::{Context, Result, ensure};
 use deskbridge_tests::appliance::{SessionScript, Step, SurveyAnswer};
 use deskbridge_tests::outcomes::{CUSTOMER_SURVEY, SESSION_END};
 use deskbridge_tests::scene::{Plan, Scene};
+use deskbridge_tests::server::until;
 use deskbridge_tests::zendesk::{Fault, Matching, Ticket};
 use reqwest::Method;
+use sqlx::Connection as _;
 use toml::{Table, toml};
 
 /// Every ticket of the account but those of the demo.
@@ -56,6 +58,41 @@ async fn a_refused_file_leaves_a_note_that_says_so() -> Result<()> {
     );
     let lsid = scene.play_until_done(SessionScript::at_the_limits(ticket.to_string())).await?;
     ensure!(scene.only_report(ticket, &lsid)?.attachments.len() == 1);
+    Ok(())
+}
+
+/// What may pass is not waited for until the record is lost, and with it the ticket's next sessions.
+#[tokio::test]
+async fn a_file_that_cannot_be_taken_for_long_is_done_without() -> Result<()> {
+    let scene = Scene::start(Plan::default()).await?;
+    let ticket = scene.add_ticket("A long session");
+    let down = Fault::Status { code: 502, body: "<h1>Bad Gateway</h1>".into(), retry_after: None };
+    scene.zendesk.fail_always(Matching::new(Method::POST, "/api/v2/uploads"), down);
+    let lsid = scene.appliance.play(SessionScript::at_the_limits(ticket.to_string()))?;
+    scene.server.wait_for_log("event will be tried again.*HTTP 502").await?;
+    // As after the waits of some minutes.
+    let database = tokio::sync::Mutex::new(sqlx::SqliteConnection::connect(scene.server.database_url()).await?);
+    until("the event waits", std::time::Duration::from_mins(1), async || {
+        let waiting = "UPDATE inbox_event SET attempts = 4, not_before = 0 WHERE state = 'ready' AND attempts > 0";
+        Ok(sqlx::query(waiting).execute(&mut *database.lock().await).await?.rows_affected() == 1)
+    })
+    .await?;
+    ensure!(scene.outcome(&lsid, SESSION_END).await?.done()?.contains("HTTP 502"));
+    ensure!(scene.only_report(ticket, &lsid)?.plain_body.contains("did not take the file with the whole report"));
+    Ok(())
+}
+
+/// An address that is blocked, or a user who is suspended: no single ticket is at fault, and no event is used up.
+#[tokio::test]
+async fn a_403_to_everything_holds_the_connection() -> Result<()> {
+    let scene = Scene::start(Plan::default()).await?;
+    let ticket = scene.add_ticket("Waits");
+    let forbidden =
+        Fault::Status { code: 403, body: r#"{"error":"Forbidden","description":"Your IP is blocked"}"#.into(), retry_after: None };
+    scene.zendesk.fail_always(Matching::new(Method::GET, "/api/v2/"), forbidden);
+    scene.appliance.play(SessionScript::short(ticket.to_string()))?;
+    let held = scene.server.wait_for_log("credentials are refused").await?;
+    ensure!(held.contains("help desk") && held.contains("Your IP is blocked"), "{held}");
     Ok(())
 }
 
@@ -142,6 +179,8 @@ async fn a_merged_tickets_report_goes_where_it_was_merged_into() -> Result<()> {
     let scene = Scene::start(Plan::default()).await?;
     let agent = scene.people.agent;
     let [first, second, third] = ["One", "Two", "Three"].map(|subject| scene.add_ticket(subject));
+    // Whoever merges them may be in copy.
+    scene.zendesk.alter_ticket(first, |ticket| ticket.collaborator_ids.push(agent));
     scene.zendesk.merge_ticket(first, second, agent);
     scene.zendesk.merge_ticket(second, third, agent);
     let lsid = scene.play_until_done(SessionScript::short(first.to_string())).await?;
@@ -168,6 +207,15 @@ async fn a_forged_merge_leads_nowhere() -> Result<()> {
         ("two agents", |_, agent, other| Some((agent, other))),
         ("nothing on the other", |_, _, _| None),
     ];
+    // Two agents' words about two tickets, and then the customer had the last one before it was closed.
+    let (source, target) = (scene.add_ticket("Mine"), scene.people.printer_ticket);
+    scene.zendesk.add_comment(source, agent, false, &format!("see #{target}"));
+    scene.zendesk.add_comment(target, agent, false, &format!("see #{source}"));
+    scene.zendesk.add_comment(source, customer(source), true, "Thank you");
+    scene.zendesk.alter_ticket(source, merged);
+    let lsid = scene.appliance.play(SessionScript::short(source.to_string()))?;
+    scene.outcome(&lsid, SESSION_END).await?.dead()?;
+
     for (name, writers) in cases {
         let (source, target) = (scene.add_ticket("Mine"), scene.people.printer_ticket);
         let writers = writers(customer(source), agent, other_agent);

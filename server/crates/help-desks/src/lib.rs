@@ -82,6 +82,8 @@ pub struct NewNote<'a> {
     pub body: &'a str,
     /// Files, where [`Abilities::files`] says they go with the note.
     pub attachments: &'a [Attachment],
+    /// The files were tried often enough: if they cannot be taken now, the note is not to wait for them.
+    pub gives_up_files: bool,
     /// The requester reads it. Where that cannot be chosen for each note, [`Abilities`] say so.
     pub is_public: bool,
 }
@@ -242,6 +244,8 @@ pub enum HelpDeskError {
     /// The ticket is closed and takes no notes any more.
     #[error("{what}")]
     Closed {
+        /// It.
+        ticket: String,
         /// What was said, and what to do.
         what: String,
         /// The ticket it was merged into.

@@ -17,6 +17,8 @@ use crate::connections::Connection;
 
 /// A ticket can be merged into one that was merged itself, and so on.
 const MOST_MOVES: usize = 6;
+/// A file that could not be taken so often is done without: the fourth attempt is some minutes after the first.
+const FILE_ATTEMPTS: i32 = 4;
 /// Longest reason a note gives for a missing file.
 const MAX_REASON: usize = 200;
 /// The part every marker begins with.
@@ -113,8 +115,8 @@ pub(crate) async fn deliver(
     for _ in 0..MOST_MOVES {
         ticket = match deliver_to(services, connection, deliverer, report, &ticket).await {
             Err(WorkError::Closed { merged_into: Some(other), .. }) => other,
-            Err(WorkError::Closed { merged_into: None, .. }) if connection.help_desk.abilities().follows_up => {
-                follow_up(connection, deliverer, &ticket).await?
+            Err(WorkError::Closed { ticket: closed, merged_into: None, .. }) if connection.help_desk.abilities().follows_up => {
+                follow_up(connection, deliverer, &closed).await?
             }
             other => return other,
         };
@@ -162,10 +164,11 @@ async fn deliver_to(
         Some(file) if abilities.files == Files::ByThemselves => deliver_file(deliverer, kind, ticket, NewFile { file, is_public }).await?,
         _ => None,
     };
+    let gives_up_files = deliverer.attempts() > FILE_ATTEMPTS;
     let told = |done: &Delivered| format!("the {kind} {} ticket {} (note {})", done.how, done.ticket, done.remote_id);
     if refused.is_none() {
         let attachments = if abilities.files == Files::WithNote { fitted.attachment.as_slice() } else { &[] };
-        let note = NewNote { title, body: &fitted.body, attachments, is_public };
+        let note = NewNote { title, body: &fitted.body, attachments, gives_up_files, is_public };
         match deliverer.once(&Planned { kind, ticket, marker: &marker, item: Item::Note(&note) }).await {
             Err(WorkError::FileRefused(reason)) => refused = Some(reason),
             done => return done.map(|done| told(&done)),
@@ -173,8 +176,9 @@ async fn deliver_to(
     }
     // A shortened report is better than none, and says so.
     let reason = refused.unwrap_or_default();
-    let fitted = render(Some(shown(&reason, MAX_REASON))).await?;
-    let note = NewNote { title, body: &fitted.body, attachments: &[], is_public };
+    // What was said is for agents.
+    let fitted = render(Some(if is_public { "refused".to_owned() } else { shown(&reason, MAX_REASON) })).await?;
+    let note = NewNote { title, body: &fitted.body, attachments: &[], gives_up_files, is_public };
     let done = deliverer.once(&Planned { kind, ticket, marker: &marker, item: Item::Note(&note) }).await?;
     Ok(format!("{}; its file was not taken: {reason}", told(&done)))
 }
@@ -186,6 +190,8 @@ async fn deliver_file(deliverer: &mut Deliverer<'_>, kind: &str, ticket: &str, f
     match deliverer.once(&Planned { kind: &kind, ticket, marker: &marker, item: Item::File(file) }).await {
         Ok(_) => Ok(None),
         Err(WorkError::Permanent(reason) | WorkError::FileRefused(reason)) => Ok(Some(reason)),
+        // Long enough: the note, and the ticket's other sessions, wait for it.
+        Err(WorkError::Passing { what, .. }) if deliverer.attempts() > FILE_ATTEMPTS && !deliverer.is_sent(&kind) => Ok(Some(what)),
         Err(error) => Err(error),
     }
 }

@@ -91,6 +91,16 @@ impl<'a> Deliverer<'a> {
         self.written
     }
 
+    /// Which attempt at the event this is, from 1.
+    pub fn attempts(&self) -> i32 {
+        self.event.attempts
+    }
+
+    /// Whether a request of that kind left whose fate is not known.
+    pub fn is_sent(&self, kind: &str) -> bool {
+        self.known.get(kind).is_some_and(|delivery| delivery.state == DeliveryState::Sent)
+    }
+
     /// What this attempt hears from outside systems.
     pub fn heard(&self) -> &'a Heard {
         self.heard

@@ -45,6 +45,8 @@ pub enum WorkError {
     /// The ticket is closed and takes no notes any more.
     #[error("{what}")]
     Closed {
+        /// It.
+        ticket: String,
         /// What was said, and what to do.
         what: String,
         /// The ticket it was merged into.
@@ -85,7 +87,7 @@ impl WorkError {
             HelpDeskError::Passing { what, retry_after } => Self::Passing { what, retry_after },
             HelpDeskError::Denied(what) => Self::Denied(what),
             HelpDeskError::Resting { what, again_in } => Self::Resting { what, again_in },
-            HelpDeskError::Closed { what, merged_into } => Self::Closed { what, merged_into },
+            HelpDeskError::Closed { ticket, what, merged_into } => Self::Closed { ticket, what, merged_into },
             HelpDeskError::FileRefused(what) => Self::FileRefused(what),
             HelpDeskError::NoTicket(what) | HelpDeskError::NotAllowed(what) | HelpDeskError::Refused(what) => Self::Permanent(what),
         }

@@ -164,12 +164,12 @@ impl Autotask {
     }
 
     async fn append_note(&self) -> Result<String, Failure> {
-        let note = NewNote { title: "Report", body: "Text", attachments: &[], is_public: false };
+        let note = NewNote { title: "Report", body: "Text", attachments: &[], gives_up_files: false, is_public: false };
         self.write("7", "deskbridge/x/report/0", Item::Note(&note)).await
     }
 
     async fn find_note(&self, marker: &str) -> Result<Option<String>, HelpDeskError> {
-        let note = NewNote { title: "", body: "", attachments: &[], is_public: false };
+        let note = NewNote { title: "", body: "", attachments: &[], gives_up_files: false, is_public: false };
         self.find(&Write { ticket: "7", marker, item: Item::Note(&note) }).await
     }
 
@@ -686,7 +686,7 @@ async fn a_check_tells_who_reads_notes_and_files_and_refuses_others_than_meant()
     });
     let file = Attachment { file_name: "report.txt".into(), content_type: "text/plain", bytes: b"Text".to_vec() };
     for (is_public, publish) in [(false, 2), (true, 1)] {
-        let note = NewNote { title: "Report", body: "Text", attachments: &[], is_public };
+        let note = NewNote { title: "Report", body: "Text", attachments: &[], gives_up_files: false, is_public };
         let file = NewFile { file: &file, is_public };
         for (item, marker) in [(Item::Note(&note), "deskbridge/x/report/0"), (Item::File(file), "deskbridge/x/file/0")] {
             double.next(200, json!({ "itemId": 45 }));

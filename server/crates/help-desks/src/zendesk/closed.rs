@@ -30,27 +30,25 @@ impl Zendesk {
                          on_closed = \"follow_up\" to have one made, then retry this event"
                     ),
                 };
-                Some(HelpDeskError::Closed { what, merged_into })
+                Some(HelpDeskError::Closed { ticket: id.to_string(), what, merged_into })
             }
             _ => None,
         })
     }
 
-    /// The ticket that a closed one was merged into. No field names it: only the comments do that the agent who merged them left on both. What
-    /// anybody else wrote is not believed, since the report would stand on a stranger's ticket.
+    /// The ticket that a closed one was merged into. No field names it: only the comments do that the agent who merged them left on both, last on
+    /// the one that was closed by it. Nothing else is believed, since the report would stand on a stranger's ticket.
     async fn merged_into(&self, source: &Value) -> Result<Option<u64>, HelpDeskError> {
         let is_merged = source["tags"].as_array().into_iter().flatten().any(|tag| tag.as_str() == Some(MERGED));
         let Some(id) = source["id"].as_u64().filter(|_| is_merged) else { return Ok(None) };
-        let is_customer = |comment: &Value| {
-            let author = &comment["author_id"];
-            author.is_null()
-                || *author == source["requester_id"]
-                || ["collaborator_ids", "email_cc_ids"]
-                    .iter()
-                    .any(|name| source[*name].as_array().is_some_and(|people| people.contains(author)))
-        };
         let of_source = self.newest_comments(id).await?;
-        let Some(comment) = of_source.iter().find(|comment| !is_customer(comment)) else { return Ok(None) };
+        let Some(comment) = of_source.first() else { return Ok(None) };
+        let Some(author) = comment["author_id"].as_u64() else { return Ok(None) };
+        match self.profile(author).await {
+            Ok(profile) if profile.is_agent => {}
+            Ok(_) | Err(HelpDeskError::NotAllowed(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        }
         for target in tickets_named(comment).into_iter().filter(|target| *target != id).take(3) {
             let answer = self.newest_comments(target).await;
             let of_target = match answer {

@@ -198,10 +198,12 @@ impl Zendesk {
                 path.push_str(&deskbridge_shared::percent::encode(token));
             }
             let answer = self.client.post_file(&path, attachment.content_type, attachment.bytes.clone()).await?;
-            let is_of_the_file = matches!(answer.status, 400 | 403 | 404 | 413 | 415 | 422);
+            // The API user just read the ticket: it is the file that is not taken, whatever the words are.
+            let is_of_the_file = matches!(answer.status, 400 | 403 | 404 | 413 | 415 | 422) && !answer.is_refused_everywhere;
             let answer = answer.ok("the file").map_err(|error| match error {
-                // The API user just read the ticket: it is the file that is not taken, whatever the words are.
-                error if is_of_the_file => HelpDeskError::FileRefused(error.to_string()),
+                error if is_of_the_file || (note.gives_up_files && !error.is_of_credentials()) => {
+                    HelpDeskError::FileRefused(error.to_string())
+                }
                 error => error,
             })?;
             let token = answer["upload"]["token"]
@@ -371,11 +373,11 @@ impl HelpDesk for Zendesk {
             }
             Err(error) => Finding::bad("sidebar key", error.to_string()),
         });
-        match self.installation_settings().await {
-            Ok(installation) => {
         if let Err(error) = self.roles_are_readable().await {
             findings.push(Finding::note("agents' roles", error.to_string()));
         }
+        match self.installation_settings().await {
+            Ok(installation) => {
                 let allowed = crate::allowed_actions::AllowedActions::combine(around.panel, &installation.panel);
                 let methods: Vec<_> = allowed.methods.iter().map(|method| method.name()).collect();
                 let methods = if methods.is_empty() { "no Jump".to_owned() } else { methods.join(", ") };

@@ -248,6 +248,7 @@ fn the_lock_on_the_page_is_used() {
     let page_code = |code: &str| NoteTask { lock_code: Some(code.into()), ..task() };
     let held = |code: &str| Desk { code: Some(code.into()), ..Desk::default() };
     check(page_code("Z0OZeEPQJF"), held("Z0OZeEPQJF"), &Step::Done, 1, 3);
+    check(page_code("Z0_ZeEPQJ="), held("Z0_ZeEPQJ="), &Step::Done, 1, 3);
     check(page_code(""), Desk::default(), &Step::Done, 1, 4);
     check(page_code("&a=reply"), Desk::default(), &Step::Done, 1, 4);
     // It ran out meanwhile: refused, looked, locked afresh, posted, looked.

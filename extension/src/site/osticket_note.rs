@@ -462,8 +462,9 @@ fn is_crash(body: &str) -> bool {
     body.contains("Fatal error") || body.contains("Fatal Error") || body.trim().is_empty()
 }
 
+/// osTicket draws codes from letters, digits, `_` and `=`; a few more that codes are made of do no harm.
 fn is_code(code: &str) -> bool {
-    (1..=64).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    (1..=64).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_=-.~+/".contains(&byte))
 }
 
 fn failed(reason: Reason) -> Step {

@@ -222,7 +222,7 @@ impl Desk {
 
     /// Locks a ticket for an agent, whoever had it.
     pub(super) fn lock(&mut self, ticket: u32, agent: usize) -> Lock {
-        let lock = Lock { id: self.next_id(), agent, code: random(10), until: self.now() + LOCK_LIFE };
+        let lock = Lock { id: self.next_id(), agent, code: lock_code(), until: self.now() + LOCK_LIFE };
         self.locks.insert(ticket, lock.clone());
         lock
     }
@@ -243,7 +243,12 @@ impl Desk {
     }
 }
 
-/// Hexadecimal digits: as session ids, tokens and lock codes have.
+/// Ten characters of the real one's alphabet, `A-Za-z0-9_=`: always with those that are no letters or digits.
+fn lock_code() -> String {
+    format!("{}_{}=", random(4), random(4).to_ascii_uppercase())
+}
+
+/// Hexadecimal digits: as session ids and tokens have.
 #[expect(clippy::disallowed_methods, reason = "an outside system makes its own ids")]
 fn random(length: usize) -> String {
     let digits = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());

@@ -102,9 +102,7 @@ async fn sweep(services: &Services, account: &Account, checkpoint: Option<i64>) 
             other => of_tickets(&other.map_err(WorkError::of_engine)?),
         };
         sessions += add_unknown(services, account, EventKind::SessionEnd, found).await?;
-        // What was swept before stays swept, unless their clock was set back.
-        let swept_before = checkpoint.filter(|checkpoint| *checkpoint <= their_now);
-        services.store.save_checkpoint(&account.name, swept_before.map_or(window.until, |before| before.max(window.until))).await?;
+        services.store.save_checkpoint(&account.name, swept_until(checkpoint, window.until, their_now)).await?;
         windows.pass();
     }
     let surveys = if account.engine.abilities().surveys { sweep_surveys(services, account, their_now).await? } else { 0 };
@@ -113,6 +111,11 @@ async fn sweep(services: &Services, account: &Account, checkpoint: Option<i64>) 
         services.wake.notify_one();
     }
     Ok(Swept { sessions, surveys })
+}
+
+/// The checkpoint after a window that ended at `until`: what was swept before stays swept, unless their clock was set back.
+fn swept_until(checkpoint: Option<i64>, until: i64, their_now: i64) -> i64 {
+    checkpoint.filter(|checkpoint| *checkpoint <= their_now).map_or(until, |before| before.max(until))
 }
 
 /// A time that is asked about in one question.
@@ -330,6 +333,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Each sweep begins before the checkpoint, with small windows where the reports are large: one that fails midway must not go back.
+    #[test]
+    fn a_checkpoint_never_goes_back_but_with_their_clock() {
+        assert_eq!(swept_until(Some(1_000), 700, 5_000), 1_000);
+        assert_eq!(swept_until(Some(1_000), 1_300, 5_000), 1_300);
+        assert_eq!(swept_until(None, 700, 5_000), 700);
+        assert_eq!(swept_until(Some(9_000), 700, 5_000), 700);
     }
 
     #[test]

@@ -16,24 +16,6 @@ const SICK_AFTER: usize = 4;
 /// After faults that pass by themselves.
 const REST: GrowingRest = GrowingRest { first: Duration::from_secs(2), longest: Duration::from_mins(1) };
 
-/// How one event went with a system, as far as health goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answered<'a> {
-    /// It answered.
-    Well,
-    /// A passing fault, with the session it befell and the system's own retry_after.
-    Passing {
-        /// The session.
-        lsid: &'a str,
-        /// `Retry-After`.
-        retry_after: Option<Duration>,
-    },
-    /// Credentials, or rights, were refused.
-    Denied,
-    /// Credentials were refused before, and are left alone for so long by whoever keeps them.
-    Resting(Duration),
-}
-
 /// What the caller should say in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -66,13 +48,7 @@ impl Health {
 
     /// Takes note of what the event of a session heard from a system.
     pub fn note(&mut self, system: System, said: &Said, lsid: &str, now: Instant) -> Change {
-        let answered = match said {
-            Said::Well => Answered::Well,
-            Said::Passing { retry_after } => Answered::Passing { lsid, retry_after: *retry_after },
-            Said::Denied(_) => Answered::Denied,
-            Said::Resting { again_in, .. } => Answered::Resting(*again_in),
-        };
-        self.systems[system as usize].note(answered, now)
+        self.systems[system as usize].note(said, lsid, now)
     }
 }
 
@@ -98,22 +74,22 @@ impl SystemHealth {
         self.until.is_none() && self.failed.is_empty()
     }
 
-    fn note(&mut self, answered: Answered<'_>, now: Instant) -> Change {
-        match answered {
-            Answered::Well => {
+    fn note(&mut self, said: &Said, lsid: &str, now: Instant) -> Change {
+        match said {
+            Said::Well => {
                 let recovered = self.until.is_some();
                 *self = Self::default();
                 if recovered { Change::Recovered } else { Change::None }
             }
             // What was under way when the rest began says nothing new.
             _ if self.until.is_some_and(|until| now < until) => Change::None,
-            Answered::Denied => {
+            Said::Denied(_) => {
                 let rest = AFTER_REFUSED_CREDENTIALS.after(self.refusals);
                 self.refusals += 1;
                 self.hold(rest, now)
             }
-            Answered::Resting(again_in) => self.hold(again_in, now),
-            Answered::Passing { lsid, retry_after } => {
+            Said::Resting { again_in, .. } => self.hold(*again_in, now),
+            Said::Passing { retry_after } => {
                 self.failed.insert(lsid.to_owned());
                 if self.until.is_none() && self.failed.len() < SICK_AFTER {
                     return Change::None;
@@ -137,15 +113,14 @@ impl SystemHealth {
 mod tests {
     use super::*;
 
-    fn failing(lsid: &str) -> Answered<'_> {
-        Answered::Passing { lsid, retry_after: None }
-    }
+    const FAILING: Said = Said::Passing { retry_after: None };
+    const DENIED: Said = Said::Denied(String::new());
 
     #[tokio::test(start_paused = true)]
     async fn one_sick_ticket_is_not_a_sick_connection() {
         let mut health = SystemHealth::default();
         for _ in 0..50 {
-            assert_eq!(health.note(failing("a"), Instant::now()), Change::None);
+            assert_eq!(health.note(&FAILING, "a", Instant::now()), Change::None);
         }
         assert_eq!(health.free_capacity(Instant::now()), SLOT_CAPACITY);
     }
@@ -154,18 +129,18 @@ mod tests {
     async fn a_sick_connection_rests_longer_each_time_and_one_event_finds_out() {
         let mut health = SystemHealth::default();
         for lsid in ["a", "b", "c"] {
-            assert_eq!(health.note(failing(lsid), Instant::now()), Change::None);
+            assert_eq!(health.note(&FAILING, lsid, Instant::now()), Change::None);
         }
-        assert_eq!(health.note(failing("d"), Instant::now()), Change::Sick);
-        assert_eq!(health.note(failing("e"), Instant::now()), Change::None, "it was under way");
+        assert_eq!(health.note(&FAILING, "d", Instant::now()), Change::Sick);
+        assert_eq!(health.note(&FAILING, "e", Instant::now()), Change::None, "it was under way");
         for rest in [2, 4, 8, 16, 32, 60, 60] {
             assert_eq!(health.free_capacity(Instant::now()), 0);
             tokio::time::advance(Duration::from_secs(rest)).await;
             assert_eq!(health.free_capacity(Instant::now()), 1, "after {rest} s");
-            health.note(failing("a"), Instant::now());
+            health.note(&FAILING, "a", Instant::now());
         }
         tokio::time::advance(REST.longest).await;
-        assert_eq!(health.note(Answered::Well, Instant::now()), Change::Recovered);
+        assert_eq!(health.note(&Said::Well, "a", Instant::now()), Change::Recovered);
         assert_eq!(health.free_capacity(Instant::now()), SLOT_CAPACITY);
     }
 
@@ -174,16 +149,16 @@ mod tests {
     async fn refused_credentials_are_tried_ever_more_rarely() {
         let mut health = SystemHealth::default();
         for rest in [30, 60, 120, 240, 480, 960, 1_800, 1_800] {
-            assert_eq!(health.note(Answered::Denied, Instant::now()), Change::Held(Duration::from_secs(rest)), "each rest is told");
+            assert_eq!(health.note(&DENIED, "a", Instant::now()), Change::Held(Duration::from_secs(rest)), "each rest is told");
             // What was under way when the rest began says nothing new.
-            assert_eq!(health.note(Answered::Denied, Instant::now()), Change::None);
+            assert_eq!(health.note(&DENIED, "a", Instant::now()), Change::None);
             tokio::time::advance(Duration::from_secs(rest - 1)).await;
             assert_eq!(health.free_capacity(Instant::now()), 0, "before {rest} s");
             tokio::time::advance(Duration::from_secs(1)).await;
             assert_eq!(health.free_capacity(Instant::now()), 1, "after {rest} s");
         }
-        assert_eq!(health.note(Answered::Well, Instant::now()), Change::Recovered);
-        health.note(Answered::Denied, Instant::now());
+        assert_eq!(health.note(&Said::Well, "a", Instant::now()), Change::Recovered);
+        health.note(&DENIED, "a", Instant::now());
         tokio::time::advance(Duration::from_secs(30)).await;
         assert_eq!(health.free_capacity(Instant::now()), 1, "it begins anew");
     }
@@ -194,12 +169,12 @@ mod tests {
         let mut health = SystemHealth::default();
         let rest = Duration::from_secs(7);
         for _ in 0..3 {
-            assert_eq!(health.note(Answered::Resting(rest), Instant::now()), Change::Held(rest));
+            assert_eq!(health.note(&Said::Resting { what: String::new(), again_in: rest }, "a", Instant::now()), Change::Held(rest));
             assert_eq!(health.free_capacity(Instant::now()), 0);
             tokio::time::advance(rest).await;
             assert_eq!(health.free_capacity(Instant::now()), 1);
         }
-        assert_eq!(health.note(Answered::Denied, Instant::now()), Change::Held(AFTER_REFUSED_CREDENTIALS.first));
+        assert_eq!(health.note(&DENIED, "a", Instant::now()), Change::Held(AFTER_REFUSED_CREDENTIALS.first));
     }
 
     /// A revoked token of the help desk is not tried eight at a time because the appliance answers.
@@ -226,7 +201,7 @@ mod tests {
     async fn a_retry_after_is_kept() {
         let mut health = SystemHealth::default();
         for lsid in ["a", "b", "c", "d"] {
-            health.note(Answered::Passing { lsid, retry_after: Some(Duration::from_secs(40)) }, Instant::now());
+            health.note(&Said::Passing { retry_after: Some(Duration::from_secs(40)) }, lsid, Instant::now());
         }
         tokio::time::advance(Duration::from_secs(39)).await;
         assert_eq!(health.free_capacity(Instant::now()), 0);

@@ -450,12 +450,7 @@ impl Builder<'_> {
             return false;
         }
         let is_public = is_for_requester(event) || (self.options.publish_session_notes && is_written_for_nobody(event));
-        let is_for_readers = match self.options.audience {
-            Audience::Agents => true,
-            Audience::Requester => is_public,
-            Audience::AgentsBesideRequester => !is_public,
-        };
-        is_for_readers
+        self.options.audience.reads(is_public)
             && (self.options.include_system_chatter || !(event.is_by_system() || ROUTINE_EVENTS.contains(&event.event_type.as_str())))
     }
 
@@ -520,12 +515,7 @@ impl Builder<'_> {
     }
 
     fn note(self, event: &SessionEvent) -> Option<NoteContext> {
-        let is_for_readers = match self.options.audience {
-            Audience::Agents => true,
-            Audience::Requester => self.options.publish_session_notes,
-            Audience::AgentsBesideRequester => !self.options.publish_session_notes,
-        };
-        if event.event_type != event_type::SESSION_NOTE || !is_for_readers {
+        if event.event_type != event_type::SESSION_NOTE || !self.options.audience.reads(self.options.publish_session_notes) {
             return None;
         }
         let author = event.performed_by.as_ref().and_then(|actor| actor.name.as_deref());

@@ -73,6 +73,17 @@ pub enum Audience {
     AgentsBesideRequester,
 }
 
+impl Audience {
+    /// Whether they are told what the requester may read, or may not.
+    fn reads(self, is_public: bool) -> bool {
+        match self {
+            Self::Agents => true,
+            Self::Requester => is_public,
+            Self::AgentsBesideRequester => !is_public,
+        }
+    }
+}
+
 /// How a report is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderOptions {

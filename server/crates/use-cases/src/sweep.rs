@@ -19,6 +19,7 @@ use deskbridge_work::WorkError;
 
 use crate::Services;
 use crate::connections::{Connection, named_ticket};
+use crate::ownership::external_key;
 
 /// How far behind the last sweep the next one begins. Reports lag by seconds.
 const OVERLAP_SECONDS: i64 = 600;
@@ -99,7 +100,7 @@ async fn sweep(services: &Services, account: &Account, checkpoint: Option<i64>) 
             Err(EngineError::TooLarge { .. } | EngineError::Unexpected { .. }) => {
                 one_by_one(account.engine.as_ref(), window).await.map_err(WorkError::of_engine)?
             }
-            other => of_tickets(&other.map_err(WorkError::of_engine)?),
+            other => of_tickets(other.map_err(WorkError::of_engine)?.iter()),
         };
         sessions += add_unknown(services, account, EventKind::SessionEnd, found).await?;
         services.store.save_checkpoint(&account.name, swept_until(checkpoint, window.until, their_now)).await?;
@@ -165,9 +166,8 @@ impl Windows {
 }
 
 /// The sessions of tickets among these.
-fn of_tickets(ended: &[SessionReport]) -> Vec<Found> {
-    let has_ticket = |session: &&SessionReport| session.external_key.as_deref().is_some_and(|key| !key.trim().is_empty());
-    let mut ended: Vec<&SessionReport> = ended.iter().filter(|session| session.is_ended()).filter(has_ticket).collect();
+fn of_tickets<'a>(sessions: impl Iterator<Item = &'a SessionReport>) -> Vec<Found> {
+    let mut ended: Vec<&SessionReport> = sessions.filter(|session| session.is_ended() && external_key(session).is_some()).collect();
     // Notes of a ticket shall stand in the order in which its sessions ended.
     ended.sort_by_key(|session| (session.end_time, session.lseq));
     ended.into_iter().map(|session| Found::session(&session.lsid, session.external_key.clone())).collect()
@@ -178,13 +178,13 @@ async fn one_by_one(engine: &dyn RemoteSupport, window: Window) -> Result<Vec<Fo
     let (mut reports, mut unreadable) = (Vec::new(), Vec::new());
     for lsid in engine.ids_of_sessions_ended_since(window.since, window.seconds).await? {
         match engine.session(&lsid).await {
-            Ok(report) => reports.extend(report.as_deref().cloned()),
+            Ok(report) => reports.extend(report),
             // Whose session it is is not known; its event is a dead letter that says where to look.
             Err(EngineError::TooLarge { .. } | EngineError::Unexpected { .. }) => unreadable.push(Found::session(&lsid, None)),
             Err(error) => return Err(error),
         }
     }
-    let mut found = of_tickets(&reports);
+    let mut found = of_tickets(reports.iter().map(Arc::as_ref));
     found.extend(unreadable);
     Ok(found)
 }

@@ -397,15 +397,15 @@ impl Answer {
 
     /// The body of a success; else what the failure means. `what` names the thing asked for.
     fn ok(self, entity: Entity, what: &'static str) -> Result<Value, Fault> {
-        let words = self.words();
-        let Self { status, body, retry_after, .. } = self;
-        if (200..300).contains(&status) {
-            return if body.is_object() {
-                Ok(body)
+        if (200..300).contains(&self.status) {
+            return if self.body.is_object() {
+                Ok(self.body)
             } else {
-                Err(HelpDeskError::passing(format!("Autotask answered HTTP {status} without JSON for {what}")).into())
+                Err(HelpDeskError::passing(format!("Autotask answered HTTP {} without JSON for {what}", self.status)).into())
             };
         }
+        let words = self.words();
+        let Self { status, body, retry_after, .. } = self;
         let passing = |retry_after| {
             Err(HelpDeskError::Passing { what: format!("Autotask answered HTTP {status} for {what}: {words}"), retry_after }.into())
         };

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::client::API_USER;
 use super::{FIRST_PAGE, OnClosed, TicketCreation, Zendesk, page_of_ticket};
 use crate::{HelpDeskError, Prepared, Write};
 
@@ -76,14 +75,14 @@ impl Zendesk {
     /// A ticket that goes on from the closed one, for the same requester. Its first note is ours, and internal.
     pub(super) async fn prepare_follow_up(&self, write: &Write<'_>, text: &str) -> Result<Prepared<'_>, HelpDeskError> {
         let source = self.ticket_json(write.ticket).await?;
-        let api_user = self.client.get(API_USER).await?.ok("the API user")?;
+        let author = self.whoami().await?.id;
         let subject = source["subject"].as_str().unwrap_or_default();
         let ticket = json!({
             "via_followup_source_id": source["id"],
             "subject": neutralise(subject),
             "requester_id": source["requester_id"],
-            "submitter_id": api_user["user"]["id"],
-            "comment": { "body": neutralise(text), "public": false, "author_id": api_user["user"]["id"] },
+            "submitter_id": author,
+            "comment": { "body": neutralise(text), "public": false, "author_id": author },
             "external_id": write.marker,
         });
         let request = self.client.create("/api/v2/tickets", write.marker, &json!({ "ticket": ticket })).await?;

@@ -66,6 +66,7 @@ pub struct Zendesk {
 
 /// As whom everything is done.
 struct ApiUser {
+    id: u64,
     name: String,
     email: String,
     role: String,
@@ -97,18 +98,18 @@ impl Zendesk {
         })
     }
 
-    /// Who the API user is, for `deskbridge check`.
+    /// Who the API user is.
     async fn whoami(&self) -> Result<ApiUser, HelpDeskError> {
         let answer = self.client.get(API_USER).await?.ok("the API user")?;
         let role = answer["user"]["role"].as_str().unwrap_or("end-user").to_owned();
-        let anonymous = answer["user"]["id"].is_null();
-        if anonymous || role == "end-user" {
+        let id = answer["user"]["id"].as_u64();
+        let Some(id) = id.filter(|_| role != "end-user") else {
             return Err(HelpDeskError::Denied(
                 "the account treats the API user as an end user; check the credentials, and give the user an agent role".into(),
             ));
-        }
+        };
         let text = |name: &str| answer["user"][name].as_str().unwrap_or_default().to_owned();
-        Ok(ApiUser { name: text("name"), email: text("email"), role })
+        Ok(ApiUser { id, name: text("name"), email: text("email"), role })
     }
 
     fn read_ticket(&self, ticket: &Value) -> Ticket {
@@ -358,7 +359,7 @@ impl HelpDesk for Zendesk {
     async fn check(&self, around: &Surroundings<'_>) -> Vec<Finding> {
         let mut findings = Vec::new();
         match self.whoami().await {
-            Ok(ApiUser { name, email, role }) => {
+            Ok(ApiUser { name, email, role, .. }) => {
                 findings.push(Finding::good("Zendesk login", format!("{email} ({role}); notes bear the name “{name}”")));
             }
             Err(error) => return vec![Finding::bad("Zendesk login", error.to_string())],

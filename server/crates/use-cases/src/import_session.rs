@@ -106,7 +106,11 @@ async fn add_internal_note(
 ) -> Result<Option<String>, WorkError> {
     let audience = Audience::AgentsBesideRequester;
     let is_wanted = note::is_internal_note_wanted(&connection.help_desk.abilities(), &connection.settings.reports);
-    if !is_wanted || !ReportTemplates::leaves_something_out(report, &note::render_options(connection, audience, "")) {
+    if !is_wanted {
+        return Ok(None);
+    }
+    let (looked_at, options) = (report.clone(), note::render_options(connection, audience, ""));
+    if !note::off_the_runtime(move || ReportTemplates::leaves_something_out(&looked_at, &options)).await {
         return Ok(None);
     }
     let title = format!("Remote support session {}, for agents only", report.lsid);

@@ -92,13 +92,18 @@ impl Content {
         form: NoteForm,
     ) -> Result<FittedNote, TemplateFault> {
         let (content, reports) = (self.clone(), reports.clone());
-        let rendered = tokio::task::spawn_blocking(move || match &content {
+        off_the_runtime(move || match &content {
             Self::Session(report) => reports.fit_session_report(report, &options, form),
             Self::CustomerSurvey(survey) => reports.fit_customer_survey(survey, &options, form),
             Self::RepresentativeSurvey(survey) => reports.fit_representative_survey(survey, &options, form),
-        });
-        rendered.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        })
+        .await
     }
+}
+
+/// Does what takes long, on a thread that may take its time.
+pub(crate) async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// Writes a note once, and the file that goes with it: where its ticket was merged or closed, onto the ticket that took its place.

@@ -173,6 +173,9 @@ impl Drop for Browser {
     }
 }
 
+/// What chromedriver says when its port is another program's.
+const PORT_TAKEN: &str = "port not available";
+
 /// The driver's process, killed when dropped.
 #[derive(Debug)]
 struct Chromedriver {
@@ -182,7 +185,20 @@ struct Chromedriver {
 }
 
 impl Chromedriver {
+    /// With port 0, chromedriver takes a free port of IPv6 and then wants the same one of IPv4. Another program may have that, and
+    /// chromedriver ends; it is started again then.
     async fn start(directory: &Path) -> Result<Self> {
+        const STARTS: usize = 5;
+        let mut starts = 1;
+        loop {
+            match Self::start_once(directory).await {
+                Err(error) if starts < STARTS && error.to_string().contains(PORT_TAKEN) => starts += 1,
+                result => return result,
+            }
+        }
+    }
+
+    async fn start_once(directory: &Path) -> Result<Self> {
         let mut process = Command::new(CHROMEDRIVER)
             .arg("--port=0")
             .env("TMPDIR", directory)

@@ -3,7 +3,7 @@
 use super::samples::{session, survey};
 use super::*;
 use deskbridge_core::session_report::{Actor, SessionEvent, event_type};
-use deskbridge_documents::{Flavour, Limit, Measure};
+use deskbridge_documents::{Flavour, Limit, Measure, neutralise};
 use deskbridge_remote_support::beyondtrust::parse_report;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -13,8 +13,8 @@ static BUILT_IN: LazyLock<ReportTemplates> = LazyLock::new(|| ReportTemplates::n
 
 const DOCUMENTATION: &str = include_str!("../../../../docs/report-templates.md");
 
-const HTML: Format = Format::Html(Guards { placeholders: true, addresses: false });
-const TEXT: Format = Format::Text(Guards { placeholders: true, addresses: false });
+const HTML: Format = Format::Html(Guards { placeholders: true, ..Guards::NONE });
+const TEXT: Format = Format::Text(Guards { placeholders: true, ..Guards::NONE });
 
 fn form(format: Format, bytes: usize) -> NoteForm {
     NoteForm { format, limit: Limit { measure: Measure::Bytes, most: bytes } }

@@ -7,6 +7,7 @@ use super::Guards;
 use crate::document::{Block, Document, Inline, List, ListKind, Span};
 use crate::joiner::{part_addresses, part_addresses_in};
 use crate::neutralise::neutralise;
+use crate::osticket;
 use std::borrow::Cow;
 
 pub(super) fn write(document: &Document, guards: Guards) -> String {
@@ -36,7 +37,7 @@ pub(super) fn write(document: &Document, guards: Guards) -> String {
             }
             Block::Code(text) => {
                 out.push_str("<pre>");
-                escape(&mut out, &if guards.addresses { Cow::Owned(part_addresses(text)) } else { Cow::Borrowed(text.as_str()) });
+                writer.text(&mut out, &if guards.addresses { Cow::Owned(part_addresses(text)) } else { Cow::Borrowed(text.as_str()) });
                 out.push_str("</pre>");
             }
         }
@@ -54,6 +55,10 @@ impl Writer {
         out.push_str(tag);
         out.push('>');
         self.inlines(out, content);
+        if self.guards.osticket && content.is_empty() {
+            // osTicket removes empty elements: the other cells of the row would stand under the wrong heads.
+            out.push('\u{a0}');
+        }
         out.push_str("</");
         out.push_str(tag);
         out.push('>');
@@ -96,13 +101,16 @@ impl Writer {
                 }
                 if let Some(url) = wanted {
                     out.push_str("<a href=\"");
-                    escape(out, url.as_str());
+                    escape(
+                        out,
+                        &if self.guards.osticket { Cow::Owned(osticket::keep_url(url.as_str())) } else { Cow::Borrowed(url.as_str()) },
+                    );
                     out.push_str("\">");
                 }
                 link = wanted;
             }
             match span {
-                Some(span) => write_span(out, span),
+                Some(span) => self.span(out, span),
                 None => out.push_str("<br>"),
             }
         }
@@ -110,20 +118,24 @@ impl Writer {
             out.push_str("</a>");
         }
     }
-}
 
-fn write_span(out: &mut String, span: &Span) {
-    let looks = [(span.style.strong, "strong"), (span.style.emphasis, "em"), (span.style.code, "code")];
-    for (_, tag) in looks.iter().filter(|(has, _)| *has) {
-        out.push('<');
-        out.push_str(tag);
-        out.push('>');
+    fn span(&self, out: &mut String, span: &Span) {
+        let looks = [(span.style.strong, "strong"), (span.style.emphasis, "em"), (span.style.code, "code")];
+        for (_, tag) in looks.iter().filter(|(has, _)| *has) {
+            out.push('<');
+            out.push_str(tag);
+            out.push('>');
+        }
+        self.text(out, &span.text);
+        for (_, tag) in looks.iter().rev().filter(|(has, _)| *has) {
+            out.push_str("</");
+            out.push_str(tag);
+            out.push('>');
+        }
     }
-    escape(out, &span.text);
-    for (_, tag) in looks.iter().rev().filter(|(has, _)| *has) {
-        out.push_str("</");
-        out.push_str(tag);
-        out.push('>');
+
+    fn text(&self, out: &mut String, text: &str) {
+        if self.guards.osticket { escape(out, &osticket::keep(text)) } else { escape(out, text) }
     }
 }
 

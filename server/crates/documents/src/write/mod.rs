@@ -10,6 +10,8 @@ mod markdown;
 mod text;
 
 use crate::document::Document;
+use crate::neutralise::neutralise;
+use crate::osticket;
 
 /// How a ticket system wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,20 +39,31 @@ pub enum Flavour {
 
 /// What HTML and plain text are guarded against beyond being text: habits of the ticket system that shows them.
 ///
-/// Each puts U+2060 into text where it applies.
+/// Each puts U+2060 into text where it applies; osTicket's also writes in words what is not kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Guards {
     /// `{{…}}` is expanded by Zendesk in notes of agents (zendesk.md d.3).
     pub placeholders: bool,
     /// Bare addresses become links (Zendesk, osTicket, Request Tracker) though the document has none there.
     pub addresses: bool,
+    /// osTicket decodes entities before it cleans, twice, and loses emoji: see [`crate::osticket`].
+    pub osticket: bool,
 }
 
 impl Guards {
     /// Text as it is: for files, and where the system does nothing to it.
-    pub const NONE: Self = Self { placeholders: false, addresses: false };
-    /// Text does nothing.
-    pub const ALL: Self = Self { placeholders: true, addresses: true };
+    pub const NONE: Self = Self { placeholders: false, addresses: false, osticket: false };
+    /// What osTicket needs.
+    pub const OSTICKET: Self = Self { osticket: true, ..Self::NONE };
+    /// Text does nothing, and is the same but for joiners.
+    pub const ALL: Self = Self { placeholders: true, addresses: true, osticket: false };
+}
+
+/// Plain text, such as a title, guarded against what the system of this format does to it.
+pub fn guarded(text: String, format: Format) -> String {
+    let (Format::Html(guards) | Format::Text(guards)) = format else { return text };
+    let text = if guards.osticket { osticket::keep(&text) } else { text };
+    if guards.placeholders { neutralise(&text) } else { text }
 }
 
 /// Writes all of it.

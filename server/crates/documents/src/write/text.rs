@@ -5,11 +5,10 @@
 //! no stranger's text begins a line in the first column and looks like one of ours. (Paragraphs under a large heading are
 //! ours to break: templates write them.) Must not escape anything: plain text has nothing to escape.
 
-use super::Guards;
+use super::{Format, Guards, guarded};
 use crate::document::{Block, Document, Inline, List, ListKind, Table};
 use crate::joiner::{WORD_JOINER, part_addresses, part_addresses_in};
 use crate::link::LinkUrl;
-use crate::neutralise::neutralise;
 use std::borrow::Cow;
 
 const INDENT: usize = 4;
@@ -69,7 +68,7 @@ pub(super) fn write(document: &Document, guards: Guards) -> String {
         before = Some(block);
     }
     out.truncate(out.trim_end_matches('\n').len());
-    if guards.placeholders { neutralise(&out) } else { out }
+    guarded(out, Format::Text(guards))
 }
 
 /// Nothing but emphasis: at the end, a remark about the whole, no entry.

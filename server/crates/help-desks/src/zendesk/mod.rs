@@ -35,7 +35,7 @@ use crate::{
 /// A comment: HTML. Of 64 kB the rest is cut silently, and `{{…}}` is expanded in comments of agents (zendesk.md d.3); less room for what
 /// the account may count differently. Addresses become links there, as agents are used to.
 const NOTE: NoteForm = NoteForm {
-    format: Format::Html(Guards { placeholders: true, addresses: false }),
+    format: Format::Html(Guards { placeholders: true, ..Guards::NONE }),
     limit: Limit { measure: Measure::Bytes, most: 60_000 },
 };
 /// Name of our entry in a ticket audit's custom metadata.

@@ -25,6 +25,8 @@ enum Piece<'a> {
 pub(crate) struct Rules {
     /// Elements, by name.
     pub(crate) elements: &'static [&'static str],
+    /// Elements whose closing tag ends the text where none of them is open: what the system wraps the text in, closed too early.
+    pub(crate) ends: &'static [&'static str],
     /// What becomes of an attribute's value, by element, attribute and value; `None` removes the attribute.
     pub(crate) attribute: fn(&str, &str, &str) -> Option<String>,
 }
@@ -59,6 +61,7 @@ pub(crate) fn clean(html: &str, rules: &Rules) -> String {
                 }
             }
             Piece::Open { .. } | Piece::Nothing => {}
+            Piece::Close(name) if rules.ends.contains(&name.as_str()) && !open.contains(&name) => break,
             Piece::Close(name) => {
                 if let Some(at) = open.iter().rposition(|other| *other == name) {
                     for inner in open.drain(at..).rev() {

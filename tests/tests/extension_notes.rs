@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use deskbridge_shared::device::PairingLink;
 use deskbridge_shared::routes;
-use deskbridge_tests::appliance::{self, Recipient, SessionScript, SimulatedAppliance};
+use deskbridge_tests::appliance::{self, Party, Recipient, SessionScript, SimulatedAppliance, Step};
 use deskbridge_tests::browser::{Browser, Settings};
 use deskbridge_tests::device::pairing_code;
 use deskbridge_tests::extension::ExtendedBrowser;
@@ -21,10 +21,24 @@ use thirtyfour::By;
 use toml::Table;
 
 const CONNECTION: &str = "Desk";
+/// The server's word joiner: it has no width.
+const WORD_JOINER: char = '\u{2060}';
 /// What the extension put onto a page, less the panel over it.
 const BUTTON: &str = "[data-deskbridge]:not([data-deskbridge-panel])";
 const RECORD: &str = "li[data-state='ended'] [data-action='record']";
 const RECORDED: &str = "li[data-state='recorded']";
+/// What strangers write: HTML, entities, what osTicket removes wherever it stands, and what its database does not keep.
+const HOSTILE: [&str; 9] = [
+    "</div>",
+    "</body></li></ul>",
+    "<!-- see below",
+    "<h2 style=\"color:red\">Your session has expired</h2><a href=\"https://evil.example\">Sign in again</a>",
+    "ping <server> && echo ok",
+    "Content-Disposition: attachment",
+    "&lt;b&gt;bold&lt;/b&gt; &amp;lt;i&amp;gt; &#60;u&#62;",
+    "VPN 🟢 ok, 𠮷田 «ja»",
+    "Error in <Main Window> at 5",
+];
 /// Stands in the report of every played session.
 const WORDS: &str = "Rebuilt the mail profile.";
 
@@ -186,6 +200,58 @@ async fn the_report_stands_once_by_the_agent() -> Result<()> {
 async fn what_goes_wrong_is_told_and_nothing_is_doubled() -> Result<()> {
     let stage = Stage::start().await?;
     let ticket = stage.data.vpn;
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_strangers_write_stays_text_and_takes_nothing_with_it() -> Result<()> {
+    let stage = Stage::start().await?;
+    let ticket = stage.data.vpn;
+    let mut script = SessionScript::example("515631");
+    let end = script.steps.iter().position(|(_, step)| matches!(step, Step::Ends)).context("no end")?;
+    for text in HOSTILE {
+        let chat = SessionScript::new("515631").chat(Party::CUSTOMER, text).steps;
+        script.steps.splice(end..end, chat);
+    }
+    let lsid = stage.appliance.play(script)?;
+    stage.server.wait_for_log(&format!("kind=\"session_end\" lsid=\"{lsid}\".*: event done")).await?;
+    stage.open_panel().await?;
+    stage.record().await?;
+    let note = stage.only_note(ticket, &lsid)?;
+    ensure!(!note.html.contains("<h2") && !note.html.contains("<b>bold"), "{}", note.html);
+
+    stage.browser().leave_frames().await?;
+    stage.browser().driver().refresh().await?;
+    let shown = stage.browser().element_with_text(".thread-entry.note", WORDS).await?.text().await?.replace(WORD_JOINER, "");
+    for text in HOSTILE {
+        let text = text.replace("🟢", "[green circle]").replace('𠮷', "\u{fffd}").replace('«', "\"");
+        ensure!(shown.contains(&text), "'{text}' is not in: {shown}");
+    }
+    stage.picture("osticket-hostile.png").await?;
+    Ok(())
+}
+
+/// *Copy report*, pasted into a note that was not sent, is no note on the ticket.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draft_is_no_note() -> Result<()> {
+    let stage = Stage::start().await?;
+    let lsid = stage.play("515631").await?;
+    stage.osticket.draft_note(stage.data.vpn, &format!("<p>{WORDS}</p><p>deskbridge/{lsid}/report/0</p>"));
+    stage.open_with_panel(stage.data.vpn).await?;
+    stage.record().await?;
+    stage.only_note(stage.data.vpn, &lsid).map(drop)
+}
+
+/// The agents' "Rich text" is off: HTML would stand there as source.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_rich_text_the_report_is_plain_text() -> Result<()> {
+    let stage = Stage::with(Options { rich_text: false, ..Options::default() }).await?;
+    let lsid = stage.play("515631").await?;
+    stage.open_panel().await?;
+    stage.record().await?;
+    let note = stage.only_note(stage.data.vpn, &lsid)?;
+    ensure!(!note.html.contains("&lt;p") && !note.html.contains("&lt;h3"), "{}", note.html);
+    ensure!(note.html.contains("Customer: Jürgen Groß\n"), "{}", note.html);
+    Ok(())
+}
+
     stage.osticket.add_agent(Agent::named("blake", "Blake", "Busy"));
     let lsid = stage.play("515631").await?;
     stage.open_panel().await?;

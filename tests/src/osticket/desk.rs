@@ -203,7 +203,8 @@ impl Desk {
         let id = self.next_id();
         let at = self.now();
         if let Some(held) = self.tickets.get_mut(&ticket) {
-            let (title, html) = (messages::without_symbols(title), messages::sanitised(html));
+            let kept = if kind == EntryKind::Note && !held.rich_text { messages::as_text(html) } else { messages::sanitised(html) };
+            let (title, html) = (messages::title(title), kept);
             held.entries.push(Entry { id, kind, author, title, html, at });
         }
     }

@@ -1,4 +1,11 @@
 //! What osTicket keeps of a message: the harmless part of its HTML, without symbols, up to the column's size (osticket.md 2.5, 2.7).
+//!
+//! As the real one does, it decodes the entities of HTML's own signs before it cleans, and does both twice: text that was escaped once is
+//! HTML again. Checked against osTicket 1.18.1.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 use crate::html::{self, Rules};
 
@@ -50,6 +57,7 @@ const RULES: Rules = Rules {
         "u",
         "ul",
     ],
+    ends: &["div", "body", "html"],
     attribute,
 };
 
@@ -57,23 +65,101 @@ const RULES: Rules = Rules {
 const LINKS: [&str; 13] = ["aim", "feed", "file", "ftp", "gopher", "http", "https", "irc", "mailto", "news", "nntp", "sftp", "ssh"];
 const IMAGES: [&str; 4] = ["cid", "http", "https", "data"];
 
+/// What goes before HTML is looked at, wherever it stands (`Format::safe_html`).
+static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    let patterns = [
+        ("(?is)<head.+?</head>|<script.+?</script>|<style.+?</style>", ""),
+        (r"<!\[[^\]<]+\]>", ""),
+        ("<!DOCTYPE[^>]+>", ""),
+        (r"<\?[^>]+>", ""),
+        ("(?i)<html[^>]+", "<html"),
+        ("data-cid=\"[^\"]*\"", ""),
+        // In visible text, too, and over any number of elements.
+        ("position:[^!\";]+;?", ""),
+    ];
+    patterns.map(|(pattern, by)| (Regex::new(pattern).unwrap_or_else(|error| panic!("{error}")), by)).into()
+});
+/// Empty ones go.
+const NEVER_EMPTY: [&str; 12] = ["td", "th", "tr", "b", "strong", "em", "span", "li", "ul", "ol", "h3", "h4"];
+
 /// A message as it is kept.
 pub(super) fn sanitised(html: &str) -> String {
-    let mut kept = html::clean(&without_symbols(html), &RULES);
-    let end = (0..=COLUMN.min(kept.len())).rev().find(|at| kept.is_char_boundary(*at));
+    let mut kept = without_symbols(&cleaned(&cleaned(html)));
+    // The connection speaks the database's three-byte characters; MySQL cuts at the first longer one.
+    let end = kept.find(|character| character > '\u{ffff}').unwrap_or(kept.len());
+    let end = (0..=COLUMN.min(end)).rev().find(|at| kept.is_char_boundary(*at));
     kept.truncate(end.unwrap_or_default());
     kept
 }
 
-/// Nearly all emoji and dingbats go, and a few signs of Latin-1.
-pub(super) fn without_symbols(text: &str) -> String {
-    let is_kept =
-        |c: &char| !matches!(c, '©' | '®' | 'ª' | '¬' | '«' | '°' | 'º' | '⌚' | '\u{2701}'..='\u{27bf}' | '\u{1f000}'..='\u{1faff}');
+/// A message where rich text is off: it is text, but libxml balances it all the same, and loses what stands behind a stray closing tag or an
+/// opening one without its end.
+pub(super) fn as_text(text: &str) -> String {
+    let text = without_symbols(text.trim());
+    let cuts = ["</div>", "</body>", "<!--"].iter().filter_map(|cut| text.find(cut));
+    let opened = text.match_indices('<').find(|(at, _)| {
+        let tag = &text[at + 1..];
+        tag.starts_with(|c: char| c.is_ascii_alphabetic()) && !tag.contains('>')
+    });
+    let longer = text.find(|character| character > '\u{ffff}');
+    let end = cuts.chain(opened.map(|(at, _)| at)).chain(longer).min().unwrap_or(text.len());
+    let escaped = text[..end].replace('<', "&lt;").replace('>', "&gt;");
+    format!("<div style=\"white-space:pre-wrap\">{escaped}</div>")
+}
+
+/// A title: one pass, without tags.
+pub(super) fn title(text: &str) -> String {
+    let mut kept = without_symbols(&html::text(&cleaned(text)));
+    let end = kept.find(|character| character > '\u{ffff}').unwrap_or(kept.len());
+    kept.truncate(end);
+    kept.chars().take(255).collect()
+}
+
+/// One pass.
+fn cleaned(html: &str) -> String {
+    let mut html = decoded(&html.replace("<p></p>", "<p><br></p>"));
+    for (pattern, by) in PATTERNS.iter() {
+        html = pattern.replace_all(&html, *by).into_owned();
+    }
+    let mut kept = html::clean(&html, &RULES);
+    for element in NEVER_EMPTY {
+        kept = kept.replace(&format!("<{element}></{element}>"), "");
+    }
+    kept
+}
+
+/// `htmlspecialchars_decode`: one level.
+fn decoded(html: &str) -> String {
+    const ENTITIES: [(&str, &str); 8] =
+        [("&lt;", "<"), ("&#60;", "<"), ("&gt;", ">"), ("&#62;", ">"), ("&quot;", "\""), ("&#34;", "\""), ("&amp;", "&"), ("&#38;", "&")];
+    let mut out = String::with_capacity(html.len());
+    let mut rest = html;
+    while let Some(first) = rest.chars().next() {
+        if let Some((entity, character)) = ENTITIES.iter().find(|(entity, _)| rest.starts_with(entity)) {
+            out.push_str(character);
+            rest = &rest[entity.len()..];
+        } else {
+            out.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    out
+}
+
+/// Nearly all emoji and dingbats go, and a few signs of Latin-1 (`Format::strip_emoticons`, and what 1.18.4 adds).
+fn without_symbols(text: &str) -> String {
+    let is_kept = |c: &char| {
+        !matches!(*c, '\u{a9}'..='\u{ae}' | '°' | 'º' | '\u{2310}'..='\u{231f}' | '\u{2322}'..='\u{232f}' | '\u{23e0}'..='\u{23ff}'
+            | '\u{2702}'..='\u{27b0}' | '\u{1f300}'..='\u{1f3ff}' | '\u{1f400}'..='\u{1f64f}' | '\u{1f680}'..='\u{1f6ff}'
+            | '\u{1f910}'..='\u{1f999}' | '\u{1f9c0}'..='\u{1f9ef}')
+    };
     text.chars().filter(is_kept).collect()
 }
 
 fn attribute(element: &str, attribute: &str, value: &str) -> Option<String> {
     let with_scheme = |known: &[&str]| match value.trim_start().split_once(':') {
+        // Of the pass before.
+        Some(("denied", _)) => value.to_owned(),
         Some((scheme, _)) if !known.contains(&scheme.to_ascii_lowercase().as_str()) => format!("denied:{value}"),
         _ => value.to_owned(),
     };
@@ -100,6 +186,16 @@ mod tests {
             ),
             ("<script>x()</script><form><input>b</form>", "b"),
             ("Läuft 👍 ✓ →", "Läuft   →"),
+            // Seen on osTicket 1.18.1.
+            ("<p>a &lt;b&gt;b&lt;/b&gt;</p>", "<p>a <b>b</b></p>"),
+            ("<p>a &amp;lt;b&amp;gt;b</p>", "<p>a <b>b</b></p>"),
+            ("<p>a &amp;amp;lt;b&amp;amp;gt;</p>", "<p>a &lt;b&gt;</p>"),
+            ("<ul><li>a: &lt;/div&gt;</li><li>b</li></ul>", "<ul><li>a: </li></ul>"),
+            ("<p>a</p><p>&lt;!-- see below</p><p>b</p>", "<p>a</p><p></p>"),
+            ("<p>job position: clerk</p><p>b</p>", "<p>job </p>"),
+            ("<p>x &lt;\u{2060}/div&gt; y</p>", "<p>x &lt;\u{2060}/div&gt; y</p>"),
+            ("<p>VPN \u{1f7e2} ok</p>", "<p>VPN "),
+            ("<tr><td></td><td>2</td></tr>", "<tr><td>2</td></tr>"),
         ] {
             assert_eq!(sanitised(sent), kept);
         }

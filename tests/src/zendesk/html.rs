@@ -8,6 +8,7 @@ use crate::html::{self, Rules};
 pub(super) use crate::html::{escape_text, from_text, text};
 
 const RULES: Rules = Rules {
+    ends: &[],
     elements: &[
         "a",
         "b",

@@ -22,7 +22,7 @@ use deskbridge_core::session_report::{ExitSurvey, SessionReport};
 use deskbridge_core::settings::ReportsSection;
 use deskbridge_core::time_zone::TimeZone;
 use deskbridge_documents::parse::{self, Parsed};
-use deskbridge_documents::{Format, Guards, NoteForm, neutralise, write_with, write_within};
+use deskbridge_documents::{Format, Guards, NoteForm, guarded, write_with, write_within};
 use handlebars::{Handlebars, RenderError, RenderErrorReason, TemplateError};
 use limits::{Shortening, file_stem, fit};
 use serde::Serialize;
@@ -144,8 +144,7 @@ impl Rendered {
     fn write(&self, format: Format, last_line: &str) -> String {
         match (self, format) {
             (Self::Html { parsed, .. }, _) => write_with(parsed.document.clone(), format, last_line),
-            (Self::Text(text), Format::Text(Guards { placeholders: true, .. })) => neutralise(&with_last_line(text, last_line)),
-            (Self::Text(text), _) => with_last_line(text, last_line),
+            (Self::Text(text), _) => guarded(with_last_line(text, last_line), format),
         }
     }
 

@@ -20,7 +20,7 @@ pub struct OsTicket {
 }
 
 /// An internal note: HTML. 65,535 bytes of a message are kept (osticket.md 2.7); less room for what the editor adds.
-const NOTE: NoteForm = NoteForm { format: Format::Html(Guards::NONE), limit: Limit { measure: Measure::Bytes, most: 60_000 } };
+const NOTE: NoteForm = NoteForm { format: Format::Html(Guards::OSTICKET), limit: Limit { measure: Measure::Bytes, most: 60_000 } };
 /// Longest number an administrator's format makes (osticket.md 0, fact 2; the column holds 20).
 const MAX_NUMBER: usize = 20;
 

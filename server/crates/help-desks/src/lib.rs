@@ -186,6 +186,8 @@ pub enum Files {
     WithNote,
     /// Each by itself.
     ByThemselves,
+    /// Not at all.
+    Never,
 }
 
 /// What a system can do.

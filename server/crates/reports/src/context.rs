@@ -137,6 +137,8 @@ pub struct SessionContext {
     pub file_refused: Option<String>,
 }
 
+    /// Shortened, and no file goes along.
+    pub is_without_file: bool,
 /// A member on the customer's side.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CustomerContext {
@@ -289,6 +291,8 @@ pub struct SurveyContext {
     pub file_refused: Option<String>,
 }
 
+    /// Shortened, and no file goes along.
+    pub is_without_file: bool,
 /// A question of a survey.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct QuestionContext {
@@ -320,7 +324,8 @@ impl SessionContext {
             is_public: options.audience == Audience::Requester,
             is_beside_public: options.audience == Audience::AgentsBesideRequester,
             time_zone: options.time_zone.name(),
-            attached_file: shortening.attached_file.clone().filter(|_| options.file_refused.is_none()),
+            attached_file: shortening.attached_file.clone().filter(|_| options.takes_files && options.file_refused.is_none()),
+            is_without_file: shortening.attached_file.is_some() && !options.takes_files,
             file_refused: options.file_refused.clone().filter(|_| shortening.attached_file.is_some()),
             ..Self::default()
         };
@@ -357,7 +362,8 @@ impl SurveyContext {
             questions: questions.iter().map(|question| build.question(question)).collect(),
             is_public: options.audience == Audience::Requester,
             time_zone: options.time_zone.name(),
-            attached_file: shortening.attached_file.clone().filter(|_| options.file_refused.is_none()),
+            attached_file: shortening.attached_file.clone().filter(|_| options.takes_files && options.file_refused.is_none()),
+            is_without_file: shortening.attached_file.is_some() && !options.takes_files,
             file_refused: options.file_refused.clone().filter(|_| shortening.attached_file.is_some()),
         }
     }

@@ -119,6 +119,8 @@ impl Default for RenderOptions {
             include_signed_links: usual.include_signed_links,
             report_page_host: None,
             file_refused: None,
+    /// A file can go along with the note, and holds the whole report where the note must be shortened.
+    pub takes_files: bool,
             last_line: String::new(),
         }
     }
@@ -135,6 +137,7 @@ enum Rendered {
 impl Rendered {
     /// A document has its bounds, too.
     fn is_whole(&self) -> bool {
+            takes_files: true,
         match self {
             Self::Html { parsed, .. } => parsed.is_whole,
             Self::Text(_) => true,

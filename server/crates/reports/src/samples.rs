@@ -23,6 +23,7 @@ impl SessionContext {
         let published = RenderOptions { publish_session_notes: true, ..public.clone() };
         let beside = RenderOptions { audience: Audience::AgentsBesideRequester, ..internal.clone() };
         let refused = RenderOptions { file_refused: some("HTTP 413"), ..internal.clone() };
+        let without_file = RenderOptions { takes_files: false, last_line: session("").lsid, ..internal.clone() };
         let everything = RenderOptions { include_system_chatter: true, system_categories: vec![], ..internal.clone() };
         let attached_file = Some("session-e9e99aeb9ad54fb381634498502c5a1b.html".to_owned());
         let shortened = Shortening { entries: Some(2), characters: Some(20), attached_file: attached_file.clone(), essentials_only: false };
@@ -35,6 +36,7 @@ impl SessionContext {
             Self::new(&session("John Smith"), &internal, &shortened),
             Self::new(&session("John Smith"), &internal, &essentials),
             Self::new(&session("John Smith"), &refused, &shortened),
+            Self::new(&session("John Smith"), &without_file, &shortened),
             Self::new(&session(NASTY), &everything, &whole),
             Self::new(&too_large, &internal, &whole),
             Self::new(&session("John Smith"), &published, &whole),

@@ -213,6 +213,7 @@ pub(crate) fn render_options(connection: &Connection, audience: Audience, marker
         publish_session_notes: section.publish_representative_notes,
         report_page_host: connection.engine.as_ref().and_then(|engine| engine.report_page_host()).map(str::to_owned),
         file_refused: None,
+        takes_files: connection.help_desk.abilities().files != Files::Never,
         last_line: marker.to_owned(),
     }
 }

@@ -41,7 +41,7 @@ impl HelpDesk for OsTicket {
         Abilities {
             note: None,
             page_note: Some(NOTE),
-            files: Files::WithNote,
+            files: Files::Never,
             notes_are_public: false,
             takes_internal_notes: true,
             settles_within: Duration::ZERO,

@@ -61,12 +61,12 @@ const keepLock = (name, lock) =>
   });
 
 /** A note in the agent's own session: the page says how it stands, and sends what the step machine says. Null: nothing was sent. */
-async function writeNote(to, { key, site, ticket, title, html, marker }) {
+async function writeNote(to, { key, site, ticket, note }) {
   const page = await tell(to, { type: 'note', key }).catch(() => null);
   if (!page) return null;
   const name = `${site} ${key}`;
   const lockLeft = (await locksLeft())[name] ?? null;
-  const task = { ...page, ticket, title, html, marker, now: Date.now(), lockLeft, alreadyThere: false };
+  const task = { ...page, ...note, ticket, now: Date.now(), lockLeft, alreadyThere: false };
   const begun = JSON.parse(beginNote(JSON.stringify(task)));
   if (!begun) return null;
   let { posting, step } = begun;

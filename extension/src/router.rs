@@ -129,7 +129,18 @@ enum Message {
     /// The panel has text for the reply.
     Insert { mount: String, text: String },
     /// The panel has a note for the ticket.
-    Note { mount: String, title: String, html: String, marker: String },
+    Note { mount: String, note: NoteTexts },
+}
+
+/// A note as the panel hands it in, and as the background hands it on (src/site/osticket_note.rs).
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NoteTexts {
+    title: String,
+    html: String,
+    text: String,
+    marker: String,
+    title_marker: String,
 }
 
 /// What the background does now.
@@ -173,7 +184,7 @@ fn decide(question: &Question) -> Option<Outcome> {
     match message {
         Message::Claim { mount } if is_panel => Some(claim(question, &place, &mount)),
         Message::Insert { mount, text } if is_panel => insert(question, &place, &mount, &text),
-        Message::Note { mount, title, html, marker } if is_panel => note(question, &place, &mount, &[title, html, marker]),
+        Message::Note { mount, note } if is_panel => write_note(question, &place, &mount, &note),
         _ if is_panel => None,
         message => from_page(question, &place, message),
     }
@@ -287,14 +298,13 @@ fn insert(question: &Question, place: &Place<'_>, mount: &str, text: &str) -> Op
     Some(document.told(message))
 }
 
-fn note(question: &Question, place: &Place<'_>, mount: &str, texts: &[String; 3]) -> Option<Outcome> {
+fn write_note(question: &Question, place: &Place<'_>, mount: &str, note: &NoteTexts) -> Option<Outcome> {
     let document = question.memory.held(place, mount)?;
     if document.kind != SiteKind::Osticket {
         return None;
     }
-    let [title, html, marker] = texts;
     let (key, site, ticket) = (&document.key, &document.site, &document.ticket);
-    let message = json!({ "type": "note", "key": key, "site": site, "ticket": ticket, "title": title, "html": html, "marker": marker });
+    let message = json!({ "type": "note", "key": key, "site": site, "ticket": ticket, "note": note });
     Some(document.told(message))
 }
 
@@ -580,7 +590,7 @@ mod tests {
         let inserted = background.ask(&panel(3), json!({ "type": "insert", "mount": mount, "text": "Dear" })).forward.expect("sent on");
         assert_eq!((inserted.tab, inserted.frame), (7, 0));
         assert_eq!((&inserted.message["key"], &inserted.message["text"]), (&json!("osticket:116"), &json!("Dear")));
-        let asked = json!({ "type": "note", "mount": mount, "title": "t", "html": "h", "marker": "m" });
+        let asked = json!({ "type": "note", "mount": mount, "note": { "title": "t", "html": "h", "text": "p", "marker": "m", "titleMarker": "[1]" } });
         let noted = background.ask(&panel(3), asked).forward.expect("sent on").message;
         assert_eq!((&noted["site"], &noted["key"]), (&json!(format!("{DESK}/")), &json!("osticket:116")), "what its lock is kept by");
         let too_long = "x".repeat(LONGEST_TEXT + 1);

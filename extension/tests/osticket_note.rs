@@ -43,6 +43,8 @@ struct Desk {
     fault: Fault,
     code: Option<String>,
     notes: Vec<String>,
+    /// What the agent has written and not sent.
+    draft: String,
     requests: Vec<String>,
     /// `fetch` hides redirects; otherwise they are told.
     tells_redirects: bool,
@@ -69,7 +71,7 @@ impl Desk {
                 Fault::PageCrashes => page(200, "<br />\n<b>Fatal error</b>: Allowed memory size exhausted", request),
                 Fault::PageLost => Response::Lost,
                 Fault::LostAfterAndGone if posted => Response::Lost,
-                _ => page(200, &self.ticket_page(""), request),
+                _ => page(200, &self.ticket_page(&self.draft), request),
             },
             "POST /support/scp/ajax.php/lock/ticket/116" => self.lock(request),
             "POST /support/scp/tickets.php?id=116" => self.post(request),
@@ -140,7 +142,9 @@ impl Desk {
 }
 
 fn page(status: u16, body: &str, request: &Request) -> Response {
-    let found = request.find.iter().map(|text| body.contains(text.as_str())).collect();
+    // The form with its draft is no part of the thread.
+    let thread = body.split("<textarea>").next().unwrap_or_default();
+    let found = request.find.iter().map(|find| if find.within.is_some() { thread } else { body }.contains(find.text.as_str())).collect();
     Response::Answer { status, redirected: false, location: None, body: body.into(), found }
 }
 
@@ -152,9 +156,12 @@ fn task() -> NoteTask {
         lock_code: None,
         lock_left: None,
         now: NOW,
-        title: "Remote session #8f3a & more".into(),
+        title: "Remote support with Jane & more [8f3a2b1c]".into(),
         html: format!("<p>Session by <b>Alice</b>, 12 min, 100 % über=&amp;</p><p>{MARKER}</p>"),
+        text: format!("Session by Alice, 12 min\n\n{MARKER}"),
+        rich_text: true,
         marker: MARKER.into(),
+        title_marker: "[8f3a2b1c]".into(),
         already_there: false,
     }
 }
@@ -317,6 +324,24 @@ fn a_note_that_may_have_been_sent_is_uncertain() {
     }
 }
 
+/// *Copy report*, pasted into a note and not sent.
+#[test]
+fn a_draft_with_the_report_is_no_note() {
+    check(task(), Desk { draft: format!("<p>{MARKER}</p>"), ..Desk::default() }, &Step::Done, 1, 4);
+}
+
+#[test]
+fn a_note_whose_text_was_cut_is_known_by_its_title() {
+    check(task(), Desk { notes: vec!["Remote support [8f3a2b1c]\n<p>Sess".into()], ..Desk::default() }, &Step::AlreadyThere, 1, 1);
+}
+
+#[test]
+fn without_rich_text_the_note_is_plain_text() {
+    let (_, desk) = check(NoteTask { rich_text: false, ..task() }, Desk::default(), &Step::Done, 1, 4);
+    assert!(desk.notes[0].ends_with(&format!("Session by Alice, 12 min\n\n{MARKER}")), "{:?}", desk.notes);
+    check(NoteTask { rich_text: false, text: String::new(), ..task() }, Desk::default(), &failed(Reason::NotUsable), 0, 0);
+}
+
 /// The names the host script uses.
 #[test]
 fn the_hosts_json_is_this() {
@@ -324,7 +349,12 @@ fn the_hosts_json_is_this() {
     let json = serde_json::to_value(&step).expect("JSON");
     let expected = serde_json::json!({
         "step": "request", "method": "GET", "path": "/support/scp/tickets.php?id=116", "headers": [], "body": null,
-        "find": [MARKER, "id=\"ticket_tabs\"", "tickets.php?id=116"],
+        "find": [
+            { "text": "id=\"ticket_tabs\"", "within": null },
+            { "text": "tickets.php?id=116", "within": null },
+            { "text": MARKER, "within": "#thread-items .thread-entry.note" },
+            { "text": "[8f3a2b1c]", "within": "#thread-items .thread-entry.note .title" },
+        ],
     });
     assert_eq!(json, expected);
     for (json, expected) in [

@@ -191,8 +191,12 @@ pub struct PageRecord {
     pub title: String,
     /// With the marker as its last line.
     pub html: String,
+    /// The same as plain text, for a page whose editor takes no HTML.
+    pub text: String,
     /// Found again by this text.
     pub marker: String,
+    /// Stands in the title, and tells of the note even where its text was cut.
+    pub title_marker: String,
     /// It stands on the ticket already.
     pub recorded: bool,
 }

@@ -229,7 +229,9 @@ fn take_note(page: &mut SitePage, form: &BTreeMap<String, String>, address: &str
         return Html(page.html.clone()).into_response();
     }
     let note = format!("<div class=\"thread-entry note\"><b>{}</b>{}</div>", field("title"), field("note"));
-    page.html = page.html.replace("<div id=\"thread-items\"", &format!("{note}<div id=\"thread-items\""));
+    if let Some(begin) = page.html.find("<div id=\"thread-items\"").and_then(|at| Some(at + page.html[at..].find('>')? + 1)) {
+        page.html.insert_str(begin, &note);
+    }
     (StatusCode::FOUND, [(header::LOCATION, address.to_owned())]).into_response()
 }
 
@@ -239,6 +241,10 @@ async fn serve(State(site): State<Site>, request: Request) -> Response {
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap_or_default();
     let mut pages = site.pages.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if parts.method == Method::POST {
+        // The lock for the forms, whose own went with the note.
+        if address.contains("/scp/ajax.php/lock/ticket/") {
+            return Html(json!({ "id": 7, "time": 180, "code": "A0_zeEPQJ=" }).to_string()).into_response();
+        }
         let form: BTreeMap<String, String> = url::form_urlencoded::parse(&body).into_owned().collect();
         let Some(page) = pages.get_mut(address) else { return StatusCode::NOT_FOUND.into_response() };
         return take_note(page, &form, address);

@@ -26,9 +26,19 @@
   const note = () => ({
     basePath: location.pathname.replace(/[^/]*$/, ''),
     csrfToken: document.querySelector('meta[name=csrf_token]')?.content ?? '',
+    // Off in osTicket's settings: the form is a plain text area, and what it takes is plain text.
+    richText: document.querySelector('#internal_note')?.matches('.richtext') ?? true,
     // Filled in one of the forms while the agent writes: then the lock is held, and asking for it again crashes osTicket.
     lockCode: all('#response_options input[name=lockCode]').map((input) => input.value).find(Boolean) ?? null,
   });
+
+  /** Which of the texts an answer holds: anywhere in its source, or in what certain elements show. */
+  function found(find, source) {
+    const page = find.some(({ within }) => within) ? new DOMParser().parseFromString(source, 'text/html') : null;
+    return find.map(({ text, within }) =>
+      within ? [...page.querySelectorAll(within)].some((node) => node.textContent.includes(text)) : source.includes(text),
+    );
+  }
 
   /** A request of a note's (src/site/osticket_note.rs), in the agent's own session. */
   async function send({ request: { method, path, headers, body, find } }) {
@@ -41,7 +51,7 @@
       if (response.type === 'opaqueredirect') return { kind: 'hiddenRedirect' };
       const text = await response.text();
       const { status, redirected } = response;
-      return { kind: 'answer', status, redirected, location: null, body: text.slice(0, EXCERPT), found: find.map((part) => text.includes(part)) };
+      return { kind: 'answer', status, redirected, location: null, body: text.slice(0, EXCERPT), found: found(find, text) };
     } catch {
       return { kind: 'lost' };
     }

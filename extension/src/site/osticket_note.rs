@@ -45,8 +45,14 @@ pub struct NoteTask {
     pub title: String,
     /// The note, in the HTML osTicket keeps (osticket.md 2.5).
     pub html: String,
-    /// Stands in title or note, and is how the note is known again.
+    /// The same as plain text.
+    pub text: String,
+    /// The form takes HTML: "Rich text" is on. Without it HTML would stand there as source.
+    pub rich_text: bool,
+    /// Stands in the note, and is how it is known again.
     pub marker: String,
+    /// Stands in the title: how the note is known where its text was cut. Empty: there is none.
+    pub title_marker: String,
     /// Whether the page's thread has the marker.
     pub already_there: bool,
 }
@@ -91,9 +97,23 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// A form, encoded.
     pub body: Option<String>,
-    /// Texts to look for in the whole answer.
-    pub find: Vec<String>,
+    /// What to look for in the whole answer.
+    pub find: Vec<Find>,
 }
+
+/// A text to look for in an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Find {
+    /// The text.
+    pub text: String,
+    /// Selector of the elements whose visible text may hold it; none: anywhere in the source.
+    pub within: Option<String>,
+}
+
+/// Entries of the thread that agents wrote for agents. The page shows more: a draft in the form holds a pasted report, marker and all, and a
+/// customer may write what they like.
+const NOTES: &str = "#thread-items .thread-entry.note";
+const NOTE_TITLES: &str = "#thread-items .thread-entry.note .title";
 
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -338,7 +358,15 @@ impl Posting {
         self.stage = stage;
         let path = [&self.task.base_path, "tickets.php?id=", &self.task.ticket].concat();
         // The queue, which stands in for a ticket one may not see, has links to tickets, but no ticket's tabs.
-        let find = vec![self.task.marker.clone(), "id=\"ticket_tabs\"".into(), ["tickets.php?id=", &self.task.ticket].concat()];
+        let anywhere = |text: String| Find { text, within: None };
+        let mut find = vec![
+            anywhere("id=\"ticket_tabs\"".into()),
+            anywhere(["tickets.php?id=", &self.task.ticket].concat()),
+            Find { text: self.task.marker.clone(), within: Some(NOTES.into()) },
+        ];
+        if !self.task.title_marker.is_empty() {
+            find.push(Find { text: self.task.title_marker.clone(), within: Some(NOTE_TITLES.into()) });
+        }
         Step::Request(Request { method: "GET".into(), path, headers: Vec::new(), body: None, find })
     }
 
@@ -361,7 +389,7 @@ impl Posting {
             ("id", &task.ticket),
             ("lockCode", lock_code),
             ("title", &task.title),
-            ("note", &task.html),
+            ("note", task.note()),
             // Empty: the ticket's status stays as it is.
             ("note_status_id", ""),
         ];
@@ -386,8 +414,8 @@ fn seen(response: &Response) -> Seen {
     };
     let has = |number: usize| found.get(number).copied().unwrap_or(false);
     match status {
-        200 if has(1) && has(2) => {
-            if has(0) {
+        200 if has(0) && has(1) => {
+            if has(2) || has(3) {
                 Seen::Marker
             } else {
                 Seen::Ticket
@@ -413,6 +441,11 @@ enum Seen {
 }
 
 impl NoteTask {
+    /// What goes into the form.
+    fn note(&self) -> &str {
+        if self.rich_text { &self.html } else { &self.text }
+    }
+
     fn fault(&self) -> Option<Reason> {
         let plain = |text: &str, also: &[u8]| {
             !text.is_empty() && text.len() <= 200 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || also.contains(&byte))
@@ -424,11 +457,12 @@ impl NoteTask {
             && plain(&self.csrf_token, b"_-")
             // Nothing HTML would write in another way: it is looked for in the page's source.
             && plain(&self.marker, b"/_.:#-")
-            && (self.html.contains(&self.marker) || self.title.contains(&self.marker));
+            && (self.title_marker.is_empty() || plain(&self.title_marker, b"[]"))
+            && self.note().contains(&self.marker);
         if !is_usable {
             return Some(Reason::NotUsable);
         }
-        (self.html.len() > LONGEST_NOTE || self.title.chars().count() > LONGEST_TITLE).then_some(Reason::TooLong)
+        (self.note().len() > LONGEST_NOTE || self.title.chars().count() > LONGEST_TITLE).then_some(Reason::TooLong)
     }
 }
 

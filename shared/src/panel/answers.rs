@@ -158,7 +158,9 @@ fn made(thing: Thing, object: &Members) -> Made {
 }
 
 fn report(lsid: &str, object: &Members) -> Report {
-    let note = Note { title: object.text("title"), html: object.text("html"), marker: object.text("marker") };
+    let text = |name: &str| object.text(name);
+    let note =
+        Note { title: text("title"), html: text("html"), text: text("text"), marker: text("marker"), title_marker: text("title_marker") };
     Report { lsid: lsid.into(), note, is_recorded: object.get("recorded").is_truthy() }
 }
 

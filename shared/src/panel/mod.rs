@@ -75,8 +75,12 @@ pub struct Note {
     pub title: String,
     /// Its text, with the marker in it.
     pub html: String,
+    /// The same as plain text.
+    pub text: String,
     /// How the note is known again.
     pub marker: String,
+    /// Stands in the title, for where the text was cut. Empty: nothing does.
+    pub title_marker: String,
 }
 
 /// Whether the note stands on the ticket.

@@ -2,7 +2,7 @@
 //! Must not know how anything is drawn ([`screen`](super::screen)) or reached ([`view`](super)).
 
 use super::requests::{Call, Place};
-use super::texts::{Text, Texts, cut, decimal, fill, join};
+use super::texts::{Text, Texts, decimal, fill, join};
 use super::{Note, NoteFault, NoteResult, NoticeKind, RECORDS_IN_PAGE};
 use crate::api::{JumpMethod, LiveSession, PanelModel, SessionState};
 
@@ -656,7 +656,7 @@ impl Ready {
 
     fn text_of(&self, part: Part) -> Option<String> {
         if RECORDS_IN_PAGE && part == Part::Report {
-            return Some(plain(&self.recording.as_ref()?.note.as_ref()?.html));
+            return Some(self.recording.as_ref()?.note.as_ref()?.text.clone());
         }
         let thing = if part == Part::ChatLink { Thing::ChatLink } else { Thing::Key };
         let made = self.slot(thing).made()?;
@@ -809,47 +809,6 @@ const fn note_fault(fault: NoteFault) -> Text {
         NoteFault::NotReached => Text::RecordNotReached,
         NoteFault::Refused => Text::RecordRefused,
         NoteFault::Uncertain => Text::RecordUncertain,
-    }
-}
-
-/// A report's HTML as plain text, to be pasted where it would not go by itself: a line for each block, without tags.
-fn plain(html: &str) -> String {
-    let mut out = String::new();
-    let mut rest = html;
-    while let Some((before, after)) = cut(rest, b'<') {
-        push_plain(&mut out, before);
-        let Some((tag, after)) = cut(after, b'>') else { return out };
-        let name = tag.strip_prefix('/').unwrap_or(tag);
-        match cut(name, b' ').map_or(name, |(name, _)| name) {
-            "a" | "b" | "code" | "em" | "i" | "small" | "span" | "strong" | "u" => {}
-            "td" | "th" => push_plain(&mut out, " "),
-            _ if out.is_empty() || out.ends_with('\n') => {}
-            _ => {
-                out.truncate(out.trim_end().len());
-                out.push('\n');
-            }
-        }
-        rest = after;
-    }
-    push_plain(&mut out, rest);
-    out.truncate(out.trim_end().len());
-    out
-}
-
-/// Text between two tags: white space as HTML has it, and the characters HTML writes by name.
-fn push_plain(out: &mut String, text: &str) {
-    let mut decoded = String::from(text);
-    for (name, character) in
-        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#x27;", "'"), ("&#39;", "'"), ("&nbsp;", " "), ("&amp;", "&")]
-    {
-        decoded = decoded.replace(name, character);
-    }
-    for character in decoded.chars() {
-        if !character.is_whitespace() {
-            out.push(character);
-        } else if !out.is_empty() && !out.ends_with([' ', '\n']) {
-            out.push(' ');
-        }
     }
 }
 
@@ -1245,7 +1204,13 @@ pub(super) mod tests {
         let html =
             "<h3>Chat</h3>\n<p>Rita: <b>Try</b> 1 &lt; 2 &amp;amp;</p><table><tr><th>OS</th><td>Linux</td></tr></table><p>deskbridge/x</p>"
                 .into();
-        let note = Note { title: "Remote support session".into(), html, marker: "deskbridge/x".into() };
+        let note = Note {
+            title: "Remote support [1]".into(),
+            html,
+            text: "Chat\nRita: Try 1 < 2 &amp;\nOS Linux\ndeskbridge/x".into(),
+            marker: "deskbridge/x".into(),
+            title_marker: "[1]".into(),
+        };
         Event::Report(Box::new(Report { lsid: ended(), note, is_recorded }))
     }
 

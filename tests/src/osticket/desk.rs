@@ -120,6 +120,10 @@ pub struct Entry {
 pub(super) struct Held {
     pub ticket: Ticket,
     pub entries: Vec<Entry>,
+    /// The first agent's note that was not sent.
+    pub draft: String,
+    /// The installation's, as the ticket's form shows it.
+    pub rich_text: bool,
 }
 
 /// A browser's session, signed in or not.
@@ -194,7 +198,7 @@ impl Desk {
     pub(super) fn add_ticket(&mut self, ticket: Ticket) -> u32 {
         let id = self.tickets.last_key_value().map_or(FIRST_TICKET, |(id, _)| id + 1);
         let (author, title, html) = (ticket.requester_name.clone(), ticket.subject.clone(), ticket.message.clone());
-        self.tickets.insert(id, Held { ticket, entries: Vec::new() });
+        self.tickets.insert(id, Held { ticket, entries: Vec::new(), draft: String::new(), rich_text: self.options.rich_text });
         self.add_entry(id, EntryKind::Message, author, &title, &html);
         id
     }

@@ -38,13 +38,15 @@ pub struct Options {
     pub agent: Agent,
     /// Whether an agent who writes locks the ticket ("Agent Collision Avoidance").
     pub locking: bool,
+    /// "Enable Rich Text": whether notes are HTML. For tickets added from now on.
+    pub rich_text: bool,
     /// Added to every answer.
     pub latency: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { port: 0, path: "/support/".to_owned(), agent: Agent::default(), locking: true, latency: Duration::ZERO }
+        Self { port: 0, path: "/support/".to_owned(), agent: Agent::default(), locking: true, rich_text: true, latency: Duration::ZERO }
     }
 }
 
@@ -167,6 +169,15 @@ impl SimulatedOsTicket {
             desk.lock(ticket, agent);
             Ok(())
         })
+    }
+
+    /// The agent has written a note, in HTML, and not sent it.
+    pub fn draft_note(&self, ticket: u32, html: &str) {
+        self.write(|desk| {
+            if let Some(held) = desk.tickets.get_mut(&ticket) {
+                html.clone_into(&mut held.draft);
+            }
+        });
     }
 
     /// Who holds a ticket's lock now, by user name.

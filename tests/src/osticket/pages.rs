@@ -96,13 +96,16 @@ pub(super) fn ticket(id: u32, held: &Held, first_name: &str, csrf_token: &str, e
     let count = format!("Ticket Thread ({})", held.entries.len());
     let begin_tabs = "<ul class=\"tabs clean threads\" id=\"ticket_tabs\">";
     let title_field = "id=\"title\" size=\"60\" value=\"";
-    let note_field = "id=\"internal_note\" cols=\"80\">";
+    let note_field = "id=\"internal_note\" cols=\"80\" class=\"richtext draft draft-delete fullscreen\">";
+    // osTicket escapes what was refused, and shows a saved draft as it is.
+    let written = if draft.note.is_empty() { held.draft.clone() } else { escaped(draft.note) };
+    let note_form = format!("{}{written}", if held.rich_text { note_field.to_owned() } else { note_field.replace("richtext ", "") });
     let texts = [
         (between(TICKET, "data-thread-id=\"116\">", "<div class=\"sticky bar stop actions\""), format!("{entries}</div>")),
         ("Ticket Thread (1)", count),
         (begin_tabs, format!("{form}{begin_tabs}")),
         (title_field, format!("{title_field}{}", escaped(draft.title))),
-        (note_field, format!("{note_field}{}", escaped(draft.note))),
+        (note_field, note_form),
         ("<td>Support</td>", format!("<td>{}</td>", escaped(department))),
         ("515631", escaped(number)),
         ("Laptop will not connect to VPN", escaped(subject)),

@@ -147,6 +147,9 @@ fn act(desk: &mut Desk, asker: &Asker<'_>, call: &Call) -> Reply {
         let author = desk.agents[asker.agent].name();
         desk.add_entry(ticket, EntryKind::Note, author, text("title"), text("note"));
         desk.unlock(ticket);
+        if let Some(held) = desk.tickets.get_mut(&ticket) {
+            held.draft.clear();
+        }
         return Reply::redirect(format!("tickets.php?id={ticket}"));
     };
     // What was written comes back in the form.

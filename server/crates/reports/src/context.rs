@@ -81,6 +81,8 @@ pub struct NameValue {
 pub struct SessionContext {
     /// The session's id.
     pub lsid: String,
+    /// The note's last line names the session.
+    pub is_named_below: bool,
     /// The ticket.
     pub external_key: Option<String>,
     /// Begin.
@@ -135,10 +137,10 @@ pub struct SessionContext {
     pub attached_file: Option<String>,
     /// Why the help desk did not take that file.
     pub file_refused: Option<String>,
-}
-
     /// Shortened, and no file goes along.
     pub is_without_file: bool,
+}
+
 /// A member on the customer's side.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CustomerContext {
@@ -289,10 +291,10 @@ pub struct SurveyContext {
     pub attached_file: Option<String>,
     /// Why the help desk did not take that file.
     pub file_refused: Option<String>,
-}
-
     /// Shortened, and no file goes along.
     pub is_without_file: bool,
+}
+
 /// A question of a survey.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct QuestionContext {
@@ -312,6 +314,7 @@ impl SessionContext {
         let build = Builder { options, shortening };
         let head = Self {
             lsid: build.text(&session.lsid),
+            is_named_below: options.last_line.contains(&session.lsid),
             external_key: build.optional(session.external_key.as_deref()),
             started: build.moment(session.start_time),
             ended: build.moment(session.end_time),

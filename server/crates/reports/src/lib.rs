@@ -84,6 +84,22 @@ impl Audience {
     }
 }
 
+/// A title for the report of a session, one line: with whom it was and how long it took.
+pub fn session_title(report: &SessionReport) -> String {
+    const LONGEST_NAME: usize = 120;
+    let mut title = "Remote support".to_owned();
+    if let Some(customer) = report.customer_name() {
+        let words: Vec<&str> = customer.split_whitespace().collect();
+        title.push_str(" with ");
+        title.extend(words.join(" ").chars().take(LONGEST_NAME));
+    }
+    if let Some(seconds) = report.duration_seconds() {
+        title.push_str(", ");
+        title.push_str(&context::duration_text(seconds));
+    }
+    title
+}
+
 /// How a report is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderOptions {
@@ -103,6 +119,8 @@ pub struct RenderOptions {
     pub report_page_host: Option<String>,
     /// Why the help desk did not take the file with the whole report: where the note must be shortened, it says so.
     pub file_refused: Option<String>,
+    /// A file can go along with the note, and holds the whole report where the note must be shortened.
+    pub takes_files: bool,
     /// A line of ours at the end, by which the note is found again. Empty: none.
     pub last_line: String,
 }
@@ -119,8 +137,7 @@ impl Default for RenderOptions {
             include_signed_links: usual.include_signed_links,
             report_page_host: None,
             file_refused: None,
-    /// A file can go along with the note, and holds the whole report where the note must be shortened.
-    pub takes_files: bool,
+            takes_files: true,
             last_line: String::new(),
         }
     }
@@ -137,7 +154,6 @@ enum Rendered {
 impl Rendered {
     /// A document has its bounds, too.
     fn is_whole(&self) -> bool {
-            takes_files: true,
         match self {
             Self::Html { parsed, .. } => parsed.is_whole,
             Self::Text(_) => true,

@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
-use deskbridge_documents::NoteForm;
+use deskbridge_documents::{Format, NoteForm, guarded};
 use deskbridge_help_desks::AgentReference;
 use deskbridge_remote_support::beyondtrust::is_lsid;
+use deskbridge_reports::session_title;
 use deskbridge_shared::api::PageRecord;
 use deskbridge_store::{DeliveryKey, DeliveryState};
 
@@ -15,6 +16,9 @@ use crate::import_session::REPORT;
 use crate::note::{Content, audience, marker, render_options};
 use crate::ownership::{self, Owner, external_key};
 use crate::{Services, SupportError, ticket_access};
+
+/// As many digits of a session's id as tell the sessions of one ticket apart.
+const TITLE_DIGITS: usize = 8;
 
 /// The note of the session `lsid` of `ticket`.
 pub async fn prepare(
@@ -40,11 +44,20 @@ pub async fn prepare(
     let recorded = deliveries.iter().any(|delivery| delivery.key == key && delivery.state == DeliveryState::Confirmed);
     let audience = audience(&connection.help_desk.abilities());
     let options = render_options(connection, audience, &marker);
-    let fitted = Content::Session(report).render(&services.reports, options, form).await;
-    let fitted = fitted.map_err(|fault| SupportError::NotOffered(fault.to_string()))?;
+    let title_marker = format!("[{}]", &key.lsid[..TITLE_DIGITS]);
+    let title = guarded(format!("{} {title_marker}", session_title(&report)), form.format);
+    let content = Content::Session(report);
+    let written = async |form| {
+        let fitted = content.render(&services.reports, options.clone(), form).await;
+        fitted.map(|fitted| fitted.body).map_err(|fault| SupportError::NotOffered(fault.to_string()))
+    };
+    let html = written(form).await?;
+    let text = match form.format {
+        Format::Html(guards) => written(NoteForm { format: Format::Text(guards), ..form }).await?,
+        _ => html.clone(),
+    };
     tracing::info!(connection = connection.name(), ticket = access.ticket.id, lsid = key.lsid, %agent, "a report was handed out to a page");
-    let title = format!("Remote support session {}", key.lsid);
-    Ok(PageRecord { title, html: fitted.body, marker, recorded })
+    Ok(PageRecord { title, html, text, marker, title_marker, recorded })
 }
 
 /// The note stands on the ticket: nobody is offered to add it again.

@@ -9,7 +9,7 @@ const api = globalThis.browser ?? globalThis.chrome;
 const REGISTERED = 'deskbridge-sites';
 // In this order: each takes what it needs from those before it.
 const PAGE_SCRIPTS = ['content/collect.js', 'content/frame.js', 'content/mount.js', 'content/acts.js', 'content.js'];
-const NOTE_REQUESTS = 8;
+const NOTE_REQUESTS = 13;
 const MOST_LOCKS = 50;
 
 // A page that has taken a content script over reads nothing of ours. Firefox knows no such setting.
@@ -60,11 +60,23 @@ const keepLock = (name, lock) =>
     await api.storage.session.set({ locks: Object.fromEntries(locks.slice(-MOST_LOCKS)) });
   });
 
+/** One note on a ticket at a time: two tabs of the same agent share osTicket's lock, so that it keeps neither waiting. */
+const notes = new Map();
+async function inTicketTurn(name, work) {
+  const turn = (notes.get(name) ?? Promise.resolve()).then(work);
+  const over = turn.catch(() => undefined);
+  notes.set(name, over);
+  try {
+    return await turn;
+  } finally {
+    if (notes.get(name) === over) notes.delete(name);
+  }
+}
+
 /** A note in the agent's own session: the page says how it stands, and sends what the step machine says. Null: nothing was sent. */
-async function writeNote(to, { key, site, ticket, note }) {
+async function writeNote(to, { key, ticket, note }, name) {
   const page = await tell(to, { type: 'note', key }).catch(() => null);
   if (!page) return null;
-  const name = `${site} ${key}`;
   const lockLeft = (await locksLeft())[name] ?? null;
   const task = { ...page, ...note, ticket, now: Date.now(), lockLeft, alreadyThere: false };
   const begun = JSON.parse(beginNote(JSON.stringify(task)));
@@ -75,13 +87,17 @@ async function writeNote(to, { key, site, ticket, note }) {
     ({ posting, step } = JSON.parse(continueNote(JSON.stringify({ posting, response }))));
   }
   await keepLock(name, posting.lock);
+  if (posting.pageLock) await tell(to, { type: 'lock', key, ...posting.pageLock }).catch(() => undefined);
   return step;
 }
 
 async function handle(message, sender) {
   const { reply, forward } = await answer(message, sender);
   if (!forward) return reply;
-  return forward.message.type === 'note' ? writeNote(forward, forward.message) : tell(forward, forward.message);
+  const { message: told } = forward;
+  if (told.type !== 'note') return tell(forward, told);
+  const name = `${told.site} ${told.key}`;
+  return inTicketTurn(name, () => writeNote(forward, told, name));
 }
 
 api.runtime.onMessage.addListener((message, sender, reply) => {

@@ -4,7 +4,7 @@
 //! stands in its thread at the end, never what the steps say.
 
 use deskbridge_extension::site::osticket_note::{
-    HeldLock, LONGEST_NOTE, MOST_REQUESTS, NoteTask, Posting, Reason, Request, Response, Step, start, told,
+    HeldLock, LONGEST_NOTE, MOST_REQUESTS, NoteTask, PageLock, Posting, Reason, Request, Response, Step, start, told,
 };
 use deskbridge_shared::panel::NoteFault;
 
@@ -23,7 +23,9 @@ enum Fault {
     WrongToken,
     LockedByOther,
     LockingOff,
-    /// The agent holds the lock with a code we do not know: asking again crashes.
+    /// Asked in the second in which the agent took the lock elsewhere.
+    SameSecond,
+    /// Asking crashes as then, however long one waits.
     HeldElsewhere,
     LockCrashes,
     LockLost,
@@ -74,6 +76,10 @@ impl Desk {
                 _ => page(200, &self.ticket_page(&self.draft), request),
             },
             "POST /support/scp/ajax.php/lock/ticket/116" => self.lock(request),
+            "POST /support/scp/ajax.php/lock/2/release" => {
+                self.code = None;
+                page(200, "1", request)
+            }
             "POST /support/scp/tickets.php?id=116" => self.post(request),
             other => panic!("an unknown request: {other}"),
         }
@@ -83,15 +89,21 @@ impl Desk {
         assert_eq!(request.headers, [("X-CSRFToken".to_owned(), CSRF.to_owned())]);
         match self.fault {
             Fault::WrongToken => page(400, "Valid CSRF Token Required", request),
-            Fault::LockedByOther => page(200, r#"{"id":0,"msg":"Lock unavailable: held by\n Bob <b>Brown</b>"}"#, request),
+            Fault::LockedByOther => {
+                let words =
+                    r#"{"id":0,"retry":false,"msg":"Currently locked by <img  class=\"avatar\" src=\"//x.example\" />Bob\n Brown"}"#;
+                page(200, words, request)
+            }
+            Fault::MayNotSee => page(200, r#"{"id":0,"retry":false,"msg":"Lock denied!"}"#, request),
             Fault::LockingOff => page(418, "", request),
             Fault::LockCrashes => page(200, "<br /><b>Fatal error</b>: Uncaught TypeError", request),
             Fault::LockLost => Response::Lost,
-            // The bug: asked again while the same agent holds it.
-            _ if self.code.is_some() => page(500, "", request),
+            // The bug: asked again for one's own lock within a second.
+            Fault::SameSecond if request.after == 0 => page(500, "", request),
+            Fault::HeldElsewhere => page(500, "", request),
             _ => {
-                self.code = Some("I0bFPsxt70".into());
-                page(200, r#"{"id":2,"time":180,"code":"I0bFPsxt70"}"#, request)
+                let code = self.code.get_or_insert_with(|| "I0bFPsxt70".into());
+                page(200, &format!(r#"{{"id":2,"time":180,"code":"{code}"}}"#), request)
             }
         }
     }
@@ -153,6 +165,7 @@ fn task() -> NoteTask {
         base_path: "/support/scp/".into(),
         ticket: "116".into(),
         csrf_token: CSRF.into(),
+        merged_into: None,
         lock_code: None,
         lock_left: None,
         now: NOW,
@@ -207,23 +220,28 @@ fn every_row_of_faults() {
         (Fault::LostAfterAndGone, failed(Reason::Uncertain), 1, 4),
         (Fault::LostBefore, failed(Reason::Uncertain), 0, 4),
         (Fault::CrashesBefore, failed(Reason::Crashed), 0, 4),
-        (Fault::RefusesAlways, failed(Reason::Refused), 0, 4),
+        (Fault::RefusesAlways, failed(Reason::Refused), 0, 8),
+        (Fault::SameSecond, Step::Done, 1, 5),
+        (Fault::HeldElsewhere, failed(Reason::LockedElsewhere), 0, 2),
         (Fault::SignedOut, failed(Reason::NoSession), 0, 1),
-        (Fault::SignedOutAfterLook, failed(Reason::NoSession), 0, 2),
-        (Fault::MayNotSee, failed(Reason::NotAllowed), 0, 1),
-        (Fault::PageCrashes, failed(Reason::Crashed), 0, 1),
-        (Fault::PageLost, failed(Reason::NotReached), 0, 1),
-        (Fault::WrongToken, failed(Reason::CsrfRefused), 0, 2),
-        (Fault::LockCrashes, failed(Reason::Crashed), 0, 2),
-        (Fault::LockLost, failed(Reason::NotReached), 0, 2),
+        (Fault::MayNotSee, failed(Reason::NotAllowed), 0, 2),
+        (Fault::PageCrashes, failed(Reason::Crashed), 0, 2),
+        (Fault::PageLost, failed(Reason::NotReached), 0, 2),
+        (Fault::WrongToken, failed(Reason::CsrfRefused), 0, 1),
+        (Fault::LockCrashes, failed(Reason::Crashed), 0, 1),
+        (Fault::LockLost, failed(Reason::NotReached), 0, 1),
     ];
     for (fault, expected, notes, requests) in rows {
         check(task(), with(fault), &expected, notes, requests);
         check(task(), Desk { tells_redirects: true, ..with(fault) }, &expected, notes, requests);
     }
-    let message = Some("Lock unavailable: held by Bob <b>Brown</b>".to_owned());
+    check(task(), with(Fault::SignedOutAfterLook), &failed(Reason::NoSession), 0, 4);
+    check(task(), Desk { tells_redirects: true, ..with(Fault::SignedOutAfterLook) }, &failed(Reason::NoSession), 0, 3);
+    let message = Some("Bob Brown".to_owned());
     check(task(), with(Fault::LockedByOther), &Step::Failed { reason: Reason::LockedByOther, message }, 0, 2);
-    check(task(), Desk { code: Some("unknown0".into()), ..with(Fault::HeldElsewhere) }, &failed(Reason::LockedElsewhere), 0, 2);
+    // They hold it because they have just written the note.
+    let desk = Desk { notes: vec![task().html], ..with(Fault::LockedByOther) };
+    check(task(), desk, &Step::AlreadyThere, 1, 2);
 }
 
 #[test]
@@ -236,7 +254,8 @@ fn the_note_arrives_as_it_was_given() {
 fn a_note_that_is_there_is_not_written_again() {
     check(NoteTask { already_there: true, ..task() }, Desk::default(), &Step::AlreadyThere, 0, 0);
     let desk = Desk { notes: vec![task().html], ..Desk::default() };
-    check(task(), desk, &Step::AlreadyThere, 1, 1);
+    let (_, desk) = check(task(), desk, &Step::AlreadyThere, 1, 3);
+    assert_eq!(desk.code, None, "the lock is given back");
 
     // Whatever happened to the first try, the second writes what is missing and no more.
     for (fault, expected) in
@@ -254,20 +273,22 @@ fn a_note_that_is_there_is_not_written_again() {
 fn the_lock_on_the_page_is_used() {
     let page_code = |code: &str| NoteTask { lock_code: Some(code.into()), ..task() };
     let held = |code: &str| Desk { code: Some(code.into()), ..Desk::default() };
-    check(page_code("Z0OZeEPQJF"), held("Z0OZeEPQJF"), &Step::Done, 1, 3);
-    check(page_code("Z0_ZeEPQJ="), held("Z0_ZeEPQJ="), &Step::Done, 1, 3);
+    let (posting, _) = check(page_code("Z0OZeEPQJF"), held("Z0OZeEPQJF"), &Step::Done, 1, 4);
+    let fresh = PageLock { id: 2, code: "I0bFPsxt70".into() };
+    assert_eq!(posting.page_lock(), Some(&fresh), "the agent's reply needs another");
+    check(page_code("Z0_ZeEPQJ="), held("Z0_ZeEPQJ="), &Step::Done, 1, 4);
     check(page_code(""), Desk::default(), &Step::Done, 1, 4);
     check(page_code("&a=reply"), Desk::default(), &Step::Done, 1, 4);
-    // It ran out meanwhile: refused, looked, locked afresh, posted, looked.
-    check(page_code("Z0OZeEPQJF"), Desk::default(), &Step::Done, 1, 6);
-    // And the agent took another elsewhere.
-    check(page_code("Z0OZeEPQJF"), held("another0"), &failed(Reason::LockedElsewhere), 0, 4);
-    check(page_code("Z0OZeEPQJF"), Desk { fault: Fault::RefusesAlways, ..Desk::default() }, &failed(Reason::Refused), 0, 6);
+    // It ran out meanwhile: looked, refused, looked, locked afresh, looked, posted, looked, locked for the page.
+    check(page_code("Z0OZeEPQJF"), Desk::default(), &Step::Done, 1, 8);
+    // And the agent took another elsewhere: it is theirs, so osTicket gives it.
+    check(page_code("Z0OZeEPQJF"), held("another0"), &Step::Done, 1, 8);
+    check(page_code("Z0OZeEPQJF"), with(Fault::RefusesAlways), &failed(Reason::Refused), 0, 11);
 }
 
 #[test]
 fn a_lock_is_asked_for_once_while_it_lasts() {
-    let (posting, mut desk) = check(task(), with(Fault::RefusesAlways), &failed(Reason::Refused), 0, 4);
+    let (posting, mut desk) = check(task(), with(Fault::RefusesAlways), &failed(Reason::Refused), 0, 8);
     let left = posting.lock_left().cloned().expect("still held");
     assert_eq!(left, HeldLock { code: "I0bFPsxt70".into(), until: NOW + 170_000 });
     desk = Desk { code: desk.code, ..Desk::default() };
@@ -278,8 +299,8 @@ fn a_lock_is_asked_for_once_while_it_lasts() {
     let desk = Desk { code: desk.code, ..Desk::default() };
     let (posting, _) = check(second.clone(), desk, &Step::Done, 1, 3);
     assert_eq!(posting.lock_left(), None, "osTicket drops it with the note");
-    // osTicket has forgotten it before its time: refused, looked, locked afresh, posted, looked.
-    check(second, Desk::default(), &Step::Done, 1, 6);
+    // osTicket has forgotten it before its time: looked, refused, looked, locked afresh, looked, posted, looked.
+    check(second, Desk::default(), &Step::Done, 1, 7);
     // Afterwards a new one.
     check(NoteTask { lock_left: Some(left.clone()), now: left.until, ..task() }, Desk::default(), &Step::Done, 1, 4);
 }
@@ -316,7 +337,7 @@ fn a_note_that_may_have_been_sent_is_uncertain() {
     let json = |step: &Step| serde_json::to_string(step).expect("JSON");
     assert_eq!(told(Some(&json(&Step::Done))), Ok(()));
     assert_eq!(told(Some(&json(&Step::AlreadyThere))), Ok(()));
-    assert_eq!(told(Some(&json(&failed(Reason::LockedByOther)))), Err(NoteFault::LockedByOther));
+    assert_eq!(told(Some(&json(&failed(Reason::LockedByOther)))), Err(NoteFault::LockedByOther(None)));
     assert_eq!(told(Some("null")), Err(NoteFault::Cannot), "nobody was there to send anything");
     let (_, unfinished) = start(task());
     for lost in [None, Some(""), Some("{}"), Some(json(&unfinished).as_str())] {
@@ -332,7 +353,14 @@ fn a_draft_with_the_report_is_no_note() {
 
 #[test]
 fn a_note_whose_text_was_cut_is_known_by_its_title() {
-    check(task(), Desk { notes: vec!["Remote support [8f3a2b1c]\n<p>Sess".into()], ..Desk::default() }, &Step::AlreadyThere, 1, 1);
+    check(task(), Desk { notes: vec!["Remote support [8f3a2b1c]\n<p>Sess".into()], ..Desk::default() }, &Step::AlreadyThere, 1, 3);
+}
+
+#[test]
+fn a_merged_ticket_is_told() {
+    let merged = NoteTask { merged_into: Some(" Ticket #194780 ".into()), ..task() };
+    let (_, desk) = check(merged, Desk::default(), &Step::Failed { reason: Reason::Merged, message: Some("Ticket #194780".into()) }, 0, 0);
+    assert!(desk.requests.is_empty());
 }
 
 #[test]
@@ -345,10 +373,10 @@ fn without_rich_text_the_note_is_plain_text() {
 /// The names the host script uses.
 #[test]
 fn the_hosts_json_is_this() {
-    let (_, step) = start(task());
+    let (_, step) = start(NoteTask { lock_code: Some("Z0OZeEPQJF".into()), ..task() });
     let json = serde_json::to_value(&step).expect("JSON");
     let expected = serde_json::json!({
-        "step": "request", "method": "GET", "path": "/support/scp/tickets.php?id=116", "headers": [], "body": null,
+        "step": "request", "method": "GET", "path": "/support/scp/tickets.php?id=116", "headers": [], "body": null, "after": 0,
         "find": [
             { "text": "id=\"ticket_tabs\"", "within": null },
             { "text": "tickets.php?id=116", "within": null },
@@ -362,7 +390,7 @@ fn the_hosts_json_is_this() {
         (r#"{"kind":"lost"}"#, Response::Lost),
         (
             r#"{"kind":"answer","status":418,"body":""}"#,
-            page(418, "", &Request { method: String::new(), path: String::new(), headers: vec![], body: None, find: vec![] }),
+            page(418, "", &Request { method: String::new(), path: String::new(), headers: vec![], body: None, find: vec![], after: 0 }),
         ),
     ] {
         assert_eq!(serde_json::from_str::<Response>(json).expect("a response"), expected);

@@ -219,10 +219,14 @@ async fn a_lock_is_given_once() -> Result<()> {
     let bare = desk.call(&session, Method::POST, &format!("ajax.php/lock/ticket/{ticket}"));
     assert_eq!(read(bare).await?, (400, "Valid CSRF Token Required".to_owned()));
 
+    desk.osticket.stop_clock();
     let (status, lock) = desk.lock(&session, ticket).await?;
     ensure!(status == 200 && lock["time"] == 180 && lock["code"].as_str().is_some_and(|code| code.len() == 10), "{lock}");
     assert_eq!(desk.osticket.lock_holder(ticket).as_deref(), Some("avery"));
-    assert_eq!(desk.lock(&session, ticket).await?, (500, json!(CRASH)), "asked for twice it crashes");
+    assert_eq!(desk.lock(&session, ticket).await?, (500, json!(CRASH)), "asked for twice in a second it crashes");
+    desk.osticket.advance_clock(Duration::from_secs(1));
+    let (status, again) = desk.lock(&session, ticket).await?;
+    ensure!(status == 200 && again["code"] == lock["code"], "afterwards it is renewed: {again}");
 
     let blake = Agent::named("blake", "Blake", "Busy");
     desk.osticket.add_agent(blake.clone());

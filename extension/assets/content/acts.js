@@ -22,12 +22,27 @@
     return { inserted: document.execCommand('insertText', false, text) };
   }
 
+  const mergedInto = () => all('#pjax-container .thread-event a[href^="tickets.php?id="]').at(-1)?.textContent ?? null;
+
+  /** A lock for the agent's own forms, whose lock went with the note: what they are writing can still be sent. */
+  function lock({ id, code }) {
+    for (const form of all('#response_options form[data-lock-object-id]')) {
+      const input = form.querySelector('input[name=lockCode]');
+      if (!input?.value) continue;
+      input.value = code;
+      form.dataset.lockId = id;
+    }
+    return {};
+  }
+
   /** How osTicket's page stands. */
   const note = () => ({
     basePath: location.pathname.replace(/[^/]*$/, ''),
     csrfToken: document.querySelector('meta[name=csrf_token]')?.content ?? '',
     // Off in osTicket's settings: the form is a plain text area, and what it takes is plain text.
     richText: document.querySelector('#internal_note')?.matches('.richtext') ?? true,
+    // A ticket that was merged into another has no form for notes; an event of its thread names the other.
+    mergedInto: document.querySelector('#pjax-container form#note') ? null : mergedInto(),
     // Filled in one of the forms while the agent writes: then the lock is held, and asking for it again crashes osTicket.
     lockCode: all('#response_options input[name=lockCode]').map((input) => input.value).find(Boolean) ?? null,
   });
@@ -41,9 +56,10 @@
   }
 
   /** A request of a note's (src/site/osticket_note.rs), in the agent's own session. */
-  async function send({ request: { method, path, headers, body, find } }) {
+  async function send({ request: { method, path, headers, body, find, after } }) {
     const url = new URL(path, location.origin);
     if (url.origin !== location.origin) return { kind: 'lost' };
+    if (after > 0) await new Promise((done) => setTimeout(done, after));
     const signal = AbortSignal.timeout(PATIENCE[method]);
     const options = { method, headers, body, signal, redirect: 'manual', cache: 'no-store', credentials: 'same-origin' };
     try {
@@ -57,5 +73,5 @@
     }
   }
 
-  globalThis.deskbridge = { ...globalThis.deskbridge, acts: { insert, note, fetch: send } };
+  globalThis.deskbridge = { ...globalThis.deskbridge, acts: { insert, note, lock, fetch: send } };
 })();

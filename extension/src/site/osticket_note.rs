@@ -35,6 +35,9 @@ pub struct NoteTask {
     pub ticket: String,
     /// The page's `meta[name=csrf_token]`.
     pub csrf_token: String,
+    /// Into which ticket this one was merged, as the page's thread says; such a ticket's page has no form for notes.
+    #[serde(default)]
+    pub merged_into: Option<String>,
     /// A filled `lockCode` on the page: the agent is writing, and holds the lock. Empty counts as none.
     pub lock_code: Option<String>,
     /// A lock an earlier [`Posting`] left: see [`Posting::lock_left`].
@@ -99,6 +102,8 @@ pub struct Request {
     pub body: Option<String>,
     /// What to look for in the whole answer.
     pub find: Vec<Find>,
+    /// Milliseconds to wait before it is sent.
+    pub after: u32,
 }
 
 /// A text to look for in an answer.
@@ -153,6 +158,8 @@ pub enum Reason {
     NoSession,
     /// The agent may not see this ticket, or not write notes on it.
     NotAllowed,
+    /// The ticket was merged into another one, which the message names, and has no form for notes.
+    Merged,
     /// The page is too old: reload it.
     CsrfRefused,
     /// Another agent is writing on the ticket.
@@ -171,25 +178,26 @@ pub enum Reason {
 
 impl Step {
     /// What the panel is told at the end; `None`: this is not the end.
-    pub const fn result(&self) -> Option<NoteResult> {
+    pub fn result(&self) -> Option<NoteResult> {
         match self {
             Self::Request(_) => None,
             Self::Done | Self::AlreadyThere => Some(Ok(())),
-            Self::Failed { reason, .. } => Some(Err(reason.fault())),
+            Self::Failed { reason, message } => Some(Err(reason.fault(message.clone()))),
         }
     }
 }
 
 impl Reason {
-    /// What the panel tells of it.
-    pub const fn fault(self) -> NoteFault {
+    /// What the panel tells of it, with osTicket's words.
+    fn fault(self, message: Option<String>) -> NoteFault {
         match self {
             Self::NotUsable => NoteFault::Cannot,
             Self::TooLong | Self::Refused => NoteFault::Refused,
             Self::NoSession => NoteFault::SignedOut,
             Self::NotAllowed => NoteFault::NotAllowed,
             Self::CsrfRefused => NoteFault::PageTooOld,
-            Self::LockedByOther => NoteFault::LockedByOther,
+            Self::LockedByOther => NoteFault::LockedByOther(message),
+            Self::Merged => NoteFault::Merged(message.unwrap_or_default()),
             Self::LockedElsewhere => NoteFault::LockedElsewhere,
             Self::Crashed | Self::NotReached => NoteFault::NotReached,
             Self::Uncertain => NoteFault::Uncertain,
@@ -206,8 +214,12 @@ pub fn told(answer: Option<&str>) -> NoteResult {
     }
 }
 
-/// The requests one note takes at most: look, post, look, lock, post, look.
-pub const MOST_REQUESTS: usize = 6;
+/// The requests one note takes at most: look, post, look with the page's lock, twice lock, look, post, look, and a lock for the page.
+pub const MOST_REQUESTS: usize = 13;
+/// A lock is asked for again at most this often: it may have run out, or another agent's may have come in between.
+const LOCK_ROUNDS: u8 = 2;
+/// osTicket crashes when asked twice for one's own lock within a second (osticket.md 2.14); asked after that, it answers. Milliseconds.
+const SAME_SECOND: u32 = 1_100;
 
 /// A note on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,20 +228,49 @@ pub struct Posting {
     task: NoteTask,
     stage: Stage,
     lock: Option<HeldLock>,
-    asked_for_lock: bool,
+    /// The id of a lock that was taken for this note.
+    taken: Option<i64>,
+    holder: Holder,
+    rounds: u8,
+    has_crashed: bool,
+    /// For the page's forms, whose own lock went with the note.
+    page_lock: Option<PageLock>,
+}
+
+/// Who holds the ticket's lock, as far as is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Holder {
+    /// Nobody else.
+    NoOther,
+    /// Another agent, in osTicket's words; or the ticket is not for this one.
+    Other(Option<String>),
+}
+
+/// A lock for the forms of the page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageLock {
+    /// Its id.
+    pub id: i64,
+    /// Its code.
+    pub code: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Stage {
+    /// A lock was asked for. First of all: two agents who look and then lock both see no note.
+    Locking,
     /// Is the marker there already?
     Looking,
-    /// A lock was asked for.
-    Locking,
     /// The note was sent.
     Posting,
     /// The marker is looked for again.
     Confirming(Sent),
+    /// It was there: the lock that was taken is given back.
+    Releasing,
+    /// The note stands; a lock for the page is asked for.
+    LockingPage,
     Over,
 }
 
@@ -247,14 +288,20 @@ enum Sent {
     Lost,
 }
 
-/// Begins. The first request reads the ticket's page afresh: the one the agent has open may be older than the note.
+/// Begins. The ticket's page is read afresh under the lock: the one the agent has open may be older than the note.
 pub fn start(task: NoteTask) -> (Posting, Step) {
     let lock = task.lock_left.clone().filter(|lock| lock.until > task.now && is_code(&lock.code));
-    let mut posting = Posting { stage: Stage::Over, lock, asked_for_lock: false, task };
+    let mut posting =
+        Posting { stage: Stage::Over, lock, taken: None, holder: Holder::NoOther, rounds: 0, has_crashed: false, page_lock: None, task };
     let step = match posting.task.fault() {
         Some(reason) => failed(reason),
         None if posting.task.already_there => Step::AlreadyThere,
-        None => posting.look(Stage::Looking),
+        None if posting.task.merged_into.is_some() => {
+            let message = posting.task.merged_into.as_deref().and_then(text::subject);
+            Step::Failed { reason: Reason::Merged, message }
+        }
+        None if posting.code_at_hand().is_some() => posting.look(Stage::Looking),
+        None => posting.ask_for_lock(Stage::Locking),
     };
     (posting, step)
 }
@@ -262,18 +309,19 @@ pub fn start(task: NoteTask) -> (Posting, Step) {
 impl Posting {
     /// Takes an answer to the last request.
     pub fn take(&mut self, response: &Response) -> Step {
-        let step = match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Looking => self.looked(response),
+        match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Locking => self.locked(response),
+            Stage::Looking => self.looked(response),
             Stage::Posting => self.posted(response),
             Stage::Confirming(sent) => self.confirmed(sent, response),
+            // Without an answer it runs out by itself.
+            Stage::Releasing => Step::AlreadyThere,
+            Stage::LockingPage => {
+                self.page_lock = lock_of(response).map(|lock| PageLock { id: lock.id, code: lock.code.unwrap_or_default() });
+                Step::Done
+            }
             Stage::Over => failed(Reason::NotUsable),
-        };
-        if step == Step::Done {
-            // With the note osTicket drops the agent's locks (`scp/tickets.php`).
-            self.lock = None;
         }
-        step
     }
 
     /// The lock we hold still, for the next [`NoteTask`] on this ticket.
@@ -281,39 +329,53 @@ impl Posting {
         self.lock.as_ref()
     }
 
-    fn looked(&mut self, response: &Response) -> Step {
-        match seen(response) {
-            Seen::Marker => Step::AlreadyThere,
-            Seen::Ticket => match self.code_at_hand() {
-                Some(code) => self.post(&code),
-                None => self.ask_for_lock(),
-            },
-            Seen::Not(reason) => failed(reason),
-        }
+    /// A lock for the page's forms, at the end.
+    pub fn page_lock(&self) -> Option<&PageLock> {
+        self.page_lock.as_ref()
     }
 
     fn locked(&mut self, response: &Response) -> Step {
+        if let Some(Lock { id, code: Some(code), time, .. }) = lock_of(response) {
+            let until = self.task.now + time.unwrap_or(0).clamp(0, LONGEST_LOCK) * 1000 - LOCK_MARGIN;
+            self.lock = Some(HeldLock { code, until });
+            self.taken = Some(id);
+            return self.look(Stage::Looking);
+        }
         let Response::Answer { status, redirected: false, body, .. } = response else {
             return failed(if *response == Response::Lost { Reason::NotReached } else { Reason::NoSession });
         };
         match status {
             200 => match read_lock(body) {
-                Some(Lock { id: 1.., code: Some(code), time, .. }) if is_code(&code) => {
-                    let until = self.task.now + time.unwrap_or(0).clamp(0, LONGEST_LOCK) * 1000 - LOCK_MARGIN;
-                    self.lock = Some(HeldLock { code: code.clone(), until });
-                    self.post(&code)
-                }
+                // The note may be theirs; or the ticket may not be for this agent.
                 Some(Lock { msg, .. }) => {
-                    let message = msg.and_then(|words| text::subject(&words));
-                    Step::Failed { reason: Reason::LockedByOther, message }
+                    self.holder = Holder::Other(msg.as_deref().and_then(holder));
+                    self.look(Stage::Looking)
                 }
                 None => failed(Reason::Crashed),
             },
             // Locking is switched off: no code is asked for.
-            418 => self.post(""),
-            // The crash of asking twice.
+            418 => self.look(Stage::Looking),
+            500 if !self.has_crashed => {
+                self.has_crashed = true;
+                self.rounds -= 1;
+                match self.ask_for_lock(Stage::Locking) {
+                    Step::Request(request) => Step::Request(Request { after: SAME_SECOND, ..request }),
+                    other => other,
+                }
+            }
             500 => failed(Reason::LockedElsewhere),
             _ => failed(refusal(*status, body).unwrap_or(Reason::NotReached)),
+        }
+    }
+
+    fn looked(&mut self, response: &Response) -> Step {
+        match seen(response) {
+            Seen::Marker => self.release(),
+            Seen::Ticket => match std::mem::replace(&mut self.holder, Holder::NoOther) {
+                Holder::Other(message) => Step::Failed { reason: Reason::LockedByOther, message },
+                Holder::NoOther => self.post(&self.code_at_hand().unwrap_or_default()),
+            },
+            Seen::Not(reason) => failed(reason),
         }
     }
 
@@ -337,10 +399,10 @@ impl Posting {
 
     fn confirmed(&mut self, sent: Sent, response: &Response) -> Step {
         match seen(response) {
-            Seen::Marker => Step::Done,
+            Seen::Marker => self.done(),
             Seen::Ticket => match sent {
-                // A lock we did not just take may have run out. Nothing was written, so asking once more is safe.
-                Sent::Refused if !self.asked_for_lock => self.ask_for_lock(),
+                // The lock ran out, or another agent took one at the same moment. Nothing was written, so asking once more is safe.
+                Sent::Refused if self.rounds < LOCK_ROUNDS => self.ask_for_lock(Stage::Locking),
                 Sent::Refused => failed(Reason::Refused),
                 Sent::Crashed => failed(Reason::Crashed),
                 // A redirect without the note, or a request that may still be at work.
@@ -367,16 +429,34 @@ impl Posting {
         if !self.task.title_marker.is_empty() {
             find.push(Find { text: self.task.title_marker.clone(), within: Some(NOTE_TITLES.into()) });
         }
-        Step::Request(Request { method: "GET".into(), path, headers: Vec::new(), body: None, find })
+        Step::Request(Request { method: "GET".into(), path, headers: Vec::new(), body: None, find, after: 0 })
     }
 
-    fn ask_for_lock(&mut self) -> Step {
-        self.stage = Stage::Locking;
-        self.asked_for_lock = true;
+    fn ask_for_lock(&mut self, stage: Stage) -> Step {
+        self.stage = stage;
+        self.rounds += 1;
         self.lock = None;
-        let path = [&self.task.base_path, "ajax.php/lock/ticket/", &self.task.ticket].concat();
+        self.post_to(&["lock/ticket/", &self.task.ticket])
+    }
+
+    /// It was there: others need not wait for a lock that nobody uses.
+    fn release(&mut self) -> Step {
+        let Some(id) = self.taken.take() else { return Step::AlreadyThere };
+        self.stage = Stage::Releasing;
+        self.lock = None;
+        self.post_to(&["lock/", &id.to_string(), "/release"])
+    }
+
+    /// With the note osTicket drops the agent's locks (`scp/tickets.php`), that of a reply they are writing too.
+    fn done(&mut self) -> Step {
+        self.lock = None;
+        if self.task.page_code().is_some() { self.ask_for_lock(Stage::LockingPage) } else { Step::Done }
+    }
+
+    fn post_to(&self, path: &[&str]) -> Step {
+        let path = [&[&self.task.base_path, "ajax.php/"], path].concat().concat();
         let headers = vec![("X-CSRFToken".into(), self.task.csrf_token.clone())];
-        Step::Request(Request { method: "POST".into(), path, headers, body: Some(String::new()), find: Vec::new() })
+        Step::Request(Request { method: "POST".into(), path, headers, body: Some(String::new()), find: Vec::new(), after: 0 })
     }
 
     fn post(&mut self, lock_code: &str) -> Step {
@@ -398,12 +478,12 @@ impl Posting {
         }
         let path = [&task.base_path, "tickets.php?id=", &task.ticket].concat();
         let headers = vec![("Content-Type".into(), "application/x-www-form-urlencoded".into())];
-        Step::Request(Request { method: "POST".into(), path, headers, body: Some(body), find: Vec::new() })
+        Step::Request(Request { method: "POST".into(), path, headers, body: Some(body), find: Vec::new(), after: 0 })
     }
 
-    /// The code on the page, else one of an earlier posting that still holds.
+    /// The code on the page, else one of a lock that was asked for. Not the page's once osTicket has refused it.
     fn code_at_hand(&self) -> Option<String> {
-        let on_page = self.task.lock_code.as_ref().filter(|code| is_code(code));
+        let on_page = self.task.page_code().filter(|_| self.rounds == 0);
         on_page.or(self.lock.as_ref().map(|lock| &lock.code)).cloned()
     }
 }
@@ -441,6 +521,11 @@ enum Seen {
 }
 
 impl NoteTask {
+    /// The code of the lock the agent holds on the page.
+    fn page_code(&self) -> Option<&String> {
+        self.lock_code.as_ref().filter(|code| is_code(code))
+    }
+
     /// What goes into the form.
     fn note(&self) -> &str {
         if self.rich_text { &self.html } else { &self.text }
@@ -473,6 +558,17 @@ struct Lock {
     time: Option<i64>,
     code: Option<String>,
     msg: Option<String>,
+}
+
+/// A lock that was given.
+fn lock_of(response: &Response) -> Option<Lock> {
+    let Response::Answer { status: 200, redirected: false, body, .. } = response else { return None };
+    read_lock(body).filter(|lock| lock.id > 0 && lock.code.as_deref().is_some_and(is_code))
+}
+
+/// Who holds a lock, of `Currently locked by <img …>Alice Agent`; without the picture, all of osTicket's words. One line.
+fn holder(message: &str) -> Option<String> {
+    text::subject(message.rsplit_once('>').map_or(message, |(_, name)| name))
 }
 
 /// `None`: no JSON, so a PHP crash.

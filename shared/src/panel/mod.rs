@@ -87,7 +87,7 @@ pub struct Note {
 pub type NoteResult = Result<(), NoteFault>;
 
 /// Why a page did not write a note.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoteFault {
     /// This page writes no notes.
     Cannot,
@@ -97,9 +97,11 @@ pub enum NoteFault {
     NotAllowed,
     /// The ticket page is too old, and must be reloaded.
     PageTooOld,
-    /// Another agent is writing on this ticket.
-    LockedByOther,
-    /// The agent himself is writing on this ticket, in another tab or until a moment ago.
+    /// The ticket was merged into another one, whose name is given, and takes no notes.
+    Merged(String),
+    /// Another agent is writing on this ticket: who, if the ticket system says so.
+    LockedByOther(Option<String>),
+    /// The agents themselves are writing on this ticket, in another tab or until a moment ago.
     LockedElsewhere,
     /// The ticket system could not be reached, or failed; nothing was written.
     NotReached,

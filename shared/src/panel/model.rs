@@ -576,7 +576,7 @@ impl Ready {
             }
             (Event::NotePosted(lsid, result), Some(recording)) if lsid == recording.lsid => match result {
                 Ok(()) => return (None, Some(Command::Call(Call::Recorded(lsid)))),
-                Err(fault) => recording.fault = Some(texts.get(note_fault(fault)).into()),
+                Err(fault) => recording.fault = Some(note_fault(&fault, texts)),
             },
             (Event::Recorded(lsid), Some(recording)) if lsid == recording.lsid => return self.recorded(now, texts),
             (Event::Refused(Call::Report(lsid) | Call::Recorded(lsid), problem), Some(recording)) if lsid == recording.lsid => {
@@ -798,18 +798,21 @@ pub const fn state_text(state: SessionState) -> Text {
 }
 
 /// What the agent reads of a fault.
-const fn note_fault(fault: NoteFault) -> Text {
-    match fault {
+fn note_fault(fault: &NoteFault, texts: &Texts) -> String {
+    let text = match fault {
+        NoteFault::Merged(ticket) => return texts.fill(Text::RecordMerged, "ticket", ticket),
+        NoteFault::LockedByOther(Some(agent)) => return texts.fill(Text::RecordLockedBy, "agent", agent),
         NoteFault::Cannot => Text::RecordCannot,
         NoteFault::SignedOut => Text::RecordSignedOut,
         NoteFault::NotAllowed => Text::RecordNotAllowed,
         NoteFault::PageTooOld => Text::RecordPageTooOld,
-        NoteFault::LockedByOther => Text::RecordLockedByOther,
+        NoteFault::LockedByOther(None) => Text::RecordLockedByOther,
         NoteFault::LockedElsewhere => Text::RecordLockedElsewhere,
         NoteFault::NotReached => Text::RecordNotReached,
         NoteFault::Refused => Text::RecordRefused,
         NoteFault::Uncertain => Text::RecordUncertain,
-    }
+    };
+    texts.get(text).into()
 }
 
 /// Whether the URL leads to a web page.
@@ -865,6 +868,8 @@ pub(super) mod tests {
             "time_since" => " {start}",
             "time_span" => " {start} {end}",
             "session_news" => " {name} {state}",
+            "record_locked_by" => " {agent}",
+            "record_merged" => " {ticket}",
             "unexpected" => " {status}",
             _ => "",
         };
@@ -1256,7 +1261,9 @@ pub(super) mod tests {
             (NoteFault::SignedOut, "record_signed_out"),
             (NoteFault::NotAllowed, "record_not_allowed"),
             (NoteFault::PageTooOld, "record_page_too_old"),
-            (NoteFault::LockedByOther, "record_locked_by_other"),
+            (NoteFault::LockedByOther(None), "record_locked_by_other"),
+            (NoteFault::LockedByOther(Some("Blake Busy".into())), "record_locked_by Blake Busy"),
+            (NoteFault::Merged("Ticket #7".into()), "record_merged Ticket #7"),
             (NoteFault::LockedElsewhere, "record_locked_elsewhere"),
             (NoteFault::NotReached, "record_not_reached"),
             (NoteFault::Refused, "record_refused"),

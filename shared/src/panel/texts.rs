@@ -115,6 +115,8 @@ texts! {
     RecordSignedOut = "record_signed_out",
     RecordNotAllowed = "record_not_allowed",
     RecordPageTooOld = "record_page_too_old",
+    RecordMerged = "record_merged",
+    RecordLockedBy = "record_locked_by",
     RecordLockedByOther = "record_locked_by_other",
     RecordLockedElsewhere = "record_locked_elsewhere",
     RecordNotReached = "record_not_reached",

@@ -122,6 +122,8 @@ pub(super) struct Held {
     pub entries: Vec<Entry>,
     /// The first agent's note that was not sent.
     pub draft: String,
+    /// The ticket it was merged into.
+    pub merged_into: Option<u32>,
     /// The installation's, as the ticket's form shows it.
     pub rich_text: bool,
 }
@@ -143,6 +145,8 @@ pub(super) struct Lock {
     pub id: u32,
     pub agent: usize,
     pub code: String,
+    /// When it was taken or asked for again.
+    pub renewed: OffsetDateTime,
     until: OffsetDateTime,
 }
 
@@ -153,6 +157,8 @@ pub(super) struct Desk {
     pub sessions: BTreeMap<String, Session>,
     pub tickets: BTreeMap<u32, Held>,
     pub clock_ahead: Duration,
+    /// The clock stands still here.
+    pub stopped: Option<OffsetDateTime>,
     locks: BTreeMap<u32, Lock>,
     last_id: u32,
 }
@@ -165,13 +171,14 @@ impl Desk {
             sessions: BTreeMap::new(),
             tickets: BTreeMap::new(),
             clock_ahead: Duration::ZERO,
+            stopped: None,
             locks: BTreeMap::new(),
             last_id: 0,
         }
     }
 
     pub(super) fn now(&self) -> OffsetDateTime {
-        real_time() + self.clock_ahead
+        self.stopped.unwrap_or_else(real_time) + self.clock_ahead
     }
 
     // Sessions
@@ -198,7 +205,7 @@ impl Desk {
     pub(super) fn add_ticket(&mut self, ticket: Ticket) -> u32 {
         let id = self.tickets.last_key_value().map_or(FIRST_TICKET, |(id, _)| id + 1);
         let (author, title, html) = (ticket.requester_name.clone(), ticket.subject.clone(), ticket.message.clone());
-        self.tickets.insert(id, Held { ticket, entries: Vec::new(), draft: String::new(), rich_text: self.options.rich_text });
+        self.tickets.insert(id, Held { ticket, entries: Vec::new(), draft: String::new(), merged_into: None, rich_text: self.options.rich_text });
         self.add_entry(id, EntryKind::Message, author, &title, &html);
         id
     }
@@ -227,7 +234,7 @@ impl Desk {
 
     /// Locks a ticket for an agent, whoever had it.
     pub(super) fn lock(&mut self, ticket: u32, agent: usize) -> Lock {
-        let lock = Lock { id: self.next_id(), agent, code: lock_code(), until: self.now() + LOCK_LIFE };
+        let lock = Lock { id: self.next_id(), agent, code: lock_code(), renewed: self.now(), until: self.now() + LOCK_LIFE };
         self.locks.insert(ticket, lock.clone());
         lock
     }
@@ -236,6 +243,21 @@ impl Desk {
     pub(super) fn lock_of(&self, ticket: u32) -> Option<&Lock> {
         let now = self.now();
         self.locks.get(&ticket).filter(|lock| lock.until > now)
+    }
+
+    /// Prolongs a lock that is held.
+    pub(super) fn renew(&mut self, ticket: u32) -> Lock {
+        let now = self.now();
+        let lock = self.locks.get_mut(&ticket).unwrap_or_else(|| panic!("nobody has locked {ticket}"));
+        (lock.renewed, lock.until) = (now, now + LOCK_LIFE);
+        lock.clone()
+    }
+
+    /// Gives a lock back; whether the agent held it.
+    pub(super) fn release(&mut self, id: u32, agent: usize) -> bool {
+        let before = self.locks.len();
+        self.locks.retain(|_, lock| lock.id != id || lock.agent != agent);
+        self.locks.len() < before
     }
 
     pub(super) fn unlock(&mut self, ticket: u32) {

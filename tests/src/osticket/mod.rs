@@ -196,6 +196,25 @@ impl SimulatedOsTicket {
         self.write(|desk| desk.clock_ahead += by);
     }
 
+    /// The installation's clock stands still from now on, but for [`SimulatedOsTicket::advance_clock`].
+    pub fn stop_clock(&self) {
+        self.write(|desk| desk.stopped = Some(desk::real_time()));
+    }
+
+    /// Merges a ticket into another: its page has no forms any more, though a note that is posted is still taken.
+    pub fn merge(&self, ticket: u32, into: u32) {
+        self.write(|desk| {
+            if let Some(held) = desk.tickets.get_mut(&ticket) {
+                held.merged_into = Some(into);
+            }
+        });
+    }
+
+    /// The code of the lock on a ticket.
+    pub fn lock_code(&self, ticket: u32) -> Option<String> {
+        self.shared.desk().lock_of(ticket).map(|lock| lock.code.clone())
+    }
+
     /// The installation's clock.
     pub fn now(&self) -> OffsetDateTime {
         self.shared.desk().now()

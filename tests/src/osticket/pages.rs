@@ -114,7 +114,23 @@ pub(super) fn ticket(id: u32, held: &Held, first_name: &str, csrf_token: &str, e
         ("116", id.to_string()),
     ];
     let texts: Vec<(&str, &str)> = texts.iter().map(|(from, to)| (*from, to.as_str())).collect();
-    staff_page(TICKET, &texts, first_name, csrf_token, error)
+    let page = staff_page(TICKET, &texts, first_name, csrf_token, error);
+    match held.merged_into {
+        Some(parent) => merged_child(&page, parent),
+        None => page,
+    }
+}
+
+/// As osTicket 1.18.1 shows a ticket that was merged: a warning instead of the forms, and an event that names the other.
+fn merged_child(page: &str, parent: u32) -> String {
+    let (before, rest) = page.split_once("<ul class=\"tabs\" id=\"response-tabs\">").unwrap_or((page, ""));
+    let after = rest.rsplit_once("</form>").map_or("", |(_, after)| after);
+    let event = format!(
+        "<div class=\"thread-event action\"><span class=\"faded description\"><b>Avery Agent</b> merged this ticket with \
+         <a href=\"tickets.php?id={parent}\"><b>Ticket #{parent}</b></a></span></div>"
+    );
+    let warning = "<div id=\"msg_warning\">Child Tickets do not allow the end user or agent to reply.</div>";
+    [before, warning, &event, after].concat()
 }
 
 pub(super) fn preview(ticket: &Ticket) -> String {

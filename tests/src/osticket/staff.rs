@@ -173,18 +173,27 @@ fn note_fault(desk: &Desk, asker: &Asker<'_>, ticket: u32, call: &Call) -> Optio
 // AJAX
 
 fn lock(desk: &mut Desk, asker: &Asker<'_>, path: &str) -> Reply {
+    if let Some(id) = path.strip_prefix("lock/").and_then(|path| path.strip_suffix("/release")) {
+        return id.parse().ok().map_or_else(not_found, |id| Reply::new(200, if desk.release(id, asker.agent) { "1" } else { "0" }));
+    }
     let Some(ticket) = path.strip_prefix("lock/ticket/").and_then(|id| id.parse().ok()) else { return not_found() };
     if !desk.options.locking {
         return Reply::new(418, "");
     }
     if desk.visible(asker.agent, ticket).is_none() {
-        return Reply::new(200, json!({ "id": 0, "retry": false }).to_string());
+        return Reply::new(200, json!({ "id": 0, "retry": false, "msg": "Lock denied!" }).to_string());
     }
-    match desk.lock_of(ticket).map(|lock| lock.agent) {
-        // The bug: renewing one's own lock by asking for it again.
-        Some(holder) if holder == asker.agent => Reply::new(500, CRASH),
-        Some(holder) => {
-            let msg = format!("Ticket is currently locked by {}", desk.agents[holder].name());
+    let now = desk.now();
+    match desk.lock_of(ticket).map(|lock| (lock.agent, lock.clone())) {
+        // The bug: renewed in the second in which it was taken or renewed, it crashes.
+        Some((holder, lock)) if holder == asker.agent && lock.renewed.unix_timestamp() == now.unix_timestamp() => Reply::new(500, CRASH),
+        Some((holder, _)) if holder == asker.agent => {
+            let lock = desk.renew(ticket);
+            Reply::new(200, json!({ "id": lock.id, "time": LOCK_LIFE.as_secs(), "code": lock.code }).to_string())
+        }
+        Some((holder, _)) => {
+            let avatar = "<img  class=\"avatar\" alt=\"Avatar\" src=\"data:,\" />";
+            let msg = format!("Currently locked by {avatar}{}", desk.agents[holder].name());
             Reply::new(200, json!({ "id": 0, "retry": false, "msg": msg }).to_string())
         }
         None => {

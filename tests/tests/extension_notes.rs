@@ -29,13 +29,14 @@ const BUTTON: &str = "[data-deskbridge]:not([data-deskbridge-panel])";
 const RECORD: &str = "li[data-state='ended'] [data-action='record']";
 const RECORDED: &str = "li[data-state='recorded']";
 /// What strangers write: HTML, entities, what osTicket removes wherever it stands, and what its database does not keep.
-const HOSTILE: [&str; 9] = [
+const HOSTILE: [&str; 10] = [
     "</div>",
     "</body></li></ul>",
     "<!-- see below",
     "<h2 style=\"color:red\">Your session has expired</h2><a href=\"https://evil.example\">Sign in again</a>",
     "ping <server> && echo ok",
     "Content-Disposition: attachment",
+    "&#60/div> &#x3ch2>Big my position&#58 clerk, if a < b",
     "&lt;b&gt;bold&lt;/b&gt; &amp;lt;i&amp;gt; &#60;u&#62;",
     "VPN 🟢 ok, 𠮷田 «ja»",
     "Error in <Main Window> at 5",
@@ -222,7 +223,7 @@ async fn what_strangers_write_stays_text_and_takes_nothing_with_it() -> Result<(
     stage.browser().driver().refresh().await?;
     let shown = stage.browser().element_with_text(".thread-entry.note", WORDS).await?.text().await?.replace(WORD_JOINER, "");
     for text in HOSTILE {
-        let text = text.replace("🟢", "[green circle]").replace('𠮷', "\u{fffd}").replace('«', "\"");
+        let text = text.replace("🟢", "[green circle]").replace('𠮷', "\u{fffd}").replace('«', "\"").replace('<', "‹");
         ensure!(shown.contains(&text), "'{text}' is not in: {shown}");
     }
     stage.picture("osticket-hostile.png").await?;

@@ -205,7 +205,8 @@ impl Desk {
     pub(super) fn add_ticket(&mut self, ticket: Ticket) -> u32 {
         let id = self.tickets.last_key_value().map_or(FIRST_TICKET, |(id, _)| id + 1);
         let (author, title, html) = (ticket.requester_name.clone(), ticket.subject.clone(), ticket.message.clone());
-        self.tickets.insert(id, Held { ticket, entries: Vec::new(), draft: String::new(), merged_into: None, rich_text: self.options.rich_text });
+        self.tickets
+            .insert(id, Held { ticket, entries: Vec::new(), draft: String::new(), merged_into: None, rich_text: self.options.rich_text });
         self.add_entry(id, EntryKind::Message, author, &title, &html);
         id
     }

@@ -77,8 +77,15 @@ static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         // In visible text, too, and over any number of elements.
         ("position:[^!\";]+;?", ""),
     ];
-    patterns.map(|(pattern, by)| (Regex::new(pattern).unwrap_or_else(|error| panic!("{error}")), by)).into()
+    patterns.map(|(pattern, by)| (self::pattern(pattern), by)).into()
 });
+static NUMBER: LazyLock<Regex> = LazyLock::new(|| pattern("&#([xX][0-9A-Fa-f]+|[0-9]+);?"));
+static NO_TAG: LazyLock<Regex> = LazyLock::new(|| pattern("<[^a-zA-Z/!?][^>]*>?"));
+
+fn pattern(pattern: &str) -> Regex {
+    Regex::new(pattern).unwrap_or_else(|error| panic!("{error}"))
+}
+
 /// Empty ones go.
 const NEVER_EMPTY: [&str; 12] = ["td", "th", "tr", "b", "strong", "em", "span", "li", "ul", "ol", "h3", "h4"];
 
@@ -118,6 +125,9 @@ pub(super) fn title(text: &str) -> String {
 /// One pass.
 fn cleaned(html: &str) -> String {
     let mut html = decoded(&html.replace("<p></p>", "<p><br></p>"));
+    // libxml2 needs no semicolon behind a number, and before 2.9.14 removes a `<` that begins nothing up to the next `>`.
+    html = NUMBER.replace_all(&html, "&#$1;").into_owned();
+    html = NO_TAG.replace_all(&html, "").into_owned();
     for (pattern, by) in PATTERNS.iter() {
         html = pattern.replace_all(&html, *by).into_owned();
     }
@@ -191,9 +201,11 @@ mod tests {
             ("<p>a &amp;lt;b&amp;gt;b</p>", "<p>a <b>b</b></p>"),
             ("<p>a &amp;amp;lt;b&amp;amp;gt;</p>", "<p>a &lt;b&gt;</p>"),
             ("<ul><li>a: &lt;/div&gt;</li><li>b</li></ul>", "<ul><li>a: </li></ul>"),
-            ("<p>a</p><p>&lt;!-- see below</p><p>b</p>", "<p>a</p><p></p>"),
+            ("<p>a</p><p>&lt;!-- see below</p><p>b</p>", "<p>a</p><p><br></p>"),
             ("<p>job position: clerk</p><p>b</p>", "<p>job </p>"),
-            ("<p>x &lt;\u{2060}/div&gt; y</p>", "<p>x &lt;\u{2060}/div&gt; y</p>"),
+            ("<p>x &lt;\u{2060}/div&gt; y</p>", "<p>x  y</p>"),
+            ("<p>x &amp;#60b&gt;y</p><p>position&amp;#58 z</p>", "<p>x <b>y</b></p><p></p>"),
+            ("<p>x ‹/div&gt; y &amp;\u{2060}#60b</p>", "<p>x ‹/div&gt; y &amp;\u{2060}#60b</p>"),
             ("<p>VPN \u{1f7e2} ok</p>", "<p>VPN "),
             ("<tr><td></td><td>2</td></tr>", "<tr><td>2</td></tr>"),
         ] {

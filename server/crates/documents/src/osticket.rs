@@ -3,7 +3,8 @@
 //! osTicket decodes entities before it removes what may do harm, and does both twice. So escaped text comes to life: a customer's `</div>`
 //! ends the note, their `<h2>` is a heading, and `position:` takes everything up to the next quotation mark with it. Escaping several times
 //! would rest on the number of passes, which differs between versions, titles and plain text. A word joiner (U+2060) behind the character that
-//! begins a tag, an entity or such a pattern holds for any number of passes, and the reader sees the same text.
+//! begins an entity or such a pattern holds for any number of passes, and the reader sees the same text. For `<` it is not enough: libxml2
+//! before 2.9.14 (RHEL 9, Ubuntu 22.04) removes everything from a `<` that begins no tag to the next `>`. It is written as `‹`.
 //!
 //! It also removes most emoji and some signs of Latin-1, and its database connection knows three-byte characters only: MySQL cuts the message
 //! at the first other one, or writes `????`. These are written in words here. Must not change anything else.
@@ -25,7 +26,7 @@ pub(crate) fn keep(text: &str) -> String {
 /// An address of which osTicket keeps everything.
 pub(crate) fn keep_url(url: &str) -> String {
     const PATTERN: &str = "position:";
-    let mut kept = url.to_owned();
+    let mut kept = url.replace("&#", "%26#");
     // Percent-encoded it means the same, and is no pattern.
     while let Some(at) = kept.find(PATTERN) {
         let colon = at + PATTERN.len() - 1;
@@ -51,10 +52,9 @@ fn part(text: &str) -> String {
         if character == ':' && before.eq_ignore_ascii_case(PATTERN.as_bytes()) {
             kept.push(WORD_JOINER);
         }
-        kept.push(character);
+        kept.push(if character == '<' { '‹' } else { character });
         let begins = match character {
-            '<' => true,
-            '&' => entity(&text[at..]).is_some(),
+            '&' => begins_entity(&text[at..]),
             // `src="data:…"` becomes a file, `data-cid="…"` goes.
             '=' => follows.starts_with('"'),
             _ => false,
@@ -64,6 +64,13 @@ fn part(text: &str) -> String {
         }
     }
     kept
+}
+
+/// Whether the `&` at the beginning is taken for an entity's. libxml2 needs no semicolon behind a number, nor, from 2.14 on, behind old names; those
+/// of HTML's own signs count here. Not all: `?a=1&b=2` stays an address.
+fn begins_entity(text: &str) -> bool {
+    let is_sign = |sign: &str| text.get(..sign.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(sign));
+    ["&#", "&lt", "&gt", "&amp", "&quot"].into_iter().any(is_sign) || entity(text).is_some()
 }
 
 /// Bytes of what looks like an entity at the beginning: `&copy;`, `&#60;`.
@@ -85,6 +92,8 @@ fn in_words(text: &str) -> Cow<'_, str> {
         if is_lost(character) {
             if let Some(words) = sign(character) {
                 kept.push_str(words);
+                // Says how the sign is to be drawn.
+                length += rest[length..].chars().next().filter(|next| *next == '\u{FE0F}').map_or(0, char::len_utf8);
             } else if let Some((name, bytes)) = emoji(rest) {
                 kept.extend(["[", name, "]"]);
                 length = bytes;
@@ -103,7 +112,7 @@ fn in_words(text: &str) -> Cow<'_, str> {
 fn is_lost(character: char) -> bool {
     matches!(
         character,
-        '\u{A9}'..='\u{AE}' | 'º' | '\u{2310}'..='\u{231F}' | '\u{2322}'..='\u{232F}' | '\u{23E0}'..='\u{23FF}' | '\u{2702}'..='\u{27B0}' | '\u{10000}'..
+        '\u{A9}'..='\u{AE}' | 'º' | '\u{2310}'..='\u{231F}' | '\u{2322}'..='\u{232F}' | '\u{23E0}'..='\u{23FF}' | '\u{2702}'..='\u{27B0}' | '\u{FFFE}'..
     )
 }
 
@@ -121,10 +130,12 @@ fn sign(character: char) -> Option<&'static str> {
         'ª' => "a",
         'º' => "o",
         // osTicket keeps the closing one; a pair is more than one half.
-        '«' => "\"",
+        '«' | '❝' | '❞' => "\"",
+        '⌘' => "Cmd",
+        '⌥' => "Option",
+        // Says where a word may be broken; skin tones, of a sign that is kept.
+        '\u{AD}' | '\u{1F3FB}'..='\u{1F3FF}' => "",
         '¬' => "not ",
-        // Says where a word may be broken.
-        '\u{AD}' => "",
         '\u{2713}' => "[check mark]",
         '\u{2715}' | '\u{2717}' | '\u{2718}' => "[cross]",
         '\u{2794}' | '\u{2798}'..='\u{27AF}' => "→",
@@ -139,8 +150,9 @@ mod tests {
     #[test]
     fn what_begins_something_is_parted_from_the_rest() {
         for (text, kept) in [
-            ("</div>", "<~/div>"),
-            ("if a < b && c <d>", "if a <~ b && c <~d>"),
+            ("</div>", "‹/div>"),
+            ("if a < b && c <d>", "if a ‹ b && c ‹d>"),
+            ("&#60/div> &#x3ch2> my position&#58 &LT/div> &quotx", "&~#60/div> &~#x3ch2> my position&~#58 &~LT/div> &~quotx"),
             ("&lt;b&gt; &#60; &amp;lt;", "&~lt;b&~gt; &~#60; &~amp;lt;"),
             ("https://x.example/?a=1&b=2", "https://x.example/?a=1&b=2"),
             ("position: north", "position~: north"),
@@ -157,7 +169,7 @@ mod tests {
         for (text, kept) in [
             ("VPN 🟢 ok", "VPN [green circle] ok"),
             ("👍🏽 👨‍👩‍👧", "[thumbs up: medium skin tone] [family: man, woman, girl]"),
-            ("❤️ done ✓", "[red heart] done [check mark]"),
+            ("❤️ done ✓ ⌘C ☝🏽", "[red heart] done [check mark] CmdC ☝"),
             ("𠮷田", "\u{FFFD}田"),
             ("© 2026 «Müller» 20 °C → … €", "(c) 2026 \"Müller» 20 °C → … €"),
         ] {
@@ -170,6 +182,7 @@ mod tests {
         for (url, kept) in [
             ("https://x.example/?a=1&b=2", "https://x.example/?a=1&b=2"),
             ("https://x.example/?position:1&lt;x&amp;y", "https://x.example/?position%3A1&lt%3Bx&amp%3By"),
+            ("https://x.example/position&#58b", "https://x.example/position%26#58b"),
         ] {
             assert_eq!(keep_url(url), kept);
         }

@@ -314,7 +314,8 @@ impl SessionContext {
         let build = Builder { options, shortening };
         let head = Self {
             lsid: build.text(&session.lsid),
-            is_named_below: options.last_line.contains(&session.lsid),
+            // A file that goes along has no such line.
+            is_named_below: !options.takes_files && options.last_line.contains(&session.lsid),
             external_key: build.optional(session.external_key.as_deref()),
             started: build.moment(session.start_time),
             ended: build.moment(session.end_time),

@@ -45,7 +45,7 @@ pub async fn prepare(
     let audience = audience(&connection.help_desk.abilities());
     let options = render_options(connection, audience, &marker);
     let title_marker = format!("[{}]", &key.lsid[..TITLE_DIGITS]);
-    let title = guarded(format!("{} {title_marker}", session_title(&report)), form.format);
+    let title = format!("{} {title_marker}", shortened(&guarded(session_title(&report), form.format)));
     let content = Content::Session(report);
     let written = async |form| {
         let fitted = content.render(&services.reports, options.clone(), form).await;
@@ -53,7 +53,11 @@ pub async fn prepare(
     };
     let html = written(form).await?;
     let text = match form.format {
-        Format::Html(guards) => written(NoteForm { format: Format::Text(guards), ..form }).await?,
+        // An administrator's own template for plain text may be broken: the usual form does without.
+        Format::Html(guards) => written(NoteForm { format: Format::Text(guards), ..form }).await.unwrap_or_else(|error| {
+            tracing::warn!(connection = connection.name(), lsid = key.lsid, %error, "a report could not be written as plain text");
+            String::new()
+        }),
         _ => html.clone(),
     };
     tracing::info!(connection = connection.name(), ticket = access.ticket.id, lsid = key.lsid, %agent, "a report was handed out to a page");
@@ -81,6 +85,22 @@ pub async fn confirm(
     Ok(())
 }
 
+/// As much of a title as a help desk keeps that stores it as HTML, in a column of 255 characters; what finds the note again stands behind it.
+fn shortened(title: &str) -> String {
+    const MOST: usize = 200;
+    let mut length = 0;
+    let fits = |character: &char| {
+        length += match character {
+            '&' => 5,
+            '<' | '>' => 4,
+            '"' => 6,
+            _ => 1,
+        };
+        length <= MOST
+    };
+    title.chars().take_while(fits).collect()
+}
+
 fn delivery_key(connection: &Connection, lsid: &str) -> Result<(DeliveryKey, NoteForm), SupportError> {
     let form = connection.help_desk.abilities().page_note;
     let form = form.ok_or_else(|| SupportError::NotOffered("reports reach this help desk by themselves".into()))?;
@@ -89,4 +109,16 @@ fn delivery_key(connection: &Connection, lsid: &str) -> Result<(DeliveryKey, Not
     }
     let (tenant, connection, lsid) = (connection.tenant.clone(), connection.id, lsid.to_ascii_lowercase());
     Ok((DeliveryKey { tenant, connection, lsid, kind: REPORT.to_owned(), part: 0 }, form))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_leaves_room_for_its_marker() {
+        assert_eq!(shortened("Remote support with Jürgen Groß, 15 min"), "Remote support with Jürgen Groß, 15 min");
+        assert_eq!(shortened(&"&".repeat(120)).len(), 40);
+        assert_eq!(shortened(&"[grinning face with big eyes]".repeat(20)).len(), 200);
+    }
 }

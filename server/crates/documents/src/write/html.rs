@@ -75,6 +75,9 @@ impl Writer {
         for item in &list.items {
             out.push_str("<li>");
             self.inlines(out, &item.content);
+            if self.guards.osticket && item.content.is_empty() && item.lists.is_empty() {
+                out.push('\u{a0}');
+            }
             for inner in &item.lists {
                 out.push('\n');
                 self.list(out, inner);

@@ -5,12 +5,14 @@ use std::process::Output;
 
 use anyhow::{Context, Result, ensure};
 use deskbridge_shared::routes;
-use deskbridge_tests::appliance::{self, CommandPermission, EventKind, Recipient, SessionScript};
+use deskbridge_tests::appliance::{self, CommandPermission, EventKind, Recipient, SessionScript, SimulatedAppliance};
+use deskbridge_tests::osticket::{self, SimulatedOsTicket};
 use deskbridge_tests::outcomes::SESSION_END;
-use deskbridge_tests::scene::{CONNECTION, EVENT_TOKEN, Plan, Scene, by_api_token, merge};
+use deskbridge_tests::scene::{self, CONNECTION, EVENT_TOKEN, Plan, Scene, by_api_token, merge};
 use deskbridge_tests::server::{Database, Deskbridge, deskbridge_cli, loopback_client};
 use deskbridge_tests::zendesk::{self, Fault, KeyAnswer, KeyEndpoint, Matching, package_faults};
 use regex::Regex;
+use reqwest::Method;
 use serde_json::Value;
 use sqlx::Connection as _;
 use toml::{Table, toml};
@@ -126,6 +128,30 @@ fn secrets(scene: &Scene) -> [String; 4] {
 }
 
 /// Runs `check` on an installation with one fault: it fails, in one line that names the fault and says what to do.
+/// The sign-in page is looked for where the settings say osTicket is.
+#[tokio::test]
+async fn check_looks_for_osticket() -> Result<()> {
+    let osticket = SimulatedOsTicket::start(osticket::Options::default()).await?;
+    let appliance = SimulatedAppliance::start(appliance::Options::default()).await?;
+    let check = async |url: &str| -> Result<Said> {
+        let section = format!("[osticket]\nurl = \"{url}\"\n");
+        let server = Deskbridge::builder().connection(scene::connection(&appliance, "Desk", "default", &section)).prepare().await?;
+        run(&server, &["check"]).await
+    };
+    let what = "Desk: osTicket's staff pages: ";
+    check(osticket.url()).await?.check(0, &[&format!("ok   {what}{}", osticket.url())]);
+    let elsewhere = osticket.url().replace("/support/", "/");
+    check(&elsewhere).await?.check(1, &[&format!("FAIL {what}{elsewhere}scp/login.php answers HTTP 404"), "without scp/"]);
+    osticket.fail_always(
+        Matching::new(Method::GET, osticket.staff_path("login.php")),
+        Fault::Status { code: 200, body: "<h1>It works!</h1>".into(), retry_after: None },
+    );
+    check(osticket.url()).await?.check(1, &["answers HTTP 200 without osTicket's sign-in form"]);
+    osticket.stop().await;
+    check(osticket.url()).await?.check(0, &[&format!("note {what}{}", osticket.url()), "cannot be reached from here (no connection"]);
+    Ok(())
+}
+
 async fn check_fails(plan: Plan, spoil: impl FnOnce(&Scene), what: &str, to_do: &str) -> Result<()> {
     let scene = Scene::prepare(plan).await?;
     spoil(&scene);

@@ -9,7 +9,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deskbridge_core::finding::Finding;
 use deskbridge_core::settings::ConnectionSettings;
+use deskbridge_core::text::shown;
 use deskbridge_documents::{Format, Guards, Limit, Measure, NoteForm};
+use deskbridge_http_client as http_client;
+use reqwest::header;
 
 pub use self::section::OsTicketSection;
 use crate::{Abilities, Agent, AgentReference, Files, HelpDesk, HelpDeskError, Prepared, Surroundings, Ticket, Write, section_of};
@@ -21,6 +24,12 @@ pub struct OsTicket {
 
 /// An internal note: HTML. 65,535 bytes of a message are kept (osticket.md 2.7); less room for what the editor adds.
 const NOTE: NoteForm = NoteForm { format: Format::Html(Guards::OSTICKET), limit: Limit { measure: Measure::Bytes, most: 60_000 } };
+/// As much of a page as is read, in bytes.
+const MAX_PAGE: usize = 256 * 1024;
+/// Longest address shown, in characters.
+const MAX_SHOWN: usize = 200;
+/// Stands in the form agents sign in with, and in no other page.
+const SIGN_IN: &str = "value=\"scplogin\"";
 /// Longest number an administrator's format makes (osticket.md 0, fact 2; the column holds 20).
 const MAX_NUMBER: usize = 20;
 
@@ -84,6 +93,37 @@ impl HelpDesk for OsTicket {
     }
 
     async fn check(&self, _around: &Surroundings<'_>) -> Vec<Finding> {
-        Vec::new()
+        vec![self.check_site().await]
+    }
+}
+
+impl OsTicket {
+    /// Whether agents' sign-in page answers where the settings say. Nobody signs in.
+    async fn check_site(&self) -> Finding {
+        const WHAT: &str = "osTicket's staff pages";
+        let address = format!("{}scp/login.php", self.section.site());
+        let bad = |found: String| {
+            let advice = "osticket.url must be the address under which agents open osTicket, without scp/";
+            Finding::bad(WHAT, format!("{address} {found}: {advice}"))
+        };
+        let asked = async { http_client::shared()?.get(&address).send().await };
+        let response = match asked.await {
+            Ok(response) => response,
+            Err(error) => {
+                let why = http_client::describe(&error);
+                let meaning = "agents' browsers must reach it; where this server need not, this is no fault";
+                return Finding::note(WHAT, format!("{address} cannot be reached from here ({why}): {meaning}"));
+            }
+        };
+        let status = response.status();
+        if let Some(to) = response.headers().get(header::LOCATION).filter(|_| status.is_redirection()) {
+            return bad(format!("leads to {}", shown(&String::from_utf8_lossy(to.as_bytes()), MAX_SHOWN)));
+        }
+        let page = http_client::read_beginning(response, MAX_PAGE).await.map(|page| page.body).unwrap_or_default();
+        // The sign-in form, in any language (`include/staff/login.tpl.php`).
+        if status.is_success() && String::from_utf8_lossy(&page).contains(SIGN_IN) {
+            return Finding::good(WHAT, self.section.site());
+        }
+        bad(format!("answers HTTP {} without osTicket's sign-in form", status.as_u16()))
     }
 }

@@ -13,9 +13,9 @@ pub struct OsTicketSection {
 }
 
 impl OsTicketSection {
-    /// The address all of the help desk's pages begin with.
+    /// The address all of the help desk's pages begin with, as browsers write it: a name with letters of its own in ASCII.
     pub fn site(&self) -> String {
-        format!("{}/", self.url.trim_end_matches('/'))
+        format!("{}/", plain_address(&self.url))
     }
 }
 
@@ -33,5 +33,18 @@ impl Section for OsTicketSection {
 
     fn identity(&self) -> Vec<String> {
         vec![plain_address(&self.url)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_site_is_written_as_browsers_write_it() {
+        let site = |url: &str| OsTicketSection { url: url.to_owned() }.site();
+        assert_eq!(site("https://help.example.com/support"), "https://help.example.com/support/");
+        assert_eq!(site("https://hilfe.müller.de/Support/"), "https://hilfe.xn--mller-kva.de/Support/");
+        assert_eq!(site("https://HELP.example.com:443"), "https://help.example.com/");
     }
 }

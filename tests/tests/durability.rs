@@ -373,10 +373,11 @@ async fn an_event_given_to_a_busy_server_is_done_by_another_within_a_second() ->
         second.wait_for_log(&format!("{}.*: event done ", session.lsid)).await?;
     }
     tell(&format!("given to a busy server, on the ticket by another after {took:.0?}"));
-    // The first may meet the look that the other server makes when it goes on. A look once a second alone would need half a second in the middle.
+    // The first comes while the other server goes on after its stop.
     took.remove(0);
-    took.sort_unstable();
-    assert!(took[took.len() / 2] < Duration::from_millis(400), "nobody woke the other server: {took:?}");
+    assert!(took.iter().all(|took| *took < Duration::from_secs(1)), "{took:?}");
+    // A look once a second alone would need half a second on average.
+    assert!(took.iter().sum::<Duration>() / 8 < Duration::from_millis(400), "nobody woke the other server: {took:?}");
     Ok(())
 }
 

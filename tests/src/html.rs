@@ -102,6 +102,22 @@ pub(crate) fn text(html: &str) -> String {
     out
 }
 
+/// The text with each first of a pair replaced by the second wherever it stands; what was put in is not looked at again.
+pub(crate) fn replaced(text: &str, pairs: &[(&str, &str)]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        if let Some((from, to)) = pairs.iter().find(|(from, _)| rest.starts_with(from)) {
+            out.push_str(to);
+            rest = &rest[from.len()..];
+        } else {
+            out.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    out
+}
+
 /// Text as HTML: escaped, with its line ends.
 pub(crate) fn from_text(text: &str) -> String {
     let paragraphs: Vec<String> =

@@ -124,8 +124,6 @@ pub(super) struct Held {
     pub draft: String,
     /// The ticket it was merged into.
     pub merged_into: Option<u32>,
-    /// The installation's, as the ticket's form shows it.
-    pub rich_text: bool,
 }
 
 /// A browser's session, signed in or not.
@@ -205,8 +203,7 @@ impl Desk {
     pub(super) fn add_ticket(&mut self, ticket: Ticket) -> u32 {
         let id = self.tickets.last_key_value().map_or(FIRST_TICKET, |(id, _)| id + 1);
         let (author, title, html) = (ticket.requester_name.clone(), ticket.subject.clone(), ticket.message.clone());
-        self.tickets
-            .insert(id, Held { ticket, entries: Vec::new(), draft: String::new(), merged_into: None, rich_text: self.options.rich_text });
+        self.tickets.insert(id, Held { ticket, entries: Vec::new(), draft: String::new(), merged_into: None });
         self.add_entry(id, EntryKind::Message, author, &title, &html);
         id
     }
@@ -214,8 +211,9 @@ impl Desk {
     pub(super) fn add_entry(&mut self, ticket: u32, kind: EntryKind, author: String, title: &str, html: &str) {
         let id = self.next_id();
         let at = self.now();
+        let is_html = kind != EntryKind::Note || self.options.rich_text;
         if let Some(held) = self.tickets.get_mut(&ticket) {
-            let kept = if kind == EntryKind::Note && !held.rich_text { messages::as_text(html) } else { messages::sanitised(html) };
+            let kept = if is_html { messages::sanitised(html) } else { messages::as_text(html) };
             let (title, html) = (messages::title(title), kept);
             held.entries.push(Entry { id, kind, author, title, html, at });
         }

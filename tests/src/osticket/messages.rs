@@ -91,12 +91,16 @@ const NEVER_EMPTY: [&str; 12] = ["td", "th", "tr", "b", "strong", "em", "span", 
 
 /// A message as it is kept.
 pub(super) fn sanitised(html: &str) -> String {
-    let mut kept = without_symbols(&cleaned(&cleaned(html)));
-    // The connection speaks the database's three-byte characters; MySQL cuts at the first longer one.
-    let end = kept.find(|character| character > '\u{ffff}').unwrap_or(kept.len());
-    let end = (0..=COLUMN.min(end)).rev().find(|at| kept.is_char_boundary(*at));
+    let mut kept = stored(without_symbols(&cleaned(&cleaned(html))));
+    let end = (0..=COLUMN.min(kept.len())).rev().find(|at| kept.is_char_boundary(*at));
     kept.truncate(end.unwrap_or_default());
     kept
+}
+
+/// The connection speaks the database's three-byte characters; MySQL cuts at the first longer one.
+fn stored(mut text: String) -> String {
+    text.truncate(text.find(|character| character > '\u{ffff}').unwrap_or(text.len()));
+    text
 }
 
 /// A message where rich text is off: it is text, but libxml balances it all the same, and loses what stands behind a stray closing tag or an
@@ -108,18 +112,14 @@ pub(super) fn as_text(text: &str) -> String {
         let tag = &text[at + 1..];
         tag.starts_with(|c: char| c.is_ascii_alphabetic()) && !tag.contains('>')
     });
-    let longer = text.find(|character| character > '\u{ffff}');
-    let end = cuts.chain(opened.map(|(at, _)| at)).chain(longer).min().unwrap_or(text.len());
-    let escaped = text[..end].replace('<', "&lt;").replace('>', "&gt;");
+    let end = cuts.chain(opened.map(|(at, _)| at)).min().unwrap_or(text.len());
+    let escaped = stored(text[..end].to_owned()).replace('<', "&lt;").replace('>', "&gt;");
     format!("<div style=\"white-space:pre-wrap\">{escaped}</div>")
 }
 
 /// A title: one pass, without tags.
 pub(super) fn title(text: &str) -> String {
-    let mut kept = without_symbols(&html::text(&cleaned(text)));
-    let end = kept.find(|character| character > '\u{ffff}').unwrap_or(kept.len());
-    kept.truncate(end);
-    kept.chars().take(255).collect()
+    stored(without_symbols(&html::text(&cleaned(text)))).chars().take(255).collect()
 }
 
 /// One pass.
@@ -142,18 +142,7 @@ fn cleaned(html: &str) -> String {
 fn decoded(html: &str) -> String {
     const ENTITIES: [(&str, &str); 8] =
         [("&lt;", "<"), ("&#60;", "<"), ("&gt;", ">"), ("&#62;", ">"), ("&quot;", "\""), ("&#34;", "\""), ("&amp;", "&"), ("&#38;", "&")];
-    let mut out = String::with_capacity(html.len());
-    let mut rest = html;
-    while let Some(first) = rest.chars().next() {
-        if let Some((entity, character)) = ENTITIES.iter().find(|(entity, _)| rest.starts_with(entity)) {
-            out.push_str(character);
-            rest = &rest[entity.len()..];
-        } else {
-            out.push(first);
-            rest = &rest[first.len_utf8()..];
-        }
-    }
-    out
+    html::replaced(html, &ENTITIES)
 }
 
 /// Nearly all emoji and dingbats go, and a few signs of Latin-1 (`Format::strip_emoticons`, and what 1.18.4 adds).

@@ -38,7 +38,7 @@ pub struct Options {
     pub agent: Agent,
     /// Whether an agent who writes locks the ticket ("Agent Collision Avoidance").
     pub locking: bool,
-    /// "Enable Rich Text": whether notes are HTML. For tickets added from now on.
+    /// "Enable Rich Text": whether notes are HTML.
     pub rich_text: bool,
     /// Added to every answer.
     pub latency: Duration,

@@ -7,6 +7,7 @@ use time::macros::format_description;
 
 use super::desk::{Entry, EntryKind, Held, Ticket};
 use crate::extension::OSTICKET_STYLE;
+use crate::html;
 
 const TICKET: &str = include_str!("../../../extension/pages/osticket/ticket.html");
 const QUEUE: &str = include_str!("../../../extension/pages/osticket/queue.html");
@@ -89,7 +90,7 @@ pub(super) fn queue(path: &str, first_name: &str, csrf_token: &str, error: &str,
     staff_page(QUEUE, &[(old_rows, &rows)], first_name, csrf_token, error)
 }
 
-pub(super) fn ticket(id: u32, held: &Held, first_name: &str, csrf_token: &str, error: &str, draft: &Draft<'_>) -> String {
+pub(super) fn ticket(id: u32, held: &Held, rich_text: bool, first_name: &str, csrf_token: &str, error: &str, draft: &Draft<'_>) -> String {
     let Ticket { number, subject, requester_name, requester_email, department, device, message: _ } = &held.ticket;
     let form = device.as_ref().map_or_else(String::new, |device| device_form(id, device));
     let entries: String = held.entries.iter().map(entry).collect();
@@ -99,7 +100,7 @@ pub(super) fn ticket(id: u32, held: &Held, first_name: &str, csrf_token: &str, e
     let note_field = "id=\"internal_note\" cols=\"80\" class=\"richtext draft draft-delete fullscreen\">";
     // osTicket escapes what was refused, and shows a saved draft as it is.
     let written = if draft.note.is_empty() { held.draft.clone() } else { escaped(draft.note) };
-    let note_form = format!("{}{written}", if held.rich_text { note_field.to_owned() } else { note_field.replace("richtext ", "") });
+    let note_form = format!("{}{written}", if rich_text { note_field.to_owned() } else { note_field.replace("richtext ", "") });
     let texts = [
         (between(TICKET, "data-thread-id=\"116\">", "<div class=\"sticky bar stop actions\""), format!("{entries}</div>")),
         ("Ticket Thread (1)", count),
@@ -190,18 +191,7 @@ fn filled(template: &str, texts: &[(&str, &str)]) -> String {
     for (from, _) in texts {
         assert!(template.contains(from), "a saved page has no {from}");
     }
-    let mut page = String::with_capacity(template.len() * 2);
-    let mut rest = template;
-    while let Some(first) = rest.chars().next() {
-        if let Some((from, to)) = texts.iter().find(|(from, _)| rest.starts_with(from)) {
-            page.push_str(to);
-            rest = &rest[from.len()..];
-        } else {
-            page.push(first);
-            rest = &rest[first.len_utf8()..];
-        }
-    }
-    page
+    html::replaced(template, texts)
 }
 
 fn escaped(text: &str) -> String {

@@ -130,7 +130,7 @@ fn queue(desk: &Desk, asker: &Asker<'_>, error: &str) -> Reply {
 
 fn ticket_page(desk: &Desk, asker: &Asker<'_>, ticket: u32, error: &str, draft: &Draft<'_>) -> Option<Reply> {
     let held = desk.visible(asker.agent, ticket)?;
-    Some(page(pages::ticket(ticket, held, &desk.agents[asker.agent].first_name, asker.csrf_token, error, draft)))
+    Some(page(pages::ticket(ticket, held, desk.options.rich_text, &desk.agents[asker.agent].first_name, asker.csrf_token, error, draft)))
 }
 
 // Internal notes
@@ -184,23 +184,18 @@ fn lock(desk: &mut Desk, asker: &Asker<'_>, path: &str) -> Reply {
         return Reply::new(200, json!({ "id": 0, "retry": false, "msg": "Lock denied!" }).to_string());
     }
     let now = desk.now();
-    match desk.lock_of(ticket).map(|lock| (lock.agent, lock.clone())) {
-        // The bug: renewed in the second in which it was taken or renewed, it crashes.
-        Some((holder, lock)) if holder == asker.agent && lock.renewed.unix_timestamp() == now.unix_timestamp() => Reply::new(500, CRASH),
-        Some((holder, _)) if holder == asker.agent => {
-            let lock = desk.renew(ticket);
-            Reply::new(200, json!({ "id": lock.id, "time": LOCK_LIFE.as_secs(), "code": lock.code }).to_string())
-        }
-        Some((holder, _)) => {
+    let lock = match desk.lock_of(ticket).cloned() {
+        Some(lock) if lock.agent != asker.agent => {
             let avatar = "<img  class=\"avatar\" alt=\"Avatar\" src=\"data:,\" />";
-            let msg = format!("Currently locked by {avatar}{}", desk.agents[holder].name());
-            Reply::new(200, json!({ "id": 0, "retry": false, "msg": msg }).to_string())
+            let msg = format!("Currently locked by {avatar}{}", desk.agents[lock.agent].name());
+            return Reply::new(200, json!({ "id": 0, "retry": false, "msg": msg }).to_string());
         }
-        None => {
-            let lock = desk.lock(ticket, asker.agent);
-            Reply::new(200, json!({ "id": lock.id, "time": LOCK_LIFE.as_secs(), "code": lock.code }).to_string())
-        }
-    }
+        // The bug: renewed in the second in which it was taken or renewed, it crashes.
+        Some(lock) if lock.renewed.unix_timestamp() == now.unix_timestamp() => return Reply::new(500, CRASH),
+        Some(_) => desk.renew(ticket),
+        None => desk.lock(ticket, asker.agent),
+    };
+    Reply::new(200, json!({ "id": lock.id, "time": LOCK_LIFE.as_secs(), "code": lock.code }).to_string())
 }
 
 /// By number, name or address; then rows of the requesters (osticket.md 3.3).

@@ -25,21 +25,20 @@ pub(crate) fn keep(text: &str) -> String {
 
 /// An address of which osTicket keeps everything.
 pub(crate) fn keep_url(url: &str) -> String {
-    const PATTERN: &str = "position:";
-    let mut kept = url.replace("&#", "%26#");
-    // Percent-encoded it means the same, and is no pattern.
-    while let Some(at) = kept.find(PATTERN) {
-        let colon = at + PATTERN.len() - 1;
-        kept.replace_range(colon..=colon, "%3A");
+    // Percent-encoded they mean the same, and are no patterns.
+    let url = url.replace("&#", "%26#").replace("position:", "position%3A");
+    let mut kept = String::with_capacity(url.len());
+    let mut rest = url.as_str();
+    while let Some(at) = rest.find('&') {
+        // An entity without its semicolon; else the sign alone.
+        let (piece, end, after) = match entity(&rest[at..]) {
+            Some(length) => (&rest[..at + length - 1], "%3B", at + length),
+            None => (&rest[..=at], "", at + 1),
+        };
+        kept.extend([piece, end]);
+        rest = &rest[after..];
     }
-    let mut entity_end = None;
-    while let Some(at) = kept[entity_end.unwrap_or(0)..].find('&').map(|at| at + entity_end.unwrap_or(0)) {
-        entity_end = Some(at + 1);
-        if let Some(length) = entity(&kept[at..]) {
-            kept.replace_range(at + length - 1..at + length, "%3B");
-        }
-    }
-    kept
+    kept + rest
 }
 
 /// Puts joiners in.

@@ -43,7 +43,7 @@
     richText: document.querySelector('#internal_note')?.matches('.richtext') ?? true,
     // A ticket that was merged into another has no form for notes; an event of its thread names the other.
     mergedInto: document.querySelector('#pjax-container form#note') ? null : mergedInto(),
-    // Filled in one of the forms while the agent writes: then the lock is held, and asking for it again crashes osTicket.
+    // Filled in one of the forms while the agent writes: then they hold the lock.
     lockCode: all('#response_options input[name=lockCode]').map((input) => input.value).find(Boolean) ?? null,
   });
 

@@ -60,7 +60,7 @@ pub struct NoteTask {
     pub already_there: bool,
 }
 
-/// A lock we took. osTicket crashes when asked for it again while it lasts (osticket.md 2.14), so its code is kept.
+/// A lock we took. Its code is kept for the next note: osTicket crashes when asked for it again within a second (osticket.md 2.14).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldLock {
     /// Its code.
@@ -357,11 +357,8 @@ impl Posting {
             418 => self.look(Stage::Looking),
             500 if !self.has_crashed => {
                 self.has_crashed = true;
-                self.rounds -= 1;
-                match self.ask_for_lock(Stage::Locking) {
-                    Step::Request(request) => Step::Request(Request { after: SAME_SECOND, ..request }),
-                    other => other,
-                }
+                self.stage = Stage::Locking;
+                Step::Request(Request { after: SAME_SECOND, ..self.lock_request() })
             }
             500 => failed(Reason::LockedElsewhere),
             _ => failed(refusal(*status, body).unwrap_or(Reason::NotReached)),
@@ -436,6 +433,10 @@ impl Posting {
         self.stage = stage;
         self.rounds += 1;
         self.lock = None;
+        Step::Request(self.lock_request())
+    }
+
+    fn lock_request(&self) -> Request {
         self.post_to(&["lock/ticket/", &self.task.ticket])
     }
 
@@ -444,7 +445,7 @@ impl Posting {
         let Some(id) = self.taken.take() else { return Step::AlreadyThere };
         self.stage = Stage::Releasing;
         self.lock = None;
-        self.post_to(&["lock/", &id.to_string(), "/release"])
+        Step::Request(self.post_to(&["lock/", &id.to_string(), "/release"]))
     }
 
     /// With the note osTicket drops the agent's locks (`scp/tickets.php`), that of a reply they are writing too.
@@ -453,10 +454,10 @@ impl Posting {
         if self.task.page_code().is_some() { self.ask_for_lock(Stage::LockingPage) } else { Step::Done }
     }
 
-    fn post_to(&self, path: &[&str]) -> Step {
+    fn post_to(&self, path: &[&str]) -> Request {
         let path = [&[&self.task.base_path, "ajax.php/"], path].concat().concat();
         let headers = vec![("X-CSRFToken".into(), self.task.csrf_token.clone())];
-        Step::Request(Request { method: "POST".into(), path, headers, body: Some(String::new()), find: Vec::new(), after: 0 })
+        Request { method: "POST".into(), path, headers, body: Some(String::new()), find: Vec::new(), after: 0 }
     }
 
     fn post(&mut self, lock_code: &str) -> Step {

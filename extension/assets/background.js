@@ -60,19 +60,6 @@ const keepLock = (name, lock) =>
     await api.storage.session.set({ locks: Object.fromEntries(locks.slice(-MOST_LOCKS)) });
   });
 
-/** One note on a ticket at a time: two tabs of the same agent share osTicket's lock, so that it keeps neither waiting. */
-const notes = new Map();
-async function inTicketTurn(name, work) {
-  const turn = (notes.get(name) ?? Promise.resolve()).then(work);
-  const over = turn.catch(() => undefined);
-  notes.set(name, over);
-  try {
-    return await turn;
-  } finally {
-    if (notes.get(name) === over) notes.delete(name);
-  }
-}
-
 /** A note in the agent's own session: the page says how it stands, and sends what the step machine says. Null: nothing was sent. */
 async function writeNote(to, { key, ticket, note }, name) {
   const page = await tell(to, { type: 'note', key }).catch(() => null);
@@ -97,7 +84,8 @@ async function handle(message, sender) {
   const { message: told } = forward;
   if (told.type !== 'note') return tell(forward, told);
   const name = `${told.site} ${told.key}`;
-  return inTicketTurn(name, () => writeNote(forward, told, name));
+  // One note on a ticket at a time: two tabs of the same agent share osTicket's lock, so that it keeps neither waiting.
+  return navigator.locks.request(`note ${name}`, () => writeNote(forward, told, name));
 }
 
 api.runtime.onMessage.addListener((message, sender, reply) => {

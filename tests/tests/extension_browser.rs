@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use deskbridge_shared::device::PairingLink;
 use deskbridge_shared::routes;
 use deskbridge_tests::appliance::{self, Recipient, SessionScript, SimulatedAppliance};
@@ -17,7 +17,7 @@ use deskbridge_tests::extension::{
 use deskbridge_tests::scene::EVENT_TOKEN;
 use deskbridge_tests::server::Deskbridge;
 use serde_json::{Value, json};
-use thirtyfour::By;
+use thirtyfour::{By, Key, TypingData};
 
 /// What the extension put onto a page, less the panel over it.
 const BUTTON: &str = "[data-deskbridge]:not([data-deskbridge-panel])";
@@ -628,13 +628,87 @@ async fn the_options_page_says_what_is_wrong() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_control_of_the_options_page_takes_keys_and_mouse() -> Result<()> {
+    let stage = Stage::start(Settings { height: 1700, ..Settings::default() }).await?;
+    let sites = json!([stage.site.osticket("/support/", ""), { "kind": "autotask", "url": "https://*.autotask.net/" }]);
+    stage.browser.set(json!({ "sites": sites })).await?;
+    stage.browser.open_options().await?;
+    let browser = stage.browser();
+    let site = async |member: &str, expected: Value| {
+        let kept = "chrome.storage.local.get('stored').then(({ stored }) => JSON.stringify(stored.sites[0]";
+        wait_until(browser, &format!("return {kept}.{member}) === '{expected}')")).await
+    };
+
+    // Keys alone: an address, the pairing with a name, a choice from a drop-down, lists.
+    go_to(browser, "#field-server").await?;
+    keys(browser, stage.server.public_url()).await?;
+    go_to(browser, "[data-action='save-server']").await?;
+    keys(browser, Key::Enter + "").await?;
+    browser.element_with_text(".announcement", "Saved").await?;
+    let link = stage.pairing_link().await?;
+    go_to(browser, "#field-code").await?;
+    keys(browser, link.as_str()).await?;
+    go_to(browser, "#field-name").await?;
+    keys(browser, "Front desk").await?;
+    keys(browser, Key::Enter + "").await?;
+    browser.element_with_text("[data-state='paired']", "Front desk").await?;
+    go_to(browser, "#field-connection-0").await?;
+    keys(browser, Key::Down + "").await?;
+    site("connection", json!(CONNECTION)).await?;
+    go_to(browser, "[data-action='toggle-0']").await?;
+    keys(browser, Key::Space + "").await?;
+    for (field, member, typed, kept) in [
+        ("#field-labels-0", "targetLabels", "Machine\nRechner", json!(["Machine", "Rechner"])),
+        ("#field-targets-0", "targetSelectors", ".machine", json!([".machine"])),
+        ("#field-mounts-0", "mountSelectors", "#bar > .x", json!(["#bar > .x"])),
+    ] {
+        go_to(browser, field).await?;
+        keys(browser, typed).await?;
+        let shown = browser.element(field).await?.prop("value").await?;
+        ensure!(shown.as_deref() == Some(typed), "{field} shows {shown:?}");
+        keys(browser, Key::Tab + "").await?;
+        site(member, kept).await?;
+    }
+    go_to(browser, "#field-language").await?;
+    keys(browser, "D").await?;
+    browser.element_with_text("h1", "Deskbridge-Einstellungen").await?;
+
+    // The mouse opens a drop-down; the list itself is the browser's, outside the page, and takes keys.
+    for (field, chosen) in [("#field-language", "en"), ("#field-connection-0", "")] {
+        browser.click(field).await?;
+        keys(browser, Key::Up + Key::Enter).await?;
+        let chose = browser.element(field).await?.prop("value").await?;
+        ensure!(chose.as_deref() == Some(chosen), "{field} shows {chose:?}");
+    }
+    site("connection", json!("")).await?;
+    stage.no_errors().await
+}
+
+/// Presses the tab key until the keyboard is on that control.
+async fn go_to(browser: &Browser, css: &str) -> Result<()> {
+    browser.execute("document.activeElement?.blur(); document.body.tabIndex = -1; document.body.focus()", vec![]).await?;
+    for _ in 0..60 {
+        keys(browser, Key::Tab + "").await?;
+        if browser.execute("return document.activeElement.matches(arguments[0])", vec![json!(css)]).await? == json!(true) {
+            return Ok(());
+        }
+    }
+    bail!("the keyboard does not come to {css}")
+}
+
+/// Presses keys, wherever the keyboard is.
+async fn keys(browser: &Browser, keys: impl Into<TypingData>) -> Result<()> {
+    browser.driver().action_chain().send_keys(keys).perform().await.context("the keys were not pressed")
+}
+
 /// Waits until a script answers `true`.
 async fn wait_until(browser: &Browser, script: &str) -> Result<()> {
     let waiting = format!(
         "const until = Date.now() + 15000;
         const is = () => {{ {script} }};
         return new Promise((resolve) => {{
-          const look = () => is() ? resolve(true) : Date.now() > until ? resolve(false) : setTimeout(look, 20);
+          const look = async () => (await is()) ? resolve(true) : Date.now() > until ? resolve(false) : setTimeout(look, 20);
           look();
         }});"
     );

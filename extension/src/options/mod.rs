@@ -67,6 +67,8 @@ pub struct Typed {
     pub name: String,
     /// A new site's address.
     pub new_site: String,
+    /// The list of a site that is being typed; it is saved when its field is left.
+    pub list: Option<(Field, String)>,
 }
 
 /// Something that takes a while.
@@ -420,16 +422,29 @@ impl Options {
             Field::Code => self.typed.code = value,
             Field::Name => self.typed.name = value,
             Field::NewSite => self.typed.new_site = value,
-            Field::Language if is_left => {
-                return self.change(|stored| stored.language = Language::from_name(&value).unwrap_or_default());
+            // A choice raises two events. It holds from the first, since what is drawn after that must show it.
+            Field::Language => {
+                let language = Language::from_name(&value).unwrap_or_default();
+                if self.facts.as_ref().is_some_and(|facts| facts.stored.language != language) {
+                    return self.change(|stored| stored.language = language);
+                }
             }
-            Field::Connection(number) if is_left => return self.change_site(number, |site| site.connection = value),
-            Field::Labels(number) if is_left => return self.change_site(number, |site| site.target_labels = lines(&value)),
-            Field::Targets(number) if is_left => return self.change_site(number, |site| site.target_selectors = lines(&value)),
-            Field::Mounts(number) if is_left => return self.change_site(number, |site| site.mount_selectors = lines(&value)),
-            _ => {}
+            Field::Connection(number) => {
+                if self.settings.sites.get(number).is_some_and(|site| site.connection != value) {
+                    return self.change_site(number, |site| site.connection = value);
+                }
+            }
+            Field::Labels(_) | Field::Targets(_) | Field::Mounts(_) if !is_left => self.typed.list = Some((field, value)),
+            Field::Labels(number) => return self.take_list(number, &value, |site| &mut site.target_labels),
+            Field::Targets(number) => return self.take_list(number, &value, |site| &mut site.target_selectors),
+            Field::Mounts(number) => return self.take_list(number, &value, |site| &mut site.mount_selectors),
         }
         Vec::new()
+    }
+
+    fn take_list(&mut self, number: usize, text: &str, list: fn(&mut SiteSettings) -> &mut Vec<String>) -> Vec<Command> {
+        self.typed.list = None;
+        self.change_site(number, |site| *list(site) = lines(text))
     }
 
     fn press(&mut self, action: Action) -> Vec<Command> {
@@ -596,6 +611,7 @@ impl Options {
         let removed = sites.remove(number);
         let is_still_needed = sites.iter().any(|site| permission_pattern(&site.url) == permission_pattern(&removed.url));
         self.open_site = None;
+        self.typed.list = None;
         let mut commands = self.change(|stored| stored.sites = Some(sites));
         // Autotask's hosts are the manifest's, and stay.
         if removed.kind == SiteKind::Osticket && !is_still_needed {
@@ -783,6 +799,27 @@ mod tests {
         let saved = options.update(Event::Filled(Field::Labels(0), " Machine \n\nRechner".into(), true));
         let expected = SiteSettings { target_labels: vec!["Machine".into(), "Rechner".into()], ..autotask() };
         assert_eq!(saved, [Command::Save(Stored { sites: Some(vec![expected]), ..Stored::default() })]);
+    }
+
+    #[test]
+    fn what_is_typed_stays_while_the_page_is_drawn_anew() {
+        let mut options = opened(Facts::default());
+        options.update(Event::Filled(Field::Labels(0), "Mach".into(), false));
+        options.update(Event::Read(Box::default()));
+        assert_eq!(options.typed.list, Some((Field::Labels(0), "Mach".into())));
+        options.update(Event::Filled(Field::Labels(0), "Machine".into(), true));
+        assert_eq!((options.typed.list, &options.settings.sites[0].target_labels[..]), (None, &["Machine".to_owned()][..]));
+    }
+
+    #[test]
+    fn a_choice_is_saved_at_the_first_of_its_two_events() {
+        let mut options = opened(Facts::default());
+        for (field, value) in [(Field::Language, "de"), (Field::Connection(0), "PSA")] {
+            let [Command::Save(_)] = &options.update(Event::Filled(field, value.into(), false))[..] else { panic!("{field:?}") };
+            assert_eq!(options.update(Event::Filled(field, value.into(), true)), [], "{field:?}");
+        }
+        let facts = options.facts.as_ref().expect("what was read");
+        assert_eq!((facts.stored.language, options.settings.sites[0].connection.as_str()), (Language::De, "PSA"));
     }
 
     #[test]

@@ -269,8 +269,12 @@ impl Screen<'_> {
     }
 
     fn list_field(&self, field: Field, label: Word, lines: &[String]) -> Element {
-        let input = element("textarea", "input").with("class=input;rows=3;spellcheck=false;autocomplete=off").value(&lines.join("\n"));
-        self.field(field, label, input)
+        let input = element("textarea", "input").with("class=input;rows=3;spellcheck=false;autocomplete=off");
+        let text = match &self.0.typed.list {
+            Some((typed, text)) if *typed == field => text.clone(),
+            _ => lines.join("\n"),
+        };
+        self.field(field, label, input.value(&text))
     }
 
     fn field(&self, field: Field, label: Word, mut input: Element) -> Element {

@@ -22,6 +22,7 @@ pub mod fetch;
 #[cfg(target_arch = "wasm32")]
 pub mod view;
 
+use crate::api::{LiveSession, SessionState};
 use requests::Request;
 
 /// Called once, when something asked for is there.
@@ -66,6 +67,19 @@ pub trait Host {
     fn post_note(&self, _note: Note, done: Done<NoteResult>) {
         done(Err(NoteFault::Cannot));
     }
+    /// Loads the ticket's page again.
+    fn reload_page(&self) {}
+    /// What the ticket's sessions come to, whenever that has changed.
+    fn tell_sessions(&self, _sessions: SessionsSummary) {}
+}
+
+/// What a ticket's sessions come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionsSummary {
+    /// A customer waits or is in a session.
+    pub is_open: bool,
+    /// A report waits for somebody to put it onto the ticket.
+    pub has_report: bool,
 }
 
 /// An internal note for the page to write.
@@ -109,6 +123,15 @@ pub enum NoteFault {
     Refused,
     /// It was sent and lost sight of: it may be there.
     Uncertain,
+}
+
+impl SessionsSummary {
+    /// Of a ticket's sessions. `adds_reports`: reports reach the ticket through its page.
+    pub fn of(sessions: &[LiveSession], adds_reports: bool) -> Self {
+        let is_open = |session: &LiveSession| matches!(session.state, SessionState::Waiting | SessionState::Active);
+        let is_due = |session: &LiveSession| session.state == SessionState::Ended;
+        Self { is_open: sessions.iter().any(is_open), has_report: adds_reports && sessions.iter().any(is_due) }
+    }
 }
 
 /// What a passing message is about.

@@ -3,7 +3,7 @@
 
 use super::requests::{Call, Place};
 use super::texts::{Text, Texts, decimal, fill, join};
-use super::{Note, NoteFault, NoteResult, NoticeKind, RECORDS_IN_PAGE};
+use super::{Note, NoteFault, NoteResult, NoticeKind, RECORDS_IN_PAGE, SessionsSummary};
 use crate::api::{JumpMethod, LiveSession, PanelModel, SessionState};
 
 /// The list of sessions is asked for this often while all goes well, in milliseconds.
@@ -65,6 +65,12 @@ pub struct Ready {
     pub sessions: Sessions,
     /// The report that is on its way onto the ticket, or did not get there.
     pub recording: Option<Recording>,
+    /// A report was added, which the page shows once it is loaded again.
+    pub is_page_old: bool,
+    /// The page has a reply to insert text into.
+    pub has_reply: bool,
+    /// The customer's e-mail address, where the page shows it.
+    pub recipient: Option<String>,
     record_in_page: bool,
     slots: [Slot; Thing::ALL.len()],
 }
@@ -136,6 +142,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// Whether the same question may be answered later: no answer came, or one that says so.
+    pub const fn may_pass(&self) -> bool {
+        matches!(self.status, 0 | 408 | 425 | 429 | 500..)
+    }
+
     /// What the agent reads.
     pub fn message(&self, texts: &Texts) -> String {
         let (title, detail) = (self.title.as_str(), self.detail.as_str());
@@ -173,6 +184,19 @@ pub struct Recording {
     pub note: Option<Note>,
     /// Why it did not get there; `None`: it is still on its way.
     pub fault: Option<String>,
+    /// Whether loading the page again helps against that.
+    pub reload_helps: bool,
+    /// It stands on the ticket, and the server could not be told so yet.
+    pub untold: Option<Untold>,
+}
+
+/// A confirmation that got lost, and is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Untold {
+    /// When, Unix milliseconds.
+    pub next: i64,
+    /// How often it was lost.
+    pub failures: u32,
 }
 
 /// A session's report, as the server gives it.
@@ -195,6 +219,10 @@ pub struct Loaded {
     pub texts: Texts,
     /// Reports reach this ticket through its page alone.
     pub record_in_page: bool,
+    /// The page has a reply to insert text into.
+    pub has_reply: bool,
+    /// The customer's e-mail address, where the page shows it.
+    pub recipient: Option<String>,
 }
 
 /// What the agent fills in.
@@ -308,11 +336,13 @@ pub enum Action {
     ToggleOptions,
     /// Ask for the sessions now.
     RefreshSessions,
+    /// Load the ticket's page again.
+    ReloadPage,
 }
 
 impl Action {
     /// All of them, with the name on the page (`data-action`).
-    pub const NAMES: [(Self, &str); 13] = [
+    pub const NAMES: [(Self, &str); 14] = [
         (Self::Reload, "reload"),
         (Self::Make(Thing::Key), "make-key"),
         (Self::Make(Thing::Jump), "jump"),
@@ -326,6 +356,7 @@ impl Action {
         (Self::Insert(Part::ChatLink), "insert-chat-link"),
         (Self::ToggleOptions, "toggle-options"),
         (Self::RefreshSessions, "refresh-sessions"),
+        (Self::ReloadPage, "reload-page"),
     ];
 
     /// The name on the page.
@@ -415,6 +446,8 @@ pub enum Command {
     Focus(Field),
     /// Have the page write that session's note.
     PostNote(String, Note),
+    /// Load the ticket's page again.
+    ReloadPage,
 }
 
 impl Panel {
@@ -452,7 +485,12 @@ impl Panel {
             Event::Loaded(loaded) => {
                 self.texts = loaded.texts;
                 self.locale.clone_from(&loaded.offer.locale);
-                self.phase = Phase::Ready(Box::new(Ready::new(loaded.offer, loaded.record_in_page, now)));
+                self.phase = Phase::Ready(Box::new(Ready {
+                    record_in_page: RECORDS_IN_PAGE && loaded.record_in_page,
+                    has_reply: loaded.has_reply,
+                    recipient: loaded.recipient,
+                    ..Ready::new(loaded.offer, now)
+                }));
                 return self.pass_time(now);
             }
             Event::Refused(_, Problem { status: 401, .. }) => self.enter(Phase::Ended),
@@ -476,6 +514,12 @@ impl Panel {
         None
     }
 
+    /// What the ticket's sessions come to, as last heard.
+    pub fn sessions_summary(&self) -> SessionsSummary {
+        let Phase::Ready(ready) = &self.phase else { return SessionsSummary::default() };
+        SessionsSummary::of(&ready.sessions.list, RECORDS_IN_PAGE && ready.record_in_page)
+    }
+
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         self.announcement.clear();
@@ -491,7 +535,8 @@ impl Panel {
         self.copied = self.copied.filter(|&(_, until)| now < until);
         let Phase::Ready(ready) = &mut self.phase else { return None };
         let due = self.watched && now >= ready.sessions.next;
-        let command = if due { ready.sessions.ask(now) } else { None };
+        let command = ready.tell_again(now);
+        let command = if due && command.is_none() { ready.sessions.ask(now) } else { command };
         if let Some(thing) = Thing::ALL.into_iter().find(|&thing| ready.expire(thing, now)) {
             self.announce(thing.texts()[4]);
         }
@@ -509,10 +554,13 @@ impl Panel {
 }
 
 impl Ready {
-    fn new(offer: PanelModel, record_in_page: bool, now: i64) -> Self {
+    fn new(offer: PanelModel, now: i64) -> Self {
         Self {
             recording: None,
-            record_in_page: RECORDS_IN_PAGE && record_in_page,
+            is_page_old: false,
+            has_reply: true,
+            recipient: None,
+            record_in_page: false,
             slots: [Slot::Empty, Slot::Empty, Slot::Empty],
             form: Form::new(&offer),
             sessions: Sessions { list: Vec::new(), known: false, problem: None, asking: false, failures: 0, next: now },
@@ -555,6 +603,20 @@ impl Ready {
         RECORDS_IN_PAGE && self.record_in_page && session.state == SessionState::Ended
     }
 
+    /// Whether a report waits for somebody to put it onto the ticket.
+    pub fn has_recordable(&self) -> bool {
+        self.sessions.list.iter().any(|session| self.is_recordable(session))
+    }
+
+    /// A confirmation that got lost is sent again, as often as it takes.
+    fn tell_again(&mut self, now: i64) -> Option<Command> {
+        let recording = self.recording.as_mut().filter(|_| RECORDS_IN_PAGE)?;
+        let untold = recording.untold.as_mut().filter(|untold| now >= untold.next)?;
+        // Until the answer, which sets the next time.
+        untold.next = i64::MAX;
+        Some(Command::Call(Call::Recorded(recording.lsid.clone())))
+    }
+
     /// One report at a time: asked of the server, written by the page, told to the server. Each step may be done again; the marker sees to it
     /// that the note stands there once.
     fn record(&mut self, event: Event, now: i64, texts: &Texts) -> (Option<String>, Option<Command>) {
@@ -563,7 +625,7 @@ impl Ready {
             (Event::Record(lsid), None) => {
                 let known = self.sessions.list.iter().any(|session| session.lsid == lsid && self.is_recordable(session));
                 if known {
-                    self.recording = Some(Recording { lsid: lsid.clone(), note: None, fault: None });
+                    self.recording = Some(Recording { lsid: lsid.clone(), note: None, fault: None, reload_helps: false, untold: None });
                     return (None, Some(Command::Call(Call::Report(lsid))));
                 }
             }
@@ -576,10 +638,19 @@ impl Ready {
             }
             (Event::NotePosted(lsid, result), Some(recording)) if lsid == recording.lsid => match result {
                 Ok(()) => return (None, Some(Command::Call(Call::Recorded(lsid)))),
-                Err(fault) => recording.fault = Some(note_fault(&fault, texts)),
+                Err(fault) => {
+                    recording.reload_helps = matches!(fault, NoteFault::PageTooOld | NoteFault::Uncertain);
+                    recording.fault = Some(note_fault(&fault, texts));
+                }
             },
             (Event::Recorded(lsid), Some(recording)) if lsid == recording.lsid => return self.recorded(now, texts),
+            (Event::Refused(Call::Recorded(lsid), problem), Some(recording)) if lsid == recording.lsid && problem.may_pass() => {
+                let failures = recording.untold.map_or(0, |untold| untold.failures);
+                let next = now + (SESSIONS_INTERVAL << failures).min(SESSIONS_PAUSE);
+                recording.untold = Some(Untold { next, failures: (failures + 1).min(4) });
+            }
             (Event::Refused(Call::Report(lsid) | Call::Recorded(lsid), problem), Some(recording)) if lsid == recording.lsid => {
+                recording.untold = None;
                 recording.fault = Some(problem.message(texts));
             }
             _ => {}
@@ -588,7 +659,10 @@ impl Ready {
     }
 
     fn recorded(&mut self, now: i64, texts: &Texts) -> (Option<String>, Option<Command>) {
-        self.recording = None;
+        if let Some(Recording { lsid, .. }) = self.recording.take() {
+            self.sessions.list.iter_mut().filter(|session| session.lsid == lsid).for_each(|session| session.state = SessionState::Recorded);
+        }
+        self.is_page_old = true;
         // The next tick asks.
         self.sessions.next = now;
         let said = texts.get(Text::RecordDone).to_owned();
@@ -618,6 +692,7 @@ impl Ready {
                 None
             }
             Action::RefreshSessions => self.sessions.ask(now),
+            Action::ReloadPage => Some(Command::ReloadPage),
             Action::Copy(part) => Some(Command::Copy(part, self.text_of(part)?)),
             Action::Insert(part) => Some(Command::Insert(self.text_of(part)?)),
         }
@@ -849,13 +924,15 @@ pub(super) mod tests {
     }
 
     fn loaded(offer: PanelModel) -> Event {
-        Event::Loaded(Box::new(Loaded { offer, texts: texts(), record_in_page: false }))
+        Event::Loaded(Box::new(Loaded { offer, texts: texts(), record_in_page: false, has_reply: true, recipient: None }))
     }
 
     /// A panel at work on a ticket that gets its reports through the page, with a session that has ended and one that goes on.
     pub fn at_work_in_page() -> Panel {
         let mut panel = at_work();
-        panel.update(Event::Loaded(Box::new(Loaded { offer: offer(), texts: texts(), record_in_page: true })), NOW);
+        let recipient = Some("carl@customer.example".into());
+        let loaded = Loaded { offer: offer(), texts: texts(), record_in_page: true, has_reply: true, recipient };
+        panel.update(Event::Loaded(Box::new(loaded)), NOW);
         panel.update(Event::Sessions(vec![session(SessionState::Ended), session(SessionState::Active)]), NOW);
         panel
     }
@@ -1276,12 +1353,51 @@ pub(super) mod tests {
         }
         let text = "Chat\nRita: Try 1 < 2 &amp;\nOS Linux\ndeskbridge/x";
         assert_eq!(press(&mut panel, Action::Copy(Part::Report)), Some(Command::Copy(Part::Report, text.into())));
-        // The note is there, but the server could not be told.
+        // The note is there, but the server does not take that.
         panel.update(Event::Record(ended()), NOW);
         panel.update(report(false), NOW);
         panel.update(Event::NotePosted(ended(), Ok(())), NOW);
-        panel.update(refuse(Call::Recorded(ended())), NOW);
-        assert_eq!(fault(&panel), Some(problem().message(&texts())));
+        let never = Problem { status: 422, ..problem() };
+        panel.update(Event::Refused(Call::Recorded(ended()), never.clone()), NOW);
+        assert_eq!(fault(&panel), Some(never.message(&texts())));
+    }
+
+    #[test]
+    fn a_confirmation_that_gets_lost_is_sent_again() {
+        let mut panel = at_work_in_page();
+        panel.update(Event::Record(ended()), NOW);
+        panel.update(report(false), NOW);
+        let tell = Some(Command::Call(Call::Recorded(ended())));
+        assert_eq!(panel.update(Event::NotePosted(ended(), Ok(())), NOW), tell);
+        let mut now = NOW;
+        for (status, pause) in [(0, 5_000), (502, 10_000), (429, 20_000), (503, 40_000), (0, 60_000), (0, 60_000)] {
+            panel.update(Event::Refused(Call::Recorded(ended()), Problem { status, ..problem() }), now);
+            let recording = ready(&panel).recording.as_ref().expect("it goes on");
+            assert_eq!((recording.fault.as_deref(), recording.untold.is_some()), (None, true), "it is no failure");
+            assert_ne!(panel.update(Event::Tick, now + pause - 1), tell);
+            now += pause;
+            assert_eq!(panel.update(Event::Tick, now), tell, "after {pause}");
+            assert_ne!(panel.update(Event::Tick, now + 1), tell, "one at a time");
+        }
+        assert_eq!(panel.update(Event::Record(ended()), now), None, "it is not written again");
+        panel.update(Event::Recorded(ended()), now);
+        assert_eq!((ready(&panel).recording.as_ref(), ready(&panel).is_page_old), (None, true));
+        assert!(!ready(&panel).has_recordable(), "before the server is asked again");
+        assert_eq!(press(&mut panel, Action::ReloadPage), Some(Command::ReloadPage));
+    }
+
+    #[test]
+    fn what_the_sessions_come_to_is_told() {
+        let mut panel = at_work_in_page();
+        let summary = |is_open, has_report| SessionsSummary { is_open, has_report };
+        assert_eq!(panel.sessions_summary(), summary(true, true));
+        panel.update(Event::Sessions(vec![session(SessionState::Recorded)]), NOW);
+        assert_eq!(panel.sessions_summary(), summary(false, false));
+        panel.update(Event::Sessions(vec![session(SessionState::Waiting)]), NOW);
+        assert_eq!(panel.sessions_summary(), summary(true, false));
+        let mut panel = at_work();
+        panel.update(Event::Sessions(vec![session(SessionState::Ended)]), NOW);
+        assert_eq!(panel.sessions_summary(), summary(false, false), "its reports come by themselves");
     }
 
     #[test]

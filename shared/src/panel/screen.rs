@@ -61,14 +61,17 @@ impl Screen<'_> {
                 )))
             }
             Phase::Ready(ready) => {
-                let mut root = root.child(self.key_section(ready));
+                // A report that waits is what the agent came for.
+                let report_first = RECORDS_IN_PAGE && (ready.has_recordable() || ready.is_page_old);
+                let mut root = if report_first { root.child(self.sessions_section(ready)) } else { root };
+                root = root.child(self.key_section(ready));
                 if let Some(method) = ready.form.method {
                     root = root.child(self.jump_section(ready, method));
                 }
                 if !ready.offer.issues.is_empty() {
                     root = root.child(self.chat_section(ready));
                 }
-                root.child(self.sessions_section(ready))
+                if report_first { root } else { root.child(self.sessions_section(ready)) }
             }
         }
     }
@@ -80,7 +83,7 @@ impl Screen<'_> {
             let spelled = join(&[self.said(Text::KeyLabel), ": ", &spelled(&key.short_key)]);
             let mail = element("a", "mail")
                 .with("class=button;target=_blank;rel=noopener;data-action=mail")
-                .attribute("href", &mail_link(key))
+                .attribute("href", &mail_link(key, ready.recipient.as_deref()))
                 .child(icon("mail"))
                 .child(self.label(Text::Mail));
             section = section
@@ -96,7 +99,7 @@ impl Screen<'_> {
                         .with("class=actions")
                         .child(self.copy_button(Part::Key, Text::KeyCopy))
                         .child(self.copy_button(Part::KeyLink, Text::LinkCopy))
-                        .child(self.icon_button(Action::Insert(Part::Mail), "insert", Text::Insert).with(WIDE))
+                        .maybe(ready.has_reply.then(|| self.icon_button(Action::Insert(Part::Mail), "insert", Text::Insert).with(WIDE)))
                         .child(mail)
                         .child(self.copy_button(Part::Mail, Text::MailCopy)),
                 );
@@ -222,7 +225,7 @@ impl Screen<'_> {
                 element("div", "actions")
                     .with("class=actions")
                     .child(self.copy_button(Part::ChatLink, Text::LinkCopy))
-                    .child(self.icon_button(Action::Insert(Part::ChatLink), "insert", Text::Insert)),
+                    .maybe(ready.has_reply.then(|| self.icon_button(Action::Insert(Part::ChatLink), "insert", Text::Insert))),
             );
         }
         self.make(section, slot, Thing::ChatLink)
@@ -231,6 +234,14 @@ impl Screen<'_> {
     fn sessions_section(&self, ready: &Ready) -> Element {
         let sessions = &ready.sessions;
         let mut section = self.section("sessions", Text::SessionsTitle);
+        if RECORDS_IN_PAGE && ready.is_page_old {
+            section = section.child(
+                element("div", "added")
+                    .with("class=notice notice-done")
+                    .child(element("p", "text").text(self.said(Text::RecordAdded)))
+                    .child(self.button(Action::ReloadPage, "class=button button-small", Text::ReloadTicket)),
+            );
+        }
         if !sessions.list.is_empty() {
             let list = element("ul", "list").with("class=sessions");
             section = section.child(sessions.list.iter().fold(list, |list, session| list.child(self.session_item(session, ready))));
@@ -280,9 +291,12 @@ impl Screen<'_> {
         if let Some(fault) = fault {
             item = item.child(element("p", "fault").with("class=notice notice-fault;role=alert").text(fault));
         }
+        if recording.is_some_and(|recording| recording.untold.is_some()) {
+            return item.child(element("p", "untold").with("class=notice;role=status").text(self.said(Text::RecordUntold)));
+        }
         let is_busy = recording.is_some() && fault.is_none();
         let mut button = element("button", RECORD)
-            .with("type=button;class=button button-small")
+            .with("type=button;class=button button-primary")
             .attribute("data-action", RECORD)
             .attribute("data-lsid", &session.lsid)
             .child(self.label(if is_busy { Text::Recording } else { Text::Record }));
@@ -292,6 +306,9 @@ impl Screen<'_> {
         item = item.child(button);
         if fault.is_some() && recording.is_some_and(|recording| recording.note.is_some()) {
             item = item.child(self.copy_button(Part::Report, Text::RecordCopy));
+        }
+        if recording.is_some_and(|recording| recording.reload_helps && recording.fault.is_some()) {
+            item = item.child(self.button(Action::ReloadPage, "class=button", Text::ReloadTicket));
         }
         item
     }
@@ -412,7 +429,7 @@ fn link(part: &str, url: &str, text: &str) -> Element {
 }
 
 /// RFC 6068: lines end with CR LF.
-fn mail_link(key: &Made) -> String {
+fn mail_link(key: &Made, recipient: Option<&str>) -> String {
     let mut body = String::new();
     let mut rest = key.mail_body.as_str();
     while let Some((line, after)) = cut(rest, b'\n') {
@@ -421,7 +438,13 @@ fn mail_link(key: &Made) -> String {
         rest = after;
     }
     body.push_str(rest);
-    let mut link = String::from("mailto:?");
+    let mut link = String::from("mailto:");
+    if let Some((name, domain)) = recipient.and_then(|recipient| cut(recipient, b'@')) {
+        percent::encode_into(&mut link, name);
+        link.push('@');
+        percent::encode_into(&mut link, domain);
+    }
+    link.push('?');
     percent::append_pair(&mut link, "subject", &key.mail_subject);
     percent::append_pair(&mut link, "body", &body);
     link
@@ -676,9 +699,50 @@ mod tests {
     }
 
     #[test]
+    fn a_report_that_waits_stands_on_top() {
+        let sections = |panel: &Panel| {
+            let tree = show(panel);
+            all(&tree).into_iter().filter_map(|element| element.get("data-section").map(str::to_owned)).collect::<Vec<_>>()
+        };
+        let mut panel = at_work_in_page();
+        assert_eq!(sections(&panel), ["sessions", "key", "jump", "chat"]);
+        panel.update(Event::Sessions(vec![session(SessionState::Active), session(SessionState::Recorded)]), NOW);
+        assert_eq!(sections(&panel), ["key", "jump", "chat", "sessions"]);
+    }
+
+    #[test]
+    fn after_a_report_the_ticket_can_be_loaded_again() {
+        let mut panel = at_work_in_page();
+        if let Phase::Ready(ready) = &mut panel.phase {
+            ready.is_page_old = true;
+        }
+        let tree = show(&panel);
+        assert!(words(&tree).contains("record_added | reload_ticket"));
+        assert!(find(&tree, "data-action", Action::ReloadPage.name()).is_some());
+    }
+
+    #[test]
+    fn nothing_is_offered_for_a_reply_that_cannot_be_written() {
+        let offered = |panel: &Panel| {
+            let tree = show(panel);
+            [Part::Mail, Part::ChatLink].map(|part| find(&tree, "data-action", Action::Insert(part).name()).is_some())
+        };
+        let (_, mut panel) = screens().into_iter().find(|(known, _)| known == "all made").expect("that screen");
+        assert_eq!(offered(&panel), [true, true]);
+        if let Phase::Ready(ready) = &mut panel.phase {
+            ready.has_reply = false;
+        }
+        assert_eq!(offered(&panel), [false, false]);
+    }
+
+    #[test]
     fn a_mail_has_subject_and_body() {
         let made = Made { mail_subject: "Your session & more".into(), mail_body: "One\nTwo\r\nThree".into(), ..Made::default() };
-        assert_eq!(mail_link(&made), "mailto:?subject=Your%20session%20%26%20more&body=One%0D%0ATwo%0D%0AThree");
+        assert_eq!(mail_link(&made, None), "mailto:?subject=Your%20session%20%26%20more&body=One%0D%0ATwo%0D%0AThree");
+        let to = |recipient| mail_link(&Made::default(), Some(recipient));
+        assert_eq!(to("carl+x@customer.example"), "mailto:carl%2Bx@customer.example?subject=&body=");
+        assert_eq!(to("a@b?cc=evil@c&bcc=d,e@f"), "mailto:a@b%3Fcc%3Devil%40c%26bcc%3Dd%2Ce%40f?subject=&body=");
+        assert_eq!(to("nobody"), "mailto:?subject=&body=");
     }
 
     #[test]

@@ -11,11 +11,11 @@ use web_sys::{Document, Element, EventTarget, HtmlElement, Node};
 use super::answers::{member, object, set};
 use super::callbacks::{Interval, Listener, SizeWatch};
 use super::element::Element as Described;
-use super::model::{Action, Command, Event, Field, Panel};
+use super::model::{Action, Command, Event, Field, Panel, Phase};
 use super::requests::{Call, Place, Request};
 use super::screen::{self, Surroundings, screen};
 use super::texts::{Texts, join};
-use super::{Answer, Backend, Done, Host, RECORDS_IN_PAGE, answers};
+use super::{Answer, Backend, Done, Host, RECORDS_IN_PAGE, SessionsSummary, answers};
 
 /// Clocks this many milliseconds apart agree: the answer's way and whole seconds make up for as much.
 const SKEW_IGNORED: i64 = 30_000;
@@ -34,6 +34,7 @@ struct Inner {
     skew: Cell<i64>,
     host_shows: Cell<bool>,
     height: Cell<i32>,
+    summary: Cell<SessionsSummary>,
     kept: Cell<Option<Kept>>,
 }
 
@@ -61,6 +62,7 @@ impl PanelView {
             skew: Cell::new(0),
             host_shows: Cell::new(true),
             height: Cell::new(0),
+            summary: Cell::default(),
             kept: Cell::new(None),
         });
         inner.kept.set(Some(inner.listen()));
@@ -87,6 +89,11 @@ impl PanelView {
     pub fn set_watched(&self, watched: bool) {
         self.0.host_shows.set(watched);
         self.0.watch();
+    }
+
+    /// Whether the panel shows a ticket, or is about to.
+    pub fn is_at_work(&self) -> bool {
+        self.0.state.try_borrow().is_ok_and(|state| matches!(state.panel.phase, Phase::Loading | Phase::Ready(_)))
     }
 
     /// Takes everything off the page: nodes, listeners, timers.
@@ -175,8 +182,12 @@ impl Inner {
         // Drawing raises no event we listen to; one that came all the same would be too much.
         let Ok(mut state) = self.state.try_borrow_mut() else { return };
         let command = state.panel.update(event, self.now());
+        let summary = state.panel.sessions_summary();
         self.draw(&mut state);
         drop(state);
+        if self.summary.replace(summary) != summary {
+            self.host.tell_sessions(summary);
+        }
         if let Some(command) = command {
             self.carry_out(command);
         }
@@ -196,6 +207,7 @@ impl Inner {
                     self.host.post_note(note, self.done(move |result| Event::NotePosted(lsid, result)));
                 }
             }
+            Command::ReloadPage => self.host.reload_page(),
             Command::Focus(field) => {
                 if let Some(control) = self.document.get_element_by_id(&screen::field_id(field)) {
                     focus(&control);

@@ -261,15 +261,15 @@ pub fn connection_of<'a>(site: &'a SiteSettings, connections: &'a [DeviceConnect
 
 /// Whether a connection is for such a site: of its kind, and for osTicket at its address. Autotask's zones move (autotask-extension.md a.1), so any will do.
 pub fn fits(site: &SiteSettings, connection: &DeviceConnection) -> bool {
-    let (name, same) = match site.kind {
-        SiteKind::Autotask => ("autotask", true),
+    let same = match site.kind {
+        SiteKind::Autotask => true,
         SiteKind::Osticket => {
             let own = connection.site.as_deref().unwrap_or_default();
             let address = normalize_site(SiteKind::Osticket, &format!("{}/", own.trim_end_matches('/')));
-            ("osticket", address.is_ok_and(|address| address == site.url))
+            address.is_ok_and(|address| address == site.url)
         }
     };
-    connection.system == name && same
+    site.kind.is_of(connection) && same
 }
 
 /// An address in the browser's own form.

@@ -194,10 +194,11 @@ impl Screen<'_> {
             |name| self.0.words.fill(Word::SiteConnectionAuto, "name", name),
         );
         let mut select = element("select", "input").with("class=input").value(&site.connection).child(option("", &auto));
-        for connection in &paired.connections {
+        let fitting = || paired.connections.iter().filter(|connection| site.kind.is_of(connection));
+        for connection in fitting() {
             select = select.child(option(&connection.name, &connection.name));
         }
-        if !site.connection.is_empty() && !paired.connections.iter().any(|connection| connection.name == site.connection) {
+        if !site.connection.is_empty() && !fitting().any(|connection| connection.name == site.connection) {
             select = select.child(option(&site.connection, &site.connection));
         }
         if self.0.settings.sites_are_managed {
@@ -312,6 +313,8 @@ fn option(value: &str, name: &str) -> Element {
 mod tests {
     use super::super::tests::{opened, paired};
     use super::super::{Event, Facts};
+    use deskbridge_shared::device::DeviceConnection;
+
     use super::*;
     use crate::settings::{Managed, Stored, autotask, site};
 
@@ -392,6 +395,30 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_site_is_offered_connections_of_its_kind() {
+        let connection = |name: &str, system: &str| DeviceConnection { name: name.into(), system: system.into(), site: None };
+        let connections = vec![connection("Desk", "osticket"), connection("PSA", "autotask"), connection("Other", "zendesk")];
+        let paired = Paired { connections, ..paired() };
+        let sites = vec![autotask(), site(SiteKind::Osticket, "https://desk.example.com/".into())];
+        let stored = Stored { server: paired.server.clone(), sites: Some(sites), ..Stored::default() };
+        let mut options = Options::new("en");
+        options.update(Event::Read(Box::new(Facts { stored, paired: Some(paired), ..Facts::default() })));
+        let tree = screen(&options);
+        let offered = |number: usize| {
+            let name = Field::Connection(number).name();
+            let select = all(&tree).into_iter().find(|element| element.get("name") == Some(&name)).expect("a drop-down");
+            select
+                .children
+                .iter()
+                .filter_map(|option| option.get("value"))
+                .filter(|value| !value.is_empty())
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!((offered(0), offered(1)), (vec!["PSA".to_owned()], vec!["Desk".to_owned()]));
     }
 
     #[test]

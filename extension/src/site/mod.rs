@@ -17,6 +17,7 @@ pub use text::TARGET_LABELS;
 
 use std::collections::BTreeMap;
 
+use deskbridge_shared::device::DeviceConnection;
 use serde::{Deserialize, Serialize};
 
 use address::Address;
@@ -36,6 +37,17 @@ pub enum SiteKind {
     Autotask,
     /// osTicket's staff pages.
     Osticket,
+}
+
+impl SiteKind {
+    /// Whether a connection's tickets are of such a site.
+    pub fn is_of(self, connection: &DeviceConnection) -> bool {
+        connection.system
+            == match self {
+                Self::Autotask => "autotask",
+                Self::Osticket => "osticket",
+            }
+    }
 }
 
 /// A site the panel stands on, as administrator or policy set it.

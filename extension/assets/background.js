@@ -3,7 +3,7 @@
 
 import './bridge.js';
 import { managed } from './bridge.js';
-import init, { beginNote, continueNote, enrol, patterns, randomId, route, withoutTab } from './core.js';
+import init, { beginNote, continueNote, enrol, patterns, randomId, route, sessionsSummary, withoutTab } from './core.js';
 
 const api = globalThis.browser ?? globalThis.chrome;
 const REGISTERED = 'deskbridge-sites';
@@ -79,7 +79,8 @@ async function writeNote(to, { key, ticket, note }, name) {
 }
 
 async function handle(message, sender) {
-  const { reply, forward } = await answer(message, sender);
+  const { reply, forward, sessionsOf } = await answer(message, sender);
+  if (sessionsOf) return JSON.parse(await sessionsSummary(JSON.stringify(sessionsOf)));
   if (!forward) return reply;
   const { message: told } = forward;
   if (told.type !== 'note') return tell(forward, told);

@@ -55,7 +55,8 @@ globalThis.deskbridge = {
   openShortcuts: () =>
     api.commands.openShortcutSettings?.() ?? api.tabs.create({ url: 'chrome://extensions/shortcuts' }),
   onChange(changed) {
-    api.storage.onChanged.addListener(() => changed());
+    // What is remembered while the browser runs (`session`) is nobody's setting.
+    api.storage.onChanged.addListener((_, area) => area !== 'session' && changed());
     api.permissions.onAdded.addListener(() => changed());
     api.permissions.onRemoved.addListener(() => changed());
   },

@@ -67,6 +67,8 @@ extern "C" {
     static DOCUMENT: Document;
     #[wasm_bindgen(thread_local_v2, js_namespace = location, js_name = hash)]
     static FRAGMENT: String;
+    #[wasm_bindgen(js_namespace = location, js_name = reload)]
+    pub fn reload();
     /// To the script that holds the panel's frame: see `assets/panel.js`.
     #[wasm_bindgen(js_namespace = deskbridge, js_name = tellPage)]
     fn tell_page(message: &JsValue);
@@ -144,10 +146,13 @@ pub async fn keep_key(slot: Slot, key: Option<&DeviceKey>) -> Result<(), Refused
     come(keep_key_record(slot.name(), &record)).await.map(drop)
 }
 
-/// The key kept there.
-pub async fn kept_key(slot: Slot) -> Option<DeviceKey> {
-    let record = come(kept_key_record(slot.name())).await.ok()?;
-    let member = |name: &str| js_sys::Reflect::get(&record, &name.into()).ok();
+/// The key kept there; `None`: there is none.
+pub async fn kept_key(slot: Slot) -> Result<Option<DeviceKey>, Refused> {
+    Ok(device_key(&come(kept_key_record(slot.name())).await?))
+}
+
+fn device_key(record: &JsValue) -> Option<DeviceKey> {
+    let member = |name: &str| js_sys::Reflect::get(record, &name.into()).ok();
     let text = |name: &str| member(name)?.as_string();
     Some(DeviceKey {
         key: member("key")?,
@@ -252,6 +257,11 @@ pub fn document() -> Document {
     DOCUMENT.with(Document::clone)
 }
 
+/// How high the page's own parts are, in CSS pixels.
+pub fn page_height() -> u32 {
+    ["bar", "panel"].into_iter().filter_map(element).map(|part| part.offset_height().unsigned_abs()).sum()
+}
+
 /// The element of the page.
 pub fn element(id: &str) -> Option<HtmlElement> {
     document().get_element_by_id(id)?.dyn_into().ok()
@@ -275,6 +285,21 @@ pub fn fragment() -> String {
 /// Tells whoever holds this frame how high the panel is.
 pub fn tell_height(height: u32) {
     tell_page(&object(&[("height", height.into())]));
+}
+
+/// Tells whoever holds this frame that the panel wants to be closed.
+pub fn tell_close() {
+    tell_page(&object(&[("close", true.into())]));
+}
+
+/// Tells whoever holds this frame that the agent wants the ticket's page loaded again.
+pub fn tell_reload() {
+    tell_page(&object(&[("reload", true.into())]));
+}
+
+/// Tells whoever holds this frame what the ticket's sessions come to.
+pub fn tell_sessions(is_open: bool, has_report: bool) {
+    tell_page(&object(&[("sessions", object(&[("isOpen", is_open.into()), ("hasReport", has_report.into())]))]));
 }
 
 fn algorithm(member: &str, value: &str) -> JsValue {

@@ -8,12 +8,13 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use deskbridge_shared::api::SessionList;
 use deskbridge_shared::device::{
     DEVICE_HEADER, DeviceAnswer, NEW_DEVICE, NONCE_BYTES, NONCE_HEADER, PairRequest, SIGNATURE_HEADER, SignedRequest, TIME_HEADER,
     normalize_code,
 };
-use deskbridge_shared::panel::requests::Request;
-use deskbridge_shared::panel::{Answer, Backend, Done};
+use deskbridge_shared::panel::requests::{Call, Place, Request};
+use deskbridge_shared::panel::{Answer, Backend, Done, SessionsSummary};
 use deskbridge_shared::routes;
 use js_sys::Date;
 use serde::Deserialize;
@@ -22,6 +23,7 @@ use wasm_bindgen_futures::spawn_local;
 use crate::browser::{self, DeviceKey, Refused, Slot};
 use crate::json::{lenient, read, write};
 use crate::options::Trouble;
+use crate::router::SessionsOf;
 use crate::settings::{Managed, Paired, Stored, enrolment};
 use crate::signing::{base64url, browser_name, hexadecimal};
 
@@ -33,10 +35,10 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// For the device that was paired. `None`: the browser has lost the key.
-    pub async fn of(paired: &Paired) -> Option<Self> {
+    /// For the device that was paired. `None`: the browser has lost the key. An error: the browser does not give it out now.
+    pub async fn of(paired: &Paired) -> Result<Option<Self>, Refused> {
         let key = browser::kept_key(Slot::Device).await?;
-        (key.server == paired.server).then(|| Self::with(key))
+        Ok(key.filter(|key| key.server == paired.server && key.device == paired.device).map(Self::with))
     }
 
     const fn with(key: DeviceKey) -> Self {
@@ -139,7 +141,7 @@ async fn enrolment_due() -> Option<(String, String)> {
 async fn pair_alone(server: &str, code: &str, name: &str) -> Result<Paired, Trouble> {
     let no_key = |Refused| Trouble::NoKey;
     let code_hash = hexadecimal(&browser::sha256(normalize_code(code).as_deref().unwrap_or(code).as_bytes()).await.map_err(no_key)?);
-    let key = match browser::kept_key(Slot::Pending).await {
+    let key = match browser::kept_key(Slot::Pending).await.map_err(no_key)? {
         Some(key) if key.server == server && key.code_hash == code_hash => key,
         _ => {
             let (key, public_key) = browser::new_key().await.map_err(no_key)?;
@@ -175,7 +177,7 @@ async fn pair_alone(server: &str, code: &str, name: &str) -> Result<Paired, Trou
 pub async fn check(paired: &Paired) -> Result<Paired, Trouble> {
     let before = paired.clone();
     let checking = async move {
-        let signer = Signer::of(&before).await.ok_or(Trouble::NoKey)?;
+        let signer = Signer::of(&before).await.ok().flatten().ok_or(Trouble::NoKey)?;
         let answer = signer.call("GET", routes::DEVICE_SELF, None).await;
         let now = self::paired(&before.server, &answer)?;
         if now != before {
@@ -190,7 +192,7 @@ pub async fn check(paired: &Paired) -> Result<Paired, Trouble> {
 pub async fn forget(paired: &Paired) {
     let paired = paired.clone();
     let forgetting = async move {
-        if let Some(signer) = Signer::of(&paired).await {
+        if let Ok(Some(signer)) = Signer::of(&paired).await {
             signer.call("DELETE", routes::DEVICE_SELF, None).await;
         }
         // Without the one the others are worth nothing.
@@ -210,6 +212,16 @@ fn paired(server: &str, answer: &Answer) -> Result<Paired, Trouble> {
 async fn keep(paired: Option<&Paired>) -> Result<(), Trouble> {
     let json = write(&paired);
     browser::keep("paired", &json).await.map_err(|Refused| Trouble::NoKey)
+}
+
+/// What the sessions of a ticket come to, for the button beside it. `None`: the server did not say.
+pub async fn sessions_summary(asked: &SessionsOf) -> Option<SessionsSummary> {
+    let signer = Signer::of(&asked.paired).await.ok()??;
+    let place = Place { connection: asked.connection.clone(), ticket: asked.ticket.clone() };
+    let request = Request::new(&Call::Sessions, &place, "");
+    let answer = signer.call("GET", &request.path, None).await;
+    let list: SessionList = read(&answer.body).filter(|_| answer.status == 200)?;
+    Some(SessionsSummary::of(&list.sessions, asked.adds_reports))
 }
 
 /// The panel's way to the server.

@@ -1,11 +1,12 @@
 //! What the JavaScript hosts call. Wasm only; JSON goes in and out.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::spawn_local;
 
 use crate::json::{read, write};
-use crate::router::{self, Memory, Question};
+use crate::router::{self, Memory, Question, SessionsOf};
 use crate::settings::{Managed, Settings, Stored, match_pattern};
 use crate::signing::hexadecimal;
 use crate::site::osticket_note::{self, NoteTask, Posting, Response};
@@ -62,6 +63,14 @@ pub fn continue_note(answered: &str) -> String {
     let Some(Answered { mut posting, response }) = read(answered) else { return String::new() };
     let step = posting.take(&response);
     write(&NoteStep { posting, step })
+}
+
+/// What the sessions of a ticket come to. `asked`: a [`SessionsOf`]; `null` where the server does not say.
+#[wasm_bindgen(js_name = sessionsSummary)]
+pub async fn sessions_summary(asked: String) -> String {
+    let Some(asked) = read::<SessionsOf>(&asked) else { return "null".into() };
+    let summary = device::sessions_summary(&asked).await;
+    write(&summary.map(|summary| json!({ "isOpen": summary.is_open, "hasReport": summary.has_report, "every": asked.every })))
 }
 
 /// 128 random bits in hexadecimal.

@@ -8,14 +8,16 @@ use deskbridge_shared::panel::callbacks::{Listener, after};
 use deskbridge_shared::panel::element::{Element, element};
 use deskbridge_shared::panel::requests::Place;
 use deskbridge_shared::panel::view::{Drawing, PanelView};
-use deskbridge_shared::panel::{Answer, Backend, Done, Host, Note, NoteResult, NoticeKind, clipboard};
+use deskbridge_shared::panel::{Answer, Backend, Done, Host, Note, NoteResult, NoticeKind, SessionsSummary, clipboard};
 use deskbridge_shared::routes;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use wasm_bindgen::closure::Closure;
+use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::HtmlElement;
 
-use crate::browser;
+use crate::browser::{self, Refused};
 use crate::device::{SignedBackend, Signer};
 use crate::json::read;
 use crate::settings::{Language, Paired};
@@ -31,6 +33,11 @@ struct Claim {
     connection: Option<String>,
     ticket: String,
     target: Option<String>,
+    recipient: Option<String>,
+    #[serde(rename = "hasReply")]
+    has_reply: bool,
+    #[serde(rename = "isOverPage")]
+    is_over_page: bool,
     dark: bool,
     language: Language,
     paired: Option<Paired>,
@@ -41,11 +48,15 @@ pub async fn start() {
     let Some(root) = browser::element("panel") else { return };
     let mount = browser::fragment();
     let answer = browser::ask_background(json!({ "type": "claim", "mount": mount }).to_string()).await;
-    let claim = answer.ok().and_then(|json| read::<Claim>(&json));
     let browser_language = browser::language();
-    let Some(claim) = claim else {
+    let Ok(answer) = answer else {
         let words = Words::of(&browser_language);
-        show(&root, &words, "refused", Word::PanelRefusedTitle, Word::PanelRefusedHint, false);
+        show(&root, &words, "silent", Word::PanelSilentTitle, Word::PanelSilentHint, Some(Help::TryAgain));
+        return;
+    };
+    let Some(claim) = read::<Claim>(&answer) else {
+        let words = Words::of(&browser_language);
+        show(&root, &words, "refused", Word::PanelRefusedTitle, Word::PanelRefusedHint, None);
         return;
     };
     let language = claim.language.tag(&browser_language).to_owned();
@@ -54,47 +65,102 @@ pub async fn start() {
         let _ = html.set_attribute("data-scheme", if claim.dark { "dark" } else { "light" });
         let _ = html.set_attribute("lang", words.language());
     }
-    let fail = |name: &'static str, title: Word, hint: Word| {
-        show(&root, &words, name, title, hint, true);
-        browser::tell_height(root.offset_height().unsigned_abs());
+    if claim.is_over_page {
+        show_close_button(&words);
+    }
+    let fail = |name: &'static str, title: Word, hint: Word, help: Help| {
+        show(&root, &words, name, title, hint, Some(help));
+        browser::tell_height(browser::page_height());
+        // What the settings mend is looked at again when they have changed, in whatever tab.
+        on_change(browser::reload);
     };
     let Some(paired) = &claim.paired else {
-        return fail("unpaired", Word::PanelUnpairedTitle, Word::PanelUnpairedHint);
+        return fail("unpaired", Word::PanelUnpairedTitle, Word::PanelUnpairedHint, Help::Settings);
     };
     let Some(connection) = &claim.connection else {
-        return fail("no-connection", Word::PanelNoConnectionTitle, Word::PanelNoConnectionHint);
+        return fail("no-connection", Word::PanelNoConnectionTitle, Word::PanelNoConnectionHint, Help::Settings);
     };
-    let Some(signer) = Signer::of(paired).await else {
-        return fail("key-gone", Word::PanelKeyGoneTitle, Word::PanelKeyGoneHint);
+    let signer = match Signer::of(paired).await {
+        Ok(Some(signer)) => signer,
+        Ok(None) => return fail("key-gone", Word::PanelKeyGoneTitle, Word::PanelKeyGoneHint, Help::Settings),
+        Err(Refused) => return fail("silent", Word::PanelSilentTitle, Word::PanelSilentHint, Help::TryAgain),
     };
-    let backend = Prefilling { inner: SignedBackend(Rc::new(signer)), target: claim.target.clone() };
+    let (target, recipient, has_reply) = (claim.target.clone(), claim.recipient.clone(), claim.has_reply);
+    let backend = Prefilling { inner: SignedBackend(Rc::new(signer)), target, recipient, has_reply };
     let host = Rc::new(FrameHost { mount });
     let Some(view) = PanelView::mount(root, panel_texts(&language), language.clone(), Rc::new(backend), host) else { return };
     view.show_ticket(Place { connection: connection.clone(), ticket: claim.ticket.clone() }, language);
-    // For as long as the page is there.
-    std::mem::forget(view);
+    // A panel that was refused begins anew when the browser has been paired again. The view stays for as long as the page is there.
+    on_change(move || {
+        if !view.is_at_work() {
+            browser::reload();
+        }
+    });
 }
 
-/// A message in place of the panel; with a way to the settings, if they can help.
-fn show(root: &HtmlElement, words: &Words, name: &'static str, title: Word, hint: Word, with_settings: bool) {
+/// Calls back when something that is set has changed, for as long as the page is there.
+fn on_change(changed: impl Fn() + 'static) {
+    let changed = Closure::<dyn Fn()>::new(changed);
+    browser::on_change(changed.as_ref().unchecked_ref::<JsValue>());
+    changed.forget();
+}
+
+/// What can help where the panel cannot be shown.
+#[derive(Clone, Copy)]
+enum Help {
+    Settings,
+    TryAgain,
+}
+
+/// A message in place of the panel, with a button for what can help.
+fn show(root: &HtmlElement, words: &Words, name: &'static str, title: Word, hint: Word, help: Option<Help>) {
     let mut message = element("div", name)
         .with("class=message")
         .attribute("data-message", name)
         .child(element("span", "icon").with("aria-hidden=true;class=icon icon-lock"))
         .child(element("h2", "title").text(words.get(title)))
         .child(element("p", "hint").with("class=hint").text(words.get(hint)));
-    if with_settings {
-        let button = element("button", "settings").with("class=button button-primary;type=button;data-action=settings");
-        message = message.child(button.text(words.get(Word::PanelSettings)));
+    if let Some(help) = help {
+        let (action, word) = match help {
+            Help::Settings => ("settings", Word::PanelSettings),
+            Help::TryAgain => ("try-again", Word::PanelTryAgain),
+        };
+        let button = element("button", "help").with("class=button button-primary;type=button").attribute("data-action", action);
+        message = message.child(button.text(words.get(word)));
     }
     let panel: Element = element("div", "panel").with("class=panel;tabindex=-1").attribute("lang", words.language()).child(message);
     Drawing::default().draw(root, panel);
-    let pressed = Listener::new(root, "click", |event| {
+    let pressed = Listener::new(root, "click", move |event| {
         let is_button = event.target().is_some_and(|target| {
             js_sys::Reflect::get(&target, &"localName".into()).is_ok_and(|name| name.as_string().as_deref() == Some("button"))
         });
-        if is_button {
-            browser::open_settings();
+        match help {
+            Some(Help::Settings) if is_button => browser::open_settings(),
+            Some(Help::TryAgain) if is_button => browser::reload(),
+            _ => {}
+        }
+    });
+    std::mem::forget(pressed);
+}
+
+/// A panel over the page has a bar with its name and a button that closes it; one in a card has the card's.
+fn show_close_button(words: &Words) {
+    let Some(bar) = browser::element("bar") else { return };
+    let name = element("span", "name").with("class=bar-name").text(words.get(Word::PanelOpen));
+    let close = element("button", "close")
+        .with("class=bar-close;type=button;data-action=close")
+        .attribute("title", words.get(Word::PanelHide))
+        .attribute("aria-label", words.get(Word::PanelHide))
+        .child(element("span", "cross").with("aria-hidden=true;class=icon icon-close"));
+    Drawing::default().draw(&bar, element("div", "bar").with("class=bar").child(name).child(close));
+    let pressed = Listener::new(&bar, "click", |event| {
+        let is_close = event.target().is_some_and(|target| {
+            target
+                .dyn_into::<web_sys::Element>()
+                .is_ok_and(|target| target.closest("[data-action='close']").is_ok_and(|found| found.is_some()))
+        });
+        if is_close {
+            browser::tell_close();
         }
     });
     std::mem::forget(pressed);
@@ -125,23 +191,31 @@ fn notify(text: &str, kind: NoticeKind) {
     });
 }
 
-/// Gives the model the machine the page names, where the server knows none.
+/// Gives the model what only the page knows: whom to write to and whether a reply can be written; and the machine, where the server knows none.
 struct Prefilling {
     inner: SignedBackend,
     target: Option<String>,
+    recipient: Option<String>,
+    has_reply: bool,
 }
 
 impl Backend for Prefilling {
     fn call(&self, request: deskbridge_shared::panel::requests::Request, done: Done<Answer>) {
-        let target = self.target.clone().filter(|_| request.path.starts_with(&format!("{}?", routes::PANEL)));
+        if !request.path.starts_with(&format!("{}?", routes::PANEL)) {
+            return self.inner.call(request, done);
+        }
+        let (target, recipient, has_reply) = (self.target.clone(), self.recipient.clone(), self.has_reply);
         self.inner.call(
             request,
             Box::new(move |mut answer| {
-                if let (Some(target), Some(mut model)) = (target, read::<Value>(&answer.body))
-                    && answer.status == 200
-                    && model["target"].as_str().is_none_or(str::is_empty)
+                if answer.status == 200
+                    && let Some(mut model) = read::<Value>(&answer.body).filter(Value::is_object)
                 {
-                    model["target"] = json!(target);
+                    if model["target"].as_str().is_none_or(str::is_empty) {
+                        model["target"] = json!(target);
+                    }
+                    model["recipient"] = json!(recipient);
+                    model["has_reply"] = json!(has_reply);
                     answer.body = model.to_string();
                 }
                 done(answer);
@@ -156,8 +230,16 @@ struct FrameHost {
 }
 
 impl Host for FrameHost {
-    fn resize(&self, height: u32) {
-        browser::tell_height(height);
+    fn resize(&self, _: u32) {
+        browser::tell_height(browser::page_height());
+    }
+
+    fn reload_page(&self) {
+        browser::tell_reload();
+    }
+
+    fn tell_sessions(&self, sessions: SessionsSummary) {
+        browser::tell_sessions(sessions.is_open, sessions.has_report);
     }
 
     fn notify(&self, text: &str, kind: NoticeKind) {

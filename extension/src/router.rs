@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::json::lenient;
 use crate::settings::{Managed, Paired, Settings, Stored, connection_of};
-use crate::site::{self, Page, Plan, SiteKind, Snapshot};
+use crate::site::{self, Form, Page, Plan, SiteKind, Snapshot};
 use crate::texts::{Word, Words};
 
 /// Documents remembered; beyond, the oldest goes.
@@ -102,6 +102,12 @@ struct Document {
     /// What the server knows it by.
     reference: String,
     target: Option<String>,
+    #[serde(default)]
+    recipient: Option<String>,
+    #[serde(default)]
+    has_reply: bool,
+    #[serde(default)]
+    is_over_page: bool,
     mounts: Vec<Held>,
 }
 
@@ -126,6 +132,8 @@ enum Message {
     Leave,
     /// A frame of ours says which mount it was made for.
     Claim { mount: String },
+    /// A page wants to know what the sessions of the ticket it was told come to.
+    Sessions { key: String },
     /// The panel has text for the reply.
     Insert { mount: String, text: String },
     /// The panel has a note for the ticket.
@@ -145,6 +153,7 @@ struct NoteTexts {
 
 /// What the background does now.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// What the sender gets; null: nothing.
     pub reply: Value,
@@ -154,6 +163,25 @@ pub struct Outcome {
     /// What a content script is asked before the sender gets an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forward: Option<Forward>,
+    /// What the server is asked before the sender gets an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions_of: Option<SessionsOf>,
+}
+
+/// A question to the server for a ticket's sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionsOf {
+    /// Who asks.
+    pub paired: Paired,
+    /// The connection's name.
+    pub connection: String,
+    /// What the server knows the ticket by.
+    pub ticket: String,
+    /// Whether the page is asked to add reports, so that one may wait.
+    pub adds_reports: bool,
+    /// After so many seconds the page may ask again.
+    pub every: u32,
 }
 
 /// A message to a content script.
@@ -236,8 +264,8 @@ fn from_page(question: &Question, place: &Place<'_>, message: Message) -> Option
                 outcome.reply = serde_json::to_value(&plan).ok()?;
                 let words = Words::of(settings.language.tag(&question.language));
                 let said = |word: Word| words.get(word);
-                outcome.reply["labels"] =
-                    json!({ "title": said(Word::PanelOpen), "show": said(Word::PanelShow), "hide": said(Word::PanelHide) });
+                outcome.reply["labels"] = json!({ "title": said(Word::PanelOpen), "show": said(Word::PanelShow), "hide": said(Word::PanelHide),
+                        "open": said(Word::PanelSessionOpen), "due": said(Word::PanelReportDue) });
                 memory.show(Document {
                     tab: place.tab,
                     frame: place.frame,
@@ -249,6 +277,9 @@ fn from_page(question: &Question, place: &Place<'_>, message: Message) -> Option
                     key: plan.key,
                     ticket: plan.ticket,
                     target: plan.target,
+                    recipient: plan.recipient,
+                    has_reply: plan.has_reply,
+                    is_over_page: matches!(plan.mount.form, Form::Button { .. }),
                     mounts: Vec::new(),
                 });
             }
@@ -256,6 +287,10 @@ fn from_page(question: &Question, place: &Place<'_>, message: Message) -> Option
         Message::Mount { key } => {
             memory.mount(place, &key, &question.random)?;
             outcome.reply = json!({ "mount": question.random });
+        }
+        Message::Sessions { key } => {
+            let document = memory.documents.iter().find(|document| document.is_at(place) && document.key == key)?;
+            outcome.sessions_of = sessions_of(question, &settings, document);
         }
         Message::Leave => memory.leave(place),
         Message::Claim { .. } | Message::Insert { .. } | Message::Note { .. } => return None,
@@ -268,25 +303,46 @@ fn from_page(question: &Question, place: &Place<'_>, message: Message) -> Option
 fn claim(question: &Question, place: &Place<'_>, mount: &str) -> Outcome {
     let mut memory = question.memory.clone();
     let settings = Settings::of(&question.stored, &question.managed);
-    let paired = question.paired.as_ref().filter(|paired| paired.server == settings.server);
-    let connections = paired.map_or(&[][..], |paired| &paired.connections);
-    let connection = |document: &Document| {
-        let site = settings.sites.iter().find(|site| site.kind == document.kind && site.url == document.site)?;
-        connection_of(site, connections).map(str::to_owned)
-    };
+    let paired = paired(question, &settings);
     let reply = match memory.claim(place, mount) {
         None => json!({ "refused": true }),
         Some(document) => json!({
-            "connection": connection(document),
+            "connection": connection(&settings, paired, document),
             "ticket": document.reference,
             "target": document.target,
+            "recipient": document.recipient,
+            "hasReply": document.has_reply,
+            "isOverPage": document.is_over_page,
             "dark": document.is_dark,
             "language": settings.language,
             "paired": paired,
         }),
     };
     let memory = (memory != question.memory).then_some(memory);
-    Outcome { reply, memory, forward: None }
+    Outcome { reply, memory, ..Outcome::default() }
+}
+
+/// The pairing with the server that is set.
+fn paired<'a>(question: &'a Question, settings: &Settings) -> Option<&'a Paired> {
+    question.paired.as_ref().filter(|paired| paired.server == settings.server)
+}
+
+/// The connection that a document's site belongs to.
+fn connection(settings: &Settings, paired: Option<&Paired>, document: &Document) -> Option<String> {
+    let site = settings.sites.iter().find(|site| site.kind == document.kind && site.url == document.site)?;
+    connection_of(site, &paired?.connections).map(str::to_owned)
+}
+
+fn sessions_of(question: &Question, settings: &Settings, document: &Document) -> Option<SessionsOf> {
+    let paired = paired(question, settings)?;
+    Some(SessionsOf {
+        connection: connection(settings, Some(paired), document)?,
+        paired: paired.clone(),
+        ticket: document.reference.clone(),
+        adds_reports: document.kind == SiteKind::Osticket,
+        // The server asks Autotask each time whether the agent may see the ticket, and Autotask counts its calls.
+        every: if document.kind == SiteKind::Osticket { 30 } else { 300 },
+    })
 }
 
 fn insert(question: &Question, place: &Place<'_>, mount: &str, text: &str) -> Option<Outcome> {
@@ -294,7 +350,8 @@ fn insert(question: &Question, place: &Place<'_>, mount: &str, text: &str) -> Op
     if text.is_empty() || text.chars().nth(LONGEST_TEXT).is_some() {
         return None;
     }
-    let message = json!({ "type": "insert", "key": document.key, "selectors": reply_fields(document.kind), "text": text });
+    let (selectors, tab) = (reply_fields(document.kind), reply_tab(document.kind));
+    let message = json!({ "type": "insert", "key": document.key, "selectors": selectors, "tab": tab, "text": text });
     Some(document.told(message))
 }
 
@@ -323,6 +380,14 @@ const fn reply_fields(kind: SiteKind) -> &'static [&'static str] {
     match kind {
         SiteKind::Osticket => &["#reply .redactor-in", "#reply .redactor-editor", "#reply textarea#response"],
         SiteKind::Autotask => &[".QuickNote textarea"],
+    }
+}
+
+/// What shows the form of those fields where another form is shown in its place: osTicket has one tab for replies and one for notes.
+const fn reply_tab(kind: SiteKind) -> Option<&'static str> {
+    match kind {
+        SiteKind::Osticket => Some("#response_options ul.tabs a[href='#reply']"),
+        SiteKind::Autotask => None,
     }
 }
 
@@ -595,6 +660,21 @@ mod tests {
         assert_eq!((&noted["site"], &noted["key"]), (&json!(format!("{DESK}/")), &json!("osticket:116")), "what its lock is kept by");
         let too_long = "x".repeat(LONGEST_TEXT + 1);
         assert_eq!(background.ask(&panel(3), json!({ "type": "insert", "mount": mount, "text": too_long })), Outcome::default());
+    }
+
+    #[test]
+    fn a_page_may_ask_for_the_sessions_of_the_ticket_it_shows() {
+        let mut background = Background::new();
+        let ask = |key: &str| json!({ "type": "sessions", "key": key });
+        assert_eq!(background.ask(&page(), ask("osticket:116")), Outcome::default(), "it shows none yet");
+        background.with_mount(&page());
+        let asked = background.ask(&page(), ask("osticket:116")).sessions_of.expect("a question");
+        assert_eq!((asked.connection.as_str(), asked.ticket.as_str(), asked.adds_reports), ("Desk", "515631", true));
+        assert_eq!(background.ask(&page(), ask("osticket:117")), Outcome::default(), "another ticket's");
+        assert_eq!(background.ask(&Sender { tab: Some(8), ..page() }, ask("osticket:116")), Outcome::default(), "another tab");
+        assert_eq!(background.ask(&panel(3), ask("osticket:116")), Outcome::default(), "a panel asks the server itself");
+        background.paired = None;
+        assert_eq!(background.ask(&page(), ask("osticket:116")).sessions_of, None);
     }
 
     #[test]

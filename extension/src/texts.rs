@@ -116,6 +116,11 @@ words! {
     PanelNoConnectionTitle = "panel_no_connection_title",
     PanelNoConnectionHint = "panel_no_connection_hint",
     PanelSettings = "panel_settings",
+    PanelSilentTitle = "panel_silent_title",
+    PanelSilentHint = "panel_silent_hint",
+    PanelTryAgain = "panel_try_again",
+    PanelSessionOpen = "panel_session_open",
+    PanelReportDue = "panel_report_due",
     PanelKeyGoneTitle = "panel_key_gone_title",
     PanelKeyGoneHint = "panel_key_gone_hint",
 }

@@ -44,6 +44,9 @@ struct Expected {
     number: Option<String>,
     subject: Option<String>,
     target: Option<String>,
+    recipient: Option<String>,
+    #[serde(default)]
+    no_reply: bool,
 }
 
 /// A document in a browser, and our host on it.
@@ -184,7 +187,14 @@ fn check_page(saved: &Saved) {
     let looked = look(&tab.page, &tab.sites).is_some();
     assert_eq!(looked, saved.out != Some(Out::Address), "{name}: looked at by its address");
     let plan = tab.look();
-    let seen = plan.clone().map(|plan| Expected { ticket: plan.ticket, number: plan.number, subject: plan.subject, target: plan.target });
+    let seen = plan.clone().map(|plan| Expected {
+        ticket: plan.ticket,
+        number: plan.number,
+        subject: plan.subject,
+        target: plan.target,
+        recipient: plan.recipient,
+        no_reply: !plan.has_reply,
+    });
     assert_eq!(seen, saved.plan, "{name}");
 
     let after = tab.html();
@@ -387,7 +397,7 @@ fn the_hosts_json_is_this() {
     let snapshot: Snapshot = serde_json::from_str(snapshot).expect("a snapshot");
     let planned = serde_json::to_value(plan(&page, &sites[0], &snapshot)).expect("JSON");
     let expected = serde_json::json!({
-        "key": "osticket:116", "ticket": "116", "number": "5", "subject": null, "target": "y",
+        "key": "osticket:116", "ticket": "116", "number": "5", "subject": null, "target": "y", "recipient": null, "hasReply": false,
         "mount": {
             "container": "#pjax-container .sticky.bar > .content > .pull-right.flush-right",
             "position": "prepend",
@@ -427,7 +437,7 @@ proptest! {
         is_osticket in any::<bool>(),
         title in any::<String>(),
         found in proptest::collection::btree_map(
-            proptest::sample::select(vec!["container", "tabs", "heading", "forms", "noteId", "subject", "number", "fields"]).prop_map(str::to_owned),
+            proptest::sample::select(vec!["container", "tabs", "heading", "forms", "noteId", "subject", "number", "fields", "email", "reply"]).prop_map(str::to_owned),
             proptest::collection::vec(any_found(), 0..3),
             0..9,
         ),
@@ -442,7 +452,7 @@ proptest! {
             prop_assert!(id.trim_end_matches(|character: char| !character.is_ascii_digit()).starts_with(&plan.ticket));
             let is_plain = |text: &str| !text.chars().any(char::is_control) && text.chars().count() <= 255;
             prop_assert!(plan.number.iter().all(|number| number.len() <= 50 && number.is_ascii() && is_plain(number)));
-            prop_assert!(plan.subject.iter().chain(&plan.target).all(|text| is_plain(text)));
+            prop_assert!(plan.subject.iter().chain(&plan.target).chain(&plan.recipient).all(|text| is_plain(text)));
         }
     }
 

@@ -209,6 +209,203 @@ async fn the_report_becomes_a_note_in_the_agents_own_session() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_that_waits_is_told_by_the_button_and_stands_on_top_of_the_panel() -> Result<()> {
+    let stage = Stage::start(Settings { width: 1280, height: 720, ..Settings::default() }).await?;
+    stage.set_up().await?;
+    stage.open(&stage.ticket("116")).await?;
+    let button_says = async |told: &str| {
+        wait_until(stage.browser(), &format!("return document.querySelector(\"{BUTTON}\")?.ariaLabel === '{told}'")).await
+    };
+    button_says("Remote support").await?;
+    stage.open_panel().await?;
+    stage.browser().click("[data-action='make-key']").await?;
+    let key = stage.browser().text("[data-part='key']").await?;
+    let lsid = stage.appliance.begin_session_with_key(&key)?;
+    let steps = SessionScript::example("5156116").steps;
+    let mut steps = steps.into_iter();
+    for (_, step) in steps.by_ref().take(2) {
+        stage.appliance.step(&lsid, step)?;
+    }
+    stage.browser().element("li[data-state='active']").await?;
+    stage.browser().leave_frames().await?;
+    button_says("Remote support (a session is open)").await?;
+    stage.picture("osticket-session-open-1280x720.png").await?;
+    for (_, step) in steps {
+        stage.appliance.step(&lsid, step)?;
+    }
+    button_says("Remote support (a report is waiting)").await?;
+    stage.browser.enter_panel().await?;
+    let in_view = "const { top, bottom } = document.querySelector(\"[data-action='record']\").getBoundingClientRect();
+        return scrollY === 0 && top >= 0 && bottom <= innerHeight;";
+    ensure!(stage.browser().execute(in_view, vec![]).await? == json!(true), "the button is below what is seen");
+    stage.browser().leave_frames().await?;
+    stage.picture("osticket-report-due-1280x720.png").await?;
+
+    // A page that is opened later tells it, too, without its panel.
+    stage.open(&stage.ticket("116")).await?;
+    button_says("Remote support (a report is waiting)").await?;
+    stage.open_panel().await?;
+    stage.browser().click("[data-action='record']").await?;
+    stage.browser().element("[data-section='sessions'] [data-action='reload-page']").await?;
+    stage.browser().leave_frames().await?;
+    stage.picture("osticket-report-added-1280x720.png").await?;
+    stage.browser.enter_panel().await?;
+    stage.browser().click("[data-action='reload-page']").await?;
+    stage.browser().leave_frames().await?;
+    stage.browser().element_with_text(".thread-entry.note", "Rebuilt the mail profile").await?;
+    button_says("Remote support").await?;
+    stage.no_errors().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_panel_over_a_page_moves_with_its_button_and_closes_in_three_ways() -> Result<()> {
+    let stage = Stage::start(Settings { width: 1280, height: 720, ..Settings::default() }).await?;
+    let long = osticket("116")?.with_style("#content { padding-top: 200px; height: 3000px }");
+    stage.site.add("/support/scp/tickets.php?id=116", long);
+    stage.set_up().await?;
+    stage.open(&stage.ticket("116")).await?;
+    let browser = stage.browser();
+    let gap = format!(
+        "const [panel, button] = [{PANEL:?}, {BUTTON:?}].map((css) => document.querySelector(css).getBoundingClientRect());
+         return Math.round(panel.top - button.bottom)"
+    );
+    stage.open_panel().await?;
+    // Its own button, by the mouse.
+    browser.click("[data-action='close']").await?;
+    browser.leave_frames().await?;
+    browser.wait_until_gone(PANEL).await?;
+    ensure!(
+        browser.execute("return document.activeElement === document.querySelector(arguments[0])", vec![json!(BUTTON)]).await?
+            == json!(true)
+    );
+
+    stage.open_panel().await?;
+    browser.leave_frames().await?;
+    wait_until(browser, &gap.replace("return Math", "return 6 === Math")).await?;
+    stage.picture("osticket-panel-1280x720.png").await?;
+    browser.execute("scrollTo(0, 120)", vec![]).await?;
+    wait_until(browser, &gap.replace("return Math", "return scrollY === 120 && 6 === Math")).await?;
+    browser.execute("scrollTo(0, 2000)", vec![]).await?;
+    wait_until(browser, "return document.querySelector('[data-deskbridge-panel]').getBoundingClientRect().top === 8").await?;
+
+    // Escape in the page, whose focus stays where it is.
+    browser.execute("scrollTo(0, 0); document.querySelector('#response').focus()", vec![]).await?;
+    keys(browser, Key::Escape + "").await?;
+    browser.wait_until_gone(PANEL).await?;
+    ensure!(browser.execute("return document.activeElement.id", vec![]).await? == json!("response"));
+    // A key the page has used itself closes nothing.
+    browser.execute("document.querySelector('#response').onkeydown = (event) => event.preventDefault()", vec![]).await?;
+    stage.open_panel().await?;
+    browser.leave_frames().await?;
+    browser.execute("document.querySelector('#response').focus()", vec![]).await?;
+    keys(browser, Key::Escape + "").await?;
+    ensure!(stage.count(PANEL).await? == 1);
+    // Escape in the panel.
+    stage.browser.enter_panel().await?;
+    browser.click("#field-target").await?;
+    keys(browser, Key::Escape + "").await?;
+    browser.leave_frames().await?;
+    browser.wait_until_gone(PANEL).await?;
+    stage.no_errors().await
+}
+
+/// osTicket's tabs for reply and note, as its script shows them one at a time.
+const TABS: &str = "document.querySelector('#note').style.display = 'none';
+    for (const tab of document.querySelectorAll('#response-tabs a')) tab.onclick = (event) => {
+      event.preventDefault();
+      for (const form of ['#reply', '#note']) document.querySelector(form).style.display = form === tab.getAttribute('href') ? '' : 'none';
+    };";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn text_goes_into_the_reply_wherever_there_is_one() -> Result<()> {
+    let stage = Stage::start(Settings { height: 1300, ..Settings::default() }).await?;
+    stage.site.add("/support/scp/tickets.php?id=116", osticket("116")?.with_script(TABS));
+    let read_only = SitePage::saved("osticket/ticket-read-only.html", STAFF_POLICY, &[])?.with_style(OSTICKET_STYLE);
+    stage.site.add("/support/scp/tickets.php?id=120", read_only);
+    stage.set_up().await?;
+    stage.open(&stage.ticket("116")).await?;
+    stage.browser().click("#post-note-tab").await?;
+    let value = async || stage.browser().execute("return document.querySelector('#response').value", vec![]).await;
+    stage.open_panel().await?;
+    stage.browser().click("[data-action='make-key']").await?;
+    stage.browser().click("[data-action='insert-key']").await?;
+    stage.browser().element_with_text("#notice", "Inserted").await?;
+    let to = stage.browser().element("[data-action='mail']").await?.attr("href").await?.unwrap_or_default();
+    ensure!(to.starts_with("mailto:priya@customer.example?subject="), "{to}");
+    stage.browser().leave_frames().await?;
+    ensure!(value().await?.as_str().is_some_and(|reply| reply.contains("?ak=")), "{}", value().await?);
+    stage.browser().element("#reply").await?;
+
+    stage.open(&stage.ticket("120")).await?;
+    stage.open_panel().await?;
+    stage.browser().click("[data-action='make-key']").await?;
+    stage.browser().element("[data-part='key']").await?;
+    ensure!(stage.count("[data-action='insert-key']").await? == 0, "where no reply can be written, none is offered");
+    stage.browser().leave_frames().await?;
+    stage.picture("osticket-no-reply.png").await?;
+    stage.no_errors().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panel_that_waits_for_pairing_goes_on_by_itself() -> Result<()> {
+    let stage = Stage::start(Settings { height: 900, ..Settings::default() }).await?;
+    stage.browser.set(json!({ "sites": [stage.site.osticket("/support/", "")] })).await?;
+    stage.open(&stage.ticket("116")).await?;
+    let (browser, driver) = (stage.browser(), stage.browser().driver());
+    stage.open_panel().await?;
+    browser.element("[data-message='unpaired'] [data-action='settings']").await?;
+    browser.leave_frames().await?;
+    stage.picture("osticket-unpaired.png").await?;
+    let page = driver.window().await?;
+    let tab = driver.new_tab().await?;
+    driver.switch_to_window(tab.clone()).await?;
+    stage.browser.pair(&stage.pairing_link().await?).await?;
+    driver.switch_to_window(page.clone()).await?;
+    stage.browser.enter_panel().await?;
+    browser.element("[data-action='make-key']").await?;
+
+    // The key goes with the browser's data, and the panel says that; where it only cannot be read now, it does not.
+    driver.switch_to_window(tab.clone()).await?;
+    browser.execute("return deskbridge.keepKey('device', null)", vec![]).await?;
+    driver.switch_to_window(page).await?;
+    stage.open(&stage.ticket("116")).await?;
+    stage.open_panel().await?;
+    browser.element("[data-message='key-gone'] [data-action='settings']").await?;
+    browser.leave_frames().await?;
+    stage.picture("osticket-key-gone.png").await?;
+    stage.no_errors().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_cannot_be_read_now_is_not_gone() -> Result<()> {
+    let extension = tempfile::tempdir()?;
+    set_up_by_policy(extension.path(), &json!({}))?;
+    let read = "keptKey: (slot) => keys(";
+    change(
+        extension.path(),
+        "bridge.js",
+        read,
+        &read.replace("keys(", "globalThis.sessionStorage?.isBroken ? Promise.reject(new Error('no')) : keys("),
+    )?;
+    let stage = Stage::start_with(Settings::default(), extension.path()).await?;
+    stage.set_up().await?;
+    stage.open(&stage.ticket("116")).await?;
+    stage.open_panel().await?;
+    stage.browser().execute("sessionStorage.isBroken = 1; location.reload()", vec![]).await?;
+    stage.browser().leave_frames().await?;
+    stage.browser.enter_panel().await?;
+    stage.browser().element("[data-message='silent']").await?;
+    stage.browser().leave_frames().await?;
+    stage.picture("osticket-silent.png").await?;
+    stage.browser.enter_panel().await?;
+    stage.browser().execute("delete sessionStorage.isBroken", vec![]).await?;
+    stage.browser().click("[data-action='try-again']").await?;
+    stage.browser().leave_frames().await?;
+    stage.browser.enter_panel().await?;
+    stage.browser().element("[data-action='make-key']").await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_button_follows_the_ticket() -> Result<()> {
     let stage = Stage::start(Settings::default()).await?;
     stage.set_up().await?;
@@ -511,7 +708,7 @@ async fn a_policy_pairs_once_however_often_it_is_heard() -> Result<()> {
 async fn a_background_that_fails_is_asked_again() -> Result<()> {
     let extension = tempfile::tempdir()?;
     set_up_by_policy(extension.path(), &json!({}))?;
-    let asked = "const { reply, forward } = await answer(message, sender);";
+    let asked = "const { reply, forward, sessionsOf } = await answer(message, sender);";
     let fails = "globalThis.failed ??= {};
         if (['look', 'plan', 'mount'].includes(message.type) && !failed[message.type]) throw new Error(failed[message.type] = 'not now');";
     change(extension.path(), "background.js", asked, &format!("{fails}\n{asked}"))?;
@@ -707,9 +904,9 @@ async fn wait_until(browser: &Browser, script: &str) -> Result<()> {
     let waiting = format!(
         "const until = Date.now() + 15000;
         const is = () => {{ {script} }};
-        return new Promise((resolve) => {{
-          const look = async () => (await is()) ? resolve(true) : Date.now() > until ? resolve(false) : setTimeout(look, 20);
-          look();
+        return new Promise((resolve, reject) => {{
+          const look = async () => (await is()) ? resolve(true) : Date.now() > until ? resolve(false) : setTimeout(() => look().catch(reject), 20);
+          look().catch(reject);
         }});"
     );
     let came: Value = browser.execute(&waiting, vec![]).await?;

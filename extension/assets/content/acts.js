@@ -8,8 +8,28 @@
   // osTicket may send its mail before it answers a post.
   const PATIENCE = { GET: 20_000, POST: 60_000 };
 
-  function insert({ selectors, text }) {
-    const field = selectors.flatMap(all).find((node) => node.getClientRects().length > 0);
+  // As long may a page's tab take to show its form.
+  const TAB_PATIENCE = 2_000;
+
+  /** Waits, frame by frame, for what `look` answers. */
+  async function soon(look) {
+    const until = performance.now() + TAB_PATIENCE;
+    let seen = look();
+    while (!seen && performance.now() < until) {
+      await new Promise((done) => setTimeout(done, 16));
+      seen = look();
+    }
+    return seen;
+  }
+
+  async function insert({ selectors, tab, text }) {
+    const shown = () => selectors.flatMap(all).find((node) => node.getClientRects().length > 0);
+    let field = shown();
+    const opener = field || !tab ? null : all(tab)[0];
+    if (opener) {
+      opener.click();
+      field = await soon(shown);
+    }
     if (!field) return { inserted: false };
     field.focus();
     if (field.isContentEditable) {

@@ -5,6 +5,8 @@
   'use strict';
 
   const { enclose, openFrame } = globalThis.deskbridge;
+  // The sessions are asked for as often as the background says; where it says nothing, and so nothing can be asked, now and then.
+  const ASK_AGAIN = 300;
   const PLACES = { append: 'beforeend', prepend: 'afterbegin', before: 'beforebegin', after: 'afterend' };
 
   function nest(outer, classes) {
@@ -42,14 +44,50 @@
   function mount({ key, labels, mount: { position, form } }, container, kept, ask) {
     const { mark, opener, slot } = form.kind === 'button' ? button(form, labels) : card(form, labels);
     mark.dataset.deskbridge = key;
+    const badge = document.createElement('span');
+    enclose(badge);
+    const lifetime = new AbortController();
     let panel = null;
+    let sessions = { isOpen: false, hasReport: false };
+    let timer = 0;
     let isGone = false;
 
     function show(next) {
       panel = next;
-      if (panel) panel.onClose = () => close(true);
+      if (panel) Object.assign(panel, { opener, onClose: close, onSessions: tell });
       opener.setAttribute('aria-expanded', String(Boolean(panel)));
-      if (slot) opener.textContent = panel ? labels.hide : labels.show;
+      name();
+    }
+
+    /** What the ticket's sessions come to, on the button and in its name. */
+    function tell(told) {
+      sessions = told;
+      name();
+    }
+
+    function name() {
+      const state = sessions.hasReport ? 'due' : sessions.isOpen ? 'open' : null;
+      const added = state ? `${labels.title} (${labels[state]})` : labels.title;
+      if (slot) opener.textContent = panel ? labels.hide : state ? `${labels.show} (${labels[state]})` : labels.show;
+      else Object.assign(opener, { title: added, ariaLabel: added });
+      if (!state) return badge.remove();
+      badge.dataset.deskbridgeBadge = state;
+      if (!slot) opener.append(badge);
+    }
+
+    /** An open panel tells by itself; a page nobody sees does not ask. */
+    async function askForSessions() {
+      clearTimeout(timer);
+      if (isGone) return;
+      let again = ASK_AGAIN;
+      if (!panel && !document.hidden) {
+        const told = await ask({ type: 'sessions', key }).catch(() => null);
+        if (isGone) return;
+        if (told) again = told.every;
+        if (told && !panel) tell(told);
+      }
+      clearTimeout(timer);
+      timer = setTimeout(askForSessions, again * 1_000);
     }
 
     async function open() {
@@ -60,9 +98,10 @@
     }
 
     function close(withFocus) {
-      panel?.host.remove();
+      panel?.remove();
       show(null);
       if (withFocus) opener.focus();
+      askForSessions();
     }
 
     // Where the background does not answer, the next press asks again.
@@ -76,6 +115,8 @@
     // What is no button does not hear the space bar.
     if (opener.localName !== 'button') opener.addEventListener('keydown', (event) => event.key === ' ' && press(event));
     show(kept);
+    document.addEventListener('visibilitychange', askForSessions, { signal: lifetime.signal });
+    askForSessions();
     container.insertAdjacentElement(PLACES[position], mark);
     const parent = mark.parentElement;
 
@@ -92,7 +133,9 @@
       },
       remove() {
         isGone = true;
-        panel?.host.remove();
+        clearTimeout(timer);
+        lifetime.abort();
+        panel?.remove();
         mark.remove();
       },
     };

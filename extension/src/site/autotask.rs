@@ -44,6 +44,8 @@ pub(super) fn plan(path: &str, address: &Address<'_>, title: &str, site: &SiteSe
         number: snapshot.text("number").and_then(text::ticket_number).or_else(|| number_in_title(title)),
         subject: snapshot.text("subject").and_then(text::subject),
         target: snapshot.target(site, &["link", "value"]),
+        recipient: None,
+        has_reply: true,
         ticket,
     })
 }

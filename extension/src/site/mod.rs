@@ -141,6 +141,10 @@ pub struct Plan {
     pub subject: Option<String>,
     /// The machine its fields name, for the Jump.
     pub target: Option<String>,
+    /// The customer's e-mail address.
+    pub recipient: Option<String>,
+    /// The page has a reply to the customer to insert text into. Where it is not known: true.
+    pub has_reply: bool,
     /// Where the panel goes.
     pub mount: Mount,
 }

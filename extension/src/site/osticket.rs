@@ -21,6 +21,10 @@ const HEADING: &str = "#pjax-container .sticky.bar > .content > .flush-left h2 >
 const FORMS: &str = "#pjax-container :is(form#reply, form#note)";
 /// The same id again, for a form without the attribute.
 const NOTE_ID: &str = "#pjax-container form#note input[name=id]";
+/// Missing where the agent may not reply.
+const REPLY: &str = "#pjax-container form#reply";
+/// `<span id="user-2-email">`; on a ticket page, once.
+const EMAIL: &str = "#pjax-container table.ticket_info span[id^='user-'][id$='-email']";
 const SUBJECT: &str = "#pjax-container .tixTitle h3";
 /// Fields of the administrator's own forms; 0 or more. The label is the first cell, the value the second.
 const FIELDS: &str = "#pjax-container table.custom-data tr";
@@ -45,6 +49,8 @@ pub(super) fn look(path: &str, address: &Address<'_>, is_top: bool) -> Option<Ve
         with("noteId", NOTE_ID, "value"),
         query("subject", SUBJECT, 1),
         rows(FIELDS, &FIELD_PARTS),
+        query("reply", REPLY, 1),
+        query("email", EMAIL, 2),
     ])
 }
 
@@ -75,6 +81,8 @@ pub(super) fn plan(path: &str, address: &Address<'_>, is_top: bool, site: &SiteS
         number,
         subject: snapshot.text("subject").and_then(text::subject),
         target: snapshot.target(site, &["value"]),
+        recipient: text::email(snapshot.all("email")),
+        has_reply: snapshot.text("reply").is_some(),
         ticket,
     })
 }

@@ -3,6 +3,8 @@
 use deskbridge_shared::client_script::OPTION_CHARACTERS;
 
 /// Longest subject passed on, in characters.
+/// Longest e-mail address, in bytes (RFC 5321 4.5.3.1.3).
+const LONGEST_EMAIL: usize = 254;
 const LONGEST_SUBJECT: usize = 255;
 /// Longest ticket number, in characters: Autotask has 50 (autotask-extension.md a.5), osTicket 20 (osticket.md 2.8).
 const LONGEST_NUMBER: usize = 50;
@@ -93,6 +95,15 @@ pub fn ticket_number(text: &str) -> Option<String> {
     let text = text.trim();
     let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
     (is_plain && (1..=LONGEST_NUMBER).contains(&text.len())).then(|| text.to_owned())
+}
+
+/// An e-mail address, if the page shows one alone.
+pub fn email(found: &[super::Found]) -> Option<String> {
+    let [one] = found else { return None };
+    let address = line(&one.text);
+    let (name, domain) = address.split_once('@')?;
+    let fits = !name.is_empty() && domain.contains('.') && !domain.contains('@') && address.len() <= LONGEST_EMAIL;
+    (fits && !address.contains(|character: char| character == ' ' || character.is_control())).then_some(address)
 }
 
 /// A machine's name as a Jump takes it. `None` for what is none: too long, without a letter or digit, or a help desk's "— Empty —".

@@ -29,6 +29,7 @@ mod due;
 mod group_commit;
 mod inbox;
 mod migrations;
+mod note_leases;
 mod ownership;
 mod postgres;
 mod servers;
@@ -47,6 +48,7 @@ pub use devices::{
 };
 pub use group_commit::GroupCommit;
 pub use inbox::{AttemptRow, EventFilter, EventRow, Inbox, KnownEvent, LeasedEvent, NewEvent, Outcome, QueueSize, SlotWork};
+pub use note_leases::{NoteLease, NoteLeaseHolder, NoteLeases};
 pub use ownership::{HandedOut, HandedOutKind, NewHandedOut, OwnerDecision, Ownership};
 pub use servers::{AppKeys, Servers, Sweeps};
 pub use support_sessions::{KnownSession, SupportSessions};
@@ -87,7 +89,7 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// The durable memory. Every call may fail with [`StoreError`]; none blocks longer than the database's own time-outs.
 #[async_trait]
 pub trait Store:
-    ConnectionStore + AgentSessions + Inbox + Deliveries + SupportSessions + Ownership + Sweeps + Servers + AppKeys + DeviceStore
+    ConnectionStore + AgentSessions + Inbox + Deliveries + NoteLeases + SupportSessions + Ownership + Sweeps + Servers + AppKeys + DeviceStore
 {
     /// Answers if the database does.
     async fn ping(&self) -> Result<()>;

@@ -15,6 +15,7 @@ macro_rules! migrations {
             (3, "attempts", include_str!(concat!("../migrations/", $folder, "/0003_attempts.sql"))),
             (4, "pairing", include_str!(concat!("../migrations/", $folder, "/0004_pairing.sql"))),
             (5, "ids and tenants", include_str!(concat!("../migrations/", $folder, "/0005_ids_and_tenants.sql"))),
+            (6, "note leases", include_str!(concat!("../migrations/", $folder, "/0006_note_leases.sql"))),
         ])
     };
 }

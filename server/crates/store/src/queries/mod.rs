@@ -7,6 +7,7 @@ mod connections;
 mod deliveries;
 mod devices;
 mod inbox;
+mod note_leases;
 mod ownership;
 mod servers;
 mod support_sessions;
@@ -71,7 +72,7 @@ fn delete_before(retention: &Retention, before: i64, limit: i64) -> QueryBuilder
 /// The statements that remove what was kept long enough; `$1`: a time, `$2`: how many rows.
 #[cfg(test)]
 pub(crate) fn purge_statements() -> Vec<String> {
-    [agent_sessions::RETENTION, deliveries::RETENTION, inbox::RETENTION, support_sessions::RETENTION]
+    [agent_sessions::RETENTION, deliveries::RETENTION, inbox::RETENTION, note_leases::RETENTION, support_sessions::RETENTION]
         .iter()
         .chain(&devices::RETENTIONS)
         .chain(&ownership::RETENTIONS)

@@ -8,6 +8,7 @@ mod devices;
 mod inbox;
 mod inbox_model;
 mod migration;
+mod note_leases;
 mod ownership;
 mod query_plans;
 mod servers;

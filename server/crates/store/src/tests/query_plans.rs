@@ -52,6 +52,7 @@ async fn rows_to_purge_are_found_by_index() {
         ("former_sweep", ""),
         ("handed_out", "handed_out_usable"),
         ("inbox_event", "inbox_event_done"),
+        ("note_lease", "note_lease_until"),
         ("pairing_code", "pairing_code_expires"),
         ("session_owner", "session_owner_decided"),
         ("support_session", "support_session_seen"),

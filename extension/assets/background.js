@@ -71,7 +71,7 @@ async function writeNote(to, { key, ticket, note }, name) {
   let { posting, step } = begun;
   for (let sent = 0; step.step === 'request' && sent < NOTE_REQUESTS; sent += 1) {
     const response = (await tell(to, { type: 'fetch', key, request: step }).catch(() => null)) ?? { kind: 'lost' };
-    ({ posting, step } = JSON.parse(continueNote(JSON.stringify({ posting, response }))));
+    ({ posting, step } = JSON.parse(continueNote(JSON.stringify({ posting, response, now: Date.now() }))));
   }
   await keepLock(name, posting.lock);
   if (posting.pageLock) await tell(to, { type: 'lock', key, ...posting.pageLock }).catch(() => undefined);

@@ -52,16 +52,17 @@ pub fn begin_note(task: &str) -> String {
     write(&begun.map(|(posting, step)| NoteStep { posting, step }))
 }
 
-/// Goes on with it. `answered`: the posting, and what came of its request.
+/// Goes on with it. `answered`: the posting, what came of its request, and the time (Unix milliseconds).
 #[wasm_bindgen(js_name = continueNote)]
 pub fn continue_note(answered: &str) -> String {
     #[derive(Deserialize)]
     struct Answered {
         posting: Posting,
         response: Response,
+        now: i64,
     }
-    let Some(Answered { mut posting, response }) = read(answered) else { return String::new() };
-    let step = posting.take(&response);
+    let Some(Answered { mut posting, response, now }) = read(answered) else { return String::new() };
+    let step = posting.take(&response, now);
     write(&NoteStep { posting, step })
 }
 

@@ -260,8 +260,9 @@ impl Host for FrameHost {
     }
 
     fn post_note(&self, note: Note, done: Done<NoteResult>) {
-        let Note { title, html, text, marker, title_marker } = note;
-        let note = json!({ "title": title, "html": html, "text": text, "marker": marker, "titleMarker": title_marker });
+        let Note { title, html, text, marker, title_marker, send_until } = note;
+        let note =
+            json!({ "title": title, "html": html, "text": text, "marker": marker, "titleMarker": title_marker, "sendUntil": send_until });
         let question = json!({ "type": "note", "mount": self.mount, "note": note }).to_string();
         spawn_local(async move {
             done(osticket_note::told(browser::ask_background(question).await.ok().as_deref()));

@@ -149,6 +149,7 @@ struct NoteTexts {
     text: String,
     marker: String,
     title_marker: String,
+    send_until: i64,
 }
 
 /// What the background does now.
@@ -655,7 +656,7 @@ mod tests {
         let inserted = background.ask(&panel(3), json!({ "type": "insert", "mount": mount, "text": "Dear" })).forward.expect("sent on");
         assert_eq!((inserted.tab, inserted.frame), (7, 0));
         assert_eq!((&inserted.message["key"], &inserted.message["text"]), (&json!("osticket:116"), &json!("Dear")));
-        let asked = json!({ "type": "note", "mount": mount, "note": { "title": "t", "html": "h", "text": "p", "marker": "m", "titleMarker": "[1]" } });
+        let asked = json!({ "type": "note", "mount": mount, "note": { "title": "t", "html": "h", "text": "p", "marker": "m", "titleMarker": "[1]", "sendUntil": 1 } });
         let noted = background.ask(&panel(3), asked).forward.expect("sent on").message;
         assert_eq!((&noted["site"], &noted["key"]), (&json!(format!("{DESK}/")), &json!("osticket:116")), "what its lock is kept by");
         let too_long = "x".repeat(LONGEST_TEXT + 1);

@@ -176,6 +176,7 @@ fn task() -> NoteTask {
         marker: MARKER.into(),
         title_marker: "[8f3a2b1c]".into(),
         already_there: false,
+        send_until: NOW + 105_000,
     }
 }
 
@@ -187,7 +188,7 @@ fn run(task: NoteTask, desk: &mut Desk) -> (Posting, Step) {
         let response = desk.answer(request);
         let stored = serde_json::to_string(&posting).expect("JSON");
         posting = serde_json::from_str(&stored).expect("the same again");
-        step = posting.take(&response);
+        step = posting.take(&response, NOW);
     }
     panic!("no end: {:?}", desk.requests);
 }
@@ -329,7 +330,7 @@ fn what_cannot_be_sent_is_not_tried() {
 fn an_answer_nobody_asked_for_does_nothing() {
     let (mut posting, step) = start(NoteTask { already_there: true, ..task() });
     assert_eq!(step, Step::AlreadyThere);
-    assert_eq!(posting.take(&Response::HiddenRedirect), failed(Reason::NotUsable));
+    assert_eq!(posting.take(&Response::HiddenRedirect, NOW), failed(Reason::NotUsable));
 }
 
 #[test]
@@ -343,6 +344,15 @@ fn a_note_that_may_have_been_sent_is_uncertain() {
     for lost in [None, Some(""), Some("{}"), Some(json(&unfinished).as_str())] {
         assert_eq!(told(lost), Err(NoteFault::Uncertain), "{lost:?}");
     }
+}
+
+/// Another browser may write one by then.
+#[test]
+fn a_note_is_not_sent_too_late() {
+    check(NoteTask { send_until: NOW, ..task() }, Desk::default(), &Step::Done, 1, 4);
+    check(NoteTask { send_until: NOW - 1, ..task() }, Desk::default(), &failed(Reason::NotReached), 0, 2);
+    let there = Desk { notes: vec![task().html], ..Desk::default() };
+    check(NoteTask { send_until: NOW - 1, ..task() }, there, &Step::AlreadyThere, 1, 3);
 }
 
 /// *Copy report*, pasted into a note and not sent.

@@ -199,6 +199,8 @@ pub struct PageRecord {
     pub title_marker: String,
     /// It stands on the ticket already.
     pub recorded: bool,
+    /// The ticket is this browser's for its note. A page that has not sent it within so many seconds must ask for it again.
+    pub send_within_seconds: u64,
 }
 
 /// Answer of `POST /api/v1/sessions/recorded`.

@@ -22,6 +22,8 @@ pub const SESSIONS: &str = "/api/v1/sessions";
 pub const SESSION_RECORD: &str = "/api/v1/sessions/record";
 /// The page put it there.
 pub const SESSION_RECORDED: &str = "/api/v1/sessions/recorded";
+/// The page did not put it there: another browser may.
+pub const SESSION_RECORD_GIVEN_UP: &str = "/api/v1/sessions/record/given-up";
 /// Pairs a browser: a one-time code against a public key.
 pub const DEVICES: &str = "/api/v1/devices";
 /// What a paired browser asks about itself, and how it takes itself away.

@@ -131,6 +131,41 @@ async fn the_page_puts_the_report_onto_the_ticket_and_nobody_is_asked_twice() ->
 }
 
 #[tokio::test]
+async fn two_browsers_of_one_agent_get_the_report_one_after_the_other() -> Result<()> {
+    let (scene, browser) = scene().await?;
+    let anna = ["--agent", "Anna Lindqvist", "--email", "anna@example.com"];
+    let other = Browser::paired(&scene.server, DESK, &anna).await?;
+    let lsid = scene.appliance.play(SessionScript::short(TICKET))?;
+    scene.outcome(&lsid, outcomes::SESSION_END).await?.done()?;
+    let record = async |browser: &Browser| post(browser, routes::SESSION_RECORD, json!({ "lsid": lsid })).await;
+
+    let given = well(&record(&browser).await?);
+    ensure!(given["send_within_seconds"] == 105, "{given}");
+    let waits = record(&other).await?;
+    refused(&waits, 409, "note-under-way");
+    ensure!(waits.text.contains("Anna Lindqvist"), "{}", waits.text);
+    let seconds: u64 = waits.headers.get("retry-after").context("Retry-After")?.to_str()?.parse()?;
+    ensure!((170..=180).contains(&seconds), "{seconds}");
+    well(&record(&browser).await?);
+
+    // The one that waits has nothing to give up.
+    ensure!(post(&other, routes::SESSION_RECORD_GIVEN_UP, json!({})).await?.status == 204);
+    refused(&record(&other).await?, 409, "note-under-way");
+    ensure!(post(&browser, routes::SESSION_RECORD_GIVEN_UP, json!({})).await?.status == 204);
+    well(&record(&other).await?);
+    refused(&record(&browser).await?, 409, "note-under-way");
+    well(&post(&other, routes::SESSION_RECORDED, json!({ "lsid": lsid })).await?);
+    ensure!(well(&record(&browser).await?)["recorded"] == true);
+
+    // Another session's report on the same ticket is free now.
+    let next = scene.appliance.play(SessionScript::short(TICKET))?;
+    scene.outcome(&next, outcomes::SESSION_END).await?.done()?;
+    well(&post(&browser, routes::SESSION_RECORD, json!({ "lsid": next })).await?);
+    refused(&post(&other, routes::SESSION_RECORD, json!({ "lsid": next })).await?, 409, "note-under-way");
+    Ok(())
+}
+
+#[tokio::test]
 async fn zendesk_keeps_its_own_way() -> Result<()> {
     let scene = Scene::start(Plan::default()).await?;
     let sidebar = scene.open_sidebar(scene.people.agent).await?;

@@ -58,6 +58,8 @@ pub struct NoteTask {
     pub title_marker: String,
     /// Whether the page's thread has the marker.
     pub already_there: bool,
+    /// Unix milliseconds: the server lets another browser write a note on this ticket some time after.
+    pub send_until: i64,
 }
 
 /// A lock we took. Its code is kept for the next note: osTicket crashes when asked for it again within a second (osticket.md 2.14).
@@ -170,7 +172,7 @@ pub enum Reason {
     Refused,
     /// osTicket crashed; the note is not there.
     Crashed,
-    /// osTicket could not be reached; nothing was sent that writes.
+    /// osTicket could not be reached, or not in time; nothing was sent that writes.
     NotReached,
     /// Sent, and lost sight of: look at the ticket before trying again.
     Uncertain,
@@ -307,8 +309,9 @@ pub fn start(task: NoteTask) -> (Posting, Step) {
 }
 
 impl Posting {
-    /// Takes an answer to the last request.
-    pub fn take(&mut self, response: &Response) -> Step {
+    /// Takes an answer to the last request, at `now` (Unix milliseconds).
+    pub fn take(&mut self, response: &Response, now: i64) -> Step {
+        self.task.now = now;
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Locking => self.locked(response),
             Stage::Looking => self.looked(response),
@@ -368,6 +371,7 @@ impl Posting {
     fn looked(&mut self, response: &Response) -> Step {
         match seen(response) {
             Seen::Marker => self.release(),
+            Seen::Ticket if self.task.now > self.task.send_until => failed(Reason::NotReached),
             Seen::Ticket => match std::mem::replace(&mut self.holder, Holder::NoOther) {
                 Holder::Other(message) => Step::Failed { reason: Reason::LockedByOther, message },
                 Holder::NoOther => self.post(&self.code_at_hand().unwrap_or_default()),

@@ -32,6 +32,8 @@ pub fn event(call: Call, answer: &Answer) -> Event {
             Call::Sessions => Event::Sessions(sessions(&object)),
             Call::Report(ref lsid) => Event::Report(Box::new(report(lsid, &object))),
             Call::Recorded(ref lsid) => Event::Recorded(lsid.clone()),
+            // Nothing waits for it.
+            Call::GivenUp => Event::Tick,
         };
         if object.complete() {
             return event;
@@ -162,8 +164,15 @@ fn made(thing: Thing, object: &Members) -> Made {
 
 fn report(lsid: &str, object: &Members) -> Report {
     let text = |name: &str| object.text(name);
-    let note =
-        Note { title: text("title"), html: text("html"), text: text("text"), marker: text("marker"), title_marker: text("title_marker") };
+    let seconds = object.get("send_within_seconds").as_f64().unwrap_or_default();
+    let note = Note {
+        title: text("title"),
+        html: text("html"),
+        text: text("text"),
+        marker: text("marker"),
+        title_marker: text("title_marker"),
+        send_until: whole_milliseconds(Date::now() + seconds * 1_000.0).unwrap_or_default(),
+    };
     Report { lsid: lsid.into(), note, is_recorded: object.get("recorded").is_truthy() }
 }
 

@@ -95,6 +95,8 @@ pub struct Note {
     pub marker: String,
     /// Stands in the title, for where the text was cut. Empty: nothing does.
     pub title_marker: String,
+    /// Unix milliseconds by this browser's clock: must not be sent later, since another browser may write one then.
+    pub send_until: i64,
 }
 
 /// Whether the note stands on the ticket.

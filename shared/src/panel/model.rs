@@ -639,8 +639,11 @@ impl Ready {
             (Event::NotePosted(lsid, result), Some(recording)) if lsid == recording.lsid => match result {
                 Ok(()) => return (None, Some(Command::Call(Call::Recorded(lsid)))),
                 Err(fault) => {
+                    // Not while it may still be under way.
+                    let given_up = (fault != NoteFault::Uncertain).then_some(Command::Call(Call::GivenUp));
                     recording.reload_helps = matches!(fault, NoteFault::PageTooOld | NoteFault::Uncertain);
                     recording.fault = Some(note_fault(&fault, texts));
+                    return (None, given_up);
                 }
             },
             (Event::Recorded(lsid), Some(recording)) if lsid == recording.lsid => return self.recorded(now, texts),
@@ -1292,6 +1295,7 @@ pub(super) mod tests {
             text: "Chat\nRita: Try 1 < 2 &amp;\nOS Linux\ndeskbridge/x".into(),
             marker: "deskbridge/x".into(),
             title_marker: "[1]".into(),
+            send_until: NOW + 105_000,
         };
         Event::Report(Box::new(Report { lsid: ended(), note, is_recorded }))
     }
@@ -1348,7 +1352,8 @@ pub(super) mod tests {
         ] {
             assert_eq!(panel.update(Event::Record(ended()), NOW), Some(Command::Call(Call::Report(ended()))), "again");
             panel.update(report(false), NOW);
-            assert_eq!(panel.update(Event::NotePosted(ended(), Err(number)), NOW), None);
+            let given_up = (number != NoteFault::Uncertain).then_some(Command::Call(Call::GivenUp));
+            assert_eq!(panel.update(Event::NotePosted(ended(), Err(number)), NOW), given_up);
             assert_eq!(fault(&panel).as_deref(), Some(told));
         }
         let text = "Chat\nRita: Try 1 < 2 &amp;\nOS Linux\ndeskbridge/x";

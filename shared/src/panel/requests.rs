@@ -26,6 +26,8 @@ pub enum Call {
     Report(String),
     /// Tells that the page has put that session's report onto the ticket.
     Recorded(String),
+    /// Tells that the page has not, and that another browser may.
+    GivenUp,
 }
 
 /// A question as HTTP has it.
@@ -46,6 +48,7 @@ impl Request {
             Call::Make(thing, fields) => Self { path: path(*thing).into(), body: Some(body(place, fields)) },
             Call::Report(lsid) => about_session(routes::SESSION_RECORD, place, lsid),
             Call::Recorded(lsid) => about_session(routes::SESSION_RECORDED, place, lsid),
+            Call::GivenUp => Self { path: routes::SESSION_RECORD_GIVEN_UP.into(), body: Some(body(place, &[])) },
         }
     }
 }
@@ -145,6 +148,7 @@ mod tests {
         let about = Some(r#"{"connection":"Zendesk production","ticket":"88121","lsid":"0a1b"}"#);
         check(&Call::Report("0a1b".into()), "/api/v1/sessions/record", about);
         check(&Call::Recorded("0a1b".into()), "/api/v1/sessions/recorded", about);
+        check(&Call::GivenUp, "/api/v1/sessions/record/given-up", Some(r#"{"connection":"Zendesk production","ticket":"88121"}"#));
         let fields = [(Field::Method, "shell_jump"), (Field::Target, "core-sw-1"), (Field::Port, "022"), (Field::Console, "true")];
         check(
             &Call::Make(Thing::Jump, fields.map(|(field, value)| (field, value.to_owned())).into()),

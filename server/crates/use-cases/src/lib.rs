@@ -21,6 +21,8 @@ pub mod session_key;
 pub mod sweep;
 pub mod ticket_access;
 
+use std::time::Duration;
+
 use deskbridge_help_desks::HelpDeskError;
 use deskbridge_remote_support::Error as EngineError;
 use deskbridge_store::StoreError;
@@ -42,6 +44,14 @@ pub enum SupportError {
     /// The appliance has no complete report yet; reports lag the sessions (beyondtrust.md, fact 7).
     #[error("the report of this session is not there yet; try again in a moment")]
     NotReady,
+    /// Another browser is adding a report to this ticket.
+    #[error("a report is being added to this ticket in another browser, by {agent}")]
+    NoteUnderWay {
+        /// The agent who does.
+        agent: String,
+        /// How long that may take yet.
+        wait: Duration,
+    },
     /// Not allowed by the settings.
     #[error("{0}")]
     NotOffered(String),

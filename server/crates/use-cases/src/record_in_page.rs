@@ -1,21 +1,31 @@
 //! The report of a session for a help desk that takes no notes from a server: the agent's own page puts it onto the ticket.
 //!
 //! The server hands out the note with its marker and remembers when the page says it stands; the page looks for the marker first.
+//!
+//! Two pages that look at the same moment would both see no marker. So a ticket is leased to one browser at a time, and the page must have sent
+//! its note well before the lease ends: a note that is under way then can still be seen by the next.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use deskbridge_documents::{Format, NoteForm, guarded};
 use deskbridge_help_desks::AgentReference;
 use deskbridge_remote_support::beyondtrust::is_lsid;
 use deskbridge_reports::session_title;
 use deskbridge_shared::api::PageRecord;
-use deskbridge_store::{DeliveryKey, DeliveryState};
+use deskbridge_store::{DeliveryKey, DeliveryState, NoteLease};
 
 use crate::connections::Connection;
 use crate::import_session::REPORT;
 use crate::note::{Content, audience, marker, render_options};
 use crate::ownership::{self, Owner, external_key};
+use crate::ticket_access::TicketAccess;
 use crate::{Services, SupportError, ticket_access};
+
+/// For so long a browser has a ticket for its note.
+const LEASE: Duration = Duration::from_secs(180);
+/// Within so long its page must have sent the note: the rest of the lease is for a request that is under way (the page waits 60 s for it).
+pub const SEND_WITHIN: Duration = Duration::from_secs(105);
 
 /// As many digits of a session's id as tell the sessions of one ticket apart.
 const TITLE_DIGITS: usize = 8;
@@ -60,8 +70,32 @@ pub async fn prepare(
         }),
         _ => html.clone(),
     };
+    if !recorded {
+        lease(services, connection, agent, &access).await?;
+    }
     tracing::info!(connection = connection.name(), ticket = access.ticket.id, lsid = key.lsid, %agent, "a report was handed out to a page");
-    Ok(PageRecord { title, html, text, marker, title_marker, recorded })
+    Ok(PageRecord { title, html, text, marker, title_marker, recorded, send_within_seconds: SEND_WITHIN.as_secs() })
+}
+
+/// The ticket is this browser's for its note.
+async fn lease(services: &Services, connection: &Connection, agent: &AgentReference, access: &TicketAccess) -> Result<(), SupportError> {
+    let now = services.clock.now_ms();
+    let until = now + i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
+    let (tenant, connection, ticket) = (&connection.tenant, connection.id, access.ticket.id.as_str());
+    let lease = NoteLease { tenant, connection, ticket, holder: &agent.to_string(), agent: &access.agent.name, until };
+    match services.store.take_note_lease(lease, now).await? {
+        None => Ok(()),
+        Some(holder) => {
+            let wait = Duration::from_millis(u64::try_from(holder.until - now).unwrap_or(0));
+            Err(SupportError::NoteUnderWay { agent: holder.agent, wait })
+        }
+    }
+}
+
+/// The page did not write its note: another may.
+pub async fn give_up(services: &Services, connection: &Connection, agent: &AgentReference, ticket: &str) -> Result<(), SupportError> {
+    let access = ticket_access::check(connection, agent, ticket).await?;
+    Ok(services.store.release_note_lease(connection.id, &access.ticket.id, &agent.to_string()).await?)
 }
 
 /// The note stands on the ticket: nobody is offered to add it again.
@@ -81,6 +115,7 @@ pub async fn confirm(
     let now = services.clock.now_ms();
     services.store.mark_confirmed(&key, &access.ticket.id, &marker(&key), "added in the page", now).await?;
     services.store.mark_recorded(connection.id, &key.lsid, now).await?;
+    services.store.release_note_lease(connection.id, &access.ticket.id, &agent.to_string()).await?;
     tracing::info!(connection = connection.name(), ticket = access.ticket.id, lsid = key.lsid, %agent, "the page added the report");
     Ok(())
 }

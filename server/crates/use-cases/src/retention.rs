@@ -35,6 +35,7 @@ pub async fn purge(services: &Services, retention: Retention) -> Result<u64, Sto
     removed += in_steps(|| store.purge_agent_sessions(now, STEP)).await?;
     removed += in_steps(|| store.purge_events(events, STEP)).await?;
     removed += in_steps(|| store.purge_deliveries(sessions, STEP)).await?;
+    removed += in_steps(|| store.purge_note_leases(now, STEP)).await?;
     removed += in_steps(|| store.purge_sessions(sessions, STEP)).await?;
     removed += in_steps(|| store.purge_ownership(now - KEEP_HANDED_OUT_MS, sessions, STEP)).await?;
     removed += in_steps(|| store.purge_sweeps(now - KEEP_SWEEPS_MS, STEP)).await?;

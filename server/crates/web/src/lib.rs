@@ -60,7 +60,8 @@ pub fn public(web: &Web) -> anyhow::Result<Router> {
         .routes(routes!(panel::sessions))
         .routes(routes!(devices::itself, devices::forget))
         .routes(routes!(panel::record))
-        .routes(routes!(panel::recorded));
+        .routes(routes!(panel::recorded))
+        .routes(routes!(panel::record_given_up));
     openapi::add_callers(calls.get_openapi_mut());
     let calls = calls
         .layer(csrf)

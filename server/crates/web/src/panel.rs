@@ -9,7 +9,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawQuery, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use deskbridge_core::clock::rfc3339;
@@ -426,6 +426,34 @@ pub async fn recorded(
     let (connection, ticket) = caller.ticket_ref(&body.connection, &body.ticket)?;
     record_in_page::confirm(&state.services, connection, &caller.agent, ticket, &body.lsid).await?;
     Ok(Json(Recorded { recorded: true }))
+}
+
+/// Body of `POST /api/v1/sessions/record/given-up`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GivenUpBody {
+    /// The connection's name or id.
+    connection: String,
+    /// The ticket's id.
+    #[schema(min_length = 1, max_length = 64)]
+    ticket: String,
+}
+
+/// The page did not put the report onto the ticket: another browser may.
+#[utoipa::path(
+    post,
+    path = routes::SESSION_RECORD_GIVEN_UP,
+    request_body = GivenUpBody,
+    responses((status = 204, description = "Another browser may add a report to this ticket"), TicketProblems),
+)]
+pub async fn record_given_up(
+    State(state): State<Arc<PanelState>>,
+    caller: Caller,
+    JsonBody(body): JsonBody<GivenUpBody>,
+) -> Result<StatusCode, Problem> {
+    let (connection, ticket) = caller.ticket_ref(&body.connection, &body.ticket)?;
+    record_in_page::give_up(&state.services, connection, &caller.agent, ticket).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Support sessions of a ticket.

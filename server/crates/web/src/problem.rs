@@ -324,6 +324,13 @@ impl From<SupportError> for Problem {
             SupportError::HelpDesk(error) => error.into(),
             SupportError::Engine(error) => error.into(),
             SupportError::Store(error) => error.into(),
+            SupportError::NoteUnderWay { agent, wait } => {
+                let who = if agent.is_empty() { String::new() } else { format!(" by {agent}") };
+                let seconds = wait.as_secs().max(1);
+                let detail = format!("It is added{who}. Wait until it is there, or {seconds} s.");
+                let problem = Self::new(StatusCode::CONFLICT, "note-under-way", "A report is being added to this ticket", detail);
+                Self { retry_after: Some(wait), ..problem }
+            }
             SupportError::NotReady => {
                 let detail = "The appliance has no complete report of this session yet. Try again in a moment.";
                 let problem = Self::new(StatusCode::CONFLICT, "report-not-ready", "The report is not there yet", detail);

@@ -79,7 +79,8 @@ async function writeNote(to, { key, ticket, note }, name) {
 }
 
 async function handle(message, sender) {
-  const { reply, forward, sessionsOf } = await answer(message, sender);
+  const { reply, forward, sessionsOf, opensSettings } = await answer(message, sender);
+  if (opensSettings) await api.runtime.openOptionsPage();
   if (sessionsOf) return JSON.parse(await sessionsSummary(JSON.stringify(sessionsOf)));
   if (!forward) return reply;
   const { message: told } = forward;

@@ -50,14 +50,14 @@ globalThis.deskbridge = {
   keptKey: (slot) => keys('readonly', (store) => store.get(slot)),
   allow: (pattern) => api.permissions.request({ origins: [pattern] }),
   disallow: (pattern) => api.permissions.remove({ origins: [pattern] }),
-  openSettings: () => api.runtime.openOptionsPage(),
   // Only Firefox has a way there for extensions; Chromium lets its own page be opened by address.
   openShortcuts: () =>
     api.commands.openShortcutSettings?.() ?? api.tabs.create({ url: 'chrome://extensions/shortcuts' }),
   onChange(changed) {
     // What is remembered while the browser runs (`session`) is nobody's setting.
     api.storage.onChanged.addListener((_, area) => area !== 'session' && changed());
-    api.permissions.onAdded.addListener(() => changed());
-    api.permissions.onRemoved.addListener(() => changed());
+    // Firefox keeps them from a page in another site's frame, as the panel's is.
+    api.permissions?.onAdded.addListener(() => changed());
+    api.permissions?.onRemoved.addListener(() => changed());
   },
 };

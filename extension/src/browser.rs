@@ -28,8 +28,6 @@ extern "C" {
     fn allow(pattern: &str) -> Promise;
     #[wasm_bindgen(js_namespace = deskbridge)]
     fn disallow(pattern: &str) -> Promise;
-    #[wasm_bindgen(js_namespace = deskbridge, js_name = openSettings)]
-    pub fn open_settings();
     #[wasm_bindgen(js_namespace = deskbridge, js_name = openShortcuts)]
     pub fn open_shortcuts();
     /// Calls back whenever something stored or allowed has changed.

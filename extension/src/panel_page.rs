@@ -135,12 +135,19 @@ fn show(root: &HtmlElement, words: &Words, name: &'static str, title: Word, hint
             js_sys::Reflect::get(&target, &"localName".into()).is_ok_and(|name| name.as_string().as_deref() == Some("button"))
         });
         match help {
-            Some(Help::Settings) if is_button => browser::open_settings(),
+            Some(Help::Settings) if is_button => open_settings(),
             Some(Help::TryAgain) if is_button => browser::reload(),
             _ => {}
         }
     });
     std::mem::forget(pressed);
+}
+
+fn open_settings() {
+    spawn_local(async {
+        // A background that does not answer is asked again by the next press.
+        let _ = browser::ask_background(json!({ "type": "settings" }).to_string()).await;
+    });
 }
 
 /// A panel over the page has a bar with its name and a button that closes it; one in a card has the card's.

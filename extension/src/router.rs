@@ -134,6 +134,8 @@ enum Message {
     Claim { mount: String },
     /// A page wants to know what the sessions of the ticket it was told come to.
     Sessions { key: String },
+    /// The panel leads to the settings.
+    Settings,
     /// The panel has text for the reply.
     Insert { mount: String, text: String },
     /// The panel has a note for the ticket.
@@ -164,6 +166,9 @@ pub struct Outcome {
     /// What a content script is asked before the sender gets an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forward: Option<Forward>,
+    /// The settings are opened: Firefox lets no page in a site's frame do that.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub opens_settings: bool,
     /// What the server is asked before the sender gets an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sessions_of: Option<SessionsOf>,
@@ -211,6 +216,7 @@ fn decide(question: &Question) -> Option<Outcome> {
     let place = Place { tab: sender.tab?, frame: sender.frame?, document: sender.document.as_deref().unwrap_or_default() };
     let is_panel = sender.origin == question.extension.origin && is_panel_page(&sender.url, &question.extension.origin);
     match message {
+        Message::Settings if is_panel => Some(Outcome { opens_settings: true, ..Outcome::default() }),
         Message::Claim { mount } if is_panel => Some(claim(question, &place, &mount)),
         Message::Insert { mount, text } if is_panel => insert(question, &place, &mount, &text),
         Message::Note { mount, note } if is_panel => write_note(question, &place, &mount, &note),
@@ -294,7 +300,7 @@ fn from_page(question: &Question, place: &Place<'_>, message: Message) -> Option
             outcome.sessions_of = sessions_of(question, &settings, document);
         }
         Message::Leave => memory.leave(place),
-        Message::Claim { .. } | Message::Insert { .. } | Message::Note { .. } => return None,
+        Message::Claim { .. } | Message::Settings | Message::Insert { .. } | Message::Note { .. } => return None,
     }
     outcome.memory = (memory != question.memory).then_some(memory);
     Some(outcome)
@@ -639,13 +645,14 @@ mod tests {
         check("a mount from another frame", &Sender { frame: Some(5), ..page() }, ask_mount());
         check("a mount of another ticket", &page(), json!({ "type": "mount", "key": "osticket:117" }));
         check("a page that claims like a panel", &page(), claim());
+        check("a page that opens the settings like a panel", &page(), json!({ "type": "settings" }));
         check("a page that inserts like a panel", &page(), insert());
         check("a panel that holds no mount", &panel(9), insert());
         check("another page of ours", &Sender { url: format!("{OURS}/options.html"), ..panel(3) }, claim());
         check("a page whose name begins like the panel's", &Sender { url: format!("{OURS}/panel.html.evil"), ..panel(3) }, claim());
         check("the panel's address under another origin", &Sender { origin: DESK.into(), ..panel(3) }, claim());
         check("a message of no shape", &page(), json!({ "type": "look" }));
-        check("a message nobody knows", &page(), json!({ "type": "settings" }));
+        check("a message nobody knows", &page(), json!({ "type": "shutdown" }));
     }
 
     #[test]

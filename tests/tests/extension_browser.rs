@@ -4,6 +4,7 @@
 //! The extension is the one built for tests (`cargo xtask build extension`). Pictures are written only where `DESKBRIDGE_SCREENSHOTS` says so.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use deskbridge_shared::device::PairingLink;
@@ -357,6 +358,10 @@ async fn a_panel_that_waits_for_pairing_goes_on_by_itself() -> Result<()> {
     browser.leave_frames().await?;
     stage.picture("osticket-unpaired.png").await?;
     let page = driver.window().await?;
+    stage.browser.enter_panel().await?;
+    browser.click("[data-action='settings']").await?;
+    browser.leave_frames().await?;
+    wait_for_settings(browser).await?;
     let tab = driver.new_tab().await?;
     driver.switch_to_window(tab.clone()).await?;
     stage.browser.pair(&stage.pairing_link().await?).await?;
@@ -708,7 +713,7 @@ async fn a_policy_pairs_once_however_often_it_is_heard() -> Result<()> {
 async fn a_background_that_fails_is_asked_again() -> Result<()> {
     let extension = tempfile::tempdir()?;
     set_up_by_policy(extension.path(), &json!({}))?;
-    let asked = "const { reply, forward, sessionsOf } = await answer(message, sender);";
+    let asked = "const { reply, forward, sessionsOf, opensSettings } = await answer(message, sender);";
     let fails = "globalThis.failed ??= {};
         if (['look', 'plan', 'mount'].includes(message.type) && !failed[message.type]) throw new Error(failed[message.type] = 'not now');";
     change(extension.path(), "background.js", asked, &format!("{fails}\n{asked}"))?;
@@ -880,6 +885,21 @@ async fn every_control_of_the_options_page_takes_keys_and_mouse() -> Result<()> 
     }
     site("connection", json!("")).await?;
     stage.no_errors().await
+}
+
+/// Waits for a tab with the settings; the driver does not list those an extension opens.
+async fn wait_for_settings(browser: &Browser) -> Result<()> {
+    let until = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < until {
+        let targets = browser.cdp("Target.getTargets", json!({})).await?;
+        let is_settings =
+            |target: &Value| target["type"] == "page" && target["url"].as_str().is_some_and(|url| url.ends_with("/options.html"));
+        if targets["targetInfos"].as_array().is_some_and(|targets| targets.iter().any(is_settings)) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    bail!("the settings were not opened")
 }
 
 /// Presses the tab key until the keyboard is on that control.

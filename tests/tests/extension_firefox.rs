@@ -118,6 +118,33 @@ fn osticket(ticket: &str) -> Result<SitePage> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panel_that_waits_for_pairing_leads_to_the_settings_and_goes_on() -> Result<()> {
+    let Some(stage) = Stage::start().await? else { return Ok(()) };
+    let page = stage.page();
+    let ticket = stage.site.add("/support/scp/tickets.php?id=116", osticket("116")?);
+    stage.firefox.set(json!({ "sites": [stage.site.osticket("/support/", "")] })).await?;
+    page.open(&ticket).await?;
+    let own = page.driver().window().await?;
+    page.click(BUTTON).await?;
+    stage.firefox.enter_panel().await?;
+    page.click("[data-message='unpaired'] [data-action='settings']").await?;
+    page.leave_frames().await?;
+    let tab = loop {
+        match page.driver().windows().await?.into_iter().find(|tab| *tab != own) {
+            Some(tab) => break tab,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    page.driver().switch_to_window(tab).await?;
+    let code = pairing_code(&stage.server, CONNECTION, &["--agent", "Avery"]).await?;
+    stage.firefox.pair(&PairingLink::text(stage.server.public_url(), &code)).await?;
+    page.driver().switch_to_window(own).await?;
+    stage.firefox.enter_panel().await?;
+    page.element("[data-action='make-key']").await?;
+    stage.no_errors()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_pairing_to_a_note_on_an_osticket_ticket() -> Result<()> {
     let Some(stage) = Stage::start().await? else { return Ok(()) };
     let page = stage.page();

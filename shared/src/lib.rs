@@ -9,4 +9,5 @@ pub mod device;
 #[cfg(any(feature = "panel", test))]
 pub mod panel;
 pub mod percent;
+pub mod problem;
 pub mod routes;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use deskbridge_shared::device::{DEVICE_HEADER, DeviceAnswer, NONCE_HEADER, SIGNATURE_HEADER, TIME_HEADER};
+use deskbridge_shared::problem::Kind;
 use deskbridge_shared::routes::{DEVICE_SELF, DEVICES, PAIR, PANEL, SESSION_KEY, SESSIONS};
 use deskbridge_tests::device::{Answer, Browser, Call, now_ms, pairing_code};
 use deskbridge_tests::scene::{Plan, Scene};
@@ -98,6 +99,11 @@ fn refused(what: &str, answer: &Answer, status: u16, kind: &str) -> Value {
     for text in ["title", "detail"] {
         assert!(problem[text].as_str().is_some_and(|text| !text.is_empty()), "{what}: {problem}");
     }
+    // One that somebody has words for, with everything they name.
+    let reason = problem["reason"].as_str().unwrap_or(kind);
+    let known = Kind::ALL.iter().find(|known| known.name() == reason).unwrap_or_else(|| panic!("{what}: nobody knows {reason}"));
+    assert!(known.base().name() == kind && !known.readers().is_empty(), "{what}: {problem}");
+    assert!(known.members().iter().all(|name| !problem[name].is_null()), "{what}: {:?} in {problem}", known.members());
     problem
 }
 

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use deskbridge_shared::problem::{Kind, Reader, TYPE_PREFIX};
 use deskbridge_shared::routes;
 use deskbridge_tests::appliance::{
     self, AuthorizationKind, Customer, Endpoint, EventKind, Fault as ApplianceFault, FaultRule, NewSession, Queue, Recipient,
@@ -85,6 +86,11 @@ impl Told {
         assert_eq!(problem["status"], json!(status), "{what}: {problem}");
         let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
         assert!(!text("title").is_empty() && !text("detail").is_empty(), "{what}: {problem}");
+        // One that the panel has words for, with everything they name.
+        let reason = if problem["reason"].is_null() { kind.to_owned() } else { text("reason") };
+        let known = Kind::ALL.iter().find(|known| known.name() == reason).unwrap_or_else(|| panic!("{what}: nobody knows {reason}"));
+        assert!(known.base().name() == kind && known.is_read_by(Reader::Panel), "{what}: {problem}");
+        assert!(known.members().iter().all(|name| !problem[name].is_null()), "{what}: {:?} in {problem}", known.members());
         let (zendesk, appliance) = (zendesk::Options::default(), appliance::Options::default());
         for secret in [&zendesk.api_token, &appliance.client_secret, EVENT_TOKEN, &zendesk.api_email, "Bearer", "panicked", ".rs:"] {
             assert!(!self.text.contains(secret), "{what}: the problem tells {secret}: {problem}");
@@ -672,6 +678,81 @@ async fn a_ticket_closed_a_moment_ago_takes_no_session() -> Result<()> {
     let told = Told::by(sidebar.post(routes::SESSION_KEY, ticket, json!({}))).await?;
     let detail = told.problem("closed", 403, "ticket-not-allowed");
     assert!(detail.contains("closed"), "{detail}");
+    Ok(())
+}
+
+/// Where one `type` covers several situations, `reason` says which it is, and the members hold what its words name.
+#[tokio::test]
+async fn a_problem_says_which_situation_it_is() -> Result<()> {
+    let scene = Scene::start(Plan { connection: table("[panel]\nallow_rdp = false"), ..Plan::default() }).await?;
+    let sidebar = scene.open_sidebar(scene.people.agent).await?;
+    let ticket = scene.people.vpn_ticket;
+    let closed = new_ticket(&scene, |ticket| ticket.status = "closed".into());
+    let deskless = scene.zendesk.add_user(User { role: Role::EndUser, ..User::default() });
+    let customer = scene.open_sidebar(deskless).await?;
+    let garbage = || FaultRule::next(1, ApplianceFault::Garbage).on("generate_session_key");
+    let words = || FaultRule::next(1, ApplianceFault::ErrorDocument("No licence is free.".into())).on("generate_session_key");
+    let busy = || FaultRule::next(1, ApplianceFault::Status(429, String::new())).on("generate_session_key");
+    let jump = |method: &str, field: &str, value: Value| {
+        let mut body = json!({"method": method, "target": "h"});
+        body[field] = value;
+        (routes::JUMP, body)
+    };
+    for (sidebar, ticket, fault, (path, body), expected) in [
+        (&sidebar, closed, None, (routes::SESSION_KEY, json!({})), json!({"reason": "ticket-closed"})),
+        (&customer, ticket, None, (routes::SESSION_KEY, json!({})), json!({"reason": "not-an-agent"})),
+        (&sidebar, ticket, None, jump("rdp", "target", json!("h")), json!({"reason": "method-not-offered", "method": "rdp"})),
+        (&sidebar, ticket, None, jump("local_push", "target", json!(" ")), json!({"reason": "value-missing", "field": "target"})),
+        (
+            &sidebar,
+            ticket,
+            None,
+            jump("local_push", "target", json!("x".repeat(256))),
+            json!({"reason": "value-too-long", "field": "target", "limit": 255}),
+        ),
+        (
+            &sidebar,
+            ticket,
+            None,
+            jump("local_push", "port", json!(22)),
+            json!({"reason": "value-not-taken", "field": "port", "method": "local_push"}),
+        ),
+        (&sidebar, ticket, None, jump("shell_jump", "port", json!(0)), json!({"field": "port"})),
+        (
+            &sidebar,
+            ticket,
+            None,
+            jump("remote_push", "jumpoint", json!("Former")),
+            json!({"reason": "jumpoint-unknown", "field": "jumpoint"}),
+        ),
+        (
+            &sidebar,
+            ticket,
+            None,
+            (routes::SESSION_CHAT_LINK, json!({"issue": "former"})),
+            json!({"reason": "issue-unknown", "field": "issue"}),
+        ),
+        (&sidebar, ticket, Some(words()), (routes::SESSION_KEY, json!({})), json!({"said": "No licence is free."})),
+        (&sidebar, ticket, Some(garbage()), (routes::SESSION_KEY, json!({})), json!({"reason": "appliance-not-understood"})),
+        (&sidebar, ticket, Some(busy()), (routes::SESSION_KEY, json!({})), json!({})),
+    ] {
+        if let Some(fault) = fault {
+            scene.appliance.add_fault(fault);
+        }
+        let told = Told::by(sidebar.post(path, ticket, body.clone())).await?;
+        let problem = told.json();
+        let kind = problem["type"].as_str().and_then(|kind| kind.strip_prefix(TYPE_PREFIX)).context("a kind")?;
+        told.problem(&body.to_string(), told.status, kind);
+        let mut members = problem.as_object().context("an object")?.clone();
+        let wait = members.remove("retry_after");
+        assert_eq!(
+            wait.map(|wait| wait.to_string()).as_deref(),
+            told.headers.get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()),
+            "{body}"
+        );
+        members.retain(|name, _| !["type", "title", "status", "detail"].contains(&name.as_str()));
+        assert_eq!(Value::Object(members), expected, "{path} {body}: {problem}");
+    }
     Ok(())
 }
 

@@ -241,8 +241,13 @@ pub enum HelpDeskError {
     #[error("{0}")]
     NoTicket(String),
     /// The agent may not work on it.
-    #[error("{0}")]
-    NotAllowed(String),
+    #[error("{what}")]
+    NotAllowed {
+        /// The kind of reason.
+        why: NotAllowed,
+        /// What was found, and what to do.
+        what: String,
+    },
     /// The ticket is closed and takes no notes any more.
     #[error("{what}")]
     Closed {
@@ -261,7 +266,27 @@ pub enum HelpDeskError {
     Refused(String),
 }
 
+/// Why an agent may not work on a ticket here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAllowed {
+    /// The help desk does not let them.
+    NoAccess,
+    /// They are no active agent of the help desk.
+    NotAnAgent,
+    /// The ticket is closed.
+    TicketClosed,
+    /// These tickets have the panel in Zendesk's sidebar.
+    PanelInSidebar,
+    /// These tickets have the panel in the browser extension.
+    PanelInExtension,
+}
+
 impl HelpDeskError {
+    /// The agent may not work on the ticket.
+    pub fn not_allowed(why: NotAllowed, what: impl Into<String>) -> Self {
+        Self::NotAllowed { why, what: what.into() }
+    }
+
     /// A fault that passes.
     pub fn passing(what: impl Into<String>) -> Self {
         Self::Passing { what: what.into(), retry_after: None }

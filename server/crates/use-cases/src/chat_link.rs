@@ -10,7 +10,7 @@ use deskbridge_security::chat_token::{self, ChatInvitation, ChatTokenError};
 use deskbridge_shared::api::Issue;
 
 use crate::connections::Connection;
-use crate::{Services, SupportError, allowed_actions, ownership, ticket_access};
+use crate::{NotOffered, Services, SupportError, ValueFault, allowed_actions, ownership, ticket_access};
 
 /// Hours a chat link is valid without a setting.
 const DEFAULT_HOURS: u32 = 72;
@@ -25,14 +25,13 @@ pub async fn make(
 ) -> Result<(String, i64), SupportError> {
     let issues = allowed_actions::current(connection).await?.issues;
     if issues.is_empty() {
-        return Err(SupportError::NotOffered(
-            "no issues are configured, so a chat has no queue to go to; add issues in the app's settings".into(),
-        ));
+        let what = "no issues are configured, so a chat has no queue to go to; add issues in the app's settings";
+        return Err(SupportError::not_offered(NotOffered::Chat, what));
     }
     if let Some(code) = issue
         && !issues.iter().any(|known| known.code_name == code)
     {
-        return Err(SupportError::invalid("issue", "the code name of one of the configured issues"));
+        return Err(SupportError::invalid("issue", ValueFault::Issue, "the code name of one of the configured issues"));
     }
     let access = ticket_access::check_open(connection, agent, ticket).await?;
     let hours = connection.settings.panel.chat_link_hours.unwrap_or(DEFAULT_HOURS);

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use deskbridge_help_desks::AgentReference;
 use deskbridge_remote_support::SessionTag;
 use deskbridge_shared::api::JumpRequest;
+use deskbridge_shared::client_script::{Fault, Unit};
 
 use crate::connections::Connection;
-use crate::{Services, SupportError, allowed_actions, ownership, ticket_access};
+use crate::{NotOffered, Services, SupportError, ValueFault, allowed_actions, ownership, ticket_access};
 
 /// The launch URL for `ticket`, if the method and the Jumpoint are among those offered.
 pub async fn launch_url(
@@ -19,20 +20,19 @@ pub async fn launch_url(
 ) -> Result<String, SupportError> {
     let allowed = allowed_actions::current(connection).await?;
     if !allowed.methods.contains(&request.method) {
-        return Err(SupportError::NotOffered(format!(
-            "{} is not allowed here; the administrator can allow it in the app's settings",
-            request.method.name()
-        )));
+        let what = format!("{} is not allowed here; the administrator can allow it in the app's settings", request.method.name());
+        return Err(SupportError::not_offered(NotOffered::Method(request.method), what));
     }
     if let Some(jumpoint) = &request.jumpoint
         && !allowed.jumpoints.contains(jumpoint)
     {
-        return Err(SupportError::invalid("jumpoint", "one of the configured Jumpoints"));
+        return Err(SupportError::invalid("jumpoint", ValueFault::Jumpoint, "one of the configured Jumpoints"));
     }
     let access = ticket_access::check_open(connection, agent, ticket).await?;
     let engine = connection.engine.as_ref().ok_or_else(SupportError::no_engine)?;
     let tag = SessionTag { ticket: &access.ticket.id, connection: connection.id };
-    let url = engine.launch_url(request, tag).map_err(|fault| SupportError::invalid(fault.field(), fault.to_string()))?;
+    let url =
+        engine.launch_url(request, tag).map_err(|fault| SupportError::invalid(fault.field(), value_fault(&fault), fault.to_string()))?;
     ownership::jump_handed_out(services, connection, &access.ticket.id).await?;
     tracing::info!(
         connection = connection.name(),
@@ -42,4 +42,13 @@ pub async fn launch_url(
         "jump made"
     );
     Ok(url)
+}
+
+fn value_fault(fault: &Fault) -> ValueFault {
+    match fault {
+        Fault::Missing { .. } => ValueFault::Missing,
+        Fault::TooLong { limit, unit: Unit::Characters, .. } => ValueFault::TooLong(*limit),
+        Fault::NotTaken { method, .. } => ValueFault::NotTaken(*method),
+        Fault::TooLong { unit: Unit::Bytes, .. } | Fault::Unknown { .. } | Fault::Twice { .. } => ValueFault::Unknown,
+    }
 }

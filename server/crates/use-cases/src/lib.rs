@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use deskbridge_help_desks::HelpDeskError;
 use deskbridge_remote_support::Error as EngineError;
+use deskbridge_shared::api::JumpMethod;
 use deskbridge_store::StoreError;
 
 pub use services::Services;
@@ -53,25 +54,74 @@ pub enum SupportError {
         wait: Duration,
     },
     /// Not allowed by the settings.
-    #[error("{0}")]
-    NotOffered(String),
+    #[error("{what}")]
+    NotOffered {
+        /// The kind of reason.
+        why: NotOffered,
+        /// What is missing, and what to do.
+        what: String,
+    },
     /// A value that cannot be used.
     #[error("{field}: {problem}")]
     Invalid {
         /// The field of the request.
         field: String,
+        /// The kind of fault.
+        fault: ValueFault,
         /// What is expected.
         problem: String,
     },
 }
 
+/// Why something is not offered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotOffered {
+    /// The Jump method is not allowed.
+    Method(JumpMethod),
+    /// There are no issues, so no chat links.
+    Chat,
+    /// Keys go to the agent's own queue, and no e-mail address is known to find it by.
+    AgentWithoutEmail,
+    /// The connection has no remote-support system.
+    NoRemoteSupport,
+    /// Reports reach the help desk without its page.
+    RecordNotNeeded,
+    /// The report's template failed.
+    ReportNotWritten,
+}
+
+/// What is wrong with a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueFault {
+    /// It is none of those the field can have.
+    Unknown,
+    /// It must be given.
+    Missing,
+    /// It has more than so many characters.
+    TooLong(usize),
+    /// The Jump method has no such option.
+    NotTaken(JumpMethod),
+    /// No such Jumpoint is offered.
+    Jumpoint,
+    /// No such issue is offered.
+    Issue,
+    /// The session is another ticket's.
+    SessionOfAnotherTicket,
+    /// The session is not known as one of this ticket that has ended.
+    SessionNotEnded,
+}
+
 impl SupportError {
-    fn invalid(field: &str, problem: impl Into<String>) -> Self {
-        Self::Invalid { field: field.to_owned(), problem: problem.into() }
+    fn invalid(field: &str, fault: ValueFault, problem: impl Into<String>) -> Self {
+        Self::Invalid { field: field.to_owned(), fault, problem: problem.into() }
+    }
+
+    fn not_offered(why: NotOffered, what: impl Into<String>) -> Self {
+        Self::NotOffered { why, what: what.into() }
     }
 
     fn no_engine() -> Self {
-        Self::NotOffered("this connection has no remote-support system; it only makes tickets".into())
+        Self::not_offered(NotOffered::NoRemoteSupport, "this connection has no remote-support system; it only makes tickets")
     }
 }
 

@@ -20,7 +20,7 @@ use crate::import_session::REPORT;
 use crate::note::{Content, audience, marker, render_options};
 use crate::ownership::{self, Owner, external_key};
 use crate::ticket_access::TicketAccess;
-use crate::{Services, SupportError, ticket_access};
+use crate::{NotOffered, Services, SupportError, ValueFault, ticket_access};
 
 /// For so long a browser has a ticket for its note.
 const LEASE: Duration = Duration::from_secs(180);
@@ -47,7 +47,7 @@ pub async fn prepare(
     let owner = ownership::of_session(services, &directory, engine.as_ref(), &report).await?;
     let is_ours = matches!(owner, Owner::Connection { id, .. } if id == connection.id);
     if !is_ours || external_key(&report) != Some(access.ticket.id.as_str()) {
-        return Err(SupportError::invalid("lsid", "a session of this ticket"));
+        return Err(SupportError::invalid("lsid", ValueFault::SessionOfAnotherTicket, "a session of this ticket"));
     }
     let marker = marker(&key);
     let deliveries = services.store.deliveries(connection.id, &key.lsid).await?;
@@ -59,7 +59,7 @@ pub async fn prepare(
     let content = Content::Session(report);
     let written = async |form| {
         let fitted = content.render(&services.reports, options.clone(), form).await;
-        fitted.map(|fitted| fitted.body).map_err(|fault| SupportError::NotOffered(fault.to_string()))
+        fitted.map(|fitted| fitted.body).map_err(|fault| SupportError::not_offered(NotOffered::ReportNotWritten, fault.to_string()))
     };
     let html = written(form).await?;
     let text = match form.format {
@@ -110,7 +110,7 @@ pub async fn confirm(
     let access = ticket_access::check(connection, agent, ticket).await?;
     let known = services.store.sessions_of_ticket(connection.id, &access.ticket.id).await?;
     if !known.iter().any(|session| session.lsid == key.lsid && session.ended_at.is_some()) {
-        return Err(SupportError::invalid("lsid", "an ended session of this ticket"));
+        return Err(SupportError::invalid("lsid", ValueFault::SessionNotEnded, "an ended session of this ticket"));
     }
     let now = services.clock.now_ms();
     services.store.mark_confirmed(&key, &access.ticket.id, &marker(&key), "added in the page", now).await?;
@@ -138,9 +138,9 @@ fn shortened(title: &str) -> String {
 
 fn delivery_key(connection: &Connection, lsid: &str) -> Result<(DeliveryKey, NoteForm), SupportError> {
     let form = connection.help_desk.abilities().page_note;
-    let form = form.ok_or_else(|| SupportError::NotOffered("reports reach this help desk by themselves".into()))?;
+    let form = form.ok_or_else(|| SupportError::not_offered(NotOffered::RecordNotNeeded, "reports reach this help desk by themselves"))?;
     if !is_lsid(lsid) {
-        return Err(SupportError::invalid("lsid", "32 hexadecimal characters"));
+        return Err(SupportError::invalid("lsid", ValueFault::Unknown, "32 hexadecimal characters"));
     }
     let (tenant, connection, lsid) = (connection.tenant.clone(), connection.id, lsid.to_ascii_lowercase());
     Ok((DeliveryKey { tenant, connection, lsid, kind: REPORT.to_owned(), part: 0 }, form))

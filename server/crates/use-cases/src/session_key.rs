@@ -9,7 +9,7 @@ use deskbridge_remote_support::{Error as EngineError, KeyRequest, SessionTag};
 use deskbridge_shared::api::SessionKey;
 
 use crate::connections::Connection;
-use crate::{Services, SupportError, ownership, ticket_access};
+use crate::{NotOffered, Services, SupportError, ValueFault, ownership, ticket_access};
 
 /// Bounds of a key's life in seconds.
 pub const TTL_SECONDS: std::ops::RangeInclusive<u32> = 60..=604_800;
@@ -35,24 +35,25 @@ pub async fn generate(
 ) -> Result<SessionKey, SupportError> {
     let panel = &connection.settings.panel;
     let queue = match &wanted.queue {
-        Some(text) => {
-            SessionKeyQueue::parse(text).ok_or_else(|| SupportError::invalid("queue", "general, agent, team:ID or issue:CODE"))?
-        }
+        Some(text) => SessionKeyQueue::parse(text)
+            .ok_or_else(|| SupportError::invalid("queue", ValueFault::Unknown, "general, agent, team:ID or issue:CODE"))?,
         None => panel.session_key_queue.clone(),
     };
     if let Some(ttl) = wanted.ttl_seconds
         && !TTL_SECONDS.contains(&ttl)
     {
-        return Err(SupportError::invalid("ttl_seconds", format!("{} to {}", TTL_SECONDS.start(), TTL_SECONDS.end())));
+        let expected = format!("{} to {}", TTL_SECONDS.start(), TTL_SECONDS.end());
+        return Err(SupportError::invalid("ttl_seconds", ValueFault::Unknown, expected));
     }
     let access = ticket_access::check_open(connection, agent, ticket).await?;
     let queue = match queue {
         SessionKeyQueue::Agent => {
             let name = access.agent.email.as_deref().and_then(|email| email.split('@').next()).filter(|name| !name.is_empty());
-            format!(
-                "rep_username:{}",
-                name.ok_or_else(|| SupportError::NotOffered("no e-mail address of yours is known to find your representative by".into()))?
-            )
+            let no_name = || {
+                let what = "no e-mail address of yours is known to find your representative by";
+                SupportError::not_offered(NotOffered::AgentWithoutEmail, what)
+            };
+            format!("rep_username:{}", name.ok_or_else(no_name)?)
         }
         other => String::from(other),
     };

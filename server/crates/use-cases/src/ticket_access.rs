@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use deskbridge_help_desks::{Agent, AgentReference, HelpDeskError, Ticket};
+use deskbridge_help_desks::{Agent, AgentReference, HelpDeskError, NotAllowed, Ticket};
 
 use crate::SupportError;
 use crate::connections::Connection;
@@ -45,10 +45,8 @@ async fn ask(connection: &Connection, agent: &AgentReference, name: &str) -> Res
 pub async fn check_open(connection: &Connection, agent: &AgentReference, ticket: &str) -> Result<Arc<TicketAccess>, SupportError> {
     let access = ask(connection, agent, ticket).await?;
     if access.ticket.closed {
-        return Err(HelpDeskError::NotAllowed(
-            "this ticket is closed and takes no session record; create a follow-up ticket and start from there".into(),
-        )
-        .into());
+        let what = "this ticket is closed and takes no session record; create a follow-up ticket and start from there";
+        return Err(HelpDeskError::not_allowed(NotAllowed::TicketClosed, what).into());
     }
     Ok(access)
 }

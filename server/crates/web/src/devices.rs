@@ -16,6 +16,7 @@ use deskbridge_shared::device::{
     DEVICE_HEADER, DeviceAnswer, DeviceConnection, MAX_NAME, NEW_DEVICE, NONCE_HEADER, PairRequest, SIGNATURE_HEADER, TIME_HEADER,
     normalize_code,
 };
+use deskbridge_shared::problem::Kind;
 use deskbridge_shared::routes;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -127,8 +128,8 @@ impl From<PairRefusal> for Problem {
             PairRefusal::Proof(refusal) => refusal.into(),
             PairRefusal::Body(problem) => problem,
             PairRefusal::UnknownCode => Self::pairing_code(),
-            PairRefusal::CodeUsed => Self::pairing_code_gone("pairing-code-used", "The pairing code was used before"),
-            PairRefusal::CodeExpired => Self::pairing_code_gone("pairing-code-expired", "The pairing code has expired"),
+            PairRefusal::CodeUsed => Self::pairing_code_gone(Kind::PairingCodeUsed, "The pairing code was used before"),
+            PairRefusal::CodeExpired => Self::pairing_code_gone(Kind::PairingCodeExpired, "The pairing code has expired"),
             PairRefusal::AlreadyPaired => Self::already_paired(),
             PairRefusal::Store(error) => error.into(),
         }

@@ -13,7 +13,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, Ref, Server};
 
 use crate::cookies;
-use crate::problem::Problem;
+use crate::problem::{Members, Problem};
 
 const ABOUT: &str = "The public listener. The panel's calls need a session, which Zendesk opens by its signed URL, or a paired browser's \
                      signature. An address that is not here is answered with 404, a method that is not here with 405 and the methods \
@@ -31,6 +31,7 @@ pub fn frame() -> OpenApi {
         .security_scheme("device_nonce", header(NONCE_HEADER, "16 random bytes, base64url without padding"))
         .security_scheme("device_signature", header(SIGNATURE_HEADER, "ECDSA on P-256 with SHA-256, r and s, base64url without padding"))
         .schema_from::<Problem>()
+        .schema_from::<Members>()
         .response_from::<Problem>()
         .build();
     let info = InfoBuilder::new()

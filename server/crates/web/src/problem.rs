@@ -11,10 +11,11 @@ use tower_http::timeout::TimeoutError;
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, ResponseBuilder, Type};
 use utoipa::{ToResponse, ToSchema};
 
-use deskbridge_help_desks::HelpDeskError;
+use deskbridge_help_desks::{HelpDeskError, NotAllowed};
 use deskbridge_remote_support::Error as EngineError;
+use deskbridge_shared::problem::{Kind, TYPE_PREFIX};
 use deskbridge_store::StoreError;
-use deskbridge_use_cases::SupportError;
+use deskbridge_use_cases::{NotOffered, SupportError, ValueFault};
 
 const MEDIA_TYPE: &str = "application/problem+json";
 
@@ -24,7 +25,11 @@ pub struct Problem {
     /// For programs: the name after `urn:deskbridge:problem:` does not change.
     #[serde(rename = "type", serialize_with = "urn")]
     #[schema(value_type = String, format = "uri")]
-    kind: &'static str,
+    kind: Kind,
+    /// For programs: which of the situations it is, where a type covers several. It does not change either.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reason: Option<&'static str>,
     /// What is wrong.
     title: &'static str,
     /// The answer's status.
@@ -33,16 +38,47 @@ pub struct Problem {
     status: StatusCode,
     /// What to do.
     detail: String,
-    /// With `clock` only: RFC 3339 UTC.
+    #[serde(flatten)]
+    members: Members,
+}
+
+/// What the words of some problems name. Which problem has which: docs/panel-api.md.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[schema(as = ProblemMembers)]
+pub(crate) struct Members {
+    /// The field of the request that is at fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    field: Option<String>,
+    /// The most characters that the field takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    limit: Option<usize>,
+    /// The Jump method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    method: Option<&'static str>,
+    /// What the appliance said, in its own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    said: Option<String>,
+    /// What exactly failed, in English, for an administrator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    cause: Option<String>,
+    /// The server's time: RFC 3339 UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "date-time", nullable = false)]
     server_time: Option<String>,
-    #[serde(skip)]
-    retry_after: Option<Duration>,
+    /// Seconds after which the same request may do; also the header `Retry-After`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 1)]
+    retry_after: Option<u64>,
 }
 
-fn urn<S: Serializer>(kind: &&'static str, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("urn:deskbridge:problem:{kind}"))
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form `serialize_with` takes")]
+fn urn<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{TYPE_PREFIX}{}", kind.base().name()))
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form `serialize_with` takes")]
@@ -51,44 +87,59 @@ fn number<S: Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S:
 }
 
 impl Problem {
-    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, title, detail: detail.into(), retry_after: None, server_time: None }
+    fn new(status: StatusCode, kind: Kind, title: &'static str, detail: impl Into<String>) -> Self {
+        let reason = (kind.base() != kind).then(|| kind.name());
+        Self { status, kind, reason, title, detail: detail.into(), members: Members::default() }
+    }
+
+    fn with(self, members: Members) -> Self {
+        Self { members, ..self }
+    }
+
+    /// The same request may do after so long.
+    fn again_in(mut self, wait: impl Into<Option<Duration>>) -> Self {
+        self.members.retry_after = wait.into().map(|wait| wait.as_secs().max(1));
+        self
+    }
+
+    /// Whether it has every member that its kind's readers rely on.
+    fn is_complete(&self) -> bool {
+        let members = serde_json::to_value(&self.members).unwrap_or_default();
+        self.kind.members().iter().all(|name| members.get(name).is_some())
     }
 
     /// No such route or thing.
     pub fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", "Nothing is here", "Check the address.")
+        Self::new(StatusCode::NOT_FOUND, Kind::NotFound, "Nothing is here", "Check the address.")
     }
 
     /// Wrong method for the route.
     pub fn method_not_allowed() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This method is not allowed here", "See the Allow header.")
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, Kind::MethodNotAllowed, "This method is not allowed here", "See the Allow header.")
     }
 
     /// Our answer took too long. No 408: clients send a request that got one again by themselves, and this one may have done its work.
     pub fn too_slow() -> Self {
         tracing::warn!("an answer took too long");
-        Self {
-            retry_after: Some(Duration::from_secs(5)),
-            ..Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "too-slow",
-                "The answer took too long",
-                "Look whether it was done before you try again.",
-            )
-        }
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Kind::TooSlow,
+            "The answer took too long",
+            "Look whether it was done before you try again.",
+        )
+        .again_in(Duration::from_secs(5))
     }
 
     /// No session, or an ended one.
     pub fn no_session() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "no-session", "Your session has ended", "Reload the ticket's page to open a new one.")
+        Self::new(StatusCode::UNAUTHORIZED, Kind::NoSession, "Your session has ended", "Reload the ticket's page to open a new one.")
     }
 
     /// A session of one connection used for another.
     pub fn foreign_connection() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
-            "foreign-connection",
+            Kind::ForeignConnection,
             "This session belongs to another connection",
             "Open the panel from a ticket of that connection.",
         )
@@ -97,7 +148,7 @@ impl Problem {
     /// A request that another site's page made the browser send.
     pub fn cross_site() -> Self {
         let detail = "The panel's own page must send it.";
-        Self::new(StatusCode::FORBIDDEN, "cross-site", "The request came from another site", detail)
+        Self::new(StatusCode::FORBIDDEN, Kind::CrossSite, "The request came from another site", detail)
     }
 
     /// A body beyond the limit, one that came too slowly, or one that broke off.
@@ -105,9 +156,9 @@ impl Problem {
     pub fn unread_body(rejection: BytesRejection) -> Self {
         let mut causes = std::iter::successors(Some(&rejection as &(dyn Error + 'static)), |error| (**error).source());
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large", "Send less.")
+            Self::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::TooLarge, "The request is too large", "Send less.")
         } else if causes.any(<dyn Error>::is::<TimeoutError>) {
-            Self::new(StatusCode::REQUEST_TIMEOUT, "slow-request", "The request came too slowly", "Send it again.")
+            Self::new(StatusCode::REQUEST_TIMEOUT, Kind::SlowRequest, "The request came too slowly", "Send it again.")
         } else {
             Self::bad_request("The body could not be read.")
         }
@@ -115,19 +166,24 @@ impl Problem {
 
     /// A request that does not read.
     pub fn bad_request(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request is not understood", detail)
+        Self::new(StatusCode::BAD_REQUEST, Kind::BadRequest, "The request is not understood", detail)
     }
 
     /// A field with a value that cannot be used.
     pub fn invalid(field: &str, problem: &str) -> Self {
+        Self::invalid_in_kind(Kind::InvalidValue, field, problem)
+    }
+
+    fn invalid_in_kind(kind: Kind, field: &str, problem: &str) -> Self {
         let detail = if problem.starts_with(field) { problem.to_owned() } else { format!("{field}: {problem}") };
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-value", "A value cannot be used", detail)
+        let members = Members { field: Some(field.to_owned()), ..Members::default() };
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, kind, "A value cannot be used", detail).with(members)
     }
 
     /// `?appliance=` names none of ours.
     pub fn unknown_appliance() -> Self {
         let detail = "The address names no configured appliance. Compare its ?appliance= with the connection's appliance id.";
-        Self::new(StatusCode::NOT_FOUND, "unknown-appliance", "Unknown appliance", detail)
+        Self::new(StatusCode::NOT_FOUND, Kind::UnknownAppliance, "Unknown appliance", detail)
     }
 
     /// An event that is not the appliance's: wrong token, or from an address outside the allowed networks.
@@ -137,98 +193,102 @@ impl Problem {
         } else {
             (StatusCode::FORBIDDEN, "Events are not accepted from this address; see the connection's event_sources.")
         };
-        Self::new(status, "event-refused", "The event is refused", detail)
+        Self::new(status, Kind::EventRefused, "The event is refused", detail)
     }
 
     /// Not form data.
     pub fn not_a_form() -> Self {
         let detail = "Send form data (application/x-www-form-urlencoded).";
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-a-form", "The body is not form data", detail)
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::NotAForm, "The body is not form data", detail)
     }
 
     /// A device's proof that does not read.
     pub fn device_proof(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "device-proof", "The device's proof is not understood", detail)
+        Self::new(StatusCode::BAD_REQUEST, Kind::DeviceProof, "The device's proof is not understood", detail)
     }
 
     /// A session and a device's proof in one request.
     pub fn two_proofs() -> Self {
         let detail = "Send a session or a device's signature, not both; an extension omits credentials.";
-        Self::new(StatusCode::BAD_REQUEST, "two-proofs", "The request proves itself twice", detail)
+        Self::new(StatusCode::BAD_REQUEST, Kind::TwoProofs, "The request proves itself twice", detail)
     }
 
     /// Only a device may ask this.
     pub fn no_device() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "no-device", "Only a paired browser can ask this", "Pair this browser, and sign the request.")
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            Kind::NoDevice,
+            "Only a paired browser can ask this",
+            "Pair this browser, and sign the request.",
+        )
     }
 
     /// No such device, or not its signature.
     pub fn device_refused() -> Self {
         let detail = "Pair this browser again. If it stays, the server's public_url is another than the address it was paired with.";
-        Self::new(StatusCode::UNAUTHORIZED, "device-refused", "This browser is not known here", detail)
+        Self::new(StatusCode::UNAUTHORIZED, Kind::DeviceRefused, "This browser is not known here", detail)
     }
 
     /// A device an administrator or its own agent has taken away.
     pub fn device_revoked() -> Self {
         let detail = "Ask your administrator for a new pairing link.";
-        Self::new(StatusCode::UNAUTHORIZED, "device-revoked", "This browser's pairing was ended", detail)
+        Self::new(StatusCode::UNAUTHORIZED, Kind::DeviceRevoked, "This browser's pairing was ended", detail)
     }
 
     /// Signed too long ago, or in the future. `server_time`: RFC 3339 UTC.
     pub fn clock(server_time: &str) -> Self {
         let detail = format!("The server's time is {server_time}. Set this computer's clock.");
-        let problem = Self::new(StatusCode::UNAUTHORIZED, "clock", "This computer's clock is wrong", detail);
-        Self { server_time: Some(server_time.to_owned()), ..problem }
+        let members = Members { server_time: Some(server_time.to_owned()), ..Members::default() };
+        Self::new(StatusCode::UNAUTHORIZED, Kind::Clock, "This computer's clock is wrong", detail).with(members)
     }
 
     /// The same signed request again.
     pub fn replayed() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "replayed", "The request was sent before", "Sign each request anew.")
+        Self::new(StatusCode::UNAUTHORIZED, Kind::Replayed, "The request was sent before", "Sign each request anew.")
     }
 
     /// No such pairing code.
     pub fn pairing_code() -> Self {
         let detail = "Check it, or ask your administrator for a new one.";
-        Self::new(StatusCode::FORBIDDEN, "pairing-code", "The pairing code is not known", detail)
+        Self::new(StatusCode::FORBIDDEN, Kind::PairingCode, "The pairing code is not known", detail)
     }
 
     /// A pairing code that was good once.
-    pub fn pairing_code_gone(kind: &'static str, title: &'static str) -> Self {
+    pub fn pairing_code_gone(kind: Kind, title: &'static str) -> Self {
         Self::new(StatusCode::GONE, kind, title, "Ask your administrator for a new one.")
     }
 
     /// The key of a device that is, or was, paired.
     pub fn already_paired() -> Self {
         let detail = "To pair this browser anew, let the extension forget its pairing first, so that it makes a new key.";
-        Self::new(StatusCode::CONFLICT, "already-paired", "This browser was paired before", detail)
+        Self::new(StatusCode::CONFLICT, Kind::AlreadyPaired, "This browser was paired before", detail)
     }
 
     /// Too many wrong pairing codes.
     pub fn too_many_codes(wait: Duration) -> Self {
-        let problem = Self::new(
+        Self::new(
             StatusCode::TOO_MANY_REQUESTS,
-            "too-many-codes",
+            Kind::TooManyCodes,
             "Too many wrong pairing codes",
             "Check the code. A right one is taken at once; wrong ones are answered again in a minute.",
-        );
-        Self { retry_after: Some(wait), ..problem }
+        )
+        .again_in(wait)
     }
 
     /// The server cannot do its work now.
     pub fn unavailable(detail: impl Into<String>) -> Self {
-        Self {
-            retry_after: Some(Duration::from_secs(5)),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available at the moment", detail)
-        }
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable, "Not available at the moment", detail);
+        problem.again_in(Duration::from_secs(5))
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        debug_assert!(self.is_complete(), "{self:?} lacks one of {:?}", self.kind.members());
         let body = serde_json::to_string(&self).unwrap_or_default();
         let mut response = (self.status, [(header::CONTENT_TYPE, MEDIA_TYPE), (header::CACHE_CONTROL, "no-store")], body).into_response();
-        if let Some(wait) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        if let Some(seconds) = self.members.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -260,29 +320,37 @@ impl From<StoreError> for Problem {
 impl From<HelpDeskError> for Problem {
     fn from(error: HelpDeskError) -> Self {
         match error {
-            HelpDeskError::NoTicket(detail) => Self::new(StatusCode::NOT_FOUND, "ticket-not-found", "The ticket was not found", detail),
-            HelpDeskError::NotAllowed(detail) => {
-                Self::new(StatusCode::FORBIDDEN, "ticket-not-allowed", "You cannot do this on this ticket", detail)
+            HelpDeskError::NoTicket(detail) => Self::new(StatusCode::NOT_FOUND, Kind::TicketNotFound, "The ticket was not found", detail),
+            HelpDeskError::NotAllowed { why, what } => {
+                let kind = match why {
+                    NotAllowed::NoAccess => Kind::TicketNotAllowed,
+                    NotAllowed::NotAnAgent => Kind::NotAnAgent,
+                    NotAllowed::TicketClosed => Kind::TicketClosed,
+                    NotAllowed::PanelInSidebar => Kind::PanelInSidebar,
+                    NotAllowed::PanelInExtension => Kind::PanelInExtension,
+                };
+                Self::new(StatusCode::FORBIDDEN, kind, "You cannot do this on this ticket", what)
             }
             error @ HelpDeskError::Passing { .. } => {
                 let retry_after = if let HelpDeskError::Passing { retry_after, .. } = &error { *retry_after } else { None };
                 tracing::warn!(%error, "the ticket system did not answer");
                 let problem = Self::new(
                     StatusCode::BAD_GATEWAY,
-                    "ticket-system-unavailable",
+                    Kind::TicketSystemUnavailable,
                     "The ticket system does not answer",
                     "Try again in a moment.",
                 );
-                Self { retry_after: Some(retry_after.unwrap_or(Duration::from_secs(2))), ..problem }
+                problem.again_in(retry_after.unwrap_or(Duration::from_secs(2)))
             }
             HelpDeskError::Closed { what, .. } => {
-                Self::new(StatusCode::FORBIDDEN, "ticket-not-allowed", "You cannot do this on this ticket", what)
+                Self::new(StatusCode::FORBIDDEN, Kind::TicketClosed, "You cannot do this on this ticket", what)
             }
             HelpDeskError::Denied(_) | HelpDeskError::Resting { .. } | HelpDeskError::FileRefused(_) | HelpDeskError::Refused(_) => {
                 let retry_after = if let HelpDeskError::Resting { again_in, .. } = &error { Some(*again_in) } else { None };
                 tracing::error!(what = %error, "the ticket system refused");
                 let detail = "The ticket system refused Deskbridge. Ask the administrator to run `deskbridge check`.";
-                Self { retry_after, ..Self::new(StatusCode::BAD_GATEWAY, "ticket-system-refused", "The ticket system refused", detail) }
+                let problem = Self::new(StatusCode::BAD_GATEWAY, Kind::TicketSystemRefused, "The ticket system refused", detail);
+                problem.again_in(retry_after)
             }
         }
     }
@@ -295,25 +363,32 @@ impl From<EngineError> for Problem {
             EngineError::RateLimited { retry_after } | EngineError::Busy { retry_after } => {
                 let problem = Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
-                    "appliance-busy",
+                    Kind::ApplianceBusy,
                     "The appliance is busy",
                     "Too many requests. Try again in a moment.",
                 );
-                Self { retry_after: Some(retry_after), ..problem }
+                problem.again_in(retry_after)
             }
             EngineError::Denied { .. } | EngineError::Resting { .. } | EngineError::Settings(_) => {
                 let retry_after = if let EngineError::Resting { again_in, .. } = &error { Some(*again_in) } else { None };
                 let detail = "The appliance refused Deskbridge's API account. Ask the administrator to run `deskbridge check`.";
-                Self { retry_after, ..Self::new(StatusCode::BAD_GATEWAY, "appliance-denied", "The appliance refused", detail) }
+                let problem = Self::new(StatusCode::BAD_GATEWAY, Kind::ApplianceDenied, "The appliance refused", detail);
+                problem.again_in(retry_after)
             }
             EngineError::Refused { message } => {
-                Self::new(StatusCode::BAD_GATEWAY, "appliance-refused", "The appliance refused", format!("It said: {message}"))
+                let detail = format!("It said: {message}");
+                let members = Members { said: Some(message), ..Members::default() };
+                Self::new(StatusCode::BAD_GATEWAY, Kind::ApplianceRefused, "The appliance refused", detail).with(members)
             }
             EngineError::TooLarge { .. } => {
                 let detail = "The appliance's report is too large to be read. Look at it on the appliance.";
-                Self::new(StatusCode::BAD_GATEWAY, "appliance-refused", "The report is too large", detail)
+                Self::new(StatusCode::BAD_GATEWAY, Kind::ReportTooLarge, "The report is too large", detail)
             }
-            _ => Self::new(StatusCode::BAD_GATEWAY, "appliance-unavailable", "The appliance does not answer", "Try again in a moment."),
+            EngineError::Unexpected { .. } => {
+                let detail = "Try again in a moment. If it stays, ask the administrator to run `deskbridge check`.";
+                Self::new(StatusCode::BAD_GATEWAY, Kind::ApplianceNotUnderstood, "The appliance's answer is not understood", detail)
+            }
+            _ => Self::new(StatusCode::BAD_GATEWAY, Kind::ApplianceUnavailable, "The appliance does not answer", "Try again in a moment."),
         }
     }
 }
@@ -333,12 +408,56 @@ impl From<SupportError> for Problem {
             }
             SupportError::NotReady => {
                 let detail = "The appliance has no complete report of this session yet. Try again in a moment.";
-                let problem = Self::new(StatusCode::CONFLICT, "report-not-ready", "The report is not there yet", detail);
-                Self { retry_after: Some(Duration::from_secs(2)), ..problem }
+                let problem = Self::new(StatusCode::CONFLICT, Kind::ReportNotReady, "The report is not there yet", detail);
+                problem.again_in(Duration::from_secs(2))
             }
-            SupportError::NotOffered(detail) => Self::new(StatusCode::FORBIDDEN, "not-offered", "This is not offered here", detail),
-            SupportError::Invalid { field, problem } => Self::invalid(&field, &problem),
+            SupportError::NotOffered { why, what } => Self::not_offered(&why, what),
+            SupportError::Invalid { field, fault, problem } => Self::of_value(&field, fault, &problem),
         }
+    }
+}
+
+impl Problem {
+    fn not_offered(why: &NotOffered, what: String) -> Self {
+        let mut members = Members::default();
+        let kind = match why {
+            NotOffered::Method(method) => {
+                members.method = Some(method.name());
+                Kind::MethodNotOffered
+            }
+            NotOffered::Chat => Kind::ChatNotOffered,
+            NotOffered::AgentWithoutEmail => Kind::AgentWithoutEmail,
+            NotOffered::NoRemoteSupport => Kind::NoRemoteSupport,
+            NotOffered::RecordNotNeeded => Kind::RecordNotNeeded,
+            NotOffered::ReportNotWritten => {
+                members.cause = Some(what.clone());
+                Kind::ReportNotWritten
+            }
+        };
+        Self::new(StatusCode::FORBIDDEN, kind, "This is not offered here", what).with(members)
+    }
+
+    fn of_value(field: &str, fault: ValueFault, problem: &str) -> Self {
+        let (mut limit, mut method) = (None, None);
+        let kind = match fault {
+            ValueFault::Unknown => Kind::InvalidValue,
+            ValueFault::Missing => Kind::ValueMissing,
+            ValueFault::TooLong(most) => {
+                limit = Some(most);
+                Kind::ValueTooLong
+            }
+            ValueFault::NotTaken(of) => {
+                method = Some(of.name());
+                Kind::ValueNotTaken
+            }
+            ValueFault::Jumpoint => Kind::JumpointUnknown,
+            ValueFault::Issue => Kind::IssueUnknown,
+            ValueFault::SessionOfAnotherTicket => Kind::SessionOfAnotherTicket,
+            ValueFault::SessionNotEnded => Kind::SessionNotEnded,
+        };
+        let mut invalid = Self::invalid_in_kind(kind, field, problem);
+        (invalid.members.limit, invalid.members.method) = (limit, method);
+        invalid
     }
 }
 

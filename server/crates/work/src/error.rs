@@ -89,7 +89,7 @@ impl WorkError {
             HelpDeskError::Resting { what, again_in } => Self::Resting { what, again_in },
             HelpDeskError::Closed { ticket, what, merged_into } => Self::Closed { ticket, what, merged_into },
             HelpDeskError::FileRefused(what) => Self::FileRefused(what),
-            HelpDeskError::NoTicket(what) | HelpDeskError::NotAllowed(what) | HelpDeskError::Refused(what) => Self::Permanent(what),
+            HelpDeskError::NoTicket(what) | HelpDeskError::NotAllowed { what, .. } | HelpDeskError::Refused(what) => Self::Permanent(what),
         }
     }
 }

@@ -40,8 +40,8 @@ use self::lookup::Lookup;
 use self::metadata::Metadata;
 use self::record_write::RecordWrite;
 use crate::{
-    Abilities, Agent, AgentReference, Files, HelpDesk, HelpDeskError, Item, Prepared, Surroundings, Ticket, TicketAddress, Write,
-    section_of,
+    Abilities, Agent, AgentReference, Files, HelpDesk, HelpDeskError, Item, NotAllowed, Prepared, Surroundings, Ticket, TicketAddress,
+    Write, section_of,
 };
 
 /// A ticket's number is never another ticket's; this only bounds the memory.
@@ -180,8 +180,9 @@ impl Autotask {
     /// Whoever an administrator paired a browser for, unless Autotask says that they work there no more.
     async fn agent_for(&self, agent: &AgentReference) -> Result<Agent, HelpDeskError> {
         let AgentReference::Device { name, email, .. } = agent else {
-            return Err(HelpDeskError::NotAllowed(
-                "Autotask tickets have the panel by way of the browser extension; pair this browser".into(),
+            return Err(HelpDeskError::not_allowed(
+                NotAllowed::PanelInExtension,
+                "Autotask tickets have the panel by way of the browser extension; pair this browser",
             ));
         };
         if let Some(email) = email {
@@ -195,7 +196,7 @@ impl Autotask {
             }
             match found {
                 Ok(Some(resource)) if !resource.is_active => {
-                    return Err(HelpDeskError::NotAllowed("your resource in Autotask is not active any more".into()));
+                    return Err(HelpDeskError::not_allowed(NotAllowed::NotAnAgent, "your resource in Autotask is not active any more"));
                 }
                 Ok(_) => {}
                 Err(Fault::Other(error)) if error.is_of_credentials() || matches!(error, HelpDeskError::Passing { .. }) => {

@@ -15,7 +15,9 @@ use deskbridge_http_client as http_client;
 use reqwest::header;
 
 pub use self::section::OsTicketSection;
-use crate::{Abilities, Agent, AgentReference, Files, HelpDesk, HelpDeskError, Prepared, Surroundings, Ticket, Write, section_of};
+use crate::{
+    Abilities, Agent, AgentReference, Files, HelpDesk, HelpDeskError, NotAllowed, Prepared, Surroundings, Ticket, Write, section_of,
+};
 
 /// A help desk. There is nothing to ask it.
 pub struct OsTicket {
@@ -76,7 +78,9 @@ impl HelpDesk for OsTicket {
                 let agent = Agent { name: agent.clone(), email: email.clone(), locale: None };
                 Ok((Ticket { id: name.to_owned(), ..Ticket::default() }, agent))
             }
-            AgentReference::User(_) => Err(HelpDeskError::NotAllowed("osTicket tickets are opened with the browser extension".into())),
+            AgentReference::User(_) => {
+                Err(HelpDeskError::not_allowed(NotAllowed::PanelInExtension, "osTicket tickets are opened with the browser extension"))
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{FIRST_PAGE, Zendesk, next_page};
-use crate::{Agent, HelpDeskError};
+use crate::{Agent, HelpDeskError, NotAllowed};
 
 /// An agent in more groups than these pages hold is not found in the others.
 const MAX_MEMBERSHIP_PAGES: usize = 20;
@@ -81,12 +81,12 @@ impl Zendesk {
     pub(super) async fn agent_for(&self, agent_id: u64, ticket: &Owners) -> Result<Agent, HelpDeskError> {
         let profile = self.profile(agent_id).await?;
         if !profile.is_agent {
-            return Err(HelpDeskError::NotAllowed("only an active agent of the account can start remote support".into()));
+            return Err(HelpDeskError::not_allowed(NotAllowed::NotAnAgent, "only an active agent of the account can start remote support"));
         }
         if self.reaches(agent_id, &profile, ticket).await? {
             Ok(profile.agent.clone())
         } else {
-            Err(HelpDeskError::NotAllowed("your role in Zendesk does not let you work on this ticket".into()))
+            Err(HelpDeskError::not_allowed(NotAllowed::NoAccess, "your role in Zendesk does not let you work on this ticket"))
         }
     }
 
@@ -112,7 +112,7 @@ impl Zendesk {
         }
         let answer = self.client.get(&format!("/api/v2/users/{agent_id}")).await?;
         if answer.status == 404 {
-            return Err(HelpDeskError::NotAllowed("you are not an agent of this account any more".into()));
+            return Err(HelpDeskError::not_allowed(NotAllowed::NotAnAgent, "you are not an agent of this account any more"));
         }
         let answer = answer.ok("the agent")?;
         let user = &answer["user"];

@@ -45,7 +45,7 @@ impl Zendesk {
         let Some(author) = comment["author_id"].as_u64() else { return Ok(None) };
         match self.profile(author).await {
             Ok(profile) if profile.is_agent => {}
-            Ok(_) | Err(HelpDeskError::NotAllowed(_)) => return Ok(None),
+            Ok(_) | Err(HelpDeskError::NotAllowed { .. }) => return Ok(None),
             Err(error) => return Err(error),
         }
         for target in tickets_named(comment).into_iter().filter(|target| *target != id).take(3) {

@@ -28,8 +28,8 @@ pub use self::installation::InstallationSettings;
 pub use self::section::{NoteVisibility, OnClosed, ZendeskSection};
 pub use self::sidebar_app::SidebarApp;
 use crate::{
-    Abilities, Agent, AgentReference, Files, HelpDesk, HelpDeskError, Item, NewNote, PanelPolicy, Prepared, PreparedWrite, Surroundings,
-    Ticket, TicketAddress, Write, WriteOutcome, section_of,
+    Abilities, Agent, AgentReference, Files, HelpDesk, HelpDeskError, Item, NewNote, NotAllowed, PanelPolicy, Prepared, PreparedWrite,
+    Surroundings, Ticket, TicketAddress, Write, WriteOutcome, section_of,
 };
 
 /// A comment: HTML. Of 64 kB the rest is cut silently, and `{{…}}` is expanded in comments of agents (zendesk.md d.3); less room for what
@@ -293,9 +293,13 @@ impl HelpDesk for Zendesk {
 
     async fn ticket_for(&self, agent: &AgentReference, name: &str) -> Result<(Ticket, Agent), HelpDeskError> {
         let AgentReference::User(agent) = agent else {
-            return Err(HelpDeskError::NotAllowed("Zendesk tickets have the panel in their sidebar; open it there".into()));
+            return Err(HelpDeskError::not_allowed(
+                NotAllowed::PanelInSidebar,
+                "Zendesk tickets have the panel in their sidebar; open it there",
+            ));
         };
-        let agent_id = agent.parse().map_err(|_| HelpDeskError::NotAllowed("your user id is none of this account".into()))?;
+        let no_id = |_| HelpDeskError::not_allowed(NotAllowed::NotAnAgent, "your user id is none of this account");
+        let agent_id = agent.parse().map_err(no_id)?;
         self.client.let_person_try();
         let ticket = self.ticket_json(name).await?;
         let agent = self.agent_for(agent_id, &Owners::of(&ticket)).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use deskbridge_shared::panel::texts::{Texts, fill};
+use deskbridge_shared::panel::texts::{Texts, fill, is_looked_up};
 use serde::Deserialize;
 
 use crate::json::read;
@@ -168,8 +168,12 @@ pub fn panel_texts(tag: &str) -> Texts {
         panel: BTreeMap<String, String>,
     }
     let file = if language(tag) == "de" { PANEL_GERMAN } else { PANEL_ENGLISH };
-    let texts: File = read(file).unwrap_or_default();
-    Texts::read(|name| texts.panel.get(name).cloned())
+    let map: File = read(file).unwrap_or_default();
+    let mut texts = Texts::read(|name| map.panel.get(name).cloned());
+    for (name, text) in map.panel.into_iter().filter(|(name, _)| is_looked_up(name)) {
+        texts.add(name, text);
+    }
+    texts
 }
 
 fn language(tag: &str) -> &'static str {

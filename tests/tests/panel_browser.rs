@@ -193,6 +193,43 @@ async fn a_fault_is_told_and_tried_again() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_german_panel_words_problems_in_german() -> Result<()> {
+    let stage = Stage::open(Plan::default(), Settings { language: "de-DE".to_owned(), ..tall() }).await?;
+    let ticket = stage.scene.people.vpn_ticket;
+    stage.ticket(ticket, stage.scene.people.german_agent).await?;
+    let said = async |text: &str| {
+        let alert = stage.browser.element_with_text("[data-section='key'] [role='alert']", text).await?;
+        anyhow::Ok(alert.text().await?)
+    };
+    stage
+        .scene
+        .appliance
+        .add_fault(FaultRule::next(1, Fault::ErrorDocument("The specified queue could not be found.".into())).on("generate_session_key"));
+    stage.click("make-key").await?;
+    // The appliance's own words stay as they are.
+    let refused = said("Appliance hat abgelehnt").await?;
+    ensure!(refused == "Die Appliance hat abgelehnt. Sie meldet: „The specified queue could not be found.“", "{refused}");
+    stage.scene.appliance.add_fault(FaultRule::next(1, Fault::Status(429, String::new())).on("generate_session_key"));
+    stage.click("make-key").await?;
+    let busy = said("ausgelastet").await?;
+    let seconds = busy.strip_prefix("Die Appliance ist ausgelastet: zu viele Anfragen. Versuchen Sie es in ").context(busy.clone())?;
+    ensure!(seconds.strip_suffix(" s erneut.").is_some_and(|seconds| seconds.parse::<u32>().is_ok()), "{busy}");
+    stage.scene.zendesk.alter_ticket(ticket, |ticket| ticket.status = "closed".into()).context("a ticket")?;
+    stage.click("make-key").await?;
+    let closed = said("geschlossen").await?;
+    ensure!(closed.ends_with("Erstellen Sie ein Folgeticket und beginnen Sie dort."), "{closed}");
+
+    // A panel that does not open at all.
+    let other = stage.scene.people.printer_ticket;
+    stage.scene.zendesk.alter_ticket(other, |ticket| ticket.status = "deleted".into()).context("a ticket")?;
+    stage.browser.leave_frames().await?;
+    stage.ticket(other, stage.scene.people.german_agent).await?;
+    let failed = stage.text("[data-message='failed']").await?;
+    ensure!(failed.contains("Dieses Ticket gibt es im Helpdesk nicht"), "{failed}");
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dark_narrow_german_and_by_keyboard_alone() -> Result<()> {
     let settings = Settings { dark: true, language: "de-DE".to_owned(), ..tall() };
     let stage = Stage::open(Plan::default(), settings).await?;

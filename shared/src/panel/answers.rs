@@ -7,10 +7,11 @@ use wasm_bindgen::{JsCast, JsValue};
 
 use super::model::{Event, Loaded, Made, Problem, Report, Thing, is_web};
 use super::requests::Call;
-use super::texts::Texts;
+use super::texts::{Texts, decimal, is_looked_up};
 use super::view::whole_milliseconds;
 use super::{Answer, Note, RECORDS_IN_PAGE};
 use crate::api::{Issue, JumpMethod, LiveSession, PanelModel, SessionState};
+use crate::problem::TYPE_PREFIX;
 
 /// No list is read further than this.
 const LIST_LIMIT: u32 = 200;
@@ -39,13 +40,43 @@ pub fn event(call: Call, answer: &Answer) -> Event {
             return event;
         }
     }
-    let problem = Problem { status: answer.status, title: object.optional("title"), detail: object.optional("detail") };
-    Event::Refused(call, problem)
+    Event::Refused(call, problem(answer.status, &object))
+}
+
+fn problem(status: u16, object: &Members) -> Problem {
+    let mut members = Vec::new();
+    for (name, value) in entries(&object.object) {
+        let number = || value.as_f64().and_then(whole_milliseconds).and_then(|number| u32::try_from(number).ok());
+        members.extend(value.as_string().or_else(|| number().map(decimal)).map(|value| (name, value)));
+    }
+    let reason = object.optional("reason");
+    let kind = object.optional("type");
+    let kind = if reason.is_empty() { kind.strip_prefix(TYPE_PREFIX).unwrap_or_default().into() } else { reason };
+    Problem { status, kind, title: object.optional("title"), detail: object.optional("detail"), members }
 }
 
 /// Texts out of a map from name to text.
 pub fn texts(map: &JsValue) -> Texts {
-    Texts::read(|name| member(map, name).as_string())
+    let mut texts = Texts::read(|name| member(map, name).as_string());
+    for (name, text) in entries(map) {
+        if is_looked_up(&name)
+            && let Some(text) = text.as_string()
+        {
+            texts.add(name, text);
+        }
+    }
+    texts
+}
+
+/// An object's members; none of anything else.
+fn entries(object: &JsValue) -> Vec<(String, JsValue)> {
+    let mut entries = Vec::new();
+    if let Some(object) = object.dyn_ref::<Object>() {
+        for name in Object::keys(object) {
+            entries.extend(name.as_string().map(|text| (text, Reflect::get(object, &name).unwrap_or(JsValue::UNDEFINED))));
+        }
+    }
+    entries
 }
 
 /// A member of an object; `undefined` of anything else.

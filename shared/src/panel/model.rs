@@ -2,7 +2,7 @@
 //! Must not know how anything is drawn ([`screen`](super::screen)) or reached ([`view`](super)).
 
 use super::requests::{Call, Place};
-use super::texts::{Text, Texts, decimal, fill, join};
+use super::texts::{Text, Texts, cut, decimal, fill, join};
 use super::{Note, NoteFault, NoteResult, NoticeKind, RECORDS_IN_PAGE, SessionsSummary};
 use crate::api::{JumpMethod, LiveSession, PanelModel, SessionState};
 
@@ -131,14 +131,18 @@ pub struct Made {
 }
 
 /// Why the server did not do what it was asked: the readable part of a problem document (RFC 9457).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problem {
     /// The HTTP status; 0: no answer came.
     pub status: u16,
-    /// What went wrong.
+    /// The name of its kind ([`problem::Kind`](crate::problem::Kind)); empty, or one that only a later server knows.
+    pub kind: String,
+    /// What went wrong, in English.
     pub title: String,
-    /// What to do about it.
+    /// What to do about it, in English.
     pub detail: String,
+    /// Every member that is a text or a number, by name.
+    pub members: Vec<(String, String)>,
 }
 
 impl Problem {
@@ -153,11 +157,32 @@ impl Problem {
         if self.status == 0 {
             return texts.get(Text::NotReached).into();
         }
+        if let Some(message) = self.worded(texts) {
+            return message;
+        }
         if title.is_empty() && detail.is_empty() {
             return texts.fill(Text::Unexpected, "status", &decimal(self.status.into()));
         }
         let between = if title.is_empty() || detail.is_empty() { "" } else { ". " };
         join(&[title, between, detail])
+    }
+
+    /// In the agent's language. `None`: there is no text for this kind, or the document lacks something that the text names.
+    pub fn worded(&self, texts: &Texts) -> Option<String> {
+        let mut name = String::from("problem_");
+        name.extend(self.kind.chars().map(|character| if character == '-' { '_' } else { character }));
+        let mut out = String::new();
+        let mut rest = texts.named(&name)?;
+        while let Some((before, after)) = cut(rest, b'{') {
+            let (member, after) = cut(after, b'}')?;
+            let (_, value) = self.members.iter().find(|(known, _)| known == member)?;
+            out.push_str(before);
+            // A field and a method have names of their own.
+            out.push_str(texts.named(&join(&[member, "_", value])).unwrap_or(value));
+            rest = after;
+        }
+        out.push_str(rest);
+        Some(out)
     }
 }
 
@@ -985,7 +1010,12 @@ pub(super) mod tests {
     }
 
     pub fn problem() -> Problem {
-        Problem { status: 502, title: "The appliance does not answer".into(), detail: "Ask your administrator.".into() }
+        Problem {
+            status: 502,
+            title: "The appliance does not answer".into(),
+            detail: "Ask your administrator.".into(),
+            ..Problem::default()
+        }
     }
 
     pub fn session(state: SessionState) -> LiveSession {
@@ -1418,12 +1448,33 @@ pub(super) mod tests {
 
     #[test]
     fn problems_are_told_in_the_servers_words() {
-        let message = |status, title: &str, detail: &str| Problem { status, title: title.into(), detail: detail.into() }.message(&texts());
+        let message = |status, title: &str, detail: &str| {
+            Problem { status, title: title.into(), detail: detail.into(), ..Problem::default() }.message(&texts())
+        };
         assert_eq!(message(502, "It failed", "Do this."), "It failed. Do this.");
         assert_eq!(message(502, "It failed", ""), "It failed");
         assert_eq!(message(502, "", "Do this."), "Do this.");
         assert_eq!(message(502, "", ""), "unexpected 502");
         assert_eq!(message(0, "", ""), "not_reached");
+    }
+
+    #[test]
+    fn a_problem_is_worded_by_its_kind() {
+        let mut texts = texts();
+        texts.add("problem_value_not_taken".into(), "{method} has no {field}, {field}!".into());
+        texts.add("problem_busy".into(), "Wait {retry_after} s.".into());
+        texts.add("field_port".into(), "Port number".into());
+        let message = |kind: &str, members: &[(&str, &str)]| {
+            let members = members.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let (title, detail) = ("It failed".into(), "Do this.".into());
+            Problem { status: 422, kind: kind.into(), title, detail, members }.message(&texts)
+        };
+        assert_eq!(message("value-not-taken", &[("field", "port"), ("method", "rdp")]), "method_rdp has no Port number, Port number!");
+        assert_eq!(message("value-not-taken", &[("field", "new"), ("method", "{field}")]), "{field} has no new, new!");
+        assert_eq!(message("busy", &[("retry_after", "7")]), "Wait 7 s.");
+        assert_eq!(message("busy", &[]), "It failed. Do this.", "the server does not say how long");
+        assert_eq!(message("of-a-later-server", &[]), "It failed. Do this.");
+        assert_eq!(message("", &[]), "It failed. Do this.");
     }
 
     #[test]

@@ -127,19 +127,40 @@ texts! {
     RecordUncertain = "record_uncertain",
 }
 
+/// Texts that are found by name alone, because the server's list of what they are for is longer than any panel's: how each kind of problem is
+/// worded, and what each field is called in that.
+pub fn is_looked_up(name: &str) -> bool {
+    name.starts_with("problem_") || name.starts_with("field_")
+}
+
 /// The texts in one language.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Texts(Vec<String>);
+pub struct Texts {
+    own: Vec<String>,
+    looked_up: Vec<(String, String)>,
+}
 
 impl Texts {
     /// Takes each text from `lookup`; one that is missing shows as its name.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Self {
-        Self(Text::ALL.iter().map(|text| lookup(text.name()).unwrap_or_else(|| text.name().into())).collect())
+        let own = Text::ALL.iter().map(|text| lookup(text.name()).unwrap_or_else(|| text.name().into())).collect();
+        Self { own, looked_up: Vec::new() }
+    }
+
+    /// Adds a text that is found by its name: see [`is_looked_up`].
+    pub fn add(&mut self, name: String, text: String) {
+        self.looked_up.push((name, text));
+    }
+
+    /// The text of that name, if there is one.
+    pub fn named(&self, name: &str) -> Option<&str> {
+        let looked_up = self.looked_up.iter().find(|(known, _)| known == name);
+        looked_up.map(|(_, text)| text.as_str()).or_else(|| Text::ALL.iter().find(|text| text.name() == name).map(|text| self.get(*text)))
     }
 
     /// The text.
     pub fn get(&self, text: Text) -> &str {
-        self.0.get(text as usize).map_or("", String::as_str)
+        self.own.get(text as usize).map_or("", String::as_str)
     }
 
     /// The text with `{placeholder}` replaced by `value`, wherever it stands.
@@ -189,6 +210,9 @@ mod tests {
     use super::*;
     use std::collections::{BTreeMap, BTreeSet};
 
+    use crate::panel::model::{Field, Problem};
+    use crate::problem::{Kind, Reader};
+
     const ENGLISH: &str = include_str!("../../../zendesk-app/translations/en.json");
     const GERMAN: &str = include_str!("../../../zendesk-app/translations/de.json");
 
@@ -202,13 +226,22 @@ mod tests {
         text.split('{').skip(1).map(|rest| rest.split_once('}').expect("a closed placeholder").0.to_owned()).collect()
     }
 
+    /// The kinds of problem that the panel must be able to word.
+    fn kinds() -> impl Iterator<Item = Kind> {
+        Kind::ALL.iter().copied().filter(|kind| kind.is_read_by(Reader::Panel))
+    }
+
     #[test]
     fn each_language_has_exactly_the_panels_texts() {
-        let expected: BTreeSet<&str> = Text::ALL.iter().map(|text| text.name()).collect();
-        assert_eq!(expected.len(), Text::ALL.len(), "a name is used twice");
+        let own = Text::ALL.iter().map(|text| text.name().to_owned());
+        let fields = Field::ALL.into_iter().map(|field| ["field_", field.name()].concat());
+        let expected: Vec<String> = own.chain(kinds().map(Kind::text_name)).chain(fields).collect();
+        let count = expected.len();
+        let expected: BTreeSet<String> = expected.into_iter().collect();
+        assert_eq!(expected.len(), count, "a name is used twice");
         for file in [ENGLISH, GERMAN] {
             let texts = panel_texts(file);
-            assert_eq!(texts.keys().map(String::as_str).collect::<BTreeSet<_>>(), expected);
+            assert_eq!(texts.keys().cloned().collect::<BTreeSet<_>>(), expected);
             let empty: Vec<_> = texts.iter().filter(|(_, text)| text.trim().is_empty()).collect();
             assert_eq!(empty, [] as [(&String, &String); 0]);
         }
@@ -219,6 +252,30 @@ mod tests {
         let german = panel_texts(GERMAN);
         for (name, text) in panel_texts(ENGLISH) {
             assert_eq!(placeholders(&text), placeholders(&german[&name]), "{name}");
+        }
+    }
+
+    /// Each kind that a call of the panel may be answered with reads in each language, without the server's
+    /// own words, and names only what its documents have.
+    #[test]
+    fn every_kind_of_problem_has_words_in_each_language() {
+        for file in [ENGLISH, GERMAN] {
+            let map = panel_texts(file);
+            let mut texts = Texts::read(|name| map.get(name).cloned());
+            for (name, text) in map.iter().filter(|(name, _)| is_looked_up(name)) {
+                texts.add(name.clone(), text.clone());
+            }
+            for kind in kinds() {
+                let text = &map[&kind.text_name()];
+                for placeholder in placeholders(text) {
+                    assert!(kind.members().contains(&placeholder.as_str()), "{}: no document has {placeholder}: {text}", kind.name());
+                }
+                let members = kind.members().iter().map(|member| ((*member).to_owned(), ["<", member, ">"].concat())).collect();
+                let (title, detail) = ("SERVER".into(), "SERVER".into());
+                let problem = Problem { status: 502, kind: kind.name().into(), title, detail, members };
+                let message = problem.message(&texts);
+                assert!(!message.contains('{') && !message.contains("SERVER"), "{}: {message}", kind.name());
+            }
         }
     }
 

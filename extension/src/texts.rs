@@ -72,6 +72,7 @@ words! {
     FaultCodeLimit = "fault_code_limit",
     FaultServer = "fault_server",
     FaultKey = "fault_key",
+    FaultPairedBefore = "fault_paired_before",
     TryAddress = "try_address",
     SitesTitle = "sites_title",
     SitesHint = "sites_hint",

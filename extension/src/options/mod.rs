@@ -2,9 +2,14 @@
 
 pub mod screen;
 
+use std::collections::BTreeMap;
+
 use deskbridge_shared::device::{PairingLink, normalize_code};
 use deskbridge_shared::panel::Answer;
+use deskbridge_shared::panel::model::Problem;
+use deskbridge_shared::problem::TYPE_PREFIX;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::json::read;
 use crate::settings::{
@@ -12,7 +17,7 @@ use crate::settings::{
     permission_pattern, site,
 };
 use crate::site::{SiteKind, SiteSettings};
-use crate::texts::{Word, Words};
+use crate::texts::{Word, Words, panel_texts};
 
 /// The whole state.
 #[derive(Clone, Debug, PartialEq)]
@@ -285,8 +290,8 @@ pub enum Trouble {
     Problem {
         /// The last part of its type.
         kind: String,
-        /// What a person reads.
-        message: String,
+        /// As the panel reads it.
+        problem: Problem,
         /// The server's time, where that is what is wrong.
         server_time: Option<String>,
     },
@@ -296,21 +301,28 @@ impl Trouble {
     /// Of an answer that is no success.
     pub fn of(server: &str, answer: &Answer) -> Self {
         #[derive(Deserialize)]
-        struct Problem {
+        struct Document {
             #[serde(rename = "type")]
             kind: String,
+            reason: Option<String>,
             title: String,
             detail: String,
             server_time: Option<String>,
+            #[serde(flatten)]
+            others: BTreeMap<String, Value>,
         }
         if answer.status == Answer::NOT_REACHED {
             return Self::Unreachable(server.into());
         }
-        let problem = read::<Problem>(&answer.body);
-        match problem.and_then(|problem| Some((problem.kind.strip_prefix("urn:deskbridge:problem:")?.to_owned(), problem))) {
+        let document = read::<Document>(&answer.body);
+        match document.and_then(|document| Some((document.kind.strip_prefix(TYPE_PREFIX)?.to_owned(), document))) {
             None => Self::NotDeskbridge(server.into()),
-            Some((kind, problem)) => {
-                Self::Problem { kind, message: format!("{}. {}", problem.title, problem.detail), server_time: problem.server_time }
+            Some((kind, document)) => {
+                let Document { reason, title, detail, server_time, others, .. } = document;
+                let text = |value: Value| value.as_str().map(str::to_owned).or_else(|| value.is_u64().then(|| value.to_string()));
+                let members = others.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect();
+                let problem = Problem { status: answer.status, kind: reason.unwrap_or_else(|| kind.clone()), title, detail, members };
+                Self::Problem { kind, problem, server_time }
             }
         }
     }
@@ -329,7 +341,7 @@ impl Trouble {
             Self::NotDeskbridge(server) => words.fill(Word::FaultNotDeskbridge, "server", server),
             Self::NotPaired => words.get(Word::FaultNotPaired).into(),
             Self::NoKey => words.get(Word::FaultKey).into(),
-            Self::Problem { kind, message, server_time } => match (kind.as_str(), server_time) {
+            Self::Problem { kind, problem, server_time } => match (kind.as_str(), server_time) {
                 ("clock", Some(time)) => words.fill(Word::FaultClock, "time", time),
                 ("device-refused" | "no-device", _) => words.get(Word::FaultUnknown).into(),
                 ("device-revoked", _) => words.get(Word::FaultRevoked).into(),
@@ -337,7 +349,11 @@ impl Trouble {
                 ("pairing-code-used", _) => words.get(Word::FaultCodeUsed).into(),
                 ("pairing-code-expired", _) => words.get(Word::FaultCodeExpired).into(),
                 ("too-many-codes", _) => words.get(Word::FaultCodeLimit).into(),
-                _ => words.fill(Word::FaultServer, "message", message),
+                ("already-paired", _) => words.get(Word::FaultPairedBefore).into(),
+                // As the panel says it; of a later server's kinds, what the server says.
+                _ => problem
+                    .worded(&panel_texts(words.language()))
+                    .unwrap_or_else(|| words.fill(Word::FaultServer, "message", &format!("{}. {}", problem.title, problem.detail))),
             },
         }
     }
@@ -661,6 +677,8 @@ fn lines(text: &str) -> Vec<String> {
 mod tests {
     use deskbridge_shared::device::DeviceConnection;
 
+    use deskbridge_shared::problem::{Kind, Reader};
+
     use super::*;
 
     const SERVER: &str = "https://remote.example.com";
@@ -874,6 +892,30 @@ mod tests {
             seen.push(message);
         }
         assert!(seen[0].contains("2026-11-22T10:00:00Z") && seen[7].contains("Title. Detail."), "{seen:?}");
+    }
+
+    /// In each language, without the server's own words.
+    #[test]
+    fn every_kind_that_this_page_may_meet_has_words() {
+        for language in ["en", "de"] {
+            let words = Words::of(language);
+            for kind in Kind::ALL.iter().filter(|kind| kind.is_read_by(Reader::OptionsPage)) {
+                let mut document = serde_json::json!({
+                    "type": format!("{TYPE_PREFIX}{}", kind.base().name()),
+                    "title": "SERVER",
+                    "detail": "SERVER",
+                });
+                if kind.base() != *kind {
+                    document["reason"] = kind.name().into();
+                }
+                for member in kind.members() {
+                    document[member] = if *member == "retry_after" { 7.into() } else { "x".into() };
+                }
+                let answer = Answer { status: 400, body: document.to_string(), server_time: None };
+                let message = Trouble::of(SERVER, &answer).message(&words);
+                assert!(!message.contains("SERVER") && !message.contains('{'), "{language} {kind:?}: {message}");
+            }
+        }
     }
 
     #[test]

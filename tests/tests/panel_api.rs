@@ -1080,6 +1080,80 @@ async fn a_chat_link_leads_its_customer_to_the_tickets_chat_and_nowhere_else() -
     Ok(())
 }
 
+/// Customers' pages, and whatever else a person meets that is no panel.
+#[tokio::test]
+async fn pages_speak_the_browsers_language() -> Result<()> {
+    let scene = Scene::start(Plan::default()).await?;
+    let sidebar = scene.open_sidebar(scene.people.agent).await?;
+    let made = Told::by(sidebar.post(routes::SESSION_CHAT_LINK, scene.people.vpn_ticket, json!({}))).await?.ok("a chat link");
+    let choice = made["url"].as_str().context("url")?.to_owned();
+    let master_key = std::fs::read_to_string(scene.server.directory().join("deskbridge.key"))?;
+    let ended = json!({"c": CONNECTION, "t": "1", "i": "network", "e": scene.appliance.clock().now() - 1});
+    let url = |path: &str| format!("{}{path}", scene.server.public_url());
+    let expired = url(&format!("{}/{}", routes::CHAT_LINK, sign_invitation(&master_key, &ended)?));
+    let invalid = url(&format!("{}/x", routes::CHAT_LINK));
+    let http = loopback_client()?;
+    let sidebar_page = || http.post(url(routes::ZENDESK_SIDEBAR)).form(&[("token", "x")]);
+    let nowhere = || http.get(url(&format!("{}/", routes::CHAT_LINK))).header("accept", "text/html,*/*;q=0.8");
+    for (what, request, status, english, german) in [
+        ("a choice", http.get(&choice), 200, ["Start a support chat", "What is it about?"], ["Support-Chat starten", "Worum geht es?"]),
+        ("an expired link", http.get(&expired), 410, ["has expired", "for a new link"], ["ist abgelaufen", "um einen neuen Link"]),
+        ("no link", http.get(&invalid), 404, ["is not valid", "the whole link"], ["ist ungültig", "den ganzen Link"]),
+        (
+            "an address that is nothing",
+            nowhere(),
+            404,
+            ["no such page", "Check the address"],
+            ["gibt es hier nicht", "Prüfen Sie die Adresse"],
+        ),
+        (
+            "pairing",
+            http.get(url(routes::PAIR)),
+            200,
+            ["Pair this browser", "whole address"],
+            ["Browser mit Deskbridge koppeln", "ganze Adresse"],
+        ),
+        ("no sidebar", sidebar_page(), 403, ["inside a ticket", "Reload the ticket"], ["in einem Ticket", "Laden Sie die Seite"]),
+    ] {
+        for (accepted, locale, parts) in [
+            (None, "en", english),
+            (Some("en-GB,de;q=0.5"), "en", english),
+            (Some("de-AT,de;q=0.9,en;q=0.8"), "de", german),
+            (Some("fr-CH, fr;q=0.9, de;q=0.5"), "de", german),
+            (Some("tlh"), "en", english),
+        ] {
+            let mut request = request.try_clone().context("a request without a stream")?;
+            if let Some(accepted) = accepted {
+                request = request.header("accept-language", accepted);
+            }
+            let told = Told::by(request).await?;
+            assert_eq!(
+                (told.status, &told.headers[CACHE_CONTROL], &told.headers["vary"]),
+                (status, &"no-store".parse()?, &"Accept-Language".parse()?),
+                "{what}"
+            );
+            assert!(told.text.contains(&format!("<html lang=\"{locale}\"")), "{what} in {accepted:?}: {}", told.text);
+            for part in parts {
+                assert!(told.text.contains(part), "{what} in {accepted:?}: {}", told.text);
+            }
+            // The style is ours, and the policy lets it through; nothing stands in the page itself.
+            let policy = told.headers[CONTENT_SECURITY_POLICY].to_str()?;
+            assert!(
+                policy.contains("style-src 'self'") && !told.text.contains("style=") && !told.text.contains("<style"),
+                "{what}: {policy}"
+            );
+            for sheet in told.text.split("rel=\"stylesheet\" href=\"").skip(1) {
+                let sheet = url(sheet.split('"').next().unwrap_or_default());
+                let answer = http.get(&sheet).send().await?;
+                assert!(answer.status().is_success() && answer.headers()[CONTENT_TYPE].to_str()?.starts_with("text/css"), "{sheet}");
+            }
+        }
+    }
+    // A program that asks for no page is told as before.
+    Told::by(http.get(url(&format!("{}/", routes::CHAT_LINK)))).await?.problem("no page wanted", 404, "not-found");
+    Ok(())
+}
+
 #[tokio::test]
 async fn without_issues_there_are_no_chat_links() -> Result<()> {
     let zendesk = zendesk::Options { installation_settings: json!({}), ..zendesk::Options::default() };

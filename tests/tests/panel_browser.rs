@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use deskbridge_shared::routes;
 use deskbridge_tests::appliance::{self, Fault, FaultRule, NamespaceSpelling, SessionScript, read_script};
 use deskbridge_tests::browser::{Browser, Settings};
 use deskbridge_tests::scene::{Plan, Scene};
@@ -226,6 +227,27 @@ async fn a_german_panel_words_problems_in_german() -> Result<()> {
     stage.ticket(other, stage.scene.people.german_agent).await?;
     let failed = stage.text("[data-message='failed']").await?;
     ensure!(failed.contains("Dieses Ticket gibt es im Helpdesk nicht"), "{failed}");
+    stage.browser.close().await
+}
+
+/// A customer's page is styled, by style sheets its own policy lets through.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_customers_page_has_the_panels_style() -> Result<()> {
+    let stage = Stage::open(Plan::default(), Settings { language: "de-DE".to_owned(), ..Settings::default() }).await?;
+    let sidebar = stage.scene.open_sidebar(stage.scene.people.agent).await?;
+    let made: Value = sidebar.post(routes::SESSION_CHAT_LINK, stage.scene.people.vpn_ticket, json!({})).send().await?.json().await?;
+    stage.browser.open(made["url"].as_str().context("url")?).await?;
+    ensure!(stage.browser.execute("return document.documentElement.lang", vec![]).await? == json!("de"));
+    stage.browser.element_with_text("h1", "Support-Chat starten").await?;
+    let border = "return getComputedStyle(document.querySelector('a.button')).borderTopStyle";
+    ensure!(stage.browser.execute(border, vec![]).await? == json!("solid"), "the choices look like buttons");
+    let width = stage.browser.execute("return document.querySelector('main').offsetWidth", vec![]).await?;
+    ensure!(width.as_u64().is_some_and(|width| width <= 480), "{width}");
+    if let Some(path) = screenshot("chat-page.png") {
+        stage.browser.screenshot(&path).await?;
+    }
+    let errors = stage.browser.console_errors().await?;
+    ensure!(errors.iter().all(|error| error.contains("favicon.ico")), "{errors:?}");
     stage.browser.close().await
 }
 

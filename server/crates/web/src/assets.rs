@@ -49,6 +49,7 @@ impl Assets {
             };
             assets.add(stem, extension, content_type, file.data.into_owned());
         }
+        assets.add("pages", "css", "text/css; charset=utf-8", include_bytes!("../assets/pages.css").to_vec());
         for (locale, texts) in translations.all() {
             assets.add(&texts_stem(locale), "json", "application/json", serde_json::to_vec(texts).unwrap_or_default());
         }

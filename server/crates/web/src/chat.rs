@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::{Query, QueryRejection};
 use deskbridge_shared::routes;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::pages::{ChooseIssue, Message};
+use super::pages::{self, Message};
 use crate::state::PageState;
 use deskbridge_security::chat_token::ChatTokenError;
 use deskbridge_use_cases::chat_link::{self, OpenError, Opened};
@@ -26,7 +26,7 @@ pub struct Choice {
 
 /// A customer opens a chat link.
 ///
-/// To the chat, or first to the choice of an issue.
+/// To the chat, or first to the choice of an issue. Pages are in the language of `Accept-Language`.
 #[utoipa::path(
     get,
     context_path = routes::CHAT_LINK,
@@ -46,33 +46,22 @@ pub async fn open(
     State(state): State<Arc<PageState>>,
     token: Result<Path<String>, PathRejection>,
     choice: Result<Query<Choice>, QueryRejection>,
+    headers: HeaderMap,
 ) -> Response {
     // What does not read is no token and no choice of ours; a person is told so in words like any other.
     let token = token.map(|Path(token)| token).unwrap_or_default();
     let issue = choice.ok().and_then(|Query(choice)| choice.issue);
-    let page = match chat_link::open(&state.services, &token, issue.as_deref()).await {
-        Ok(Opened::Chat(url)) => return ([(header::CACHE_CONTROL, "no-store")], Redirect::to(&url)).into_response(),
-        Ok(Opened::Choose(issues)) => state.pages.choose_issue(&ChooseIssue { issues }).map(|page| (StatusCode::OK, page)),
+    let locale = state.translations.of_request(&headers);
+    match chat_link::open(&state.services, &token, issue.as_deref()).await {
+        Ok(Opened::Chat(url)) => ([(header::CACHE_CONTROL, "no-store")], Redirect::to(&url)).into_response(),
+        Ok(Opened::Choose(issues)) => pages::respond(StatusCode::OK, state.pages.choose_issue(locale, &issues)),
         Err(error) => {
-            let status = match error {
-                OpenError::Token(ChatTokenError::Invalid) => StatusCode::NOT_FOUND,
-                OpenError::Token(ChatTokenError::Expired) | OpenError::Gone => StatusCode::GONE,
-                OpenError::Later => StatusCode::SERVICE_UNAVAILABLE,
+            let (status, message) = match error {
+                OpenError::Token(ChatTokenError::Invalid) => (StatusCode::NOT_FOUND, Message::ChatInvalid),
+                OpenError::Token(ChatTokenError::Expired) | OpenError::Gone => (StatusCode::GONE, Message::ChatExpired),
+                OpenError::Later => (StatusCode::SERVICE_UNAVAILABLE, Message::ChatLater),
             };
-            let detail = "Ask your support contact for a new link.".to_owned();
-            let title = match status {
-                StatusCode::GONE => "This link has expired",
-                StatusCode::SERVICE_UNAVAILABLE => "Please try again in a minute",
-                _ => "This link is not valid",
-            };
-            state.pages.message(&Message { title, detail }).map(|page| (status, page))
-        }
-    };
-    match page {
-        Ok((status, page)) => (status, [(header::CACHE_CONTROL, "no-store")], Html(page)).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "a page could not be rendered");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            pages::respond(status, state.pages.message(locale, message))
         }
     }
 }

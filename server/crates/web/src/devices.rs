@@ -11,7 +11,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use deskbridge_shared::device::{
     DEVICE_HEADER, DeviceAnswer, DeviceConnection, MAX_NAME, NEW_DEVICE, NONCE_HEADER, PairRequest, SIGNATURE_HEADER, TIME_HEADER,
     normalize_code,
@@ -26,10 +26,10 @@ use deskbridge_store::{GroupCommit, NewDevice, Pairing, SeenRequest, Store, Stor
 use deskbridge_work::metrics;
 
 use crate::device_proof::{self, DeviceIdentity, Refusal};
-use crate::media_type;
 use crate::peer::{Peer, network};
 use crate::problem::Problem;
 use crate::state::{PageState, PanelState};
+use crate::{media_type, pages};
 
 /// How long a browser may believe a preflight's answer.
 const PREFLIGHT_AGE: Duration = Duration::from_hours(1);
@@ -294,14 +294,7 @@ fn answer(state: &PanelState, identity: &DeviceIdentity) -> DeviceAnswer {
     responses((status = 200, description = "A page", body = String, content_type = "text/html"), (status = 500, description = "No page")),
 )]
 pub async fn page(State(state): State<Arc<PageState>>, headers: HeaderMap) -> Response {
-    let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    match state.pages.pair(state.translations.choose_accepted(accepted)) {
-        Ok(page) => ([(header::CACHE_CONTROL, "no-store"), (header::VARY, "Accept-Language")], Html(page)).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "a page could not be rendered");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
+    pages::respond(StatusCode::OK, state.pages.pair(state.translations.of_request(&headers)))
 }
 
 /// In this time …

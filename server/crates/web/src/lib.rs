@@ -26,7 +26,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderValue, Version, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use deskbridge_shared::routes;
@@ -90,10 +90,11 @@ pub fn public(web: &Web) -> anyhow::Result<Router> {
         .split_for_parts();
     let (description, mut document) = OpenApiRouter::<Bytes>::with_openapi(document).routes(routes!(openapi::document)).split_for_parts();
     openapi::add_common(&mut document);
+    let pages = web.pages.clone();
     let router = router
         .merge(panel.with_state(web.panel.clone()))
         .merge(description.with_state(Bytes::from(serde_json::to_vec(&document)?)))
-        .fallback(not_found)
+        .fallback(move |headers: HeaderMap| async move { nothing_here(&pages, &headers) })
         .method_not_allowed_fallback(method_not_allowed);
     Ok(common(router))
 }
@@ -150,6 +151,17 @@ async fn answer_deadline(request: axum::extract::Request, next: axum::middleware
     match tokio::time::timeout(ANSWER_DEADLINE, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::too_slow().into_response(),
+    }
+}
+
+/// A page for a person, whose browser asks for one: mail programs break links. For programs, a problem document.
+fn nothing_here(state: &state::PageState, headers: &HeaderMap) -> Response {
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accepts.contains("text/html") {
+        let locale = state.translations.of_request(headers);
+        pages::respond(StatusCode::NOT_FOUND, state.pages.message(locale, pages::Message::NotFound))
+    } else {
+        Problem::not_found().into_response()
     }
 }
 

@@ -1,9 +1,13 @@
 //! Pages: functions from a typed context. Handlebars in strict mode, so a name that is missing is an error and not a gap.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::Context;
-use handlebars::Handlebars;
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use deskbridge_shared::api::Issue;
+use handlebars::{Handlebars, RenderError, RenderErrorReason};
 use serde::Serialize;
 use serde_json::json;
 
@@ -13,6 +17,8 @@ use super::texts::Translations;
 /// Compiled page templates.
 pub struct Pages {
     templates: Handlebars<'static>,
+    translations: Arc<Translations>,
+    styles: Vec<String>,
     sidebars: BTreeMap<(String, ColorScheme), Sidebar>,
 }
 
@@ -39,6 +45,8 @@ struct SidebarFrame<'a> {
     color_scheme: ColorScheme,
     /// For screen readers.
     title: &'static str,
+    /// Where scripts are switched off.
+    noscript: &'a str,
     /// Hashed name; so are the next three.
     style_url: String,
     script_url: String,
@@ -61,58 +69,53 @@ pub struct SidebarSession<'a> {
     pub app_guid: &'a str,
 }
 
-/// A page that says one thing.
-#[derive(Clone, Debug, Serialize)]
-pub struct Message {
-    /// What happened.
-    pub title: &'static str,
-    /// What to do.
-    pub detail: String,
+/// What a page that says one thing says. Its texts are called after it, with `_title` and `_hint`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A chat link after its time.
+    ChatExpired,
+    /// No chat link of ours.
+    ChatInvalid,
+    /// A chat link while a system behind it is away.
+    ChatLater,
+    /// No such page.
+    NotFound,
+    /// The sidebar outside a ticket, or with a token that opens nothing.
+    SidebarOutside,
+    /// The sidebar while something behind it is away.
+    SidebarUnavailable,
 }
 
-/// What to do with a pairing link.
-#[derive(Clone, Debug, Serialize)]
-struct Pair {
-    locale: &'static str,
-    title: &'static str,
-    steps: [&'static str; 3],
-    note: &'static str,
+impl Message {
+    /// What its texts are called.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::ChatExpired => "chat_expired",
+            Self::ChatInvalid => "chat_invalid",
+            Self::ChatLater => "chat_later",
+            Self::NotFound => "not_found",
+            Self::SidebarOutside => "sidebar_outside",
+            Self::SidebarUnavailable => "sidebar_unavailable",
+        }
+    }
 }
 
-/// The first is for everybody else.
-const PAIR: [Pair; 2] = [
-    Pair {
-        locale: "en",
-        title: "Pair this browser with Deskbridge",
-        steps: [
-            "Copy the whole address of this page, with what stands behind #.",
-            "Open the options of the Deskbridge extension.",
-            "Paste the address under “Pairing” and confirm.",
-        ],
-        note: "The link works for a short time. If it has expired, ask your administrator for a new one. Do not pass it on.",
-    },
-    Pair {
-        locale: "de",
-        title: "Diesen Browser mit Deskbridge koppeln",
-        steps: [
-            "Kopieren Sie die ganze Adresse dieser Seite, mit dem, was hinter # steht.",
-            "Öffnen Sie die Einstellungen der Erweiterung Deskbridge.",
-            "Fügen Sie die Adresse unter „Kopplung“ ein und bestätigen Sie.",
-        ],
-        note: "Der Link gilt nur kurze Zeit. Ist er abgelaufen, bitten Sie Ihren Administrator um einen neuen. Geben Sie ihn nicht weiter.",
-    },
-];
-
-/// The choice of an issue before a chat.
-#[derive(Clone, Debug, Serialize)]
-pub struct ChooseIssue {
-    /// What can be chosen.
-    pub issues: Vec<deskbridge_shared::api::Issue>,
+/// A page of our own, in one language.
+#[derive(Serialize)]
+struct Page<'a, T> {
+    locale: &'a str,
+    title: &'a str,
+    styles: &'a [String],
+    #[serde(flatten)]
+    content: T,
 }
+
+/// What may be loaded by a page of our own: its style.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 impl Pages {
     /// Compiles the templates, and renders what does not change.
-    pub fn new(assets: &Assets, translations: &Translations) -> anyhow::Result<Self> {
+    pub fn new(assets: &Assets, translations: Arc<Translations>) -> anyhow::Result<Self> {
         let mut templates = Handlebars::new();
         templates.set_strict_mode(true);
         templates.register_template_string("sidebar", include_str!("../templates/pages/sidebar.hbs"))?;
@@ -127,6 +130,7 @@ impl Pages {
                     locale,
                     color_scheme,
                     title: "Deskbridge",
+                    noscript: translations.page_text(locale, "sidebar_noscript").unwrap_or_default(),
                     style_url: assets.url("panel.css"),
                     script_url: assets.url("panel.js"),
                     wasm_url: assets.url("panel_bg.wasm"),
@@ -138,7 +142,9 @@ impl Pages {
                 sidebars.insert((locale.to_owned(), color_scheme), Sidebar { before: before.to_owned(), after: after.to_owned() });
             }
         }
-        Ok(Self { templates, sidebars })
+        // The panel's is not there where the panel was not built.
+        let styles = ["panel.css", "pages.css"].map(|name| assets.url(name)).into_iter().filter(|url| !url.is_empty()).collect();
+        Ok(Self { templates, translations, styles, sidebars })
     }
 
     /// The sidebar page in a known language.
@@ -149,19 +155,50 @@ impl Pages {
         Some([&page.before, session.strip_prefix('{').unwrap_or_default(), &page.after].concat())
     }
 
-    /// A page that says one thing.
-    pub fn message(&self, context: &Message) -> Result<String, handlebars::RenderError> {
-        self.templates.render("message", context)
+    /// A page that says one thing, in a known language.
+    pub fn message(&self, locale: &str, message: Message) -> Result<String, RenderError> {
+        let hint = self.text(locale, &[message.name(), "_hint"].concat())?;
+        self.render("message", locale, &[message.name(), "_title"].concat(), json!({"hint": hint}))
     }
 
-    /// What to do with a pairing link, in that language or in English.
-    pub fn pair(&self, locale: &str) -> Result<String, handlebars::RenderError> {
-        self.templates.render("pair", PAIR.iter().find(|page| page.locale == locale).unwrap_or(&PAIR[0]))
+    /// What to do with a pairing link, in a known language.
+    pub fn pair(&self, locale: &str) -> Result<String, RenderError> {
+        let mut steps = Vec::new();
+        for name in ["pair_step_1", "pair_step_2", "pair_step_3"] {
+            steps.push(self.text(locale, name)?);
+        }
+        self.render("pair", locale, "pair_title", json!({"steps": steps, "note": self.text(locale, "pair_note")?}))
     }
 
-    /// The choice of an issue.
-    pub fn choose_issue(&self, context: &ChooseIssue) -> Result<String, handlebars::RenderError> {
-        self.templates.render("choose_issue", context)
+    /// The choice of an issue before a chat, in a known language.
+    pub fn choose_issue(&self, locale: &str, issues: &[Issue]) -> Result<String, RenderError> {
+        let question = self.text(locale, "chat_question")?;
+        self.render("choose_issue", locale, "chat_title", json!({"question": question, "issues": issues}))
+    }
+
+    fn render(&self, template: &str, locale: &str, title: &str, content: serde_json::Value) -> Result<String, RenderError> {
+        let page = Page { locale, title: self.text(locale, title)?, styles: &self.styles, content };
+        self.templates.render(template, &page)
+    }
+
+    fn text(&self, locale: &str, name: &str) -> Result<&str, RenderError> {
+        let missing = || RenderErrorReason::Other(format!("there is no text {name} in {locale}")).into();
+        self.translations.page_text(locale, name).ok_or_else(missing)
+    }
+}
+
+/// A page of our own as an answer, in the language that the request's `Accept-Language` chose.
+pub fn respond(status: StatusCode, page: Result<String, RenderError>) -> Response {
+    match page {
+        Ok(page) => {
+            let headers =
+                [(header::CACHE_CONTROL, "no-store"), (header::VARY, "Accept-Language"), (header::CONTENT_SECURITY_POLICY, PAGE_POLICY)];
+            (status, headers, Html(page)).into_response()
+        }
+        Err(error) => {
+            tracing::error!(%error, "a page could not be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
     }
 }
 
@@ -185,9 +222,9 @@ mod tests {
 
     #[test]
     fn every_page_renders_and_escapes() {
-        let translations = Translations::load().unwrap();
+        let translations = Arc::new(Translations::load().unwrap());
         let assets = Assets::load(&translations);
-        let pages = Pages::new(&assets, &translations).unwrap();
+        let pages = Pages::new(&assets, translations.clone()).unwrap();
         let session = SidebarSession { bearer: "b", connection: "</script><b>&", account_origin: "https://a.example", app_guid: "g" };
         let page = pages.sidebar("de", ColorScheme::Dark, &session).unwrap();
         assert!(page.contains("lang=\"de\" data-scheme=\"dark\"") && !page.contains("<b>") && !page.contains(SESSION_PLACE), "{page}");
@@ -202,13 +239,38 @@ mod tests {
         assert!(texts.contains("/texts-de-"), "{texts}");
         assert_eq!(texts, assets.texts_url("de"));
         assert!(pages.sidebar("xx", ColorScheme::Light, &session).is_none());
-        let message = pages.message(&Message { title: "No", detail: "<i>".into() }).unwrap();
-        assert!(message.contains("&lt;i&gt;"));
-        for (locale, lang, word) in [("de", "de", "koppeln"), ("en", "en", "Pair"), ("xx", "en", "Pair")] {
+        let issues = vec![Issue { code_name: "vpn".into(), title: "V & <i>".into() }];
+        for (locale, word) in [("de", "koppeln"), ("en", "Pair")] {
             let page = pages.pair(locale).unwrap();
-            assert!(page.contains(&format!("lang=\"{lang}\"")) && page.contains(word), "{page}");
+            assert!(page.contains(&format!("<html lang=\"{locale}\"")) && page.contains(word), "{page}");
+            let page = pages.choose_issue(locale, &issues).unwrap();
+            assert!(page.contains("?issue=vpn\">V &amp; &lt;i&gt;") && page.contains(&assets.url("pages.css")), "{page}");
         }
-        let issues = vec![deskbridge_shared::api::Issue { code_name: "vpn".into(), title: "V & N".into() }];
-        assert!(pages.choose_issue(&ChooseIssue { issues }).unwrap().contains("?issue=vpn\">V &amp; N"));
+        assert!(pages.pair("xx").is_err());
+    }
+
+    #[test]
+    fn every_message_is_there_in_every_language_and_no_text_is_left_over() {
+        let translations = Arc::new(Translations::load().unwrap());
+        let pages = Pages::new(&Assets::load(&translations), translations.clone()).unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        for (locale, _) in translations.all() {
+            for message in [
+                Message::ChatExpired,
+                Message::ChatInvalid,
+                Message::ChatLater,
+                Message::NotFound,
+                Message::SidebarOutside,
+                Message::SidebarUnavailable,
+            ] {
+                let page = pages.message(locale, message).unwrap();
+                assert!(page.contains(&format!("<html lang=\"{locale}\"")), "{page}");
+                assert!(seen.insert(page.replace(&format!("lang=\"{locale}\""), "")), "{message:?} in {locale} reads like another");
+            }
+            let english: Vec<_> = translations.page_texts("en").map(|(name, _)| name).collect();
+            let own: Vec<_> = translations.page_texts(locale).map(|(name, _)| name).collect();
+            assert_eq!(own, english, "{locale}");
+            assert!(translations.page_texts(locale).all(|(_, text)| text.as_str().is_some_and(|text| !text.trim().is_empty())), "{locale}");
+        }
     }
 }

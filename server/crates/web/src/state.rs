@@ -104,7 +104,7 @@ impl Web {
         let store = services.store.clone();
         let translations = Arc::new(Translations::load()?);
         let assets = Arc::new(Assets::load(&translations));
-        let pages = Arc::new(Pages::new(&assets, &translations)?);
+        let pages = Arc::new(Pages::new(&assets, translations.clone())?);
         let sessions = AgentSessionStore::new(store.clone(), services.clock.clone(), lifetimes);
         let opening = store.clone();
         let admissions = GroupCommit::start(move |sessions: Vec<NewAgentSession>| {

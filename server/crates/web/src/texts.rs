@@ -1,9 +1,12 @@
-//! The panel's texts by language, from the app package's translations.
+//! What people read, by language: the panel's texts, from the app package's translations, and those of the server's own pages.
+//!
+//! A language is a file in each of the two folders; the server does not start with only one of them.
 
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use rust_embed::RustEmbed;
+use axum::http::{HeaderMap, header};
+use rust_embed::{EmbeddedFile, RustEmbed};
 use serde_json::{Map, Value};
 
 /// The same files go into the Zendesk app package.
@@ -11,13 +14,23 @@ use serde_json::{Map, Value};
 #[folder = "../../../zendesk-app/translations"]
 pub struct TranslationFiles;
 
+/// The texts of the server's own pages.
+#[derive(RustEmbed)]
+#[folder = "translations"]
+struct PageTranslationFiles;
+
 /// More languages than people read.
 const MAX_WANTED: usize = 10;
 /// The language everything has.
 const FALLBACK: &str = "en";
 
 /// Texts by language.
-pub struct Translations(BTreeMap<String, Map<String, Value>>);
+pub struct Translations(BTreeMap<String, Language>);
+
+struct Language {
+    panel: Map<String, Value>,
+    pages: Map<String, Value>,
+}
 
 impl Translations {
     /// Reads the embedded files.
@@ -25,30 +38,52 @@ impl Translations {
         let mut languages = BTreeMap::new();
         for name in TranslationFiles::iter() {
             let Some(language) = name.strip_suffix(".json") else { continue };
-            let file = TranslationFiles::get(&name).context("an embedded file")?;
-            let value: Value = serde_json::from_slice(&file.data).with_context(|| format!("translations/{name}"))?;
-            let panel = value["panel"].as_object().with_context(|| format!("translations/{name} has no panel texts"))?;
-            languages.insert(language.to_ascii_lowercase(), panel.clone());
+            let read = |file: Option<EmbeddedFile>, folder: &str| {
+                let file = file.with_context(|| format!("{folder}/{name} is missing"))?;
+                serde_json::from_slice::<Value>(&file.data).with_context(|| format!("{folder}/{name}"))
+            };
+            let app = read(TranslationFiles::get(&name), "zendesk-app/translations")?;
+            let pages = read(PageTranslationFiles::get(&name), "server/crates/web/translations")?;
+            let panel = app["panel"].as_object().with_context(|| format!("zendesk-app/translations/{name} has no panel texts"))?.clone();
+            let pages = pages.as_object().with_context(|| format!("server/crates/web/translations/{name} is no map"))?.clone();
+            languages.insert(language.to_ascii_lowercase(), Language { panel, pages });
         }
         anyhow::ensure!(languages.contains_key(FALLBACK), "translations/{FALLBACK}.json is missing");
         Ok(Self(languages))
     }
 
-    /// Every language with its texts.
+    /// Every language with the panel's texts.
     pub fn all(&self) -> impl Iterator<Item = (&str, &Map<String, Value>)> {
-        self.0.iter().map(|(language, texts)| (language.as_str(), texts))
+        self.0.iter().map(|(language, texts)| (language.as_str(), &texts.panel))
     }
 
-    /// The best language for `wanted` (`de-AT` → `de-at`, `de`, `en`) and its texts.
+    /// The best language for `wanted` (`de-AT` → `de-at`, `de`, `en`) and the panel's texts in it.
     pub fn choose(&self, wanted: &str) -> (&str, &Map<String, Value>) {
         let wanted = wanted.to_ascii_lowercase().replace('_', "-");
         let language = wanted.split('-').next().unwrap_or_default();
         let found = [wanted.as_str(), language, FALLBACK].into_iter().find_map(|name| self.0.get_key_value(name));
-        found.map_or((FALLBACK, &EMPTY), |(name, texts)| (name.as_str(), texts))
+        found.map_or((FALLBACK, &EMPTY), |(name, texts)| (name.as_str(), &texts.panel))
+    }
+
+    /// A text of the server's own pages in a known language.
+    pub fn page_text(&self, language: &str, name: &str) -> Option<&str> {
+        self.0.get(language)?.pages.get(name)?.as_str()
+    }
+
+    /// All texts of the server's own pages in a known language.
+    #[cfg(test)]
+    pub fn page_texts(&self, language: &str) -> impl Iterator<Item = (&String, &Value)> {
+        self.0.get(language).into_iter().flat_map(|texts| &texts.pages)
+    }
+
+    /// The known language that the browser of a request wants most.
+    pub fn of_request(&self, headers: &HeaderMap) -> &str {
+        let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        self.choose_accepted(accepted.unwrap_or_default())
     }
 
     /// The known language that an `Accept-Language` header wants most.
-    pub fn choose_accepted(&self, header: &str) -> &str {
+    fn choose_accepted(&self, header: &str) -> &str {
         let mut wanted: Vec<(u16, &str)> = header.split(',').take(MAX_WANTED).filter_map(weighted).collect();
         // Of equal weight, the first.
         wanted.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));

@@ -25,14 +25,14 @@ use deskbridge_store::StoreError;
 use deskbridge_use_cases::connections::Connection;
 use deskbridge_work::metrics;
 
-use crate::pages::{ColorScheme, Message, SidebarSession};
+use crate::pages::{self, ColorScheme, Message, SidebarSession};
 use crate::panel::Identity;
 use crate::problem::Problem;
 use crate::state::SidebarState;
 use crate::{cookies, media_type};
 
-/// What a refusal's page may do: nothing. It stands in Zendesk's frame, and naming that account would tell who has one here.
-const REFUSAL_POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'";
+/// What a refusal's page may load: its style. It stands in Zendesk's frame, and naming that account would tell who has one here.
+const REFUSAL_POLICY: &str = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'";
 
 /// One fetch of an account's key in this time is enough for all servers together.
 const REFETCH_AFTER_MS: i64 = 300_000;
@@ -119,7 +119,7 @@ pub async fn open(
         }
         Err(refusal) => {
             metrics::sidebar(false);
-            refused(&state, &refusal)
+            refused(&state, &headers, &refusal)
         }
     }
 }
@@ -229,8 +229,7 @@ fn page(
     headers: &HeaderMap,
     id: &Id,
 ) -> Result<Response, Refusal> {
-    let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let locale = state.translations.choose_accepted(accepted);
+    let locale = state.translations.of_request(headers);
     let bearer = id.to_string();
     let session =
         SidebarSession { bearer: &bearer, connection: connection.name(), account_origin: sidebar.origin(), app_guid: &place.app_guid };
@@ -250,21 +249,22 @@ fn page(
     Ok(response)
 }
 
-fn refused(state: &SidebarState, refusal: &Refusal) -> Response {
+fn refused(state: &SidebarState, headers: &HeaderMap, refusal: &Refusal) -> Response {
     let (status, message) = match refusal {
         Refusal::Key(_) | Refusal::Store(_) | Refusal::Page => {
             tracing::error!(reason = %refusal, "the sidebar could not be opened");
-            let detail = "Reload the ticket's page in a moment. If this stays, ask your administrator.".to_owned();
-            (StatusCode::SERVICE_UNAVAILABLE, Message { title: "Remote support is not available", detail })
+            (StatusCode::SERVICE_UNAVAILABLE, Message::SidebarUnavailable)
         }
         Refusal::ContentType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, plain_refusal(refusal)),
         _ => (StatusCode::FORBIDDEN, plain_refusal(refusal)),
     };
-    let page = state.pages.message(&message).unwrap_or_default();
-    (status, [(header::CACHE_CONTROL, "no-store"), (header::CONTENT_SECURITY_POLICY, REFUSAL_POLICY)], Html(page)).into_response()
+    let mut response = pages::respond(status, state.pages.message(state.translations.of_request(headers), message));
+    // It stands in the ticket page's frame.
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(REFUSAL_POLICY));
+    response
 }
 
 fn plain_refusal(refusal: &Refusal) -> Message {
     tracing::warn!(reason = %refusal, "sidebar refused");
-    Message { title: "This page opens inside a ticket", detail: "Reload the ticket's page to open it again.".to_owned() }
+    Message::SidebarOutside
 }

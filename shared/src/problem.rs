@@ -33,6 +33,7 @@ macro_rules! kinds {
             }
 
             /// The kind whose name stands in `type`: itself, unless it is a `reason`.
+            #[must_use]
             pub const fn base(self) -> Self {
                 match self { $(Self::$variant => Self::$base,)* }
             }

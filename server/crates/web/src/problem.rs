@@ -39,7 +39,7 @@ pub struct Problem {
     /// What to do.
     detail: String,
     #[serde(flatten)]
-    members: Members,
+    members: Box<Members>,
 }
 
 /// What the words of some problems name. Which problem has which: docs/panel-api.md.
@@ -89,11 +89,11 @@ fn number<S: Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S:
 impl Problem {
     fn new(status: StatusCode, kind: Kind, title: &'static str, detail: impl Into<String>) -> Self {
         let reason = (kind.base() != kind).then(|| kind.name());
-        Self { status, kind, reason, title, detail: detail.into(), members: Members::default() }
+        Self { status, kind, reason, title, detail: detail.into(), members: Box::default() }
     }
 
     fn with(self, members: Members) -> Self {
-        Self { members, ..self }
+        Self { members: Box::new(members), ..self }
     }
 
     /// The same request may do after so long.

@@ -45,10 +45,10 @@ pub fn event(call: Call, answer: &Answer) -> Event {
 
 fn problem(status: u16, object: &Members) -> Problem {
     let mut members = Vec::new();
-    for (name, value) in entries(&object.object) {
+    each_member(&object.object, &mut |name, value| {
         let number = || value.as_f64().and_then(whole_milliseconds).and_then(|number| u32::try_from(number).ok());
         members.extend(value.as_string().or_else(|| number().map(decimal)).map(|value| (name, value)));
-    }
+    });
     let reason = object.optional("reason");
     let kind = object.optional("type");
     let kind = if reason.is_empty() { kind.strip_prefix(TYPE_PREFIX).unwrap_or_default().into() } else { reason };
@@ -58,25 +58,26 @@ fn problem(status: u16, object: &Members) -> Problem {
 /// Texts out of a map from name to text.
 pub fn texts(map: &JsValue) -> Texts {
     let mut texts = Texts::read(|name| member(map, name).as_string());
-    for (name, text) in entries(map) {
+    each_member(map, &mut |name, text| {
         if is_looked_up(&name)
             && let Some(text) = text.as_string()
         {
             texts.add(name, text);
         }
-    }
+    });
     texts
 }
 
-/// An object's members; none of anything else.
-fn entries(object: &JsValue) -> Vec<(String, JsValue)> {
-    let mut entries = Vec::new();
-    if let Some(object) = object.dyn_ref::<Object>() {
-        for name in Object::keys(object) {
-            entries.extend(name.as_string().map(|text| (text, Reflect::get(object, &name).unwrap_or(JsValue::UNDEFINED))));
+/// Calls `act` with each member of an object; of anything else there are none.
+fn each_member(object: &JsValue, act: &mut dyn FnMut(String, JsValue)) {
+    if object.is_object() {
+        for name in Object::keys(object.unchecked_ref::<Object>()) {
+            if let Some(text) = name.as_string() {
+                let value = member(object, &text);
+                act(text, value);
+            }
         }
     }
-    entries
 }
 
 /// A member of an object; `undefined` of anything else.

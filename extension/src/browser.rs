@@ -67,6 +67,13 @@ extern "C" {
     static FRAGMENT: String;
     #[wasm_bindgen(js_namespace = location, js_name = reload)]
     pub fn reload();
+    #[wasm_bindgen(js_name = URL)]
+    type Url;
+    #[wasm_bindgen(constructor, catch, js_class = "URL")]
+    fn new(address: &str) -> Result<Url, JsValue>;
+    #[wasm_bindgen(method, getter, js_class = "URL")]
+    fn hostname(this: &Url) -> String;
+
     /// To the script that holds the panel's frame: see `assets/panel.js`.
     #[wasm_bindgen(js_namespace = deskbridge, js_name = tellPage)]
     fn tell_page(message: &JsValue);
@@ -263,6 +270,11 @@ pub fn page_height() -> u32 {
 /// The element of the page.
 pub fn element(id: &str) -> Option<HtmlElement> {
     document().get_element_by_id(id)?.dyn_into().ok()
+}
+
+/// The host of an address, as the browser writes it. `None`: the browser takes it for no address.
+pub fn host_of(address: &str) -> Option<String> {
+    Url::new(address).ok().map(|url| url.hostname())
 }
 
 /// The browser's language.

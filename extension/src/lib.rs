@@ -3,6 +3,7 @@
 //!
 //! Everything that decides is pure and natively tested. JavaScript stands only where the browser demands it (`assets/*.js`).
 
+pub mod idna;
 pub mod json;
 pub mod options;
 pub mod router;

@@ -3,8 +3,10 @@
 //! Everything that comes out of storage is checked again here: a policy may hold anything, and what an older version stored may be gone from this one.
 
 use deskbridge_shared::device::DeviceConnection;
+use deskbridge_shared::{host, percent};
 use serde::{Deserialize, Serialize};
 
+use crate::idna::idna;
 use crate::json::{lenient, lenient_list};
 use crate::site::{SiteKind, SiteSettings};
 
@@ -213,6 +215,8 @@ pub enum AddressFault {
     NotAnAddress,
     /// It is not `https` (and not on this machine).
     NotHttps,
+    /// No host can have this name, which has letters beyond ASCII.
+    BadName,
 }
 
 /// A server's address as its origin: what requests go to and are signed for.
@@ -292,23 +296,36 @@ impl Address {
         let path = rest.split(['?', '#']).next().unwrap_or_default();
         let authority = authority.to_ascii_lowercase();
         let (host, port) = authority.rsplit_once(':').map_or((authority.as_str(), None), |(host, port)| (host, Some(port)));
-        let name = if wildcard { host.strip_prefix("*.").unwrap_or(host) } else { host };
-        let named = !name.is_empty()
-            && name.split('.').all(|label| !label.is_empty())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
+        let (any, name) = if wildcard && host.starts_with("*.") { host.split_at(2) } else { ("", host) };
+        let ascii = host::to_ascii(name, idna);
         let ported = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|number| number > 0 && number.to_string() == port));
+        let path = encode(path);
         let pathed = path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'"' | b'\'' | b'<' | b'>' | b'\\'));
-        if typed.len() > MAX_ADDRESS || !named || !ported || !pathed {
-            return Err(AddressFault::NotAnAddress);
-        }
+        let Some(ascii) = ascii.filter(|_| typed.len() <= MAX_ADDRESS && ported && pathed) else {
+            let is_name = host::is_international(name) && host::to_ascii(name, idna).is_none();
+            return Err(if is_name { AddressFault::BadName } else { AddressFault::NotAnAddress });
+        };
         let plain = matches!(host, "localhost" | "127.0.0.1");
         if !(scheme == "https" || scheme == "http" && plain) {
             return Err(AddressFault::NotHttps);
         }
         let default_port = if scheme == "https" { "443" } else { "80" };
-        let authority = if port == Some(default_port) { host } else { &authority };
-        Ok(Self { origin: format!("{scheme}://{authority}"), path: if path.is_empty() { "/".into() } else { path.into() } })
+        let port = port.filter(|port| *port != default_port).map_or_else(String::new, |port| format!(":{port}"));
+        Ok(Self { origin: format!("{scheme}://{any}{ascii}{port}"), path: if path.is_empty() { "/".into() } else { path } })
     }
+}
+
+/// A path as browsers write it: letters beyond ASCII percent-encoded.
+fn encode(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for character in path.chars() {
+        if character.is_ascii() {
+            out.push(character);
+        } else {
+            percent::encode_into(&mut out, character.encode_utf8(&mut [0; 4]));
+        }
+    }
+    out
 }
 
 fn split_origin(site: &str) -> Option<(&str, &str)> {
@@ -368,6 +385,15 @@ mod tests {
         check("https://remote..example.com", Err(AddressFault::NotAnAddress));
         check("https://remote.example.com:0", Err(AddressFault::NotAnAddress));
         check("https://remote.example.com:+80", Err(AddressFault::NotAnAddress));
+        check("hilfe.müller.de", Ok("https://hilfe.xn--mller-kva.de"));
+        check(" HTTPS://Hilfe.MÜLLER.de:8443/pair ", Ok("https://hilfe.xn--mller-kva.de:8443"));
+        check("https://hilfe.xn--mller-kva.de", Ok("https://hilfe.xn--mller-kva.de"));
+        check("http://hilfe.müller.de", Err(AddressFault::NotHttps));
+        check("https://hilfe.müller.de:0", Err(AddressFault::NotAnAddress));
+        for bad in ["hilfe..müller.de", "hilfe müller.de", "https://xn--", "xn--a.de", "https://😀.de", "hilfe.müller😀.de", "אa.de"]
+        {
+            check(bad, Err(AddressFault::BadName));
+        }
     }
 
     #[test]
@@ -381,10 +407,23 @@ mod tests {
         check("https://desk.example.com/support/scp", Ok("https://desk.example.com/support/"));
         check("https://desk.example.com/support/", Ok("https://desk.example.com/support/"));
         check("https://desk.example.com/support/index.php", Ok("https://desk.example.com/support/"));
+        check("https://Hilfe.müller.de/Störung/scp/tickets.php", Ok("https://hilfe.xn--mller-kva.de/St%C3%B6rung/"));
         check("https://desk.example.com/*", Err(AddressFault::NotAnAddress));
         check("http://desk.example.com/", Err(AddressFault::NotHttps));
         assert_eq!(normalize_site(SiteKind::Autotask, "https://*.autotask.net/").as_deref(), Ok(AUTOTASK));
         assert_eq!(normalize_site(SiteKind::Autotask, "ww3.autotask.net/Mvc/x").as_deref(), Ok("https://ww3.autotask.net/"));
+    }
+
+    #[test]
+    fn a_policy_may_write_names_as_people_do() {
+        let json = r#"{"serverUrl":"https://fern.müller.de/","sites":[{"kind":"osticket","url":"https://hilfe.müller.de/support/"}]}"#;
+        let settings = Settings::of(&Stored::default(), &serde_json::from_str(json).expect("a policy"));
+        assert_eq!((settings.server.as_str(), settings.server_is_managed), ("https://fern.xn--mller-kva.de", true));
+        let site = &settings.sites[0].url;
+        assert_eq!(site, "https://hilfe.xn--mller-kva.de/support/");
+        assert_eq!(permission_pattern(site).as_deref(), Some("https://hilfe.xn--mller-kva.de/*"));
+        let own = connection("Desk", "osticket", "https://hilfe.müller.de/support");
+        assert_eq!(connection_of(&settings.sites[0], &[own]), Some("Desk"), "whichever way the server writes it");
     }
 
     #[test]

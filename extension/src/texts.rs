@@ -58,6 +58,7 @@ words! {
     FaultAddressEmpty = "fault_address_empty",
     FaultAddress = "fault_address",
     FaultHttps = "fault_https",
+    FaultName = "fault_name",
     FaultCode = "fault_code",
     FaultNoServer = "fault_no_server",
     FaultUnreachable = "fault_unreachable",

@@ -4,6 +4,8 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
+use crate::host;
+
 /// Header with the device's id (a UUID in lower case with hyphens).
 pub const DEVICE_HEADER: &str = "Deskbridge-Device";
 /// Header with the time of signing: Unix milliseconds, decimal.
@@ -103,8 +105,9 @@ impl PairingLink {
         format!("{origin}{}#{code}", crate::routes::PAIR)
     }
 
-    /// Reads a link somebody pasted. `None` unless it is `https` (or `http` on this machine) and a pairing link.
-    pub fn parse(link: &str) -> Option<Self> {
+    /// Reads a link somebody pasted. `None` unless it is `https` (or `http` on this machine) and a pairing link. `idna`: see
+    /// [`host::to_ascii`].
+    pub fn parse(link: &str, idna: impl FnOnce(&str) -> Option<String>) -> Option<Self> {
         let (address, code) = link.trim().split_once('#')?;
         let origin = address.strip_suffix(crate::routes::PAIR)?;
         let (scheme, authority) = origin.split_once("://")?;
@@ -115,15 +118,15 @@ impl PairingLink {
             _ => (authority.as_str(), None),
         };
         let plain = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
-        let named = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
+        let host = if plain { host.to_owned() } else { host::to_ascii(host, idna)? };
         let ported = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
-        if !(scheme == "https" || scheme == "http" && plain) || !(named || plain) || !ported {
+        if !(scheme == "https" || scheme == "http" && plain) || !ported {
             return None;
         }
         // The browser's form of an origin leaves the default port out; what is signed must be equal on both sides.
         let default_port = if scheme == "https" { "443" } else { "80" };
-        let authority = if port == Some(default_port) { host } else { &authority };
-        Some(Self { origin: format!("{scheme}://{authority}"), code: normalize_code(code)? })
+        let port = port.filter(|port| *port != default_port).map_or_else(String::new, |port| format!(":{port}"));
+        Some(Self { origin: format!("{scheme}://{host}{port}"), code: normalize_code(code)? })
     }
 }
 
@@ -186,6 +189,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn idna(name: &str) -> Option<String> {
+        url::Host::parse(name).ok().map(|host| host.to_string())
+    }
+
     #[test]
     fn the_signed_text_is_as_agreed() {
         let request = SignedRequest {
@@ -220,13 +227,16 @@ mod tests {
     #[test]
     fn links_read_back_and_lead_nowhere_else() {
         let check = |link, origin: Option<&str>| {
-            assert_eq!(PairingLink::parse(link).map(|link| link.origin).as_deref(), origin, "{link}");
+            assert_eq!(PairingLink::parse(link, idna).map(|link| link.origin).as_deref(), origin, "{link}");
         };
         check("https://remote.example.com/pair#ABCD-EFGH-JKMN-PQRS", Some("https://remote.example.com"));
         check(" HTTPS://Remote.Example.com:443/pair#ABCDEFGHJKMNPQRS\n", Some("https://remote.example.com"));
         check("https://remote.example.com:8443/pair#ABCD-EFGH-JKMN-PQRS", Some("https://remote.example.com:8443"));
         check("http://127.0.0.1:8180/pair#ABCD-EFGH-JKMN-PQRS", Some("http://127.0.0.1:8180"));
         check("http://[::1]/pair#ABCD-EFGH-JKMN-PQRS", Some("http://[::1]"));
+        check("https://Hilfe.Müller.de:8443/pair#ABCD-EFGH-JKMN-PQRS", Some("https://hilfe.xn--mller-kva.de:8443"));
+        check("https://hilfe..müller.de/pair#ABCD-EFGH-JKMN-PQRS", None);
+        check("https://hilfe😀.de/pair#ABCD-EFGH-JKMN-PQRS", None);
         check("http://remote.example.com/pair#ABCD-EFGH-JKMN-PQRS", None);
         check("https://user@remote.example.com/pair#ABCD-EFGH-JKMN-PQRS", None);
         check("https://remote.example.com/x/pair#ABCD-EFGH-JKMN-PQRS", None);
@@ -244,7 +254,7 @@ mod tests {
             let stored = normalize_code(&code);
             prop_assert_eq!(stored.clone(), Some(code.replace('-', "")));
             let link = PairingLink::text("https://remote.example.com", &code);
-            prop_assert_eq!(PairingLink::parse(&link).map(|link| link.code), stored);
+            prop_assert_eq!(PairingLink::parse(&link, idna).map(|link| link.code), stored);
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod client_script;
 pub mod device;
+pub mod host;
 #[cfg(any(feature = "panel", test))]
 pub mod panel;
 pub mod percent;

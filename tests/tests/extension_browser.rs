@@ -919,6 +919,55 @@ async fn keys(browser: &Browser, keys: impl Into<TypingData>) -> Result<()> {
     browser.driver().action_chain().send_keys(keys).perform().await.context("the keys were not pressed")
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_german_panel_words_the_servers_refusal_in_german() -> Result<()> {
+    let stage = Stage::start(Settings::default()).await?;
+    stage.browser.set(json!({ "sites": [stage.site.osticket("/support/", "")], "language": "de" })).await?;
+    stage.browser.pair(&stage.pairing_link().await?).await?;
+    stage.open(&stage.ticket("116")).await?;
+    stage.open_panel().await?;
+    let fault = appliance::Fault::ErrorDocument("No licence is free.".into());
+    stage.appliance.add_fault(appliance::FaultRule::next(1, fault).on("generate_session_key"));
+    stage.browser().click("[data-action='make-key']").await?;
+    let said = stage.browser().text("[data-section='key'] [role='alert']").await?;
+    ensure!(said == "Die Appliance hat abgelehnt. Sie meldet: „No licence is free.“", "{said}");
+    stage.browser().leave_frames().await?;
+    ensure!(stage.server.command(&["devices", "revoke", "--agent", "Avery"]).await?.status.success());
+    stage.open(&stage.ticket("117")).await?;
+    stage.open_panel().await?;
+    let said = stage.browser().text("[data-message='failed']").await?;
+    ensure!(said.contains("Die Kopplung dieses Browsers wurde beendet."), "{said}");
+    stage.browser().leave_frames().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_with_umlauts_are_taken_where_they_are_typed() -> Result<()> {
+    let stage = Stage::start(Settings::default()).await?;
+    stage.browser.set(json!({ "language": "de" })).await?;
+    stage.browser.open_options().await?;
+    for (field, button) in [("server", "save-server"), ("new-site", "add-osticket")] {
+        // Chromium does not look into what is encoded already (`xn--a`).
+        for bad in ["fern..müller.de", "fern müller.de", "fern☃.de", "xn--", "אa.de"] {
+            stage.browser().type_into(&format!("#field-{field}"), bad).await?;
+            stage.browser().click(&format!("[data-action='{button}']")).await?;
+            stage.browser().element_with_text(&format!("#fault-{field}"), "So kann kein Server heißen.").await.context(bad)?;
+        }
+    }
+    for typed in ["https://Fern.Müller.de:8443/", "fern.mu\u{308}ller.de:8443", "fern.xn--mller-kva.de:8443"] {
+        stage.browser().type_into("#field-server", typed).await?;
+        stage.browser().click("[data-action='save-server']").await?;
+        stage.browser().element_with_text("[role='status']", "Gespeichert.").await.context(typed)?;
+        let stored =
+            stage.browser().execute("return chrome.storage.local.get('stored').then(({ stored }) => stored.server)", vec![]).await?;
+        ensure!(stored == json!("https://fern.xn--mller-kva.de:8443"), "{typed}: {stored}");
+    }
+    // Nothing answers under that name, which is asked for in the form that DNS knows.
+    stage.browser().type_into("#field-code", "https://müller.invalid/pair#ABCD-EFGH-JKMN-PQRS").await?;
+    stage.browser().click("[data-action='pair']").await?;
+    let fault = "[data-section='pairing'] .notice-fault";
+    stage.browser().element_with_text(fault, "https://xn--mller-kva.invalid antwortet nicht").await.map(drop)
+}
+
 /// Waits until a script answers `true`.
 async fn wait_until(browser: &Browser, script: &str) -> Result<()> {
     let waiting = format!(

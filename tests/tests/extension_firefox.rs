@@ -197,6 +197,24 @@ async fn from_pairing_to_a_note_on_an_osticket_ticket() -> Result<()> {
     stage.no_errors()
 }
 
+/// Firefox brings an IDNA of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_with_umlauts_are_taken_where_they_are_typed() -> Result<()> {
+    let Some(stage) = Stage::start().await? else { return Ok(()) };
+    stage.firefox.open_options().await?;
+    for bad in ["fern..müller.de", "fern müller.de", "fern☃.de", "xn--", "xn--a.de", "אa.de"] {
+        stage.page().type_into("#field-server", bad).await?;
+        stage.page().click("[data-action='save-server']").await?;
+        stage.page().element_with_text("#fault-server", "No server can have this name.").await.context(bad)?;
+    }
+    stage.page().type_into("#field-server", "Fern.Müller.de").await?;
+    stage.page().click("[data-action='save-server']").await?;
+    stage.page().element_with_text("[role='status']", "Saved.").await?;
+    let server = stage.page().element("#field-server").await?.value().await?;
+    ensure!(server.as_deref() == Some("https://fern.xn--mller-kva.de"), "{server:?}");
+    stage.no_errors()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_card_in_autotasks_frame_under_the_strictest_policy() -> Result<()> {
     let Some(stage) = Stage::start().await? else { return Ok(()) };

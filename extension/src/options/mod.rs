@@ -11,6 +11,7 @@ use deskbridge_shared::problem::TYPE_PREFIX;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::idna::idna;
 use crate::json::read;
 use crate::settings::{
     AddressFault, Language, MAX_SITES, Managed, Paired, Settings, Stored, autotask, connection_of, normalize_server, normalize_site,
@@ -499,19 +500,22 @@ impl Options {
         if self.pairing == Progress::Busy {
             return None;
         }
-        let link = PairingLink::parse(&self.typed.code);
-        let typed_server = normalize_server(&self.typed.server).ok();
+        let link = PairingLink::parse(&self.typed.code, idna);
+        let typed_server = normalize_server(&self.typed.server);
         let own_server = if self.settings.server_is_managed { Some(self.settings.server.clone()) } else { None };
         let (server, code) = match link {
             Some(link) => (own_server.or(Some(link.origin)), Some(link.code)),
-            None => (own_server.or(typed_server), normalize_code(&self.typed.code)),
+            None => (own_server.or(typed_server.clone().ok()), normalize_code(&self.typed.code)),
         };
         let Some(code) = code else {
-            self.refuse(Field::Code, Word::FaultCode);
+            let address = self.typed.code.split_once('#').map(|(address, _)| normalize_server(address));
+            let is_name = address == Some(Err(AddressFault::BadName));
+            self.refuse(Field::Code, if is_name { Word::FaultName } else { Word::FaultCode });
             return None;
         };
         let Some(server) = server else {
-            self.refuse(Field::Server, Word::FaultNoServer);
+            let word = typed_server.err().filter(|fault| *fault != AddressFault::Empty).map_or(Word::FaultNoServer, address_word);
+            self.refuse(Field::Server, word);
             return None;
         };
         self.pairing = Progress::Busy;
@@ -666,6 +670,7 @@ const fn address_word(fault: AddressFault) -> Word {
         AddressFault::Empty => Word::FaultAddressEmpty,
         AddressFault::NotAnAddress => Word::FaultAddress,
         AddressFault::NotHttps => Word::FaultHttps,
+        AddressFault::BadName => Word::FaultName,
     }
 }
 
@@ -767,6 +772,34 @@ mod tests {
         assert_eq!(options.fault, None);
         let pair = Command::Pair { server: SERVER.into(), code: CODE.replace('-', ""), name: String::new() };
         assert_eq!(press(&mut options, Action::Pair), [pair]);
+    }
+
+    #[test]
+    fn names_with_umlauts_are_taken_and_bad_ones_are_named() {
+        let mut options = opened(Facts { stored: Stored { language: Language::De, ..Stored::default() }, ..Facts::default() });
+        let fault = |options: &Options, field: Field| {
+            options.fault.clone().filter(|(faulty, _)| *faulty == field).map(|(_, text)| text).unwrap_or_default()
+        };
+        type_in(&mut options, Field::Code, &format!("https://fern.müller.de/pair#{CODE}"));
+        assert!(
+            matches!(&press(&mut options, Action::Pair)[..], [Command::Pair { server, .. }] if server == "https://fern.xn--mller-kva.de")
+        );
+        options.pairing = Progress::Idle;
+        type_in(&mut options, Field::Code, &format!("https://fern..müller.de/pair#{CODE}"));
+        assert_eq!(press(&mut options, Action::Pair), []);
+        assert!(fault(&options, Field::Code).starts_with("So kann kein Server heißen."), "{:?}", options.fault);
+        type_in(&mut options, Field::Server, "fern😀.de");
+        type_in(&mut options, Field::Code, CODE);
+        assert_eq!(press(&mut options, Action::Pair), []);
+        assert!(fault(&options, Field::Server).starts_with("So kann kein Server heißen."), "{:?}", options.fault);
+        assert_eq!(press(&mut options, Action::SaveServer), []);
+        assert!(fault(&options, Field::Server).starts_with("So kann kein Server heißen."), "{:?}", options.fault);
+        type_in(&mut options, Field::Server, "fern.müller.de");
+        assert!(
+            matches!(&press(&mut options, Action::SaveServer)[..], [Command::Save(stored)] if stored.server == "https://fern.xn--mller-kva.de")
+        );
+        type_in(&mut options, Field::NewSite, "https://hilfe.müller.de/scp/");
+        assert_eq!(press(&mut options, Action::AddOsTicket), [Command::Allow("https://hilfe.xn--mller-kva.de/".into())]);
     }
 
     #[test]

@@ -97,6 +97,29 @@ fn a_fault_names_key_value_and_what_is_expected() {
     check("https://remote.example.com", "remote.example.com", &["server.public_url"]);
 }
 
+/// Wherever a host is entered: what DNS knows is taken, in any script; what no host can be called is told there.
+#[test]
+fn a_host_is_a_name_that_dns_knows() {
+    let places = [
+        ("https://remote.example.com", "https://", "server.public_url"),
+        ("support.example.com", "", "appliance.host"),
+        ("https://example.zendesk.com", "https://", "zendesk.url"),
+    ];
+    for (typed, scheme, key) in places {
+        for good in ["hilfe.müller.de", "HILFE.MÜLLER.DE:8443", "hilfe.xn--mller-kva.de", "помощь.рф", "10.20.0.15", "[::1]", "a_b.intern."]
+        {
+            parse(&GOOD.replace(typed, &format!("{scheme}{good}"))).unwrap_or_else(|faults| panic!("{key} {good}: {faults}"));
+        }
+        for bad in ["hilfe..de", "hilfe..müller.de", "xn--.de", "xn--", "😀.de", "hilfe.müller😀.de", "hilfe müller.de", "a b.de", "אa.de"]
+        {
+            let said = faults(typed, &format!("{scheme}{bad}"));
+            assert!(said.contains(key) && said.contains("a host name of letters, digits and hyphens"), "{key} {bad}: {said}");
+        }
+    }
+    let settings = parse(&GOOD.replace("https://remote.example.com", "https://Fern.Müller.de/")).unwrap();
+    assert_eq!(settings.server.public_url, "https://fern.xn--mller-kva.de");
+}
+
 #[test]
 fn all_faults_are_told_at_once() {
     let text =

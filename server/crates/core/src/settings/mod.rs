@@ -25,6 +25,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 
+use deskbridge_shared::host;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -302,6 +303,9 @@ pub fn network(text: &str) -> Option<IpNet> {
 /// The answer is the bare origin, without a trailing slash.
 pub fn outside_origin(text: &str) -> Result<url::Url, &'static str> {
     const EXPECTED: &str = "an address like https://example.com: https (http only for a loopback host), no path, no user";
+    if has_bad_host(text) {
+        return Err(A_HOST_NAME);
+    }
     let url = url::Url::parse(text).map_err(|_| EXPECTED)?;
     let bare = matches!(url.path(), "" | "/")
         && url.query().is_none()
@@ -318,11 +322,38 @@ pub fn outside_origin(text: &str) -> Result<url::Url, &'static str> {
 
 /// An address of an outside system that may have a path: `https`, or `http` for a loopback host only.
 pub fn is_outside_address(text: &str) -> bool {
-    url::Url::parse(text).is_ok_and(|mut url| {
-        let plain = url.query().is_none() && url.fragment().is_none();
-        url.set_path("/");
-        plain && outside_origin(url.as_str()).is_ok()
-    })
+    !has_bad_host(text)
+        && url::Url::parse(text).is_ok_and(|mut url| {
+            let plain = url.query().is_none() && url.fragment().is_none();
+            url.set_path("/");
+            plain && outside_origin(url.as_str()).is_ok()
+        })
+}
+
+/// What [`ascii_host`] reads, in words.
+pub const A_HOST_NAME: &str =
+    "a host name of letters, digits and hyphens, in parts with one dot between them (hilfe.müller.de): no spaces, symbols or emoji";
+
+/// A host, with a port if need be, as browsers write it: a name with letters beyond ASCII in ASCII (IDNA, UTS 46). Others stay as they are.
+/// None: no host can have this name.
+pub fn ascii_host(text: &str) -> Option<String> {
+    if text.starts_with('[') {
+        return Some(text.to_owned());
+    }
+    let (name, port) = text.rfind(':').map_or((text, ""), |colon| text.split_at(colon));
+    // The root's dot at the end is DNS's own.
+    let (name, root) = name.strip_suffix('.').map_or((name, ""), |name| (name, "."));
+    let ascii = host::to_ascii(name, |name| url::Host::parse(name).ok().map(|host| host.to_string()))?;
+    let name = if host::is_international(name) { &ascii } else { name };
+    Some(format!("{name}{root}{port}"))
+}
+
+/// Whether an address has a host, and no host can have this name.
+pub fn has_bad_host(address: &str) -> bool {
+    let Some((_, rest)) = address.split_once("://") else { return false };
+    let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
+    // A login is another fault.
+    !authority.is_empty() && !authority.contains('@') && ascii_host(authority).is_none()
 }
 
 /// An address in the form in which addresses are compared: as a browser writes it, without a slash at the end.

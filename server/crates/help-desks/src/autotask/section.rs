@@ -1,6 +1,6 @@
 //! `[connection.autotask]`: one Autotask tenant over its REST API. The names are the vendor guide's (autotask-extension.md a.17).
 
-use deskbridge_core::settings::{Role, Secret, Section, Within, is_outside_address, plain_address};
+use deskbridge_core::settings::{A_HOST_NAME, Role, Secret, Section, Within, has_bad_host, is_outside_address, plain_address};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +95,8 @@ impl Section for AutotaskSection {
         if let Some(url) = &self.services_url
             && !is_outside_address(url)
         {
-            faults.add("services_url", url, "an address like https://webservices5.autotask.net/ (http only for a loopback host)");
+            let expected = "an address like https://webservices5.autotask.net/ (http only for a loopback host)";
+            faults.add("services_url", url, if has_bad_host(url) { A_HOST_NAME } else { expected });
         }
         if let Some(domain) = &self.default_domain
             && !is_domain(domain)

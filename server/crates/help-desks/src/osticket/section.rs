@@ -1,6 +1,6 @@
 //! `[connection.osticket]`: one osTicket help desk, whose staff pages the browser extension stands on.
 
-use deskbridge_core::settings::{Role, Section, Within, is_outside_address, plain_address};
+use deskbridge_core::settings::{A_HOST_NAME, Role, Section, Within, has_bad_host, is_outside_address, plain_address};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ impl Section for OsTicketSection {
     fn check(&self, faults: &mut Within<'_>) {
         if !is_outside_address(&self.url) {
             let expected = "an address like https://help.example.com/support/: https (http only for a loopback host), no user, no query";
-            faults.add("url", &self.url, expected);
+            faults.add("url", &self.url, if has_bad_host(&self.url) { A_HOST_NAME } else { expected });
         }
     }
 

@@ -83,6 +83,8 @@ fn credentials(section: &ApplianceSection) -> Result<Credentials, String> {
 
 impl BeyondTrustKind {
     fn engine(&self, section: ApplianceSection) -> Result<BeyondTrust, String> {
+        // The settings keep it as it was typed.
+        let section = ApplianceSection { host: section.ascii_host(), ..section };
         let settings = ApplianceSettings {
             locale: section.locale.clone(),
             allow_invalid_certificates: section.allow_invalid_certificates,
@@ -479,6 +481,12 @@ mod tests {
         let new = of_section(json!({"host": "support.example.com", "client_id": "client", "client_secret": "s3cret"}));
         let paths = ["client_script", "start_session", "client_script"];
         assert_eq!(addresses(&new), paths.map(|path| format!("https://support.example.com/api/{path}")));
+        let umlaut = of_section(json!({"host": "Hilfe.Müller.de:8443", "client_id": "client", "client_secret": "s3cret"}));
+        assert_eq!(addresses(&umlaut), paths.map(|path| format!("https://hilfe.xn--mller-kva.de:8443/api/{path}")));
+        assert_eq!(
+            (umlaut.account().host.as_str(), umlaut.report_page_host()),
+            ("hilfe.xn--mller-kva.de:8443", Some("hilfe.xn--mller-kva.de:8443"))
+        );
         let double = Double::start().await;
         let old = engine(&double);
         let host = &old.section.host;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use deskbridge_core::event::EventKind;
 use deskbridge_core::ids::EngineAccount;
-use deskbridge_core::settings::{A_NETWORK, EventPolicy, Role, Secret, Section, Within, network};
+use deskbridge_core::settings::{A_HOST_NAME, A_NETWORK, EventPolicy, Role, Secret, Section, Within, ascii_host, network};
 use deskbridge_shared::client_script;
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -138,7 +138,9 @@ impl Section for ApplianceSection {
             faults.add("id", &self.id, "1 to 64 letters, digits, . and _");
         }
         if !is_host(&self.host) {
-            faults.add("host", &self.host, "a host name like support.example.com, without https:// or a path");
+            let expected = "a host name like support.example.com, without https:// or a path";
+            let is_name = !self.host.contains(['/', '@', '?', '#', '\\']);
+            faults.add("host", &self.host, if is_name && ascii_host(&self.host).is_none() { A_HOST_NAME } else { expected });
         }
         faults.one_pair(
             [("client_id", self.client_id.is_some()), ("client_secret", self.client_secret.is_some())],
@@ -181,9 +183,14 @@ impl Section for ApplianceSection {
 }
 
 impl ApplianceSection {
+    /// The host as browsers write it: a name with letters beyond ASCII in ASCII.
+    pub(super) fn ascii_host(&self) -> String {
+        ascii_host(&self.host).unwrap_or_else(|| self.host.clone())
+    }
+
     /// What connections share that use the same API account of the same appliance.
     pub fn account(&self) -> EngineAccount {
-        let host = self.host.to_ascii_lowercase();
+        let host = self.ascii_host().to_ascii_lowercase();
         let host = host.strip_suffix(if self.use_plain_http { ":80" } else { ":443" }).unwrap_or(&host).to_owned();
         EngineAccount { host, account: self.client_id.clone().or_else(|| self.username.clone()).unwrap_or_default() }
     }
@@ -232,5 +239,5 @@ fn is_code_name(text: &str) -> bool {
 fn is_host(host: &str) -> bool {
     let Ok(url) = url::Url::parse(&format!("https://{host}")) else { return false };
     let plain = !host.contains(['/', '?', '#', '@', '\\']) && !host.chars().any(char::is_whitespace);
-    plain && url.host().is_some() && !host.is_empty()
+    plain && url.host().is_some() && ascii_host(host).is_some()
 }

@@ -247,6 +247,12 @@ impl SimulatedZendesk {
         format!("{}/agent/tickets/new?agent={agent}", self.url)
     }
 
+    /// A workspace page that treats its app in another way than it should, for instance `{"hold": ["get"]}`; see `workspace/app-host.js`.
+    pub fn odd_page(page: &str, behaviour: &Value) -> String {
+        let behaviour: String = url::form_urlencoded::byte_serialize(behaviour.to_string().as_bytes()).collect();
+        format!("{page}&behaviour={behaviour}")
+    }
+
     // People
 
     /// Adds a user; gives the id.

@@ -1,6 +1,7 @@
 //! The agent workspace: plain pages that host the app's sidebar as the real one does, and the data they need.
 //!
-//! The `agent` in the query says who looks; there is no sign-in. Must stay on loopback.
+//! The `agent` in the query says who looks; there is no sign-in. `behaviour` (JSON) makes the page slow, silent or ignorant towards its app:
+//! see `workspace/app-host.js` and `workspace/ticket.js`. Must stay on loopback.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -6,8 +6,17 @@ const LOG_LENGTH = 500;
 
 export class AppHost {
   /// surface: { read(path) → {value} | undefined, write(path, value) → bool, actions: {name: (...args) → value} }
-  constructor(frame, origin, guid, registration, surface) {
+  /// behaviour, for tests of what an app makes of an odd page; each may be left out:
+  ///   hold: `iframe.handshake`, requests (`get`), paths and actions (`comment.appendText`): done at once, answered by `release`
+  ///   values: { path: value }, in place of what the surface reads
+  ///   unknown: paths and actions that this page does not have
+  constructor(frame, origin, guid, registration, surface, behaviour = {}) {
     Object.assign(this, { frame, origin, guid, registration, surface });
+    this.held = new Set(behaviour.hold);
+    this.values = { ...behaviour.values };
+    this.unknown = new Set(behaviour.unknown);
+    /// What `release` sends.
+    this.answers = [];
     this.ready = false;
     this.subscriptions = new Set();
     this.replies = new Map();
@@ -37,6 +46,18 @@ export class AppHost {
     });
   }
 
+  /// Sends what was held so far, and holds nothing any more.
+  release() {
+    this.held.clear();
+    for (const send of this.answers.splice(0)) send();
+  }
+
+  /// Sends an answer: now, or later if something of that name is held.
+  answer(names, send) {
+    if (names.some((name) => this.held.has(name))) this.answers.push(send);
+    else send();
+  }
+
   post(message) {
     this.note("out", message);
     this.frame.contentWindow?.postMessage(JSON.stringify(message), this.origin);
@@ -55,7 +76,7 @@ export class AppHost {
     }
     if (message === null || typeof message !== "object" || message.appGuid !== this.guid) return;
     this.note("in", message);
-    if (message.key === "iframe.handshake") this.register();
+    if (message.key === "iframe.handshake") this.answer([message.key], () => this.register());
     else if (!this.ready) return; // Only the handshake may come first.
     else if (typeof message.key === "string") this.receiveEvent(message);
     else if (message.id !== undefined && message.request !== undefined) this.receiveRequest(message);
@@ -90,22 +111,30 @@ export class AppHost {
       this.post({ id, error: { name: "Error", message: "No such method", path: String(request) } });
       return;
     }
+    const names = [request, ...(Array.isArray(params) ? params : Object.keys(params ?? {}))];
+    let answer;
     try {
-      this.post({ id, result: await methods[request].call(this, params) });
+      answer = { id, result: await methods[request].call(this, params) };
     } catch (error) {
-      this.post({ id, error: { name: error.name, message: error.message, path: request } });
+      answer = { id, error: { name: error.name, message: error.message, path: request } };
     }
+    this.answer(names, () => this.post(answer));
   }
 
   get(paths) {
     if (!Array.isArray(paths)) throw new TypeError("get takes a list of paths");
     const result = { errors: {} };
     for (const path of paths) {
-      const found = this.surface.read(path);
+      const found = this.find(path);
       if (found) result[path] = found.value;
       else result.errors[path] = noSuchApi(path);
     }
     return result;
+  }
+
+  find(path) {
+    if (this.unknown.has(path)) return undefined;
+    return Object.hasOwn(this.values, path) ? { value: this.values[path] } : this.surface.read(path);
   }
 
   set(values) {
@@ -114,7 +143,7 @@ export class AppHost {
     }
     const result = { errors: {} };
     for (const [path, value] of Object.entries(values)) {
-      if (this.surface.write(path, value)) result[path] = value;
+      if (!this.unknown.has(path) && this.surface.write(path, value)) result[path] = value;
       else result.errors[path] = noSuchApi(path);
     }
     return result;
@@ -125,7 +154,7 @@ export class AppHost {
     const result = { errors: {} };
     for (const [name, args] of Object.entries(actions)) {
       if (!Array.isArray(args)) throw new TypeError(`the arguments of ${name} must be an array`);
-      if (!Object.hasOwn(this.surface.actions, name)) {
+      if (this.unknown.has(name) || !Object.hasOwn(this.surface.actions, name)) {
         result.errors[name] = noSuchApi(name);
         continue;
       }

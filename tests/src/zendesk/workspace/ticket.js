@@ -4,10 +4,15 @@ import { AppHost } from "/agent/files/app-host.js";
 
 const element = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
-const ticketId = location.pathname.split("/").pop();
+let ticketId = location.pathname.split("/").pop();
 const isNew = ticketId === "new";
 const editor = element("editor");
 const asAgent = (path) => `${path}?${new URLSearchParams(query.has("agent") ? { agent: query.get("agent") } : {})}`;
+
+// How the page treats its app, for tests: what AppHost takes, and
+//   without_ticket: the app is not told the ticket when it registers
+//   sandbox_without: what the app's frame may not do, such as `allow-popups`
+const behaviour = JSON.parse(query.get("behaviour") ?? "{}");
 
 let data = null;
 let host = null;
@@ -290,8 +295,8 @@ async function launchApp() {
   frame.id = "app";
   frame.name = `app_${app.app_guid}`;
   frame.title = app.metadata.name;
-  frame.setAttribute("sandbox",
-    "allow-forms allow-popups allow-popups-to-escape-sandbox allow-same-origin allow-scripts allow-downloads");
+  const allowed = "allow-forms allow-popups allow-popups-to-escape-sandbox allow-same-origin allow-scripts allow-downloads".split(" ");
+  frame.setAttribute("sandbox", allowed.filter((name) => !behaviour.sandbox_without?.includes(name)).join(" "));
   frame.setAttribute("allow", "clipboard-write");
   const target = new URL(app.app_url);
   for (const [name, value] of new URLSearchParams(app.query)) target.searchParams.append(name, value);
@@ -301,15 +306,28 @@ async function launchApp() {
   Object.assign(token, { type: "hidden", name: "token", value: app.token });
   form.append(token);
   element("app-place").append(frame, form);
+  if (behaviour.without_ticket) delete app.context.ticketId;
   host = new AppHost(frame, target.origin, app.app_guid, { metadata: app.metadata, context: app.context }, {
     read: surfaceRead,
     write: surfaceWrite,
     actions: actions(frame),
-  });
+  }, behaviour);
   window.appHost = host;
   form.submit();
   form.remove();
 }
+
+// Puts another ticket under the frame that is there, and tells the app by that event alone.
+window.switchTicket = async (id, event) => {
+  ticketId = String(id);
+  await load();
+  element("conversation").replaceChildren();
+  editor.value = "";
+  showTicket();
+  const { context } = host.registration;
+  if ("ticketId" in context) context.ticketId = id;
+  host.trigger(event, event === "context.updated" ? context : {});
+};
 
 // ---- the rest ----
 

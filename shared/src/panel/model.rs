@@ -73,6 +73,8 @@ pub struct Ready {
     pub recipient: Option<String>,
     record_in_page: bool,
     slots: [Slot; Thing::ALL.len()],
+    /// What was made before, as long as another one is on its way or did not come.
+    former: [Option<Box<Made>>; Thing::ALL.len()],
 }
 
 /// Something the server makes on request.
@@ -587,6 +589,7 @@ impl Ready {
             recipient: None,
             record_in_page: false,
             slots: [Slot::Empty, Slot::Empty, Slot::Empty],
+            former: [None, None, None],
             form: Form::new(&offer),
             sessions: Sessions { list: Vec::new(), known: false, problem: None, asking: false, failures: 0, next: now },
             offer,
@@ -598,6 +601,16 @@ impl Ready {
         &self.slots[thing as usize]
     }
 
+    /// The last one made, also while another one is on its way or did not come.
+    pub fn made(&self, thing: Thing) -> Option<&Made> {
+        self.slot(thing).made().or(self.former[thing as usize].as_deref())
+    }
+
+    /// The last one made, unless it has expired.
+    pub fn fresh(&self, thing: Thing) -> Option<&Made> {
+        self.made(thing).filter(|made| !made.expired)
+    }
+
     /// What to say, and what to do.
     fn update(&mut self, event: Event, now: i64, texts: &Texts) -> (Option<String>, Option<Command>) {
         match event {
@@ -607,6 +620,7 @@ impl Ready {
                 let said = texts.fill(thing.texts()[3], "key", &spelled(&made.short_key));
                 let opens = (thing == Thing::Jump).then(|| Command::Open(made.url.clone()));
                 self.slots[thing as usize] = Slot::Made(made);
+                self.former[thing as usize] = None;
                 self.expire(thing, now);
                 return (Some(said), opens);
             }
@@ -742,14 +756,24 @@ impl Ready {
                 self.form.jump(method)
             }
         };
-        self.slots[thing as usize] = Slot::Busy;
+        let before = std::mem::replace(&mut self.slots[thing as usize], Slot::Busy);
+        // A key in a customer's hands is good until it expires, whatever comes of the next one. A Jump is for its machine alone.
+        if let Slot::Made(made) = before
+            && thing != Thing::Jump
+        {
+            self.former[thing as usize] = Some(made);
+        }
         Some(Command::Call(Call::Make(thing, fields)))
     }
 
     /// Whether it expired just now.
     fn expire(&mut self, thing: Thing, now: i64) -> bool {
-        match &mut self.slots[thing as usize] {
-            Slot::Made(made) if !made.expired => {
+        let made = match &mut self.slots[thing as usize] {
+            Slot::Made(made) => Some(made),
+            _ => self.former[thing as usize].as_mut(),
+        };
+        match made {
+            Some(made) if !made.expired => {
                 made.expired = made.expires_at.is_some_and(|expires_at| expires_at <= now);
                 made.expired
             }
@@ -762,7 +786,7 @@ impl Ready {
             return Some(self.recording.as_ref()?.note.as_ref()?.text.clone());
         }
         let thing = if part == Part::ChatLink { Thing::ChatLink } else { Thing::Key };
-        let made = self.slot(thing).made()?;
+        let made = self.made(thing)?;
         let text = match part {
             Part::Key => &made.short_key,
             Part::Mail if !made.mail_body.is_empty() => &made.mail_body,
@@ -1102,6 +1126,33 @@ pub(super) mod tests {
             assert_eq!(panel.phase, Phase::Ended);
             assert_eq!(panel.update(Event::Tick, NOW + 60_000), None);
             assert_eq!(press(&mut panel, Action::Make(Thing::Key)), None);
+        }
+    }
+
+    #[test]
+    fn a_key_stays_until_the_next_one_is_there() {
+        for (thing, part) in [(Thing::Key, Part::KeyLink), (Thing::ChatLink, Part::ChatLink)] {
+            let mut panel = at_work();
+            let next = || Made { url: "https://support.example.com/?ak=2".into(), ..key() };
+            let url = |panel: &mut Panel| match press(panel, Action::Copy(part)) {
+                Some(Command::Copy(_, text)) => text,
+                other => panic!("{other:?}"),
+            };
+            panel.update(Event::Made(thing, Box::new(key())), NOW);
+            for _ in 0..2 {
+                press(&mut panel, Action::Make(thing));
+                assert_eq!((ready(&panel).slot(thing), ready(&panel).fresh(thing)), (&Slot::Busy, Some(&key())));
+                panel.update(refuse(Call::Make(thing, Vec::new())), NOW);
+                assert_eq!((ready(&panel).slot(thing), ready(&panel).fresh(thing)), (&Slot::Failed(problem()), Some(&key())));
+                assert_eq!(url(&mut panel), key().url);
+            }
+            press(&mut panel, Action::Make(thing));
+            panel.update(Event::Made(thing, Box::new(next())), NOW);
+            assert_eq!((url(&mut panel), ready(&panel).fresh(thing)), (next().url, Some(&next())));
+            press(&mut panel, Action::Make(thing));
+            panel.update(refuse(Call::Make(thing, Vec::new())), NOW);
+            panel.update(Event::Tick, NOW + 600_000);
+            assert_eq!((ready(&panel).fresh(thing), panel.announcement.as_str()), (None, thing.texts()[4].name()));
         }
     }
 

@@ -77,9 +77,8 @@ impl Screen<'_> {
     }
 
     fn key_section(&self, ready: &Ready) -> Element {
-        let slot = ready.slot(Thing::Key);
-        let mut section = self.section("key", Text::KeyTitle).child(self.lifetime(slot, Thing::Key, Text::KeyHint));
-        if let Some(key) = slot.fresh() {
+        let mut section = self.section("key", Text::KeyTitle).child(self.lifetime(ready, Thing::Key, Text::KeyHint));
+        if let Some(key) = ready.fresh(Thing::Key) {
             let spelled = join(&[self.said(Text::KeyLabel), ": ", &spelled(&key.short_key)]);
             let mail = element("a", "mail")
                 .with("class=button;target=_blank;rel=noopener;data-action=mail")
@@ -104,7 +103,7 @@ impl Screen<'_> {
                         .child(self.copy_button(Part::Mail, Text::MailCopy)),
                 );
         }
-        self.make(section, slot, Thing::Key)
+        self.make(section, ready, Thing::Key)
     }
 
     fn jump_section(&self, ready: &Ready, method: JumpMethod) -> Element {
@@ -131,8 +130,7 @@ impl Screen<'_> {
                 )
                 .child(shown);
         }
-        let slot = ready.slot(Thing::Jump);
-        if let Slot::Made(jump) = slot {
+        if let Some(jump) = ready.made(Thing::Jump) {
             section = section.child(
                 element("div", "made")
                     .with("class=notice notice-done")
@@ -140,7 +138,7 @@ impl Screen<'_> {
                     .child(link("launch", &jump.url, self.said(Text::JumpAgain))),
             );
         }
-        self.make(section, slot, Thing::Jump)
+        self.make(section, ready, Thing::Jump)
     }
 
     fn segments(&self, methods: &[JumpMethod], chosen: JumpMethod) -> Element {
@@ -212,15 +210,14 @@ impl Screen<'_> {
     }
 
     fn chat_section(&self, ready: &Ready) -> Element {
-        let slot = ready.slot(Thing::ChatLink);
         let issues = &ready.offer.issues;
-        let mut section = self.section("chat", Text::ChatTitle).child(self.lifetime(slot, Thing::ChatLink, Text::ChatHint));
+        let mut section = self.section("chat", Text::ChatTitle).child(self.lifetime(ready, Thing::ChatLink, Text::ChatHint));
         if issues.len() > 1 {
             let control = select(ready.form.value(Field::Issue));
             let control = issues.iter().fold(control, |control, issue| option(control, &issue.code_name, &issue.title));
             section = section.child(self.labelled(&ready.form, Field::Issue, Text::Issue, control));
         }
-        if let Some(chat) = slot.fresh() {
+        if let Some(chat) = ready.fresh(Thing::ChatLink) {
             section = section.child(link("chat-link", &chat.url, &chat.url)).child(
                 element("div", "actions")
                     .with("class=actions")
@@ -228,7 +225,7 @@ impl Screen<'_> {
                     .maybe(ready.has_reply.then(|| self.icon_button(Action::Insert(Part::ChatLink), "insert", Text::Insert))),
             );
         }
-        self.make(section, slot, Thing::ChatLink)
+        self.make(section, ready, Thing::ChatLink)
     }
 
     fn sessions_section(&self, ready: &Ready) -> Element {
@@ -344,8 +341,8 @@ impl Screen<'_> {
     }
 
     /// What something is for, and once it is there how long it is good for yet. Not a live region: nobody wants to hear every second.
-    fn lifetime(&self, slot: &Slot, thing: Thing, purpose: Text) -> Element {
-        let Slot::Made(made) = slot else { return self.hint(purpose) };
+    fn lifetime(&self, ready: &Ready, thing: Thing, purpose: Text) -> Element {
+        let Some(made) = ready.made(thing) else { return self.hint(purpose) };
         if made.expired {
             return self.hint(thing.texts()[4]).with("class=hint hint-fault");
         }
@@ -356,7 +353,8 @@ impl Screen<'_> {
 
     /// The section with what went wrong and the button that makes the thing: the same node whether nothing, a result or a fault stands
     /// above it, so the keyboard stays on it. Never `disabled`, which would throw the keyboard off.
-    fn make(&self, mut section: Element, slot: &Slot, thing: Thing) -> Element {
+    fn make(&self, mut section: Element, ready: &Ready, thing: Thing) -> Element {
+        let slot = ready.slot(thing);
         let [make, making, again, ..] = thing.texts();
         let (class, name) = match slot {
             Slot::Empty => (PRIMARY, make),
@@ -531,6 +529,11 @@ mod tests {
         in_page.update(Event::Report(Box::new(Report { lsid: session(SessionState::Ended).lsid, ..Report::default() })), NOW);
         in_page.update(Event::NotePosted(session(SessionState::Ended).lsid, Err(NoteFault::Refused)), NOW);
         screens.push(("a report that was refused".into(), in_page));
+        for thing in Thing::ALL {
+            panel.update(Event::Pressed(Action::Make(thing)), NOW);
+            panel.update(Event::Refused(Call::Make(thing, Vec::new()), problem()), NOW);
+        }
+        screens.push(("another key did not come".into(), panel.clone()));
         panel.update(Event::Tick, NOW + 600_000);
         screens.push(("all expired".into(), panel));
         screens
@@ -696,6 +699,20 @@ mod tests {
         let tree = show(&panel);
         let button = find(&tree, "data-action", RECORD).expect("the button");
         assert_eq!(button.get("data-lsid"), Some(session(SessionState::Ended).lsid.as_str()));
+    }
+
+    fn shown(name: &str) -> Element {
+        show(&screens().into_iter().find(|(known, _)| known == name).expect("that screen").1)
+    }
+
+    #[test]
+    fn a_key_stays_in_view_above_the_fault_of_the_next_one() {
+        let tree = shown("another key did not come");
+        for (section, part) in [("key", "K7QX42P"), ("chat", "https://support.example.com/?ak=1")] {
+            let words = words(find(&tree, "data-section", section).expect("the section"));
+            let (key, fault) = (words.find(part).expect("the old one"), words.find(&problem().title).expect("the fault"));
+            assert!(key < fault && words.ends_with("retry"), "{words}");
+        }
     }
 
     #[test]

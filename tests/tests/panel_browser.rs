@@ -9,6 +9,7 @@ use deskbridge_shared::routes;
 use deskbridge_tests::appliance::{self, Fault, FaultRule, NamespaceSpelling, SessionScript, read_script};
 use deskbridge_tests::browser::{Browser, Settings};
 use deskbridge_tests::scene::{Plan, Scene};
+use deskbridge_tests::zendesk::SimulatedZendesk;
 use serde_json::{Value, json};
 
 const PANEL: &str = "#app";
@@ -53,6 +54,16 @@ impl Stage {
 
     async fn text(&self, css: &str) -> Result<String> {
         self.browser.text(css).await
+    }
+
+    /// Opens a workspace page that treats the panel in that way (`workspace/app-host.js`), and goes into the sidebar.
+    async fn odd_page(&self, page: &str, behaviour: Value) -> Result<()> {
+        self.browser.open(&SimulatedZendesk::odd_page(page, &behaviour)).await?;
+        self.browser.enter_frame(PANEL).await
+    }
+
+    fn ticket_page(&self, ticket: u64) -> String {
+        self.scene.zendesk.ticket_page(ticket, self.scene.people.agent)
     }
 }
 
@@ -282,6 +293,21 @@ async fn dark_narrow_german_and_by_keyboard_alone() -> Result<()> {
     stage.picture("panel-dark.png").await?;
     ensure!(unnamed_controls(&stage.browser).await?.as_array().is_some_and(Vec::is_empty), "every control has a name");
     ensure!(stage.browser.console_errors().await?.is_empty());
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blocked_jump_is_told_and_its_link_stays() -> Result<()> {
+    let stage = Stage::open(Plan::default(), tall()).await?;
+    let page = stage.ticket_page(stage.scene.people.vpn_ticket);
+    stage.odd_page(&page, json!({"sandbox_without": ["allow-popups", "allow-popups-to-escape-sandbox"]})).await?;
+    stage.browser.type_into("#field-target", "machine-1").await?;
+    stage.click("jump").await?;
+    let told = stage.browser.element("[data-section='jump'] .notice-fault").await?;
+    ensure!(told.text().await?.contains("did not open"), "{}", told.text().await?);
+    let launch = stage.browser.element("[data-part='launch']").await?.attr("href").await?.context("no address")?;
+    ensure!(launch.contains("machine-1"), "{launch}");
+    stage.browser.element("[data-action='copy-jump-link']").await?;
     stage.browser.close().await
 }
 

@@ -71,6 +71,8 @@ pub struct Ready {
     pub has_reply: bool,
     /// The customer's e-mail address, where the page shows it.
     pub recipient: Option<String>,
+    /// The browser has not opened the Jump.
+    pub jump_blocked: bool,
     record_in_page: bool,
     slots: [Slot; Thing::ALL.len()],
     /// What was made before, as long as another one is on its way or did not come.
@@ -377,6 +379,7 @@ impl Action {
         (Self::Copy(Part::Key), "copy-key"),
         (Self::Copy(Part::KeyLink), "copy-key-link"),
         (Self::Copy(Part::Mail), "copy-mail"),
+        (Self::Copy(Part::JumpLink), "copy-jump-link"),
         (Self::Copy(Part::ChatLink), "copy-chat-link"),
         (Self::Copy(Part::Report), "copy-report"),
         (Self::Insert(Part::Mail), "insert-key"),
@@ -406,6 +409,8 @@ pub enum Part {
     KeyLink,
     /// The invitation.
     Mail,
+    /// The Jump's launch URL.
+    JumpLink,
     /// The chat link.
     ChatLink,
     /// The report the page did not take.
@@ -446,6 +451,8 @@ pub enum Event {
     Copied(Part, bool),
     /// Whether the reply took it.
     Inserted(bool),
+    /// Whether the browser opened the Jump, as far as it tells.
+    Opened(bool),
     /// The button of a session's report was pressed.
     Record(String),
     /// A report came.
@@ -588,6 +595,7 @@ impl Ready {
             has_reply: true,
             recipient: None,
             record_in_page: false,
+            jump_blocked: false,
             slots: [Slot::Empty, Slot::Empty, Slot::Empty],
             former: [None, None, None],
             form: Form::new(&offer),
@@ -623,6 +631,10 @@ impl Ready {
                 self.former[thing as usize] = None;
                 self.expire(thing, now);
                 return (Some(said), opens);
+            }
+            Event::Opened(opened) => {
+                self.jump_blocked = !opened;
+                return (self.jump_blocked.then(|| texts.get(Text::JumpBlocked).into()), None);
             }
             Event::Sessions(list) => {
                 let news = self.sessions.news(&list, texts);
@@ -785,12 +797,16 @@ impl Ready {
         if RECORDS_IN_PAGE && part == Part::Report {
             return Some(self.recording.as_ref()?.note.as_ref()?.text.clone());
         }
-        let thing = if part == Part::ChatLink { Thing::ChatLink } else { Thing::Key };
+        let thing = match part {
+            Part::ChatLink => Thing::ChatLink,
+            Part::JumpLink => Thing::Jump,
+            _ => Thing::Key,
+        };
         let made = self.made(thing)?;
         let text = match part {
             Part::Key => &made.short_key,
             Part::Mail if !made.mail_body.is_empty() => &made.mail_body,
-            Part::Mail | Part::KeyLink | Part::ChatLink | Part::Report => &made.url,
+            Part::Mail | Part::KeyLink | Part::JumpLink | Part::ChatLink | Part::Report => &made.url,
         };
         Some(text.clone())
     }
@@ -1293,8 +1309,14 @@ pub(super) mod tests {
         let made = Made { url: url.into(), ..Made::default() };
         assert_eq!(panel.update(Event::Made(Thing::Jump, Box::new(made)), NOW), Some(Command::Open(url.into())));
         assert_eq!(ready(&panel).slot(Thing::Jump).made().map(|made| made.url.as_str()), Some(url));
+        panel.update(Event::Opened(true), NOW);
+        assert_eq!((ready(&panel).jump_blocked, panel.announcement.as_str()), (false, "jump_made"));
+        panel.update(Event::Opened(false), NOW);
+        assert_eq!((ready(&panel).jump_blocked, panel.announcement.as_str()), (true, "jump_blocked"));
+        assert_eq!(press(&mut panel, Action::Copy(Part::JumpLink)), Some(Command::Copy(Part::JumpLink, url.into())));
         fill_in(&mut panel, &[(Field::Method, "local_push")]);
         assert_eq!(*ready(&panel).slot(Thing::Jump), Slot::Empty, "another method, another Jump");
+        assert_eq!(ready(&panel).made(Thing::Jump), None);
         fill_in(&mut panel, &[(Field::Method, "teleport")]);
         assert_eq!(ready(&panel).form.method, Some(JumpMethod::LocalPush));
     }

@@ -131,12 +131,20 @@ impl Screen<'_> {
                 .child(shown);
         }
         if let Some(jump) = ready.made(Thing::Jump) {
-            section = section.child(
-                element("div", "made")
-                    .with("class=notice notice-done")
-                    .child(element("p", "text").text(self.said(Text::JumpMade)))
-                    .child(link("launch", &jump.url, self.said(Text::JumpAgain))),
-            );
+            let (class, text) = if ready.jump_blocked {
+                ("class=notice notice-fault", Text::JumpBlocked)
+            } else {
+                ("class=notice notice-done", Text::JumpMade)
+            };
+            let mut notice = element("div", "made").with(class).child(element("p", "text").text(self.said(text))).child(link(
+                "launch",
+                &jump.url,
+                self.said(Text::JumpAgain),
+            ));
+            if ready.jump_blocked {
+                notice = notice.child(self.copy_button(Part::JumpLink, Text::LinkCopy));
+            }
+            section = section.child(notice);
         }
         self.make(section, ready, Thing::Jump)
     }
@@ -534,6 +542,10 @@ mod tests {
             panel.update(Event::Refused(Call::Make(thing, Vec::new()), problem()), NOW);
         }
         screens.push(("another key did not come".into(), panel.clone()));
+        let mut blocked = at_work();
+        blocked.update(Event::Made(Thing::Jump, Box::new(key())), NOW);
+        blocked.update(Event::Opened(false), NOW);
+        screens.push(("a blocked Jump".into(), blocked));
         panel.update(Event::Tick, NOW + 600_000);
         screens.push(("all expired".into(), panel));
         screens
@@ -750,6 +762,14 @@ mod tests {
             ready.has_reply = false;
         }
         assert_eq!(offered(&panel), [false, false]);
+    }
+
+    #[test]
+    fn a_blocked_jump_keeps_its_link() {
+        let tree = shown("a blocked Jump");
+        let notice = find(&tree, "class", "notice notice-fault").expect("a fault");
+        assert_eq!(words(notice), "jump_blocked | jump_again | link_copy");
+        assert_eq!(find(notice, "data-part", "launch").and_then(|link| link.get("href")), Some("https://support.example.com/?ak=1"));
     }
 
     #[test]

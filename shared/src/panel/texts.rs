@@ -83,6 +83,7 @@ texts! {
     Jump = "jump",
     Jumping = "jumping",
     JumpMade = "jump_made",
+    JumpBlocked = "jump_blocked",
     JumpAgain = "jump_again",
     TargetMissing = "target_missing",
     TooLong = "too_long",

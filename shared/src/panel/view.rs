@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use js_sys::Date;
+use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Document, Element, EventTarget, HtmlElement, Node};
 
@@ -16,6 +17,12 @@ use super::requests::{Call, Place, Request};
 use super::screen::{self, Surroundings, screen};
 use super::texts::{Texts, join};
 use super::{Answer, Backend, Done, Host, RECORDS_IN_PAGE, SessionsSummary, answers};
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(catch, js_name = open)]
+    fn open_window(url: &str, target: &str) -> Result<JsValue, JsValue>;
+}
 
 /// Clocks this many milliseconds apart agree: the answer's way and whole seconds make up for as much.
 const SKEW_IGNORED: i64 = 30_000;
@@ -200,7 +207,7 @@ impl Inner {
                 self.host.copy(text, self.done(move |copied| Event::Copied(part, copied)));
             }
             Command::Insert(text) => self.host.insert_into_reply(text, self.done(Event::Inserted)),
-            Command::Open(url) => self.open(&url),
+            Command::Open(url) => self.happen(Event::Opened(open(&url))),
             Command::Notify(text, kind) => self.host.notify(&text, kind),
             Command::PostNote(lsid, note) => {
                 if RECORDS_IN_PAGE {
@@ -244,15 +251,6 @@ impl Inner {
                 inner.happen(event(outcome));
             }
         })
-    }
-
-    /// By a link of the page's own, which pop-up blockers and sandboxes treat best.
-    fn open(&self, url: &str) {
-        let Ok(link) = self.document.create_element("a") else { return };
-        for (name, value) in [("href", url), ("target", "_blank"), ("rel", "noopener")] {
-            let _ = link.set_attribute(name, value);
-        }
-        link.unchecked_ref::<HtmlElement>().click();
     }
 
     fn draw(&self, state: &mut State) {
@@ -389,6 +387,16 @@ fn patch_children(document: &Document, parent: &Node, shown: &mut Vec<Shown>, el
         }
         shown.push(child);
     }
+}
+
+/// Opens a URL beside the page; `false` if the browser did not: a pop-up blocker, or a frame that may not. What becomes of the URL is not known.
+/// Not with `noopener`, with which a browser never says; the new page gets no opener all the same.
+fn open(url: &str) -> bool {
+    let opened = open_window(url, "_blank").ok().filter(JsValue::is_object);
+    if let Some(window) = &opened {
+        set(window, "opener", &JsValue::NULL);
+    }
+    opened.is_some()
 }
 
 fn closest(event: &web_sys::Event, selector: &str) -> Option<Element> {

@@ -8,7 +8,7 @@ use deskbridge_shared::panel::callbacks::{Listener, after};
 use deskbridge_shared::panel::element::{Element, element};
 use deskbridge_shared::panel::requests::Place;
 use deskbridge_shared::panel::view::{Drawing, PanelView};
-use deskbridge_shared::panel::{Answer, Backend, Done, Host, Note, NoteResult, NoticeKind, SessionsSummary, clipboard};
+use deskbridge_shared::panel::{Answer, Backend, Done, Host, Insertion, Note, NoteResult, NoticeKind, SessionsSummary, clipboard};
 use deskbridge_shared::routes;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -253,12 +253,12 @@ impl Host for FrameHost {
         notify(text, kind);
     }
 
-    fn insert_into_reply(&self, text: String, done: Done<bool>) {
+    fn insert_into_reply(&self, text: String, done: Done<Insertion>) {
         let question = json!({ "type": "insert", "mount": self.mount, "text": text }).to_string();
         spawn_local(async move {
             let answer = browser::ask_background(question).await.ok();
             let answer = answer.and_then(|json| read::<Value>(&json));
-            done(answer.is_some_and(|answer| answer["inserted"] == true));
+            done(answer.is_some_and(|answer| answer["inserted"] == true).into());
         });
     }
 

@@ -65,6 +65,35 @@ impl Stage {
     fn ticket_page(&self, ticket: u64) -> String {
         self.scene.zendesk.ticket_page(ticket, self.scene.people.agent)
     }
+
+    /// Runs a script in the page around the panel.
+    async fn in_workspace(&self, script: &str) -> Result<Value> {
+        self.browser.leave_frames().await?;
+        let answer = self.browser.execute(script, vec![]).await?;
+        self.browser.enter_frame(PANEL).await?;
+        Ok(answer)
+    }
+
+    /// How many questions of that kind the panel has asked the page, with that path or action among them.
+    async fn asked(&self, request: &str, name: &str) -> Result<u64> {
+        let count = format!(
+            "return appHost.log.filter(({{ direction, message }}) => direction === 'in' && message.request === '{request}'
+                && JSON.stringify(message.params).includes('{name}')).length"
+        );
+        self.in_workspace(&count).await?.as_u64().context("a number")
+    }
+
+    async fn reply(&self) -> Result<String> {
+        let text = self.in_workspace("return document.querySelector('#editor').value").await?;
+        Ok(text.as_str().context("a text")?.to_owned())
+    }
+
+    /// Waits for a passing message of the page around the panel.
+    async fn notice(&self, text: &str) -> Result<()> {
+        self.browser.leave_frames().await?;
+        self.browser.element_with_text("#toasts", text).await?;
+        self.browser.enter_frame(PANEL).await
+    }
 }
 
 fn screenshot(name: &str) -> Option<PathBuf> {
@@ -293,6 +322,161 @@ async fn dark_narrow_german_and_by_keyboard_alone() -> Result<()> {
     stage.picture("panel-dark.png").await?;
     ensure!(unnamed_controls(&stage.browser).await?.as_array().is_some_and(Vec::is_empty), "every control has a name");
     ensure!(stage.browser.console_errors().await?.is_empty());
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ticket_named_at_registration_is_enough() -> Result<()> {
+    let stage = Stage::open(Plan::default(), tall()).await?;
+    let page = stage.scene.zendesk.ticket_page(stage.scene.people.vpn_ticket, stage.scene.people.german_agent);
+    stage.odd_page(&page, json!({"hold": ["get"]})).await?;
+    // In the agent's language, which the page has not told.
+    stage.browser.element_with_text("h2", "Sitzungsschlüssel").await?;
+    stage.click("make-key").await?;
+    let key = stage.text("[data-part='key']").await?;
+    stage.in_workspace("appHost.release()").await?;
+    stage.asked("get", "ticket.id").await?;
+    ensure!(stage.text("[data-part='key']").await? == key, "the late answer changes nothing");
+    ensure!(stage.browser.console_errors().await?.is_empty());
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_registration_is_taken() -> Result<()> {
+    let stage = Stage::open(Plan::default(), tall()).await?;
+    stage.odd_page(&stage.ticket_page(stage.scene.people.vpn_ticket), json!({"hold": ["iframe.handshake"]})).await?;
+    stage.browser.element("[data-message='no-host']").await?;
+    let handshakes = "return appHost.log.filter(({ message }) => message.key === 'iframe.handshake').length";
+    let before = stage.in_workspace(handshakes).await?.as_u64();
+    stage.click("reload").await?;
+    stage.browser.element(".loading").await?;
+    ensure!(stage.in_workspace(handshakes).await?.as_u64() > before, "Try again asks the page");
+    stage.in_workspace("appHost.release()").await?;
+    stage.browser.element("[data-action='make-key']").await?;
+    // Registered more than once, it asks for each event once.
+    let subscribed = "return appHost.log.filter(({ message }) => message.key === 'iframe.on:app.activated').length";
+    ensure!(stage.in_workspace(subscribed).await? == json!(1));
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_answer_is_taken_and_can_be_asked_for_again() -> Result<()> {
+    let stage = Stage::open(Plan::default(), tall()).await?;
+    let page = stage.ticket_page(stage.scene.people.vpn_ticket);
+    stage.odd_page(&page, json!({"hold": ["get"], "without_ticket": true})).await?;
+    stage.browser.element("[data-message='no-host']").await?;
+    let asked = stage.asked("get", "ticket.id").await?;
+    stage.click("reload").await?;
+    stage.browser.element(".loading").await?;
+    ensure!(stage.asked("get", "ticket.id").await? > asked, "Try again asks the page");
+    stage.in_workspace("appHost.release()").await?;
+    stage.browser.element("[data-action='make-key']").await?;
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_refuses_the_ticket_is_told_and_asked_again() -> Result<()> {
+    let stage = Stage::open(Plan::default(), tall()).await?;
+    let page = stage.ticket_page(stage.scene.people.vpn_ticket);
+    stage.odd_page(&page, json!({"unknown": ["ticket.id"], "without_ticket": true})).await?;
+    stage.browser.element("[data-message='no-host']").await?;
+    stage.in_workspace("appHost.unknown.clear()").await?;
+    stage.click("reload").await?;
+    stage.browser.element("[data-action='make-key']").await?;
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_that_comes_late_is_found() -> Result<()> {
+    let stage = Stage::open(Plan::default(), tall()).await?;
+    let page = stage.ticket_page(stage.scene.people.vpn_ticket);
+    stage.odd_page(&page, json!({"values": {"ticket.id": null}, "without_ticket": true})).await?;
+    stage.browser.element("[data-message='unsaved']").await?;
+    stage.in_workspace("appHost.values = {}").await?;
+    stage.browser.element("[data-action='make-key']").await?;
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_for_the_ticket_that_is_shown_now() -> Result<()> {
+    let stage = Stage::open(Plan::default(), tall()).await?;
+    let (first, second) = (stage.scene.people.vpn_ticket, stage.scene.people.printer_ticket);
+    // The page may tell of it by either event, with its number or without.
+    for (event, behaviour) in [("context.updated", json!({})), ("app.activated", json!({"without_ticket": true}))] {
+        stage.odd_page(&stage.ticket_page(first), behaviour).await?;
+        stage.click("make-key").await?;
+        let key = stage.text("[data-part='key']").await?;
+        stage.in_workspace(&format!("return switchTicket({second}, '{event}')")).await?;
+        stage.browser.wait_until_gone("[data-part='key']").await.context(event)?;
+        stage.click("make-key").await?;
+        let next = stage.text("[data-part='key']").await?;
+        ensure!(next != key, "{event}: the same key");
+        let lsid = stage.scene.appliance.begin_session_with_key(&next)?;
+        for (_, step) in SessionScript::short(second.to_string()).steps {
+            stage.scene.appliance.step(&lsid, step)?;
+        }
+        let marker = format!("deskbridge/{lsid}/report/0");
+        stage.scene.zendesk.wait_for_comment(second, |comment| comment.plain_body.contains(&marker)).await.context(event)?;
+    }
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_page_gets_the_text_once() -> Result<()> {
+    let stage = Stage::open(Plan::default(), tall()).await?;
+    let page = stage.ticket_page(stage.scene.people.vpn_ticket);
+    stage.odd_page(&page, json!({"hold": ["comment.appendText"]})).await?;
+    stage.click("make-key").await?;
+    let link = stage.text("[data-part='key-link']").await?;
+    stage.click("insert-key").await?;
+    stage.browser.element("[data-action='insert-key'][aria-disabled='true']").await?;
+    stage.click("insert-key").await?;
+    // Of the panel's own time, so that a timer of its own of ten seconds has run out, however slow the machine is.
+    stage.browser.execute("return new Promise((done) => setTimeout(done, 11_000))", vec![]).await?;
+    ensure!(stage.reply().await?.matches(&link).count() == 1, "{}", stage.reply().await?);
+    stage.in_workspace("appHost.release()").await?;
+    stage.notice("Inserted into the reply.").await?;
+    ensure!(stage.reply().await?.matches(&link).count() == 1, "{}", stage.reply().await?);
+    ensure!((stage.asked("invoke", "appendText").await?, stage.asked("set", "comment.text").await?) == (1, 0));
+    // And it can be pressed again.
+    stage.browser.element("[data-action='insert-key']:not([aria-disabled])").await?;
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn text_is_added_in_the_form_the_reply_has() -> Result<()> {
+    let stage = Stage::open(Plan::default(), tall()).await?;
+    let page = stage.ticket_page(stage.scene.people.vpn_ticket);
+    let write = |text: &str| format!("document.querySelector('#editor').value = '{text}'");
+
+    // Rich text is HTML.
+    stage.odd_page(&page, json!({"unknown": ["comment.appendText"], "values": {"comment.useRichText": true}})).await?;
+    stage.click("make-key").await?;
+    let link = stage.text("[data-part='key-link']").await?.replace('&', "&amp;");
+    stage.in_workspace(&write("<p>Dear Tom</p>")).await?;
+    stage.click("insert-key").await?;
+    stage.notice("Inserted into the reply.").await?;
+    let reply = stage.reply().await?;
+    ensure!(reply.starts_with("<p>Dear Tom</p><p>") && reply.ends_with("</p>"), "{reply}");
+    ensure!(reply.contains("<br>") && !reply.contains('\n') && reply.contains(&link), "{reply}");
+
+    // Plain text stays plain.
+    stage.odd_page(&page, json!({"unknown": ["comment.appendText"]})).await?;
+    stage.click("make-key").await?;
+    let link = stage.text("[data-part='key-link']").await?;
+    stage.in_workspace(&write("Dear Tom")).await?;
+    stage.click("insert-key").await?;
+    stage.notice("Inserted into the reply.").await?;
+    let reply = stage.reply().await?;
+    ensure!(reply.starts_with("Dear Tom\n") && !reply.contains("<br>") && reply.contains(&link), "{reply}");
+
+    // What cannot be read is not replaced.
+    stage.odd_page(&page, json!({"unknown": ["comment.appendText", "comment.text"]})).await?;
+    stage.click("make-key").await?;
+    stage.in_workspace(&format!("appHost.surface.write = () => true; {}", write("Dear Tom"))).await?;
+    stage.click("insert-key").await?;
+    stage.notice("could not be inserted").await?;
+    ensure!((stage.reply().await?.as_str(), stage.asked("set", "comment.text").await?) == ("Dear Tom", 0));
     stage.browser.close().await
 }
 

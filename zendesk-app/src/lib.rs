@@ -7,28 +7,28 @@
 
 mod zaf;
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::cell::{Cell, OnceCell};
+use std::rc::{Rc, Weak};
 
 use deskbridge_shared::panel::answers::Members;
 use deskbridge_shared::panel::callbacks::after;
 use deskbridge_shared::panel::fetch::FetchBackend;
 use deskbridge_shared::panel::requests::Place;
 use deskbridge_shared::panel::view::PanelView;
-use deskbridge_shared::panel::{Done, Host, NoticeKind, answers, clipboard};
+use deskbridge_shared::panel::{Done, Host, Insertion, NoticeKind, answers, clipboard};
 use js_sys::JSON;
 use rlsf::SmallGlobalTlsf;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Document, HtmlElement};
 
-use crate::zaf::Zaf;
+use crate::zaf::{Reply, Zaf, is_refused};
 
 /// The panel has one thread and a few thousand small pieces; the standard allocator would be a tenth of its size.
 #[global_allocator]
 static ALLOCATOR: SmallGlobalTlsf = SmallGlobalTlsf::new();
 
-/// How long the ticket page may take to answer, in milliseconds.
+/// When the panel says that the ticket page has not answered, in milliseconds. A later answer is taken all the same.
 const HOST_PATIENCE: i32 = 10_000;
 /// How long a notice stays, in milliseconds.
 const NOTICE_SHOWN: i32 = 5_000;
@@ -55,13 +55,22 @@ fn open() -> Option<()> {
     set_color_scheme(&document, &settings.optional("color_scheme"));
     let zaf = Zaf::new(&window, settings.text("account_origin"), settings.text("app_guid"));
     let backend = Rc::new(FetchBackend::new(&settings.text("bearer")));
-    let host = Rc::new(ZafHost { zaf: zaf.clone(), document: document.clone() });
+    let host = Rc::new(ZafHost { zaf: zaf.clone(), document: document.clone(), sidebar: OnceCell::new() });
     let locale = settings.optional("locale");
     let connection = settings.text("connection");
-    let view = PanelView::mount(root, answers::texts(&answers::member(&data, "texts")), locale.clone(), backend, host)?;
-    let sidebar = Rc::new(Sidebar { document, connection, locale, zaf: zaf.clone(), view, answered: Cell::new(false) });
-    let waiting = sidebar.clone();
-    after(HOST_PATIENCE, move || waiting.give_up());
+    let view = PanelView::mount(root, answers::texts(&answers::member(&data, "texts")), locale, backend, host.clone())?;
+    let sidebar = Rc::new(Sidebar {
+        document,
+        connection,
+        zaf: zaf.clone(),
+        view,
+        has_registered: Cell::new(false),
+        is_told: Cell::new(false),
+        asked: Cell::new(0),
+        answered: Cell::new(0),
+    });
+    let _ = host.sidebar.set(Rc::downgrade(&sidebar));
+    sidebar.await_answer();
     zaf.listen(window.unchecked_ref(), move |name, message| sidebar.hear(name, message));
     Some(())
 }
@@ -70,26 +79,40 @@ fn open() -> Option<()> {
 struct Sidebar {
     document: Document,
     connection: String,
-    locale: String,
     zaf: Rc<Zaf>,
     view: PanelView,
-    answered: Cell<bool>,
+    has_registered: Cell<bool>,
+    /// The ticket page has named the ticket by itself.
+    is_told: Cell<bool>,
+    /// How many times the ticket page was asked, and which of these its latest answer was to.
+    asked: Cell<u32>,
+    answered: Cell<u32>,
 }
 
 impl Sidebar {
     fn hear(self: &Rc<Self>, name: &str, message: &JsValue) {
         match name {
             "app.registered" => {
-                for event in ["ticket.submit.done", "colorScheme.changed", "app.activated", "app.deactivated", "app.willDestroy"] {
-                    self.zaf.subscribe(event);
+                if !self.has_registered.replace(true) {
+                    for event in EVENTS {
+                        self.zaf.subscribe(event);
+                    }
                 }
+                self.take_context(&answers::member(message, "context"));
+                self.look();
+            }
+            "context.updated" => {
+                self.take_context(message);
                 self.look();
             }
             "ticket.submit.done" => self.look(),
             "colorScheme.changed" => {
                 set_color_scheme(&self.document, &message.as_string().unwrap_or_default());
             }
-            "app.activated" => self.view.set_watched(true),
+            "app.activated" => {
+                self.view.set_watched(true);
+                self.look();
+            }
             "app.deactivated" => self.view.set_watched(false),
             "app.willDestroy" => {
                 self.view.close();
@@ -99,39 +122,79 @@ impl Sidebar {
         }
     }
 
-    /// Which ticket is it? Asked anew whenever it may have been saved.
-    fn look(self: &Rc<Self>) {
-        let sidebar = self.clone();
-        let paths = ["ticket.id", "ticket.isNew", "currentUser.locale", "colorScheme"];
-        self.zaf.get(&paths, move |values| {
-            if let Some(values) = values {
-                sidebar.see(&values);
-            }
-        });
+    /// The ticket as the context has it (zendesk.md c.5); a new ticket has none there.
+    fn take_context(&self, context: &JsValue) {
+        let ticket = identifier(&answers::member(context, "ticketId"));
+        self.is_told.set(ticket.is_some());
+        // Answers to what was asked before this are older than it.
+        self.answered.set(self.asked.get());
+        if let Some(ticket) = ticket {
+            // The server knows the agent's language.
+            self.show(ticket, String::new());
+        }
     }
 
-    fn see(&self, values: &JsValue) {
-        self.answered.set(true);
+    /// Which ticket is it? Asked anew whenever it may have been saved, or be another one.
+    fn look(self: &Rc<Self>) {
+        if self.zaf.is_registered() {
+            let number = self.asked.get() + 1;
+            self.asked.set(number);
+            let sidebar = self.clone();
+            let paths = ["ticket.id", "ticket.isNew", "currentUser.locale", "colorScheme"];
+            self.zaf.get(&paths, move |reply| {
+                if number > sidebar.answered.get() {
+                    sidebar.take_answer(number, &reply);
+                }
+            });
+        } else {
+            self.zaf.shake_hands();
+        }
+        self.await_answer();
+    }
+
+    fn take_answer(&self, number: u32, reply: &Reply) {
+        let values = match reply {
+            Reply::Lost => return,
+            Reply::Refused => &JsValue::UNDEFINED,
+            Reply::Result(values) => values,
+        };
+        self.answered.set(number);
+        if !values.is_object() || is_refused(values, "ticket.id") {
+            return self.view.show_host_refused();
+        }
         let scheme = answers::member(values, "colorScheme");
         if let Some(scheme) = scheme.as_string().or_else(|| answers::member(&scheme, "colorScheme").as_string()) {
             set_color_scheme(&self.document, &scheme);
         }
         let ticket = identifier(&answers::member(values, "ticket.id"));
         let is_new = answers::member(values, "ticket.isNew").is_truthy();
-        let locale = answers::member(values, "currentUser.locale").as_string();
-        let locale = locale.unwrap_or_else(|| self.locale.clone());
         match ticket {
-            Some(ticket) if !is_new => self.view.show_ticket(Place { connection: self.connection.clone(), ticket }, locale),
+            Some(ticket) if !is_new => self.show(ticket, answers::member(values, "currentUser.locale").as_string().unwrap_or_default()),
+            // What the ticket page told by itself counts.
+            _ if self.is_told.get() => {}
             _ => self.view.show_unsaved(),
         }
     }
 
-    fn give_up(&self) {
-        if !self.answered.get() {
-            self.view.show_no_host();
-        }
+    fn show(&self, ticket: String, locale: String) {
+        self.view.show_ticket(Place { connection: self.connection.clone(), ticket }, locale);
+    }
+
+    /// Says so when no answer has come to what was asked last.
+    fn await_answer(self: &Rc<Self>) {
+        let sidebar = self.clone();
+        let asked = self.asked.get();
+        after(HOST_PATIENCE, move || {
+            if !sidebar.zaf.is_registered() || sidebar.answered.get() < asked {
+                sidebar.view.show_no_host();
+            }
+        });
     }
 }
+
+/// What the ticket page is asked to tell.
+const EVENTS: [&str; 6] =
+    ["ticket.submit.done", "context.updated", "colorScheme.changed", "app.activated", "app.deactivated", "app.willDestroy"];
 
 /// Zendesk's ids are numbers; ours are text.
 fn identifier(id: &JsValue) -> Option<String> {
@@ -152,9 +215,16 @@ fn set_color_scheme(document: &Document, scheme: &str) {
 struct ZafHost {
     zaf: Rc<Zaf>,
     document: Document,
+    sidebar: OnceCell<Weak<Sidebar>>,
 }
 
 impl Host for ZafHost {
+    fn look(&self) {
+        if let Some(sidebar) = self.sidebar.get().and_then(Weak::upgrade) {
+            sidebar.look();
+        }
+    }
+
     fn resize(&self, height: u32) {
         self.zaf.resize(height);
     }
@@ -167,7 +237,7 @@ impl Host for ZafHost {
         self.zaf.notify(text, kind, NOTICE_SHOWN);
     }
 
-    fn insert_into_reply(&self, text: String, done: Done<bool>) {
+    fn insert_into_reply(&self, text: String, done: Done<Insertion>) {
         self.zaf.append_to_comment(text, done);
     }
 

@@ -5,10 +5,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use deskbridge_shared::panel::Done;
 use deskbridge_shared::panel::answers::{member, object, set};
 use deskbridge_shared::panel::callbacks::{Listener, after};
-use deskbridge_shared::panel::texts::{decimal, join};
+use deskbridge_shared::panel::texts::{append, decimal, join};
+use deskbridge_shared::panel::{Done, Insertion};
 use js_sys::{Array, JSON, Object};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
@@ -20,10 +20,19 @@ extern "C" {
     fn post_message(message: &str, origin: &str) -> Result<(), JsValue>;
 }
 
-/// A question the ticket page leaves without an answer is given up after this many milliseconds.
-const PATIENCE: i32 = 10_000;
+/// A question the ticket page leaves without an answer is given up after this many milliseconds, as by Zendesk's SDK (zendesk.md c.4).
+const PATIENCE: i32 = 300_000;
+/// What came of a question.
+pub enum Reply {
+    /// This; it may hold errors.
+    Result(JsValue),
+    /// An error.
+    Refused,
+    /// Nothing, in [`PATIENCE`].
+    Lost,
+}
 
-type Waiting = (u32, Done<Option<JsValue>>);
+type Waiting = (u32, Done<Reply>);
 
 /// The connection to the ticket page.
 pub struct Zaf {
@@ -65,7 +74,17 @@ impl Zaf {
             }
         });
         self.listener.set(Some(listener));
+        self.shake_hands();
+    }
+
+    /// Asks to be registered; the answer is the event `app.registered`.
+    pub fn shake_hands(&self) {
         self.post("key", &"iframe.handshake".into(), "message", &object("version", &env!("CARGO_PKG_VERSION").into()));
+    }
+
+    /// Whether the ticket page has answered the handshake.
+    pub fn is_registered(&self) -> bool {
+        self.registered.get()
     }
 
     /// Asks for an event to be sent from now on.
@@ -74,8 +93,8 @@ impl Zaf {
         self.post("key", &key.into(), "message", &object("subscriberCount", &1.into()));
     }
 
-    /// Several values at once, by path; those the ticket page does not have are missing. `None` without an answer.
-    pub fn get(self: &Rc<Self>, paths: &[&str], done: impl FnOnce(Option<JsValue>) + 'static) {
+    /// Several values at once, by path; those the ticket page does not have are missing, see [`is_refused`].
+    pub fn get(self: &Rc<Self>, paths: &[&str], done: impl FnOnce(Reply) + 'static) {
         let params: Array = paths.iter().map(|path| JsValue::from_str(path)).collect();
         self.request("get", &params, Box::new(done));
     }
@@ -96,23 +115,26 @@ impl Zaf {
         self.invoke("notify", &[text.into(), kind.into(), milliseconds.into()], Box::new(|_| {}));
     }
 
-    /// Puts text at the end of the comment being written; by setting the whole text where appending is not known.
-    pub fn append_to_comment(self: &Rc<Self>, addition: String, done: Done<bool>) {
+    /// Puts text at the end of the comment being written; by setting the whole text where the ticket page says that it cannot append. Without
+    /// an answer the text may be there, and is not written again.
+    pub fn append_to_comment(self: &Rc<Self>, addition: String, done: Done<Insertion>) {
         let zaf = self.clone();
         let text = JsValue::from_str(&addition);
-        let appended = move |appended: Option<JsValue>| {
-            if succeeded(appended.as_ref()) {
-                return done(true);
-            }
-            zaf.clone().get(&["comment.text"], move |values| {
-                let before = member(&values.unwrap_or_default(), "comment.text").as_string().unwrap_or_default();
-                let separator = if before.is_empty() { "" } else { "\n" };
-                let whole = join(&[before.as_str(), separator, &addition]);
-                let set = object("comment.text", &whole.into());
-                zaf.request("set", &set, Box::new(move |set| done(succeeded(set.as_ref()))));
-            });
+        let appended = move |reply: Reply| match insertion(&reply) {
+            Insertion::Failed => zaf.set_comment(addition, done),
+            insertion => done(insertion),
         };
         self.invoke("comment.appendText", &[text], Box::new(appended));
+    }
+
+    fn set_comment(self: &Rc<Self>, addition: String, done: Done<Insertion>) {
+        let zaf = self.clone();
+        self.get(&["comment.text", "comment.useRichText"], move |reply| {
+            // A comment that cannot be read must not be replaced.
+            let Some(whole) = whole_comment(&reply, &addition) else { return done(Insertion::Failed) };
+            let set = object("comment.text", &whole.into());
+            zaf.request("set", &set, Box::new(move |reply| done(insertion(&reply))));
+        });
     }
 
     /// Hears nothing any more.
@@ -144,11 +166,12 @@ impl Zaf {
             }
             hear(name, &member(data, "message"));
         } else {
-            self.answer(&member(data, "id"), data);
+            let is_error = member(data, "error").is_truthy();
+            self.answer(&member(data, "id"), if is_error { Reply::Refused } else { Reply::Result(member(data, "result")) });
         }
     }
 
-    fn answer(&self, id: &JsValue, data: &JsValue) {
+    fn answer(&self, id: &JsValue, reply: Reply) {
         let mut answered = None;
         let mut waiting = Vec::new();
         for (known, done) in self.waiting.take() {
@@ -160,19 +183,18 @@ impl Zaf {
         }
         self.waiting.set(waiting);
         if let Some(done) = answered {
-            let refused = !data.is_object() || !member(data, "error").is_undefined();
-            done((!refused).then(|| member(data, "result")));
+            done(reply);
         }
     }
 
     /// The object form of `invoke` takes a list for each action (zendesk.md c.4).
-    fn invoke(self: &Rc<Self>, action: &str, with: &[JsValue], done: Done<Option<JsValue>>) {
+    fn invoke(self: &Rc<Self>, action: &str, with: &[JsValue], done: Done<Reply>) {
         let arguments: Array = with.iter().collect();
         self.request("invoke", &object(action, &arguments), done);
     }
 
-    /// Asks; `done` gets the result, or `None`: no answer in time, or an error.
-    fn request(self: &Rc<Self>, kind: &str, params: &JsValue, done: Done<Option<JsValue>>) {
+    /// Asks; `done` gets what comes of it.
+    fn request(self: &Rc<Self>, kind: &str, params: &JsValue, done: Done<Reply>) {
         let id = self.last_id.get() + 1;
         self.last_id.set(id);
         let mut waiting = self.waiting.take();
@@ -180,7 +202,7 @@ impl Zaf {
         self.waiting.set(waiting);
         self.post("id", &id.into(), kind, params);
         let zaf = self.clone();
-        after(PATIENCE, move || zaf.answer(&id.into(), &JsValue::UNDEFINED));
+        after(PATIENCE, move || zaf.answer(&id.into(), Reply::Lost));
     }
 
     /// Sends an event's `key` with its `message`, or a question's `id` with its `request` and `params`, under our name.
@@ -200,10 +222,28 @@ impl Zaf {
     }
 }
 
-/// A result without errors.
-fn succeeded(result: Option<&JsValue>) -> bool {
-    result.is_some_and(|result| {
-        let errors = member(result, "errors");
-        !errors.is_object() || Object::keys(errors.unchecked_ref::<Object>()).length() == 0
-    })
+/// Whether the ticket page answered that it cannot give that value.
+pub fn is_refused(values: &JsValue, path: &str) -> bool {
+    member(&member(values, "errors"), path).is_truthy()
+}
+
+/// What the reply to a change says.
+fn insertion(reply: &Reply) -> Insertion {
+    match reply {
+        Reply::Lost => Insertion::Uncertain,
+        Reply::Refused => Insertion::Failed,
+        Reply::Result(result) => {
+            let errors = member(result, "errors");
+            (!errors.is_object() || Object::keys(errors.unchecked_ref::<Object>()).length() == 0).into()
+        }
+    }
+}
+
+/// The comment with the addition at its end. The text of an editor for rich text is HTML.
+fn whole_comment(reply: &Reply, addition: &str) -> Option<String> {
+    let Reply::Result(values) = reply else { return None };
+    let text = member(values, "comment.text");
+    let before = if text.is_null() { String::new() } else { text.as_string()? };
+    let is_html = member(values, "comment.useRichText").as_bool().unwrap_or_else(|| before.trim_ascii_start().starts_with('<'));
+    Some(append(&before, addition, is_html))
 }

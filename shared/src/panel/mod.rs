@@ -59,10 +59,12 @@ pub trait Host {
     fn resize(&self, height: u32);
     /// Shows a passing message.
     fn notify(&self, text: &str, kind: NoticeKind);
-    /// Puts text at the end of the reply being written; `false` when that was not possible.
-    fn insert_into_reply(&self, text: String, done: Done<bool>);
+    /// Puts text at the end of the reply being written.
+    fn insert_into_reply(&self, text: String, done: Done<Insertion>);
     /// Puts text on the clipboard; `false` when that was not possible.
     fn copy(&self, text: String, done: Done<bool>);
+    /// Finds out anew which ticket is shown, for hosts that may not know at first.
+    fn look(&self) {}
     /// Puts an internal note onto the ticket, in the agent's own name, unless one with its marker is there already.
     fn post_note(&self, _note: Note, done: Done<NoteResult>) {
         done(Err(NoteFault::Cannot));
@@ -97,6 +99,23 @@ pub struct Note {
     pub title_marker: String,
     /// Unix milliseconds by this browser's clock: must not be sent later, since another browser may write one then.
     pub send_until: i64,
+}
+
+/// Whether the text stands in the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Insertion {
+    /// It does.
+    Done,
+    /// It does not.
+    Failed,
+    /// The page never said: it may be there.
+    Uncertain,
+}
+
+impl From<bool> for Insertion {
+    fn from(inserted: bool) -> Self {
+        if inserted { Self::Done } else { Self::Failed }
+    }
 }
 
 /// Whether the note stands on the ticket.

@@ -3,7 +3,7 @@
 
 use super::requests::{Call, Place};
 use super::texts::{Text, Texts, cut, decimal, fill, join};
-use super::{Note, NoteFault, NoteResult, NoticeKind, RECORDS_IN_PAGE, SessionsSummary};
+use super::{Insertion, Note, NoteFault, NoteResult, NoticeKind, RECORDS_IN_PAGE, SessionsSummary};
 use crate::api::{JumpMethod, LiveSession, PanelModel, SessionState};
 
 /// The list of sessions is asked for this often while all goes well, in milliseconds.
@@ -13,6 +13,10 @@ pub const SESSIONS_PAUSE: i64 = 60_000;
 /// Longest text in a field of the Jump, in characters: what a client-script URL takes.
 pub const TEXT_LIMIT: u32 = 255;
 const _: () = assert!(TEXT_LIMIT as usize == crate::client_script::OPTION_CHARACTERS);
+/// Without a ticket the host is asked again after this many milliseconds, then after twice as many, and so on.
+pub const LOOK_INTERVAL: i64 = 2_000;
+/// The longest pause between two such questions, in milliseconds.
+pub const LOOK_PAUSE: i64 = 60_000;
 /// How long a button says that it copied, in milliseconds.
 const COPIED_SHOWN: i64 = 2_000;
 
@@ -23,6 +27,8 @@ pub struct Panel {
     pub texts: Texts,
     /// The agent's language, for texts and times.
     pub locale: String,
+    /// The language to ask the server for; empty: the agent's own, which the server finds out.
+    pub agent_locale: String,
     /// The ticket, once the host has named it.
     pub place: Option<Place>,
     /// Where the panel stands.
@@ -33,6 +39,10 @@ pub struct Panel {
     pub copied: Option<(Part, i64)>,
     /// Whether anybody can see the panel; without eyes on it, nothing is asked.
     pub watched: bool,
+    /// What is on its way into the reply.
+    pub inserting: Option<Part>,
+    pub(super) looks: u32,
+    pub(super) next_look: i64,
 }
 
 /// Where the panel stands.
@@ -353,7 +363,7 @@ impl Field {
 /// A button.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Ask for the model again.
+    /// Ask again for what is missing: the ticket, the model.
     Reload,
     /// Have it made.
     Make(Thing),
@@ -422,13 +432,15 @@ pub enum Part {
 pub enum Event {
     /// The host does not answer.
     NoHost,
+    /// The host answered that it cannot name its ticket.
+    HostRefused,
     /// The host shows a ticket that has no id yet.
     Unsaved,
     /// The host shows this ticket.
     Ticket {
         /// Which.
         place: Place,
-        /// The agent's language.
+        /// The agent's language; empty: the host has not told it.
         locale: String,
     },
     /// The panel came into sight, or went out of it.
@@ -450,7 +462,7 @@ pub enum Event {
     /// Whether the clipboard took it.
     Copied(Part, bool),
     /// Whether the reply took it.
-    Inserted(bool),
+    Inserted(Insertion),
     /// Whether the browser opened the Jump, as far as it tells.
     Opened(bool),
     /// The button of a session's report was pressed.
@@ -468,6 +480,8 @@ pub enum Event {
 pub enum Command {
     /// Ask the server.
     Call(Call),
+    /// Ask the host for its ticket.
+    Look,
     /// Copy.
     Copy(Part, String),
     /// Insert into the reply.
@@ -487,7 +501,19 @@ pub enum Command {
 impl Panel {
     /// A panel whose host has not spoken yet.
     pub fn new(texts: Texts, locale: String) -> Self {
-        Self { texts, locale, place: None, phase: Phase::Connecting, announcement: String::new(), copied: None, watched: true }
+        Self {
+            texts,
+            locale,
+            agent_locale: String::new(),
+            place: None,
+            phase: Phase::Connecting,
+            announcement: String::new(),
+            copied: None,
+            watched: true,
+            inserting: None,
+            looks: 0,
+            next_look: 0,
+        }
     }
 
     /// Takes one event at `now` (Unix milliseconds) and answers what to do about it.
@@ -495,18 +521,28 @@ impl Panel {
         match event {
             Event::NoHost => {
                 if matches!(self.phase, Phase::Connecting) {
-                    self.enter(Phase::NoHost);
+                    self.await_ticket(Phase::NoHost, now);
+                    // The question still stands, and its answer is taken when it comes.
+                    self.next_look = i64::MAX;
+                }
+            }
+            Event::HostRefused => {
+                if self.place.is_none() {
+                    self.await_ticket(Phase::NoHost, now);
                 }
             }
             Event::Unsaved => {
                 self.place = None;
-                self.enter(Phase::Unsaved);
+                self.await_ticket(Phase::Unsaved, now);
             }
             Event::Ticket { place, locale } => {
                 let at_work = matches!(self.phase, Phase::Loading | Phase::Ready(_));
                 if !at_work || self.place.as_ref() != Some(&place) {
                     self.place = Some(place);
-                    self.locale = locale;
+                    if !locale.is_empty() {
+                        self.locale.clone_from(&locale);
+                    }
+                    self.agent_locale = locale;
                     return Some(self.load());
                 }
             }
@@ -515,7 +551,14 @@ impl Panel {
                 return self.pass_time(now);
             }
             Event::Tick => return self.pass_time(now),
-            Event::Pressed(Action::Reload) if matches!(self.phase, Phase::Failed(_)) => return Some(self.load()),
+            Event::Pressed(Action::Reload) => match self.phase {
+                Phase::Failed(_) => return Some(self.load()),
+                Phase::NoHost => {
+                    self.enter(Phase::Connecting);
+                    return Some(Command::Look);
+                }
+                _ => {}
+            },
             Event::Loaded(loaded) => {
                 self.texts = loaded.texts;
                 self.locale.clone_from(&loaded.offer.locale);
@@ -534,13 +577,26 @@ impl Panel {
                 self.announce(Text::Copied);
             }
             Event::Copied(_, false) => return Some(self.notify(Text::CopyFailed, NoticeKind::Fault)),
-            Event::Inserted(true) => return Some(self.notify(Text::Inserted, NoticeKind::Done)),
-            Event::Inserted(false) => return Some(self.notify(Text::InsertFailed, NoticeKind::Fault)),
+            Event::Inserted(insertion) => {
+                self.inserting = None;
+                let (text, kind) = match insertion {
+                    Insertion::Done => (Text::Inserted, NoticeKind::Done),
+                    Insertion::Failed => (Text::InsertFailed, NoticeKind::Fault),
+                    Insertion::Uncertain => (Text::InsertUncertain, NoticeKind::Fault),
+                };
+                return Some(self.notify(text, kind));
+            }
+            // One at a time: the text must not get in twice.
+            Event::Pressed(Action::Insert(_)) if self.inserting.is_some() => {}
             event => {
+                let part = if let Event::Pressed(Action::Insert(part)) = event { Some(part) } else { None };
                 let Phase::Ready(ready) = &mut self.phase else { return None };
                 let (said, command) = ready.update(event, now, &self.texts);
                 if let Some(said) = said {
                     self.announcement = said;
+                }
+                if command.is_some() {
+                    self.inserting = part.or(self.inserting);
                 }
                 return command;
             }
@@ -560,13 +616,29 @@ impl Panel {
         self.copied = None;
     }
 
+    /// Says why there is no ticket, and looks for one now and then.
+    fn await_ticket(&mut self, phase: Phase, now: i64) {
+        if std::mem::discriminant(&self.phase) != std::mem::discriminant(&phase) || self.next_look == i64::MAX {
+            self.enter(phase);
+            self.inserting = None;
+            self.looks = 0;
+            self.next_look = now + LOOK_INTERVAL;
+        }
+    }
+
     fn load(&mut self) -> Command {
         self.enter(Phase::Loading);
+        self.inserting = None;
         Command::Call(Call::Load)
     }
 
     fn pass_time(&mut self, now: i64) -> Option<Command> {
         self.copied = self.copied.filter(|&(_, until)| now < until);
+        if self.watched && now >= self.next_look && matches!(self.phase, Phase::Unsaved | Phase::NoHost) {
+            self.looks = (self.looks + 1).min(5);
+            self.next_look = now + (LOOK_INTERVAL << self.looks).min(LOOK_PAUSE);
+            return Some(Command::Look);
+        }
         let Phase::Ready(ready) = &mut self.phase else { return None };
         let due = self.watched && now >= ready.sessions.next;
         let command = ready.tell_again(now);
@@ -1146,6 +1218,57 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn without_a_ticket_the_host_is_asked_again_with_growing_pauses() {
+        for event in [Event::Unsaved, Event::HostRefused] {
+            let mut panel = Panel::new(texts(), "en".into());
+            panel.update(Event::NoHost, NOW);
+            assert_eq!(panel.update(Event::Tick, NOW + 3_600_000), None, "a question that has no answer yet is not asked again");
+            let mut now = NOW + 3_600_000;
+            panel.update(event.clone(), now);
+            for pause in [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000] {
+                assert_eq!(panel.update(Event::Tick, now + pause - 1), None, "{event:?} before {pause}");
+                assert_eq!(panel.update(Event::Tick, now + pause), Some(Command::Look), "{event:?} after {pause}");
+                now += pause;
+                // The same answer again does not begin from the start.
+                panel.update(event.clone(), now);
+            }
+            panel.update(Event::Watched(false), now);
+            assert_eq!(panel.update(Event::Tick, now + 3_600_000), None, "nobody watches");
+            assert_eq!(panel.update(Event::Watched(true), now + 3_600_000), Some(Command::Look));
+        }
+    }
+
+    #[test]
+    fn a_host_that_does_not_answer_can_be_asked_again() {
+        for event in [Event::NoHost, Event::HostRefused] {
+            let mut panel = Panel::new(texts(), "en".into());
+            panel.update(event.clone(), NOW);
+            assert_eq!(panel.phase, Phase::NoHost);
+            assert_eq!(press(&mut panel, Action::Reload), Some(Command::Look));
+            assert_eq!(panel.phase, Phase::Connecting);
+            panel.update(event, NOW);
+            assert_eq!(panel.phase, Phase::NoHost);
+        }
+        // A ticket that is saved, and then not to be read.
+        let mut panel = Panel::new(texts(), "en".into());
+        panel.update(Event::Unsaved, NOW);
+        panel.update(Event::HostRefused, NOW);
+        assert_eq!(panel.phase, Phase::NoHost);
+        let mut panel = at_work();
+        panel.update(Event::HostRefused, NOW);
+        assert!(matches!(panel.phase, Phase::Ready(_)), "the ticket is known");
+    }
+
+    #[test]
+    fn a_language_the_host_has_not_told_is_left_to_the_server() {
+        let mut panel = Panel::new(texts(), "de".into());
+        panel.update(Event::Ticket { place: place("1"), locale: String::new() }, NOW);
+        assert_eq!((panel.locale.as_str(), panel.agent_locale.as_str()), ("de", ""));
+        panel.update(Event::Ticket { place: place("2"), locale: "en".into() }, NOW);
+        assert_eq!((panel.locale.as_str(), panel.agent_locale.as_str()), ("en", "en"));
+    }
+
+    #[test]
     fn a_key_stays_until_the_next_one_is_there() {
         for (thing, part) in [(Thing::Key, Part::KeyLink), (Thing::ChatLink, Part::ChatLink)] {
             let mut panel = at_work();
@@ -1173,6 +1296,28 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn one_text_is_inserted_at_a_time() {
+        let mut panel = at_work();
+        panel.update(Event::Made(Thing::Key, Box::new(key())), NOW);
+        panel.update(Event::Made(Thing::ChatLink, Box::new(key())), NOW);
+        let insert = |panel: &mut Panel, part| press(panel, Action::Insert(part)).is_some();
+        for (insertion, text, kind) in [
+            (Insertion::Done, "inserted", NoticeKind::Done),
+            (Insertion::Failed, "insert_failed", NoticeKind::Fault),
+            (Insertion::Uncertain, "insert_uncertain", NoticeKind::Fault),
+        ] {
+            assert!(insert(&mut panel, Part::Mail));
+            assert!(!insert(&mut panel, Part::Mail), "is on its way");
+            assert!(!insert(&mut panel, Part::ChatLink), "one at a time");
+            assert_eq!(panel.update(Event::Inserted(insertion), NOW), Some(Command::Notify(text.into(), kind)));
+        }
+        assert!(insert(&mut panel, Part::ChatLink));
+        assert_eq!(panel.inserting, Some(Part::ChatLink));
+        panel.update(Event::Ticket { place: place("2"), locale: "en".into() }, NOW);
+        assert_eq!(panel.inserting, None, "another reply");
+    }
+
+    #[test]
     fn a_key_is_made_once_and_announced_letter_by_letter() {
         let mut panel = at_work();
         let make = Action::Make(Thing::Key);
@@ -1190,6 +1335,7 @@ pub(super) mod tests {
         }
         let insert = press(&mut panel, Action::Insert(Part::Mail));
         assert_eq!(insert, Some(Command::Insert("Open https://support.example.com/?ak=1".into())));
+        panel.update(Event::Inserted(Insertion::Done), NOW);
         assert_eq!(press(&mut panel, Action::Copy(Part::ChatLink)), None, "there is none");
         let bare = Made { mail_body: String::new(), ..key() };
         panel.update(Event::Made(Thing::Key, Box::new(bare)), NOW);
@@ -1225,7 +1371,7 @@ pub(super) mod tests {
         assert_eq!(panel.copied, None);
         let notice = panel.update(Event::Copied(Part::Key, false), NOW);
         assert_eq!(notice, Some(Command::Notify("copy_failed".into(), NoticeKind::Fault)));
-        let notice = panel.update(Event::Inserted(true), NOW);
+        let notice = panel.update(Event::Inserted(Insertion::Done), NOW);
         assert_eq!(notice, Some(Command::Notify("inserted".into(), NoticeKind::Done)));
     }
 

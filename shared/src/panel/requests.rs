@@ -40,10 +40,10 @@ pub struct Request {
 }
 
 impl Request {
-    /// The question about that ticket. `locale` is the agent's language, for the texts.
+    /// The question about that ticket. `locale` is the agent's language, for the texts; empty: the server finds out.
     pub fn new(call: &Call, place: &Place, locale: &str) -> Self {
         match call {
-            Call::Load => get(routes::PANEL, place, Some(locale)),
+            Call::Load => get(routes::PANEL, place, Some(locale).filter(|locale| !locale.is_empty())),
             Call::Sessions => get(routes::SESSIONS, place, None),
             Call::Make(thing, fields) => Self { path: path(*thing).into(), body: Some(body(place, fields)) },
             Call::Report(lsid) => about_session(routes::SESSION_RECORD, place, lsid),
@@ -138,6 +138,8 @@ mod tests {
     #[test]
     fn calls_are_the_contracts() {
         check(&Call::Load, "/api/v1/panel?connection=Zendesk%20production&ticket=88121&locale=de-AT", None);
+        let without = Request::new(&Call::Load, &place(), "");
+        assert_eq!(without.path, "/api/v1/panel?connection=Zendesk%20production&ticket=88121", "the server finds the language out");
         check(&Call::Sessions, "/api/v1/sessions?connection=Zendesk%20production&ticket=88121", None);
         check(&Call::Make(Thing::Key, Vec::new()), "/api/v1/sessions/key", Some(r#"{"connection":"Zendesk production","ticket":"88121"}"#));
         check(

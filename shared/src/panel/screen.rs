@@ -51,14 +51,12 @@ impl Screen<'_> {
                 root.child(element("div", "loading").with("class=loading").child(spinner()).child(self.label(Text::Loading)))
             }
             Phase::Unsaved => root.child(self.message("unsaved", "save", Text::UnsavedTitle, self.said(Text::UnsavedHint))),
-            Phase::NoHost => root.child(self.message("no-host", "fault", Text::NoHostTitle, self.said(Text::NoHostHint))),
+            Phase::NoHost => {
+                root.child(self.message("no-host", "fault", Text::NoHostTitle, self.said(Text::NoHostHint)).child(self.reload()))
+            }
             Phase::Ended => root.child(self.message("ended", "lock", Text::EndedTitle, self.said(Text::EndedHint))),
             Phase::Failed(problem) => {
-                root.child(self.message("failed", "fault", Text::FailedTitle, &problem.message(self.texts)).child(self.button(
-                    Action::Reload,
-                    "class=button button-primary",
-                    Text::Retry,
-                )))
+                root.child(self.message("failed", "fault", Text::FailedTitle, &problem.message(self.texts)).child(self.reload()))
             }
             Phase::Ready(ready) => {
                 // A report that waits is what the agent came for.
@@ -98,7 +96,7 @@ impl Screen<'_> {
                         .with("class=actions")
                         .child(self.copy_button(Part::Key, Text::KeyCopy))
                         .child(self.copy_button(Part::KeyLink, Text::LinkCopy))
-                        .maybe(ready.has_reply.then(|| self.icon_button(Action::Insert(Part::Mail), "insert", Text::Insert).with(WIDE)))
+                        .maybe(ready.has_reply.then(|| self.insert_button(Part::Mail).with(WIDE)))
                         .child(mail)
                         .child(self.copy_button(Part::Mail, Text::MailCopy)),
                 );
@@ -230,7 +228,7 @@ impl Screen<'_> {
                 element("div", "actions")
                     .with("class=actions")
                     .child(self.copy_button(Part::ChatLink, Text::LinkCopy))
-                    .maybe(ready.has_reply.then(|| self.icon_button(Action::Insert(Part::ChatLink), "insert", Text::Insert))),
+                    .maybe(ready.has_reply.then(|| self.insert_button(Part::ChatLink))),
             );
         }
         self.make(section, ready, Thing::ChatLink)
@@ -380,6 +378,23 @@ impl Screen<'_> {
             button = button.with("aria-disabled=true").child(spinner());
         }
         section.child(button)
+    }
+
+    fn reload(&self) -> Element {
+        self.button(Action::Reload, "class=button button-primary", Text::Retry)
+    }
+
+    /// One text at a time: until the page has answered, no insert button does anything.
+    fn insert_button(&self, part: Part) -> Element {
+        let action = Action::Insert(part);
+        match self.panel.inserting {
+            None => self.icon_button(action, "insert", Text::Insert),
+            Some(inserting) if inserting == part => {
+                let busy = button(action).with("class=button;aria-disabled=true").child(spinner());
+                busy.child(self.label(Text::Inserting))
+            }
+            Some(_) => self.icon_button(action, "insert", Text::Insert).with("aria-disabled=true"),
+        }
     }
 
     fn button(&self, action: Action, attributes: &'static str, name: Text) -> Element {
@@ -542,6 +557,8 @@ mod tests {
             panel.update(Event::Refused(Call::Make(thing, Vec::new()), problem()), NOW);
         }
         screens.push(("another key did not come".into(), panel.clone()));
+        panel.update(Event::Pressed(Action::Insert(Part::Mail)), NOW);
+        screens.push(("a text on its way".into(), panel.clone()));
         let mut blocked = at_work();
         blocked.update(Event::Made(Thing::Jump, Box::new(key())), NOW);
         blocked.update(Event::Opened(false), NOW);
@@ -762,6 +779,16 @@ mod tests {
             ready.has_reply = false;
         }
         assert_eq!(offered(&panel), [false, false]);
+    }
+
+    #[test]
+    fn a_text_on_its_way_into_the_reply_shows_it_on_its_button() {
+        let tree = shown("a text on its way");
+        let button = |action| find(&tree, "data-action", action).expect("the button");
+        assert_eq!((words(button("insert-key")).as_str(), words(button("insert-chat-link")).as_str()), ("inserting", "insert"));
+        for action in ["insert-key", "insert-chat-link"] {
+            assert_eq!(button(action).get("aria-disabled"), Some("true"), "{action}");
+        }
     }
 
     #[test]

@@ -46,8 +46,10 @@ texts! {
     Copied = "copied",
     CopyFailed = "copy_failed",
     Insert = "insert",
+    Inserting = "inserting",
     Inserted = "inserted",
     InsertFailed = "insert_failed",
+    InsertUncertain = "insert_uncertain",
     Mail = "mail",
     MailCopy = "mail_copy",
     ExpiresIn = "expires_in",
@@ -184,6 +186,32 @@ pub fn fill(template: &str, placeholder: &str, value: &str) -> String {
     out
 }
 
+/// `before` with plain text at its end: as one more paragraph of HTML, or from the next line on.
+pub fn append(before: &str, addition: &str, is_html: bool) -> String {
+    let mut out = String::from(before);
+    if is_html {
+        out.push_str("<p>");
+        for character in addition.chars() {
+            match character {
+                '&' => out.push_str("&amp;"),
+                '<' => out.push_str("&lt;"),
+                '>' => out.push_str("&gt;"),
+                '"' => out.push_str("&quot;"),
+                '\n' => out.push_str("<br>"),
+                '\r' => {}
+                _ => out.push(character),
+            }
+        }
+        out.push_str("</p>");
+    } else {
+        if !before.is_empty() {
+            out.push('\n');
+        }
+        out.push_str(addition);
+    }
+    out
+}
+
 /// The texts before and after the first of that ASCII character. `str::split_once` brings a search engine along.
 pub fn cut(text: &str, separator: u8) -> Option<(&str, &str)> {
     let at = text.bytes().position(|byte| byte == separator)?;
@@ -310,6 +338,16 @@ mod tests {
         check("{name} and {name}", "N and N");
         check("{other} {name", "{other} {name");
         check("{{name}}", "{N}");
+    }
+
+    #[test]
+    fn text_is_added_in_the_form_that_is_there() {
+        let addition = "Open <https://a.example/?x=1&y=\"2\">\r\nToday";
+        let html = "<p>Open &lt;https://a.example/?x=1&amp;y=&quot;2&quot;&gt;<br>Today</p>";
+        assert_eq!(append("<p>Dear Tom</p>", addition, true), ["<p>Dear Tom</p>", html].concat());
+        assert_eq!(append("", addition, true), html);
+        assert_eq!(append("Dear Tom", addition, false), ["Dear Tom\n", addition].concat());
+        assert_eq!(append("", addition, false), addition);
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl PanelView {
         Some(Self(inner))
     }
 
-    /// The host shows this ticket to an agent of that language.
+    /// The host shows this ticket to an agent of that language; empty: not known.
     pub fn show_ticket(&self, place: Place, locale: String) {
         self.0.happen(Event::Ticket { place, locale });
     }
@@ -90,6 +90,11 @@ impl PanelView {
     /// The host does not answer.
     pub fn show_no_host(&self) {
         self.0.happen(Event::NoHost);
+    }
+
+    /// The host answered that it cannot name its ticket.
+    pub fn show_host_refused(&self) {
+        self.0.happen(Event::HostRefused);
     }
 
     /// The host put the panel into sight, or out of it.
@@ -206,7 +211,18 @@ impl Inner {
             Command::Copy(part, text) => {
                 self.host.copy(text, self.done(move |copied| Event::Copied(part, copied)));
             }
-            Command::Insert(text) => self.host.insert_into_reply(text, self.done(Event::Inserted)),
+            Command::Look => self.host.look(),
+            Command::Insert(text) => {
+                let inserted = self.done(Event::Inserted);
+                let (inner, place) = (Rc::downgrade(self), self.place());
+                // An answer about another ticket than the one shown now is nobody's.
+                let done = move |insertion| {
+                    if inner.upgrade().is_some_and(|inner| inner.place() == place) {
+                        inserted(insertion);
+                    }
+                };
+                self.host.insert_into_reply(text, Box::new(done));
+            }
             Command::Open(url) => self.happen(Event::Opened(open(&url))),
             Command::Notify(text, kind) => self.host.notify(&text, kind),
             Command::PostNote(lsid, note) => {
@@ -226,7 +242,7 @@ impl Inner {
     fn call(self: &Rc<Self>, call: Call) {
         let Ok(state) = self.state.try_borrow() else { return };
         let Some(place) = state.panel.place.clone() else { return };
-        let request = Request::new(&call, &place, &state.panel.locale);
+        let request = Request::new(&call, &place, &state.panel.agent_locale);
         drop(state);
         let weak = Rc::downgrade(self);
         let done = move |answer: Answer| {
@@ -236,8 +252,7 @@ impl Inner {
                 inner.skew.set(if skew.abs() < SKEW_IGNORED { 0 } else { skew });
             }
             // An answer about another ticket than the one shown now is nobody's.
-            let still_there = inner.state.try_borrow().is_ok_and(|state| state.panel.place.as_ref() == Some(&place));
-            if still_there {
+            if inner.place().as_ref() == Some(&place) {
                 inner.happen(answers::event(call, &answer));
             }
         };
@@ -251,6 +266,10 @@ impl Inner {
                 inner.happen(event(outcome));
             }
         })
+    }
+
+    fn place(&self) -> Option<Place> {
+        self.state.try_borrow().ok()?.panel.place.clone()
     }
 
     fn draw(&self, state: &mut State) {

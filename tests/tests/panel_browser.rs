@@ -481,6 +481,28 @@ async fn text_is_added_in_the_form_the_reply_has() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_in_the_panel_counts_as_work_in_the_help_desk() -> Result<()> {
+    let stage = Stage::open(Plan::default(), tall()).await?;
+    stage.ticket(stage.scene.people.vpn_ticket, stage.scene.people.agent).await?;
+    stage.browser.element("[data-action='make-key']").await?;
+    // Much at once is told once, after a second without more (zendesk.md c.3).
+    let told = "return new Promise((done) => {
+            const told = () => appHost.log.filter(({ direction, message }) => direction === 'in' && message.key === 'session.live');
+            const timer = setInterval(() => { if (told().length) { clearInterval(timer); done(told()); } }, 50);
+        })";
+    let act = "for (const kind of ['keydown', 'wheel', 'mousedown', 'touchstart', 'touchmove']) {
+            for (let times = 0; times < 20; times++) document.querySelector('#panel').dispatchEvent(new Event(kind, { bubbles: true }));
+        }";
+    ensure!(stage.in_workspace("return appHost.log.some(({ message }) => message.key === 'session.live')").await? == json!(false));
+    stage.browser.execute(act, vec![]).await?;
+    let told = stage.in_workspace(told).await?;
+    let guid = stage.in_workspace("return appHost.guid").await?;
+    let live = json!({"direction": "in", "message": {"key": "session.live", "appGuid": guid, "instanceGuid": guid}});
+    ensure!(told == json!([live]), "{told}");
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_blocked_jump_is_told_and_its_link_stays() -> Result<()> {
     let stage = Stage::open(Plan::default(), tall()).await?;
     let page = stage.ticket_page(stage.scene.people.vpn_ticket);

@@ -18,10 +18,18 @@ use web_sys::EventTarget;
 extern "C" {
     #[wasm_bindgen(catch, js_namespace = parent, js_name = postMessage)]
     fn post_message(message: &str, origin: &str) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(js_namespace = document, js_name = hasFocus)]
+    fn has_focus() -> bool;
 }
 
 /// A question the ticket page leaves without an answer is given up after this many milliseconds, as by Zendesk's SDK (zendesk.md c.4).
 const PATIENCE: i32 = 300_000;
+/// What counts as work in the panel, as for Zendesk's SDK (`lib/utils/idleState.ts`).
+const ACTIVITY: [&str; 7] = ["mousemove", "keydown", "wheel", "mousedown", "touchstart", "touchmove", "focus"];
+/// Work is told after this many milliseconds without more (zendesk.md c.3).
+const ACTIVITY_PAUSE: i32 = 1_000;
+
 /// What came of a question.
 pub enum Reply {
     /// This; it may hold errors.
@@ -45,7 +53,9 @@ pub struct Zaf {
     /// Who waits for which answer.
     waiting: Cell<Vec<Waiting>>,
     height: Cell<u32>,
-    listener: Cell<Option<Listener>>,
+    /// Work is to be told; and there was more since.
+    activity: Cell<Option<bool>>,
+    listeners: Cell<Vec<Listener>>,
 }
 
 impl Zaf {
@@ -59,7 +69,8 @@ impl Zaf {
             last_id: Cell::new(0),
             waiting: Cell::default(),
             height: Cell::new(0),
-            listener: Cell::new(None),
+            activity: Cell::new(None),
+            listeners: Cell::default(),
         })
     }
 
@@ -73,7 +84,19 @@ impl Zaf {
                 zaf.receive(&data, &hear);
             }
         });
-        self.listener.set(Some(listener));
+        let mut listeners = vec![listener];
+        for kind in ACTIVITY {
+            let zaf = Rc::downgrade(self);
+            listeners.push(Listener::new(window, kind, move |_| {
+                // A mouse on its way across another window is no work.
+                if let Some(zaf) = zaf.upgrade()
+                    && (kind != "mousemove" || has_focus())
+                {
+                    zaf.note_activity();
+                }
+            }));
+        }
+        self.listeners.set(listeners);
         self.shake_hands();
     }
 
@@ -137,9 +160,29 @@ impl Zaf {
         });
     }
 
+    /// Somebody works here, which the ticket page does not see: it signs out agents who do nothing.
+    fn note_activity(self: &Rc<Self>) {
+        if self.activity.replace(Some(true)).is_none() {
+            self.activity.set(Some(false));
+            self.await_pause();
+        }
+    }
+
+    fn await_pause(self: &Rc<Self>) {
+        let zaf = self.clone();
+        after(ACTIVITY_PAUSE, move || {
+            if zaf.activity.take() == Some(true) {
+                zaf.activity.set(Some(false));
+                zaf.await_pause();
+            } else if zaf.is_registered() {
+                zaf.post("key", &"session.live".into(), "message", &JsValue::UNDEFINED);
+            }
+        });
+    }
+
     /// Hears nothing any more.
     pub fn close(&self) {
-        self.listener.take();
+        self.listeners.take();
         self.waiting.take();
     }
 

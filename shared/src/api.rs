@@ -3,6 +3,10 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
+/// Header in which the sidebar's page says whose session it had, as the page itself names it (`owner`): beside a bearer that has ended, a
+/// cookie counts that names another session of the same owner.
+pub const SESSION_OWNER_HEADER: &str = "Deskbridge-Session-Owner";
+
 /// A way to Jump to a machine. The names are the API's; the settings' switches are `allow_` + the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]

@@ -11,6 +11,7 @@ use deskbridge_tests::browser::{Browser, Settings};
 use deskbridge_tests::scene::{Plan, Scene};
 use deskbridge_tests::zendesk::SimulatedZendesk;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 const PANEL: &str = "#app";
 
@@ -499,6 +500,57 @@ async fn work_in_the_panel_counts_as_work_in_the_help_desk() -> Result<()> {
     let guid = stage.in_workspace("return appHost.guid").await?;
     let live = json!({"direction": "in", "message": {"key": "session.live", "appGuid": guid, "instanceGuid": guid}});
     ensure!(told == json!([live]), "{told}");
+    stage.browser.close().await
+}
+
+/// Ends the sessions of sidebars opened so far, as a night does.
+async fn end_sessions(stage: &Stage) -> Result<()> {
+    let mut database = sqlx::SqliteConnection::connect(stage.scene.server.database_url()).await?;
+    let ended = sqlx::query("UPDATE agent_session SET created_at = 0, used_at = 0").execute(&mut database).await?;
+    ensure!(ended.rows_affected() > 0, "no session");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tab_left_open_keeps_what_it_shows_and_comes_back_with_another_ticket() -> Result<()> {
+    let stage = Stage::open(Plan::default(), tall()).await?;
+    stage.ticket(stage.scene.people.vpn_ticket, stage.scene.people.agent).await?;
+    stage.click("make-key").await?;
+    let key = stage.text("[data-part='key']").await?;
+    stage.click("make-chat-link").await?;
+    let chat = stage.text("[data-part='chat-link']").await?;
+    end_sessions(&stage).await?;
+
+    stage.click("make-key").await?;
+    let said = stage.text("[data-message='ended']").await?;
+    ensure!(said.contains("Deskbridge") && said.contains("Reload apps"), "{said}");
+    ensure!((stage.text("[data-part='key']").await?, stage.text("[data-part='chat-link']").await?) == (key.clone(), chat));
+    stage.browser.element("[data-action='copy-key']").await?;
+    stage.click("insert-key").await?;
+    stage.notice("Inserted into the reply.").await?;
+
+    // Another agent's ticket in the same browser changes nothing.
+    let old = stage.browser.driver().window().await?;
+    let open_beside = async |ticket: u64, agent: u64| -> Result<()> {
+        let tab = stage.browser.driver().new_tab().await?;
+        stage.browser.driver().switch_to_window(tab).await?;
+        stage.ticket(ticket, agent).await?;
+        stage.browser.element("[data-action='make-key']").await?;
+        stage.browser.driver().close_window().await?;
+        stage.browser.driver().switch_to_window(old.clone()).await?;
+        stage.browser.enter_frame(PANEL).await
+    };
+    open_beside(stage.scene.people.printer_ticket, stage.scene.people.german_agent).await?;
+    stage.click("reload").await?;
+    stage.browser.element("[data-action='reload']:not([aria-disabled])").await?;
+    stage.browser.element("[data-message='ended']").await?;
+
+    // The agent's own does; coming back to the tab is enough.
+    open_beside(stage.scene.people.printer_ticket, stage.scene.people.agent).await?;
+    stage.browser.wait_until_gone("[data-message='ended']").await?;
+    ensure!(stage.text("[data-part='key']").await? == key, "the key is still there");
+    stage.click("make-key").await?;
+    stage.browser.element_with_text("[data-section='key']", "Expires").await?;
     stage.browser.close().await
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use deskbridge_shared::api::SESSION_OWNER_HEADER;
 use deskbridge_shared::routes;
 use deskbridge_tests::scene::{CONNECTION, EVENT_TOKEN, Plan, Scene, page_data};
 use deskbridge_tests::server::{Deskbridge, loopback_client};
@@ -18,6 +19,7 @@ use reqwest::header::{
 };
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use url::form_urlencoded::{Serializer, parse};
@@ -517,6 +519,57 @@ async fn what_is_genuine_opens_the_page_and_its_session() -> Result<()> {
     let options = scene.zendesk.options();
     for secret in [&good, &other, &options.api_token, &scene.appliance.options().client_secret, EVENT_TOKEN, "eyJ"] {
         assert!(!log.contains(secret), "the log holds {secret}");
+    }
+    Ok(())
+}
+
+/// A tab that was left open has a bearer that has ended. Its agent opens another ticket, and the browser has a new cookie.
+#[tokio::test]
+async fn a_later_session_of_its_owner_stands_in_for_an_ended_bearer() -> Result<()> {
+    let scene = Scene::start(Plan::default()).await?;
+    let door = Door::of(&scene);
+    let colleague = Door { agent: scene.people.german_agent, ..Door::of(&scene) };
+    let text = |data: &Value, name: &str| data[name].as_str().map(str::to_owned).context("a text");
+    let old = door.open().await;
+    let (ended, owner) = (text(&old, "bearer")?, text(&old, "owner")?);
+    let mut database = sqlx::SqliteConnection::connect(scene.server.database_url()).await?;
+    sqlx::query("UPDATE agent_session SET created_at = 0, used_at = 0").execute(&mut database).await?;
+    let (new, others) = (door.open().await, colleague.open().await);
+    assert_eq!(new["owner"], old["owner"]);
+    assert_ne!(new["owner"], others["owner"]);
+    let (new, others_owner, others) = (text(&new, "bearer")?, text(&others, "owner")?, text(&others, "bearer")?);
+    let agent = owner.split_once(':').context("connection and agent")?.1;
+    let elsewhere = format!("3f0c7f9e-2b1d-4c58-9d0e-7a6b5c4d3e2f:{agent}");
+
+    let cookie = |id: &str| (COOKIE.as_str(), format!("a=b; {COOKIE_NAME}={id}"));
+    let bearer = |id: &str| (AUTHORIZATION.as_str(), format!("Bearer {id}"));
+    let says = |owner: &str| (SESSION_OWNER_HEADER, owner.to_owned());
+    let cross_site = || ("sec-fetch-site", "cross-site".to_owned());
+    for (what, with, read, made) in [
+        ("the ended bearer alone", vec![bearer(&ended)], 401, 401),
+        ("the new session's cookie", vec![bearer(&ended), says(&owner), cookie(&new)], 200, 200),
+        ("the cookie, and nobody says whose the page was", vec![bearer(&ended), cookie(&new)], 401, 401),
+        ("a colleague's cookie", vec![bearer(&ended), says(&owner), cookie(&others)], 401, 401),
+        ("the cookie on a colleague's page", vec![bearer(&ended), says(&others_owner), cookie(&new)], 401, 401),
+        ("the cookie on another connection's page", vec![bearer(&ended), says(&elsewhere), cookie(&new)], 401, 401),
+        ("an ended cookie", vec![bearer(&ended), says(&owner), cookie(&ended)], 401, 401),
+        ("no cookie", vec![bearer(&ended), says(&owner)], 401, 401),
+        ("a malformed bearer", vec![bearer("; x"), says(&owner), cookie(&new)], 401, 401),
+        ("a good bearer beside a colleague's cookie", vec![bearer(&new), says(&owner), cookie(&others)], 200, 200),
+        (
+            "another site's page, whose reading the browser forbids",
+            vec![bearer(&ended), says(&owner), cookie(&new), cross_site()],
+            200,
+            403,
+        ),
+    ] {
+        let with = |request: RequestBuilder| with.iter().fold(request, |request, (name, value)| request.header(*name, value));
+        let answer = with(door.api(routes::SESSIONS, CONNECTION, scene.people.vpn_ticket)).send().await?;
+        assert_eq!(answer.status().as_u16(), read, "{what}");
+        assert!(!answer.headers().contains_key(SET_COOKIE), "{what}: the browser's cookie is another page's");
+        let body = json!({"connection": CONNECTION, "ticket": scene.people.vpn_ticket.to_string()});
+        let answer = with(door.http.post(format!("{}{}", door.server.public_url(), routes::SESSION_KEY)).json(&body)).send().await?;
+        assert_eq!(answer.status().as_u16(), made, "{what}: a key");
     }
     Ok(())
 }

@@ -54,7 +54,7 @@ fn open() -> Option<()> {
     let window = answers::member(&document, "defaultView");
     set_color_scheme(&document, &settings.optional("color_scheme"));
     let zaf = Zaf::new(&window, settings.text("account_origin"), settings.text("app_guid"));
-    let backend = Rc::new(FetchBackend::new(&settings.text("bearer")));
+    let backend = Rc::new(FetchBackend::new(&settings.text("bearer"), settings.optional("owner")));
     let host = Rc::new(ZafHost { zaf: zaf.clone(), document: document.clone(), sidebar: OnceCell::new() });
     let locale = settings.optional("locale");
     let connection = settings.text("connection");

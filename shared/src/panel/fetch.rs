@@ -10,6 +10,7 @@ use super::requests::Request;
 use super::texts::join;
 use super::view::whole_milliseconds;
 use super::{Answer, Backend, Done};
+use crate::api::SESSION_OWNER_HEADER;
 
 #[wasm_bindgen]
 extern "C" {
@@ -36,16 +37,19 @@ const PATIENCE: u32 = 30_000;
 /// Calls our own origin with the page's bearer, for browsers which keep the session's cookie back.
 pub struct FetchBackend {
     authorization: String,
+    owner: String,
 }
 
 impl FetchBackend {
-    /// `bearer` is the session's, from page memory.
-    pub fn new(bearer: &str) -> Self {
-        Self { authorization: join(&["Bearer ", bearer]) }
+    /// `bearer` is the session's, from page memory; `owner` whose it is. When it has ended, the server takes a later session of the same owner in
+    /// its place, which the browser's cookie names.
+    pub fn new(bearer: &str, owner: String) -> Self {
+        Self { authorization: join(&["Bearer ", bearer]), owner }
     }
 
     fn options(&self, request: &Request) -> JsValue {
         let headers = object("authorization", &self.authorization.as_str().into());
+        set(&headers, SESSION_OWNER_HEADER, &self.owner.as_str().into());
         set(&headers, "accept", &"application/json".into());
         let options = object("credentials", &"same-origin".into());
         if let Some(body) = &request.body {

@@ -58,8 +58,8 @@ pub enum Phase {
     Loading,
     /// The model did not come.
     Failed(Problem),
-    /// The agent's session with the server is over; only a new page opens another.
-    Ended,
+    /// The agent's session with the server is over. What was shown stays; another session of the agent in this browser revives it.
+    Ended(Option<Box<Ready>>),
     /// At work.
     Ready(Box<Ready>),
 }
@@ -363,7 +363,7 @@ impl Field {
 /// A button.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Ask again for what is missing: the ticket, the model.
+    /// Ask again for what is missing: the ticket, the model, a session.
     Reload,
     /// Have it made.
     Make(Thing),
@@ -536,7 +536,8 @@ impl Panel {
                 self.await_ticket(Phase::Unsaved, now);
             }
             Event::Ticket { place, locale } => {
-                let at_work = matches!(self.phase, Phase::Loading | Phase::Ready(_));
+                // An ended session is revived when the panel is looked at.
+                let at_work = matches!(self.phase, Phase::Loading | Phase::Ready(_) | Phase::Ended(_));
                 if !at_work || self.place.as_ref() != Some(&place) {
                     self.place = Some(place);
                     if !locale.is_empty() {
@@ -548,11 +549,12 @@ impl Panel {
             }
             Event::Watched(watched) => {
                 self.watched = watched;
-                return self.pass_time(now);
+                return if watched && matches!(self.phase, Phase::Ended(_)) { self.revive(now) } else { self.pass_time(now) };
             }
             Event::Tick => return self.pass_time(now),
             Event::Pressed(Action::Reload) => match self.phase {
                 Phase::Failed(_) => return Some(self.load()),
+                Phase::Ended(_) => return self.revive(now),
                 Phase::NoHost => {
                     self.enter(Phase::Connecting);
                     return Some(Command::Look);
@@ -570,7 +572,7 @@ impl Panel {
                 }));
                 return self.pass_time(now);
             }
-            Event::Refused(_, Problem { status: 401, .. }) => self.enter(Phase::Ended),
+            Event::Refused(_, Problem { status: 401, .. }) => self.end(),
             Event::Refused(Call::Load, problem) => self.enter(Phase::Failed(problem)),
             Event::Copied(part, true) => {
                 self.copied = Some((part, now + COPIED_SHOWN));
@@ -588,10 +590,15 @@ impl Panel {
             }
             // One at a time: the text must not get in twice.
             Event::Pressed(Action::Insert(_)) if self.inserting.is_some() => {}
+            Event::Pressed(Action::Make(_)) if matches!(self.phase, Phase::Ended(_)) => {}
             event => {
                 let part = if let Event::Pressed(Action::Insert(part)) = event { Some(part) } else { None };
-                let Phase::Ready(ready) = &mut self.phase else { return None };
+                let is_alive = matches!(event, Event::Sessions(_));
+                let (Phase::Ready(ready) | Phase::Ended(Some(ready))) = &mut self.phase else { return None };
                 let (said, command) = ready.update(event, now, &self.texts);
+                if is_alive && let Phase::Ended(ready) = &mut self.phase {
+                    self.phase = ready.take().map_or(Phase::Loading, Phase::Ready);
+                }
                 if let Some(said) = said {
                     self.announcement = said;
                 }
@@ -626,6 +633,28 @@ impl Panel {
         }
     }
 
+    /// The session is over: nothing more can be asked for, and what is there stays.
+    fn end(&mut self) {
+        let mut kept = match std::mem::replace(&mut self.phase, Phase::Connecting) {
+            Phase::Ready(ready) => Some(ready),
+            Phase::Ended(kept) => kept,
+            _ => None,
+        };
+        if let Some(ready) = &mut kept {
+            ready.put_back();
+        }
+        self.enter(Phase::Ended(kept));
+        self.announce(Text::EndedTitle);
+    }
+
+    /// Asks for what shows whether the agent has a session again.
+    fn revive(&mut self, now: i64) -> Option<Command> {
+        match &mut self.phase {
+            Phase::Ended(Some(ready)) => ready.sessions.ask(now),
+            _ => Some(Command::Call(Call::Load)),
+        }
+    }
+
     fn load(&mut self) -> Command {
         self.enter(Phase::Loading);
         self.inserting = None;
@@ -639,9 +668,13 @@ impl Panel {
             self.next_look = now + (LOOK_INTERVAL << self.looks).min(LOOK_PAUSE);
             return Some(Command::Look);
         }
-        let Phase::Ready(ready) = &mut self.phase else { return None };
-        let due = self.watched && now >= ready.sessions.next;
-        let command = ready.tell_again(now);
+        let (ready, is_ended) = match &mut self.phase {
+            Phase::Ready(ready) => (ready, false),
+            Phase::Ended(Some(ready)) => (ready, true),
+            _ => return None,
+        };
+        let due = self.watched && !is_ended && now >= ready.sessions.next;
+        let command = if is_ended { None } else { ready.tell_again(now) };
         let command = if due && command.is_none() { ready.sessions.ask(now) } else { command };
         if let Some(thing) = Thing::ALL.into_iter().find(|&thing| ready.expire(thing, now)) {
             self.announce(thing.texts()[4]);
@@ -689,6 +722,16 @@ impl Ready {
     /// The last one made, unless it has expired.
     pub fn fresh(&self, thing: Thing) -> Option<&Made> {
         self.made(thing).filter(|made| !made.expired)
+    }
+
+    /// What was on its way will not come.
+    fn put_back(&mut self) {
+        self.sessions.asking = false;
+        for (slot, former) in self.slots.iter_mut().zip(&mut self.former) {
+            if matches!(slot, Slot::Busy) {
+                *slot = former.take().map_or(Slot::Empty, Slot::Made);
+            }
+        }
     }
 
     /// What to say, and what to do.
@@ -1211,10 +1254,55 @@ pub(super) mod tests {
         for call in [Call::Load, Call::Sessions, Call::Make(Thing::Key, Vec::new()), Call::Report(String::new())] {
             let mut panel = at_work();
             panel.update(Event::Refused(call, over()), NOW);
-            assert_eq!(panel.phase, Phase::Ended);
+            assert!(matches!(panel.phase, Phase::Ended(_)), "{:?}", panel.phase);
             assert_eq!(panel.update(Event::Tick, NOW + 60_000), None);
             assert_eq!(press(&mut panel, Action::Make(Thing::Key)), None);
         }
+    }
+
+    #[test]
+    fn an_ended_session_keeps_what_is_shown_and_comes_back() {
+        let over = |call| Event::Refused(call, Problem { status: 401, ..problem() });
+        let made = |panel: &Panel| {
+            let (Phase::Ready(ready) | Phase::Ended(Some(ready))) = &panel.phase else { panic!("nothing is kept: {:?}", panel.phase) };
+            ready.made(Thing::Key).cloned()
+        };
+        let mut panel = at_work();
+        fill_in(&mut panel, &[(Field::Target, "LAPTOP-7")]);
+        panel.update(Event::Made(Thing::Key, Box::new(key())), NOW);
+        press(&mut panel, Action::Make(Thing::Key));
+        panel.update(over(Call::Make(Thing::Key, Vec::new())), NOW);
+        assert_eq!((made(&panel), panel.announcement.as_str()), (Some(key()), "ended_title"));
+        assert_eq!(press(&mut panel, Action::Copy(Part::Key)), Some(Command::Copy(Part::Key, "K7QX42P".into())));
+        assert_eq!(press(&mut panel, Action::Make(Thing::Key)), None);
+        assert_eq!(panel.update(Event::Ticket { place: place("1"), locale: "en".into() }, NOW), None, "is the same ticket");
+        // It is asked for again when it is looked at, and when the person says so.
+        assert_eq!(panel.update(Event::Watched(false), NOW), None);
+        assert_eq!(panel.update(Event::Watched(true), NOW), Some(Command::Call(Call::Sessions)));
+        assert_eq!(press(&mut panel, Action::Reload), None, "is on its way");
+        panel.update(over(Call::Sessions), NOW);
+        assert_eq!(press(&mut panel, Action::Reload), Some(Command::Call(Call::Sessions)));
+        panel.update(refuse(Call::Sessions), NOW);
+        assert!(matches!(panel.phase, Phase::Ended(_)), "only an answer shows a session");
+        assert_eq!(press(&mut panel, Action::Reload), Some(Command::Call(Call::Sessions)));
+        panel.update(Event::Sessions(Vec::new()), NOW);
+        assert_eq!((made(&panel), ready(&panel).form.value(Field::Target)), (Some(key()), "LAPTOP-7"));
+        assert!(matches!(press(&mut panel, Action::Make(Thing::Key)), Some(Command::Call(_))));
+        // What is kept still expires.
+        panel.update(over(Call::Make(Thing::Key, Vec::new())), NOW);
+        panel.update(Event::Tick, NOW + 600_000);
+        assert_eq!((made(&panel).map(|made| made.expired), panel.announcement.as_str()), (Some(true), "key_expired"));
+        // Nothing was there yet: the model is asked for.
+        let mut panel = Panel::new(texts(), "en".into());
+        panel.update(Event::Ticket { place: place("1"), locale: "en".into() }, NOW);
+        panel.update(over(Call::Load), NOW);
+        assert_eq!(panel.phase, Phase::Ended(None));
+        assert_eq!(panel.update(Event::Watched(true), NOW), Some(Command::Call(Call::Load)));
+        panel.update(loaded(offer()), NOW);
+        assert!(matches!(panel.phase, Phase::Ready(_)));
+        // Another ticket is another page.
+        panel.update(over(Call::Sessions), NOW);
+        assert_eq!(panel.update(Event::Ticket { place: place("2"), locale: "en".into() }, NOW), Some(Command::Call(Call::Load)));
     }
 
     #[test]

@@ -54,7 +54,13 @@ impl Screen<'_> {
             Phase::NoHost => {
                 root.child(self.message("no-host", "fault", Text::NoHostTitle, self.said(Text::NoHostHint)).child(self.reload()))
             }
-            Phase::Ended => root.child(self.message("ended", "lock", Text::EndedTitle, self.said(Text::EndedHint))),
+            Phase::Ended(kept) => {
+                let root = root.child(self.message("ended", "lock", Text::EndedTitle, self.said(Text::EndedHint)).child(self.reload()));
+                match kept {
+                    Some(ready) => self.kept(root, ready),
+                    None => root,
+                }
+            }
             Phase::Failed(problem) => {
                 root.child(self.message("failed", "fault", Text::FailedTitle, &problem.message(self.texts)).child(self.reload()))
             }
@@ -72,6 +78,17 @@ impl Screen<'_> {
                 if report_first { root } else { root.child(self.sessions_section(ready)) }
             }
         }
+    }
+
+    /// What is still good of an ended session, without the buttons that need one.
+    fn kept(&self, mut root: Element, ready: &Ready) -> Element {
+        if ready.made(Thing::Key).is_some() {
+            root = root.child(self.key_section(ready));
+        }
+        if ready.made(Thing::ChatLink).is_some() {
+            root = root.child(self.chat_section(ready));
+        }
+        root
     }
 
     fn key_section(&self, ready: &Ready) -> Element {
@@ -218,7 +235,7 @@ impl Screen<'_> {
     fn chat_section(&self, ready: &Ready) -> Element {
         let issues = &ready.offer.issues;
         let mut section = self.section("chat", Text::ChatTitle).child(self.lifetime(ready, Thing::ChatLink, Text::ChatHint));
-        if issues.len() > 1 {
+        if issues.len() > 1 && !self.is_ended() {
             let control = select(ready.form.value(Field::Issue));
             let control = issues.iter().fold(control, |control, issue| option(control, &issue.code_name, &issue.title));
             section = section.child(self.labelled(&ready.form, Field::Issue, Text::Issue, control));
@@ -360,6 +377,9 @@ impl Screen<'_> {
     /// The section with what went wrong and the button that makes the thing: the same node whether nothing, a result or a fault stands
     /// above it, so the keyboard stays on it. Never `disabled`, which would throw the keyboard off.
     fn make(&self, mut section: Element, ready: &Ready, thing: Thing) -> Element {
+        if self.is_ended() {
+            return section;
+        }
         let slot = ready.slot(thing);
         let [make, making, again, ..] = thing.texts();
         let (class, name) = match slot {
@@ -378,6 +398,10 @@ impl Screen<'_> {
             button = button.with("aria-disabled=true").child(spinner());
         }
         section.child(button)
+    }
+
+    fn is_ended(&self) -> bool {
+        matches!(self.panel.phase, Phase::Ended(_))
     }
 
     fn reload(&self) -> Element {
@@ -486,7 +510,7 @@ const fn method_texts(method: JumpMethod) -> (Text, Text) {
 mod tests {
     use super::super::NoteFault;
     use super::super::model::tests::{NOW, at_work, at_work_in_page, key, problem, session};
-    use super::super::model::{Event, Panel, Report};
+    use super::super::model::{Event, Panel, Problem, Report};
     use super::super::requests::Call;
     use super::*;
     use crate::api::SessionState;
@@ -524,7 +548,7 @@ mod tests {
             ("connecting", Phase::Connecting),
             ("no host", Phase::NoHost),
             ("unsaved", Phase::Unsaved),
-            ("ended", Phase::Ended),
+            ("ended", Phase::Ended(None)),
             ("failed", Phase::Failed(problem())),
         ] {
             screens.push((name.into(), Panel { phase, ..at_work() }));
@@ -563,6 +587,9 @@ mod tests {
         blocked.update(Event::Made(Thing::Jump, Box::new(key())), NOW);
         blocked.update(Event::Opened(false), NOW);
         screens.push(("a blocked Jump".into(), blocked));
+        let mut ended = panel.clone();
+        ended.update(Event::Refused(Call::Sessions, Problem { status: 401, ..problem() }), NOW);
+        screens.push(("ended at work".into(), ended));
         panel.update(Event::Tick, NOW + 600_000);
         screens.push(("all expired".into(), panel));
         screens
@@ -779,6 +806,17 @@ mod tests {
             ready.has_reply = false;
         }
         assert_eq!(offered(&panel), [false, false]);
+    }
+
+    #[test]
+    fn an_ended_session_leaves_what_can_be_copied_and_no_other_button() {
+        let tree = shown("ended at work");
+        let actions: Vec<&str> = all(&tree).into_iter().filter_map(|element| element.get("data-action")).collect();
+        let kept =
+            ["copy-key", "copy-key-link", "insert-key", "mail", "copy-mail", "copy-chat-link", "insert-chat-link"].map(str::to_owned);
+        assert_eq!(actions, [["reload".to_owned()].as_slice(), &kept].concat());
+        assert!(names(&tree).is_empty(), "no field");
+        assert!(find(&tree, "data-part", "expiry").is_some());
     }
 
     #[test]

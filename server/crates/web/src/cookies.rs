@@ -77,6 +77,13 @@ pub fn bearer(headers: &HeaderMap) -> Bearer {
     token.trim().parse().map_or(Bearer::Unreadable, Bearer::Session)
 }
 
+/// The session that the browser's cookie names.
+pub fn session_of_cookie(headers: &HeaderMap) -> Option<Id> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut cookies = lines.flat_map(Cookie::split_parse).flatten();
+    cookies.find(|cookie| cookie.name() == NAME)?.value().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

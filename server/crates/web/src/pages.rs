@@ -61,6 +61,8 @@ struct SidebarFrame<'a> {
 pub struct SidebarSession<'a> {
     /// The session's id, for the page's memory.
     pub bearer: &'a str,
+    /// Whose session it is, for [`deskbridge_shared::api::SESSION_OWNER_HEADER`].
+    pub owner: &'a str,
     /// The connection's name.
     pub connection: &'a str,
     /// The account's origin: who may talk to the page.
@@ -225,7 +227,8 @@ mod tests {
         let translations = Arc::new(Translations::load().unwrap());
         let assets = Assets::load(&translations);
         let pages = Pages::new(&assets, translations.clone()).unwrap();
-        let session = SidebarSession { bearer: "b", connection: "</script><b>&", account_origin: "https://a.example", app_guid: "g" };
+        let session =
+            SidebarSession { bearer: "b", owner: "o", connection: "</script><b>&", account_origin: "https://a.example", app_guid: "g" };
         let page = pages.sidebar("de", ColorScheme::Dark, &session).unwrap();
         assert!(page.contains("lang=\"de\" data-scheme=\"dark\"") && !page.contains("<b>") && !page.contains(SESSION_PLACE), "{page}");
         let (_, data) = page.split_once("id=\"deskbridge\">").unwrap();

@@ -15,7 +15,9 @@ use axum::response::{IntoResponse, Response};
 use deskbridge_core::clock::rfc3339;
 use deskbridge_core::ids::ConnectionId;
 use deskbridge_help_desks::AgentReference;
-use deskbridge_shared::api::{ChatLink, JumpLaunch, JumpRequest, LiveSession, PageRecord, PanelModel, Recorded, SessionKey, SessionList};
+use deskbridge_shared::api::{
+    ChatLink, JumpLaunch, JumpRequest, LiveSession, PageRecord, PanelModel, Recorded, SESSION_OWNER_HEADER, SessionKey, SessionList,
+};
 use deskbridge_shared::routes;
 use deskbridge_use_cases::connections::Connection;
 use deskbridge_use_cases::{allowed_actions, chat_link, jump, live_sessions, record_in_page, session_key, ticket_access};
@@ -23,8 +25,8 @@ use futures_util::stream::{self, Stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tower_sessions::session::Id;
-use tower_sessions::{Session, SessionStore};
+use tower_sessions::session::{Id, Record};
+use tower_sessions::{Session, SessionStore, session_store};
 use utoipa::openapi::schema::AdditionalProperties;
 use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{IntoParams, IntoResponses, PartialSchema, ToResponse, ToSchema};
@@ -61,6 +63,11 @@ pub struct Identity {
 impl Identity {
     /// Its name in the session's data.
     pub const KEY: &'static str = "identity";
+
+    /// Whose a session is, as the sidebar's page says it back ([`SESSION_OWNER_HEADER`]).
+    pub fn owner(&self) -> String {
+        format!("{}:{}", self.connection, self.agent)
+    }
 }
 
 /// Who calls, and what for: an agent by a session of their connection, or a paired browser for each connection it is paired for.
@@ -100,8 +107,12 @@ async fn session_of(parts: &mut Parts, state: &Arc<PanelState>) -> Result<(Ident
     };
     let (identity, id): (Option<Value>, Option<Id>) = match cookies::bearer(&parts.headers) {
         Bearer::Session(id) => {
-            let record = state.sessions.load(&id).await.map_err(|error| unavailable(&error))?;
-            (record.and_then(|mut record| record.data.remove(Identity::KEY)), Some(id))
+            let mut record = state.sessions.load(&id).await.map_err(|error| unavailable(&error))?;
+            if record.is_none() {
+                record = later_session(&parts.headers, state).await.map_err(|error| unavailable(&error))?;
+            }
+            let id = record.as_ref().map(|record| record.id);
+            (record.and_then(|mut record| record.data.remove(Identity::KEY)), id)
         }
         Bearer::Unreadable => return Err(Problem::no_session()),
         Bearer::Absent => {
@@ -111,6 +122,18 @@ async fn session_of(parts: &mut Parts, state: &Arc<PanelState>) -> Result<(Ident
     };
     let identity = identity.and_then(|identity| serde_json::from_value(identity).ok());
     identity.zip(id).ok_or_else(Problem::no_session)
+}
+
+/// In place of a bearer's session that has ended: a later one of the same agent and connection, opened by another of their tabs. The browser's
+/// cookie names it; the page says by a header whose it was. The bearer and the header keep other sites' requests out, as always.
+async fn later_session(headers: &HeaderMap, state: &PanelState) -> session_store::Result<Option<Record>> {
+    let Some(owner) = headers.get(SESSION_OWNER_HEADER) else { return Ok(None) };
+    let Some(id) = cookies::session_of_cookie(headers) else { return Ok(None) };
+    let record = state.sessions.load(&id).await?;
+    Ok(record.filter(|record| {
+        let identity = record.data.get(Identity::KEY).and_then(|identity| Identity::deserialize(identity).ok());
+        identity.is_some_and(|identity| identity.owner().as_bytes() == owner.as_bytes())
+    }))
 }
 
 impl FromRequestParts<Arc<PanelState>> for Caller {

@@ -135,10 +135,11 @@ async fn admit(state: &SidebarState, query: &str, headers: &HeaderMap, body: &[u
         return Err(Refusal::Query("origin is not the token's issuer"));
     }
     let verified = verify(state, sidebar, &token).await?;
-    let id = open_session(state, connection, &verified).await?;
+    let identity = Identity { connection: connection.id, agent: verified.agent_id.to_string() };
+    let id = open_session(state, connection, &identity, &verified).await?;
     // What an agent then does is logged; that they looked at a ticket is only counted.
     tracing::debug!(connection = connection.name(), agent = verified.agent_id, "sidebar opened");
-    page(state, connection, sidebar, &place, headers, &id)
+    page(state, (connection, sidebar), &place, headers, (&id, &identity.owner()))
 }
 
 /// The one `token` of a form body.
@@ -213,9 +214,8 @@ async fn app_key(state: &SidebarState, sidebar: &SidebarApp) -> Result<String, K
 }
 
 /// Opens a session unless the token was used before: one insert decides both.
-async fn open_session(state: &SidebarState, connection: &Connection, verified: &Verified) -> Result<Id, Refusal> {
+async fn open_session(state: &SidebarState, connection: &Connection, identity: &Identity, verified: &Verified) -> Result<Id, Refusal> {
     let id = Id(i128::from_le_bytes(verified.session_id(&state.services.master_key)));
-    let identity = Identity { connection: connection.id, agent: verified.agent_id.to_string() };
     let data = HashMap::from([(Identity::KEY.to_owned(), json!(identity))]);
     let row = state.sessions.new_session(&id, &connection.tenant, connection.id, &data, verified.remember_until);
     if state.admissions.commit(row).await? { Ok(id) } else { Err(Refusal::Replay) }
@@ -223,16 +223,20 @@ async fn open_session(state: &SidebarState, connection: &Connection, verified: &
 
 fn page(
     state: &SidebarState,
-    connection: &Connection,
-    sidebar: &SidebarApp,
+    (connection, sidebar): (&Connection, &SidebarApp),
     place: &Place<'_>,
     headers: &HeaderMap,
-    id: &Id,
+    (id, owner): (&Id, &str),
 ) -> Result<Response, Refusal> {
     let locale = state.translations.of_request(headers);
     let bearer = id.to_string();
-    let session =
-        SidebarSession { bearer: &bearer, connection: connection.name(), account_origin: sidebar.origin(), app_guid: &place.app_guid };
+    let session = SidebarSession {
+        bearer: &bearer,
+        owner,
+        connection: connection.name(),
+        account_origin: sidebar.origin(),
+        app_guid: &place.app_guid,
+    };
     let page = state.pages.sidebar(locale, place.color_scheme, &session).ok_or(Refusal::Page)?;
     let policy = format!(
         "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors {}",

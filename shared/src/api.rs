@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 /// Header in which the sidebar's page says whose session it had, as the page itself names it (`owner`): beside a bearer that has ended, a
 /// cookie counts that names another session of the same owner.
 pub const SESSION_OWNER_HEADER: &str = "Deskbridge-Session-Owner";
+/// The server answers within this many milliseconds, if only to say who behind it did not.
+pub const ANSWER_DEADLINE_MS: u32 = 90_000;
+/// The panel takes the server for unreachable after this many milliseconds: not before the server has had its time and the answer its way.
+pub const PANEL_PATIENCE_MS: u32 = ANSWER_DEADLINE_MS + 10_000;
 
 /// A way to Jump to a machine. The names are the API's; the settings' switches are `allow_` + the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

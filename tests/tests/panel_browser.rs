@@ -3,13 +3,16 @@
 //! The screenshots it takes are those of the README; they are written only where `DESKBRIDGE_SCREENSHOTS` says so.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use deskbridge_shared::routes;
 use deskbridge_tests::appliance::{self, Fault, FaultRule, NamespaceSpelling, SessionScript, read_script};
 use deskbridge_tests::browser::{Browser, Settings};
 use deskbridge_tests::scene::{Plan, Scene};
-use deskbridge_tests::zendesk::SimulatedZendesk;
+use deskbridge_tests::server::until;
+use deskbridge_tests::zendesk::{self, Matching, SimulatedZendesk};
+use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 
@@ -551,6 +554,24 @@ async fn a_tab_left_open_keeps_what_it_shows_and_comes_back_with_another_ticket(
     ensure!(stage.text("[data-part='key']").await? == key, "the key is still there");
     stage.click("make-key").await?;
     stage.browser.element_with_text("[data-section='key']", "Expires").await?;
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_help_desk_is_named_and_not_the_network() -> Result<()> {
+    let stage = Stage::open(Plan::default(), tall()).await?;
+    stage.ticket(stage.scene.people.vpn_ticket, stage.scene.people.agent).await?;
+    stage.browser.element("[data-action='make-key']").await?;
+    // Another ticket is asked about anew. Nobody answers, so the server gives up after its own time.
+    stage.scene.zendesk.fail_always(Matching::new(Method::GET, "/api/v2/tickets/"), zendesk::Fault::Hang);
+    stage.in_workspace(&format!("switchTicket({}, 'context.updated')", stage.scene.people.printer_ticket)).await?;
+    stage.browser.element(".loading").await?;
+    let is_told = async || Ok(stage.browser.execute("return document.querySelector('.loading') === null", vec![]).await? == json!(true));
+    until("the panel tells", Duration::from_mins(3), is_told).await?;
+    let said = stage.text("[data-message='failed']").await?;
+    let texts: Value = serde_json::from_str(include_str!("../../zendesk-app/translations/en.json"))?;
+    let network = texts["panel"]["not_reached"].as_str().context("a text")?;
+    ensure!(said.contains("does not answer") && !said.contains(network), "{said}");
     stage.browser.close().await
 }
 

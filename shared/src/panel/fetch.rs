@@ -10,7 +10,7 @@ use super::requests::Request;
 use super::texts::join;
 use super::view::whole_milliseconds;
 use super::{Answer, Backend, Done};
-use crate::api::SESSION_OWNER_HEADER;
+use crate::api::{PANEL_PATIENCE_MS, SESSION_OWNER_HEADER};
 
 #[wasm_bindgen]
 extern "C" {
@@ -30,9 +30,6 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn get(this: &Headers, name: &str) -> Option<String>;
 }
-
-/// No answer within this many milliseconds is none.
-const PATIENCE: u32 = 30_000;
 
 /// Calls our own origin with the page's bearer, for browsers which keep the session's cookie back.
 pub struct FetchBackend {
@@ -59,7 +56,7 @@ impl FetchBackend {
         }
         set(&options, "headers", &headers);
         set(&options, "cache", &"no-store".into());
-        set(&options, "signal", &timeout(PATIENCE));
+        set(&options, "signal", &timeout(PANEL_PATIENCE_MS));
         options
     }
 }

@@ -29,6 +29,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use deskbridge_shared::api::ANSWER_DEADLINE_MS;
 use deskbridge_shared::routes;
 use tower_http::csrf::CsrfLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -46,7 +47,7 @@ const MAX_BODY: usize = 64 * 1024;
 /// Time for a whole body; a slow sender is cut off (DESIGN.md, Settled details).
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 /// Time for an answer. Longer than the outside systems behind it may take together.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(90);
+const ANSWER_DEADLINE: Duration = Duration::from_millis(ANSWER_DEADLINE_MS as u64);
 
 /// The public listener's routes. What `routes!` adds has its description with it; nothing is added in another way.
 pub fn public(web: &Web) -> anyhow::Result<Router> {
@@ -171,4 +172,17 @@ async fn not_found() -> Problem {
 
 async fn method_not_allowed() -> Problem {
     Problem::method_not_allowed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use deskbridge_http_client::TOTAL_TIMEOUT;
+    use deskbridge_shared::api::PANEL_PATIENCE_MS;
+
+    #[test]
+    fn the_server_answers_before_the_panel_gives_up() {
+        assert!(TOTAL_TIMEOUT < ANSWER_DEADLINE, "it knows who did not answer");
+        assert!(ANSWER_DEADLINE < Duration::from_millis(PANEL_PATIENCE_MS.into()), "and says so before the panel blames the network");
+    }
 }

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use deskbridge_shared::api::PANEL_PATIENCE_MS;
 use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -78,9 +79,6 @@ extern "C" {
     #[wasm_bindgen(js_namespace = deskbridge, js_name = tellPage)]
     fn tell_page(message: &JsValue);
 }
-
-/// No answer within this many milliseconds is none.
-const PATIENCE: u32 = 30_000;
 
 /// JSON that cannot be read, or a browser that said no.
 #[derive(Debug)]
@@ -241,7 +239,7 @@ pub async fn send_request(url: &str, method: &str, headers: &[(&str, &str)], bod
         ("cache", "no-store".into()),
         ("redirect", "error".into()),
         ("referrerPolicy", "no-referrer".into()),
-        ("signal", timeout(PATIENCE)),
+        ("signal", timeout(PANEL_PATIENCE_MS)),
     ]);
     let list: Vec<(&str, JsValue)> = headers.iter().map(|(name, value)| (*name, (*value).into())).collect();
     set(&options, "headers", &object(&list));

@@ -245,6 +245,10 @@ impl Host for FrameHost {
         browser::tell_reload();
     }
 
+    fn open_settings(&self) {
+        open_settings();
+    }
+
     fn tell_sessions(&self, sessions: SessionsSummary) {
         browser::tell_sessions(sessions.is_open, sessions.has_report);
     }

@@ -165,6 +165,8 @@ kinds! {
     ApplianceRefused = "appliance-refused" of ApplianceRefused, PANEL, &["said"];
     /// The appliance's report is too large to be read.
     ReportTooLarge = "report-too-large" of ApplianceRefused, PANEL, &[];
+    /// Another browser is adding a report to this ticket.
+    NoteUnderWay = "note-under-way" of NoteUnderWay, PANEL, &["agent", "retry_after"];
     /// The appliance has no complete report yet.
     ReportNotReady = "report-not-ready" of ReportNotReady, PANEL, &["retry_after"];
 

@@ -810,6 +810,7 @@ async fn the_options_page_says_what_is_wrong() -> Result<()> {
     ensure!(revoked.status.success());
     stage.open_panel().await?;
     stage.browser().element_with_text("[data-message='failed']", "pairing was ended").await?;
+    stage.browser().element("[data-message='failed'] [data-action='settings']").await?;
     stage.browser().leave_frames().await?;
     stage.picture("osticket-revoked.png").await?;
     stage.browser.open_options().await?;

@@ -71,6 +71,8 @@ pub trait Host {
     }
     /// Loads the ticket's page again.
     fn reload_page(&self) {}
+    /// Opens the settings in which a browser is paired.
+    fn open_settings(&self) {}
     /// What the ticket's sessions come to, whenever that has changed.
     fn tell_sessions(&self, _sessions: SessionsSummary) {}
 }

@@ -160,6 +160,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// Whether the browser must be paired again, which its settings do.
+    pub fn is_of_pairing(&self) -> bool {
+        matches!(self.kind.as_str(), "device-revoked" | "device-refused" | "no-device")
+    }
+
     /// Whether the same question may be answered later: no answer came, or one that says so.
     pub const fn may_pass(&self) -> bool {
         matches!(self.status, 0 | 408 | 425 | 429 | 500..)
@@ -377,11 +382,13 @@ pub enum Action {
     RefreshSessions,
     /// Load the ticket's page again.
     ReloadPage,
+    /// Open the extension's settings.
+    OpenSettings,
 }
 
 impl Action {
     /// All of them, with the name on the page (`data-action`).
-    pub const NAMES: [(Self, &str); 14] = [
+    pub const NAMES: [(Self, &str); 16] = [
         (Self::Reload, "reload"),
         (Self::Make(Thing::Key), "make-key"),
         (Self::Make(Thing::Jump), "jump"),
@@ -397,6 +404,7 @@ impl Action {
         (Self::ToggleOptions, "toggle-options"),
         (Self::RefreshSessions, "refresh-sessions"),
         (Self::ReloadPage, "reload-page"),
+        (Self::OpenSettings, "settings"),
     ];
 
     /// The name on the page.
@@ -496,6 +504,8 @@ pub enum Command {
     PostNote(String, Note),
     /// Load the ticket's page again.
     ReloadPage,
+    /// Open the extension's settings.
+    OpenSettings,
 }
 
 impl Panel {
@@ -552,6 +562,7 @@ impl Panel {
                 return if watched && matches!(self.phase, Phase::Ended(_)) { self.revive(now) } else { self.pass_time(now) };
             }
             Event::Tick => return self.pass_time(now),
+            Event::Pressed(Action::OpenSettings) => return Some(Command::OpenSettings),
             Event::Pressed(Action::Reload) => match self.phase {
                 Phase::Failed(_) => return Some(self.load()),
                 Phase::Ended(_) => return self.revive(now),
@@ -609,6 +620,15 @@ impl Panel {
             }
         }
         None
+    }
+
+    /// Whether the panel is at its work, or about to be: not refused for want of a pairing.
+    pub fn is_at_work(&self) -> bool {
+        match &self.phase {
+            Phase::Loading => true,
+            Phase::Ready(ready) => !ready.sessions.problem.as_ref().is_some_and(Problem::is_of_pairing),
+            _ => false,
+        }
     }
 
     /// What the ticket's sessions come to, as last heard.
@@ -854,7 +874,7 @@ impl Ready {
 
     fn press(&mut self, action: Action, now: i64) -> Option<Command> {
         match action {
-            Action::Reload => None,
+            Action::Reload | Action::OpenSettings => None,
             Action::Make(thing) => self.make(thing),
             Action::ToggleOptions => {
                 self.form.options_open = !self.form.options_open;

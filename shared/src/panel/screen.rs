@@ -62,7 +62,8 @@ impl Screen<'_> {
                 }
             }
             Phase::Failed(problem) => {
-                root.child(self.message("failed", "fault", Text::FailedTitle, &problem.message(self.texts)).child(self.reload()))
+                let help = if problem.is_of_pairing() { self.settings("class=button button-primary") } else { self.reload() };
+                root.child(self.message("failed", "fault", Text::FailedTitle, &problem.message(self.texts)).child(help))
             }
             Phase::Ready(ready) => {
                 // A report that waits is what the agent came for.
@@ -272,13 +273,12 @@ impl Screen<'_> {
         }
         let Some(problem) = &sessions.problem else { return section };
         let stale = join(&[self.said(Text::SessionsStale), " ", &problem.message(self.texts)]);
-        section.child(
-            element("div", "stale").with("class=notice notice-fault").child(element("p", "text").text(&stale)).child(self.button(
-                Action::RefreshSessions,
-                "class=button button-small",
-                Text::Retry,
-            )),
-        )
+        let help = if problem.is_of_pairing() {
+            self.settings("class=button button-small")
+        } else {
+            self.button(Action::RefreshSessions, "class=button button-small", Text::Retry)
+        };
+        section.child(element("div", "stale").with("class=notice notice-fault").child(element("p", "text").text(&stale)).child(help))
     }
 
     fn session_item(&self, session: &LiveSession, ready: &Ready) -> Element {
@@ -404,6 +404,11 @@ impl Screen<'_> {
         matches!(self.panel.phase, Phase::Ended(_))
     }
 
+    /// Where a browser is paired again.
+    fn settings(&self, attributes: &'static str) -> Element {
+        self.button(Action::OpenSettings, attributes, Text::OpenSettings)
+    }
+
     fn reload(&self) -> Element {
         self.button(Action::Reload, "class=button button-primary", Text::Retry)
     }
@@ -510,7 +515,7 @@ const fn method_texts(method: JumpMethod) -> (Text, Text) {
 mod tests {
     use super::super::NoteFault;
     use super::super::model::tests::{NOW, at_work, at_work_in_page, key, problem, session};
-    use super::super::model::{Event, Panel, Problem, Report};
+    use super::super::model::{Command, Event, Panel, Problem, Report};
     use super::super::requests::Call;
     use super::*;
     use crate::api::SessionState;
@@ -781,6 +786,21 @@ mod tests {
         assert_eq!(sections(&panel), ["sessions", "key", "jump", "chat"]);
         panel.update(Event::Sessions(vec![session(SessionState::Active), session(SessionState::Recorded)]), NOW);
         assert_eq!(sections(&panel), ["key", "jump", "chat", "sessions"]);
+    }
+
+    #[test]
+    fn a_pairing_that_was_ended_leads_to_the_settings() {
+        let revoked = Problem { status: 403, kind: "device-revoked".into(), ..problem() };
+        let leads = |panel: &Panel| find(&show(panel), "data-action", Action::OpenSettings.name()).is_some();
+        let mut panel = at_work();
+        assert!(!leads(&panel) && panel.is_at_work());
+        panel.update(Event::Refused(Call::Sessions, problem()), NOW);
+        assert!(!leads(&panel) && panel.is_at_work());
+        panel.update(Event::Refused(Call::Sessions, revoked.clone()), NOW);
+        assert!(leads(&panel) && !panel.is_at_work());
+        panel.phase = Phase::Failed(revoked);
+        assert!(leads(&panel) && !panel.is_at_work());
+        assert_eq!(panel.update(Event::Pressed(Action::OpenSettings), NOW), Some(Command::OpenSettings));
     }
 
     #[test]

@@ -116,6 +116,7 @@ texts! {
     RecordAdded = "record_added",
     RecordUntold = "record_untold",
     ReloadTicket = "reload_ticket",
+    OpenSettings = "open_settings",
     RecordCopy = "record_copy",
     RecordCannot = "record_cannot",
     RecordSignedOut = "record_signed_out",

@@ -12,7 +12,7 @@ use web_sys::{Document, Element, EventTarget, HtmlElement, Node};
 use super::answers::{member, object, set};
 use super::callbacks::{Interval, Listener, SizeWatch};
 use super::element::Element as Described;
-use super::model::{Action, Command, Event, Field, Panel, Phase};
+use super::model::{Action, Command, Event, Field, Panel};
 use super::requests::{Call, Place, Request};
 use super::screen::{self, Surroundings, screen};
 use super::texts::{Texts, join};
@@ -103,9 +103,9 @@ impl PanelView {
         self.0.watch();
     }
 
-    /// Whether the panel shows a ticket, or is about to.
+    /// Whether the panel is at its work, or about to be.
     pub fn is_at_work(&self) -> bool {
-        self.0.state.try_borrow().is_ok_and(|state| matches!(state.panel.phase, Phase::Loading | Phase::Ready(_)))
+        self.0.state.try_borrow().is_ok_and(|state| state.panel.is_at_work())
     }
 
     /// Takes everything off the page: nodes, listeners, timers.
@@ -231,6 +231,7 @@ impl Inner {
                 }
             }
             Command::ReloadPage => self.host.reload_page(),
+            Command::OpenSettings => self.host.open_settings(),
             Command::Focus(field) => {
                 if let Some(control) = self.document.get_element_by_id(&screen::field_id(field)) {
                     focus(&control);

@@ -23,7 +23,7 @@ use crate::ticket_access::TicketAccess;
 use crate::{NotOffered, Services, SupportError, ValueFault, ticket_access};
 
 /// For so long a browser has a ticket for its note.
-const LEASE: Duration = Duration::from_secs(180);
+const LEASE: Duration = Duration::from_mins(3);
 /// Within so long its page must have sent the note: the rest of the lease is for a request that is under way (the page waits 60 s for it).
 pub const SEND_WITHIN: Duration = Duration::from_secs(105);
 

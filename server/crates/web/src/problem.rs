@@ -58,6 +58,10 @@ pub(crate) struct Members {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     method: Option<&'static str>,
+    /// The name of the agent who is adding a report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    agent: Option<String>,
     /// What the appliance said, in its own words.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -400,11 +404,9 @@ impl From<SupportError> for Problem {
             SupportError::Engine(error) => error.into(),
             SupportError::Store(error) => error.into(),
             SupportError::NoteUnderWay { agent, wait } => {
-                let who = if agent.is_empty() { String::new() } else { format!(" by {agent}") };
-                let seconds = wait.as_secs().max(1);
-                let detail = format!("It is added{who}. Wait until it is there, or {seconds} s.");
-                let problem = Self::new(StatusCode::CONFLICT, "note-under-way", "A report is being added to this ticket", detail);
-                Self { retry_after: Some(wait), ..problem }
+                let detail = format!("{agent} adds it in another browser. Wait until it is there, or {} s.", wait.as_secs().max(1));
+                let problem = Self::new(StatusCode::CONFLICT, Kind::NoteUnderWay, "A report is being added to this ticket", detail);
+                problem.with(Members { agent: Some(agent), ..Members::default() }).again_in(wait)
             }
             SupportError::NotReady => {
                 let detail = "The appliance has no complete report of this session yet. Try again in a moment.";

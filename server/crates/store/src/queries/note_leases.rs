@@ -10,35 +10,44 @@ use crate::{NoteLease, NoteLeaseHolder, NoteLeases, Result};
 pub(super) const RETENTION: Retention =
     Retention { table: "note_lease", key: "connection, ticket", time: "lease_until", condition: "lease_until > 0" };
 
-#[async_trait]
-impl NoteLeases for SqlStore {
-    async fn take_note_lease(&self, lease: NoteLease<'_>, now: i64) -> Result<Option<NoteLeaseHolder>> {
-        let NoteLease { tenant, connection, ticket, holder, agent, until } = lease;
+impl SqlStore {
+    async fn try_to_take(&self, lease: &NoteLease<'_>, now: i64) -> Result<bool> {
         let taken = sqlx::query(
             "INSERT INTO note_lease (tenant, connection, ticket, holder, agent, lease_until) VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (connection, ticket) DO UPDATE SET holder = excluded.holder, agent = excluded.agent, lease_until = excluded.lease_until
              WHERE note_lease.lease_until <= $7 OR note_lease.holder = excluded.holder",
         )
-        .bind(tenant.as_str())
-        .bind(connection.to_string())
-        .bind(ticket)
-        .bind(holder)
-        .bind(agent)
-        .bind(until)
+        .bind(lease.tenant.as_str())
+        .bind(lease.connection.to_string())
+        .bind(lease.ticket)
+        .bind(lease.holder)
+        .bind(lease.agent)
+        .bind(lease.until)
         .bind(now)
         .execute(&self.write)
         .await?;
-        if taken.rows_affected() > 0 {
-            return Ok(None);
+        Ok(taken.rows_affected() > 0)
+    }
+}
+
+#[async_trait]
+impl NoteLeases for SqlStore {
+    async fn take_note_lease(&self, lease: NoteLease<'_>, now: i64) -> Result<Option<NoteLeaseHolder>> {
+        // The lease that was in the way may be given back before it is read: then it is there to be taken.
+        for _ in 0..2 {
+            if self.try_to_take(&lease, now).await? {
+                return Ok(None);
+            }
+            let held = sqlx::query("SELECT agent, lease_until FROM note_lease WHERE connection = $1 AND ticket = $2")
+                .bind(lease.connection.to_string())
+                .bind(lease.ticket)
+                .fetch_optional(&self.write)
+                .await?;
+            if let Some(row) = held {
+                return Ok(Some(NoteLeaseHolder { agent: row.try_get("agent")?, until: row.try_get("lease_until")? }));
+            }
         }
-        let held = sqlx::query("SELECT agent, lease_until FROM note_lease WHERE connection = $1 AND ticket = $2")
-            .bind(connection.to_string())
-            .bind(ticket)
-            .fetch_optional(&self.write)
-            .await?;
-        // Given back between the two statements: whoever asks again gets it.
-        let gone = || Ok(NoteLeaseHolder { agent: String::new(), until: now });
-        held.map_or_else(gone, |row| Ok(NoteLeaseHolder { agent: row.try_get("agent")?, until: row.try_get("lease_until")? })).map(Some)
+        Ok(Some(NoteLeaseHolder { agent: String::new(), until: now }))
     }
 
     async fn release_note_lease(&self, connection: ConnectionId, ticket: &str, holder: &str) -> Result<()> {

@@ -9,7 +9,7 @@ const api = globalThis.browser ?? globalThis.chrome;
 const REGISTERED = 'deskbridge-sites';
 // In this order: each takes what it needs from those before it.
 const PAGE_SCRIPTS = ['content/collect.js', 'content/frame.js', 'content/mount.js', 'content/acts.js', 'content.js'];
-const NOTE_REQUESTS = 13;
+const NOTE_REQUESTS = 14;
 const MOST_LOCKS = 50;
 
 // A page that has taken a content script over reads nothing of ours. Firefox knows no such setting.

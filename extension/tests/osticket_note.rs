@@ -48,6 +48,8 @@ struct Desk {
     /// What the agent has written and not sent.
     draft: String,
     requests: Vec<String>,
+    /// What another page writes just before the lock is asked for.
+    written_before_lock: Option<String>,
     /// `fetch` hides redirects; otherwise they are told.
     tells_redirects: bool,
 }
@@ -87,6 +89,7 @@ impl Desk {
 
     fn lock(&mut self, request: &Request) -> Response {
         assert_eq!(request.headers, [("X-CSRFToken".to_owned(), CSRF.to_owned())]);
+        self.notes.extend(self.written_before_lock.take());
         match self.fault {
             Fault::WrongToken => page(400, "Valid CSRF Token Required", request),
             Fault::LockedByOther => {
@@ -197,6 +200,7 @@ fn failed(reason: Reason) -> Step {
     Step::Failed { reason, message: None }
 }
 
+#[track_caller]
 fn check(task: NoteTask, mut desk: Desk, expected: &Step, notes: usize, requests: usize) -> (Posting, Desk) {
     let name = desk.fault;
     let (posting, step) = run(task, &mut desk);
@@ -214,40 +218,43 @@ fn with(fault: Fault) -> Desk {
 #[test]
 fn every_row_of_faults() {
     let rows = [
-        (Fault::None, Step::Done, 1, 4),
-        (Fault::LockingOff, Step::Done, 1, 4),
-        (Fault::CrashesAfter, Step::Done, 1, 4),
-        (Fault::LostAfter, Step::Done, 1, 4),
-        (Fault::LostAfterAndGone, failed(Reason::Uncertain), 1, 4),
-        (Fault::LostBefore, failed(Reason::Uncertain), 0, 4),
-        (Fault::CrashesBefore, failed(Reason::Crashed), 0, 4),
-        (Fault::RefusesAlways, failed(Reason::Refused), 0, 8),
-        (Fault::SameSecond, Step::Done, 1, 5),
-        (Fault::HeldElsewhere, failed(Reason::LockedElsewhere), 0, 2),
+        (Fault::None, Step::Done, 1, 5),
+        (Fault::LockingOff, Step::Done, 1, 5),
+        (Fault::CrashesAfter, Step::Done, 1, 5),
+        (Fault::LostAfter, Step::Done, 1, 5),
+        (Fault::LostAfterAndGone, failed(Reason::Uncertain), 1, 5),
+        (Fault::LostBefore, failed(Reason::Uncertain), 0, 5),
+        (Fault::CrashesBefore, failed(Reason::Crashed), 0, 5),
+        (Fault::RefusesAlways, failed(Reason::Refused), 0, 9),
+        (Fault::SameSecond, Step::Done, 1, 6),
+        (Fault::HeldElsewhere, failed(Reason::LockedElsewhere), 0, 3),
         (Fault::SignedOut, failed(Reason::NoSession), 0, 1),
-        (Fault::MayNotSee, failed(Reason::NotAllowed), 0, 2),
-        (Fault::PageCrashes, failed(Reason::Crashed), 0, 2),
-        (Fault::PageLost, failed(Reason::NotReached), 0, 2),
-        (Fault::WrongToken, failed(Reason::CsrfRefused), 0, 1),
-        (Fault::LockCrashes, failed(Reason::Crashed), 0, 1),
-        (Fault::LockLost, failed(Reason::NotReached), 0, 1),
+        (Fault::MayNotSee, failed(Reason::NotAllowed), 0, 1),
+        (Fault::PageCrashes, failed(Reason::Crashed), 0, 1),
+        (Fault::PageLost, failed(Reason::NotReached), 0, 1),
+        (Fault::WrongToken, failed(Reason::CsrfRefused), 0, 2),
+        (Fault::LockCrashes, failed(Reason::Crashed), 0, 2),
+        (Fault::LockLost, failed(Reason::NotReached), 0, 2),
     ];
     for (fault, expected, notes, requests) in rows {
         check(task(), with(fault), &expected, notes, requests);
         check(task(), Desk { tells_redirects: true, ..with(fault) }, &expected, notes, requests);
     }
-    check(task(), with(Fault::SignedOutAfterLook), &failed(Reason::NoSession), 0, 4);
-    check(task(), Desk { tells_redirects: true, ..with(Fault::SignedOutAfterLook) }, &failed(Reason::NoSession), 0, 3);
+    check(task(), with(Fault::SignedOutAfterLook), &failed(Reason::NoSession), 0, 2);
+    let under_lock = NoteTask { lock_code: Some("Z0OZeEPQJF".into()), ..task() };
+    let desk = || Desk { code: Some("Z0OZeEPQJF".into()), ..with(Fault::SignedOutAfterLook) };
+    check(under_lock.clone(), desk(), &failed(Reason::NoSession), 0, 3);
+    check(under_lock, Desk { tells_redirects: true, ..desk() }, &failed(Reason::NoSession), 0, 2);
     let message = Some("Bob Brown".to_owned());
-    check(task(), with(Fault::LockedByOther), &Step::Failed { reason: Reason::LockedByOther, message }, 0, 2);
+    check(task(), with(Fault::LockedByOther), &Step::Failed { reason: Reason::LockedByOther, message }, 0, 3);
     // They hold it because they have just written the note.
-    let desk = Desk { notes: vec![task().html], ..with(Fault::LockedByOther) };
-    check(task(), desk, &Step::AlreadyThere, 1, 2);
+    let desk = Desk { written_before_lock: Some(task().html), ..with(Fault::LockedByOther) };
+    check(task(), desk, &Step::AlreadyThere, 1, 3);
 }
 
 #[test]
 fn the_note_arrives_as_it_was_given() {
-    let (_, desk) = check(task(), Desk::default(), &Step::Done, 1, 4);
+    let (_, desk) = check(task(), Desk::default(), &Step::Done, 1, 5);
     assert_eq!(desk.notes, [[task().title, task().html].join("\n")]);
 }
 
@@ -255,8 +262,13 @@ fn the_note_arrives_as_it_was_given() {
 fn a_note_that_is_there_is_not_written_again() {
     check(NoteTask { already_there: true, ..task() }, Desk::default(), &Step::AlreadyThere, 0, 0);
     let desk = Desk { notes: vec![task().html], ..Desk::default() };
-    let (_, desk) = check(task(), desk, &Step::AlreadyThere, 1, 3);
-    assert_eq!(desk.code, None, "the lock is given back");
+    check(task(), desk, &Step::AlreadyThere, 1, 1);
+    let held = Desk { notes: vec![task().html], code: Some("another0".into()), ..Desk::default() };
+    let (_, desk) = check(task(), held, &Step::AlreadyThere, 1, 1);
+    assert_eq!(desk.code.as_deref(), Some("another0"), "a lock the agent holds for a reply in another tab is left alone");
+    let written = Desk { written_before_lock: Some(task().html), ..Desk::default() };
+    let (_, desk) = check(task(), written, &Step::AlreadyThere, 1, 4);
+    assert_eq!(desk.code, None, "the lock that was taken is given back");
 
     // Whatever happened to the first try, the second writes what is missing and no more.
     for (fault, expected) in
@@ -278,8 +290,8 @@ fn the_lock_on_the_page_is_used() {
     let fresh = PageLock { id: 2, code: "I0bFPsxt70".into() };
     assert_eq!(posting.page_lock(), Some(&fresh), "the agent's reply needs another");
     check(page_code("Z0_ZeEPQJ="), held("Z0_ZeEPQJ="), &Step::Done, 1, 4);
-    check(page_code(""), Desk::default(), &Step::Done, 1, 4);
-    check(page_code("&a=reply"), Desk::default(), &Step::Done, 1, 4);
+    check(page_code(""), Desk::default(), &Step::Done, 1, 5);
+    check(page_code("&a=reply"), Desk::default(), &Step::Done, 1, 5);
     // It ran out meanwhile: looked, refused, looked, locked afresh, looked, posted, looked, locked for the page.
     check(page_code("Z0OZeEPQJF"), Desk::default(), &Step::Done, 1, 8);
     // And the agent took another elsewhere: it is theirs, so osTicket gives it.
@@ -289,7 +301,7 @@ fn the_lock_on_the_page_is_used() {
 
 #[test]
 fn a_lock_is_asked_for_once_while_it_lasts() {
-    let (posting, mut desk) = check(task(), with(Fault::RefusesAlways), &failed(Reason::Refused), 0, 8);
+    let (posting, mut desk) = check(task(), with(Fault::RefusesAlways), &failed(Reason::Refused), 0, 9);
     let left = posting.lock_left().cloned().expect("still held");
     assert_eq!(left, HeldLock { code: "I0bFPsxt70".into(), until: NOW + 170_000 });
     desk = Desk { code: desk.code, ..Desk::default() };
@@ -303,7 +315,7 @@ fn a_lock_is_asked_for_once_while_it_lasts() {
     // osTicket has forgotten it before its time: looked, refused, looked, locked afresh, looked, posted, looked.
     check(second, Desk::default(), &Step::Done, 1, 7);
     // Afterwards a new one.
-    check(NoteTask { lock_left: Some(left.clone()), now: left.until, ..task() }, Desk::default(), &Step::Done, 1, 4);
+    check(NoteTask { lock_left: Some(left.clone()), now: left.until, ..task() }, Desk::default(), &Step::Done, 1, 5);
 }
 
 #[test]
@@ -349,21 +361,21 @@ fn a_note_that_may_have_been_sent_is_uncertain() {
 /// Another browser may write one by then.
 #[test]
 fn a_note_is_not_sent_too_late() {
-    check(NoteTask { send_until: NOW, ..task() }, Desk::default(), &Step::Done, 1, 4);
-    check(NoteTask { send_until: NOW - 1, ..task() }, Desk::default(), &failed(Reason::NotReached), 0, 2);
+    check(NoteTask { send_until: NOW, ..task() }, Desk::default(), &Step::Done, 1, 5);
+    check(NoteTask { send_until: NOW - 1, ..task() }, Desk::default(), &failed(Reason::NotReached), 0, 3);
     let there = Desk { notes: vec![task().html], ..Desk::default() };
-    check(NoteTask { send_until: NOW - 1, ..task() }, there, &Step::AlreadyThere, 1, 3);
+    check(NoteTask { send_until: NOW - 1, ..task() }, there, &Step::AlreadyThere, 1, 1);
 }
 
 /// *Copy report*, pasted into a note and not sent.
 #[test]
 fn a_draft_with_the_report_is_no_note() {
-    check(task(), Desk { draft: format!("<p>{MARKER}</p>"), ..Desk::default() }, &Step::Done, 1, 4);
+    check(task(), Desk { draft: format!("<p>{MARKER}</p>"), ..Desk::default() }, &Step::Done, 1, 5);
 }
 
 #[test]
 fn a_note_whose_text_was_cut_is_known_by_its_title() {
-    check(task(), Desk { notes: vec!["Remote support [8f3a2b1c]\n<p>Sess".into()], ..Desk::default() }, &Step::AlreadyThere, 1, 3);
+    check(task(), Desk { notes: vec!["Remote support [8f3a2b1c]\n<p>Sess".into()], ..Desk::default() }, &Step::AlreadyThere, 1, 1);
 }
 
 #[test]
@@ -375,7 +387,7 @@ fn a_merged_ticket_is_told() {
 
 #[test]
 fn without_rich_text_the_note_is_plain_text() {
-    let (_, desk) = check(NoteTask { rich_text: false, ..task() }, Desk::default(), &Step::Done, 1, 4);
+    let (_, desk) = check(NoteTask { rich_text: false, ..task() }, Desk::default(), &Step::Done, 1, 5);
     assert!(desk.notes[0].ends_with(&format!("Session by Alice, 12 min\n\n{MARKER}")), "{:?}", desk.notes);
     check(NoteTask { rich_text: false, text: String::new(), ..task() }, Desk::default(), &failed(Reason::NotUsable), 0, 0);
 }

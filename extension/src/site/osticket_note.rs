@@ -1,4 +1,4 @@
-//! An internal note in the agent's own osTicket session, which osTicket's API cannot write (osticket.md 2.14): look, lock, post, confirm.
+//! An internal note in the agent's own osTicket session, which osTicket's API cannot write (osticket.md 2.14): look, lock, look, post, confirm.
 //!
 //! Pure: [`start`] and [`Posting::take`] answer the next request, the host on the page sends it with `fetch` and the agent's cookies
 //! (`redirect: "manual"`, no cache, a time limit) and brings the answer. [`Posting`] serialises, so that it outlives a service worker.
@@ -216,8 +216,8 @@ pub fn told(answer: Option<&str>) -> NoteResult {
     }
 }
 
-/// The requests one note takes at most: look, post, look with the page's lock, twice lock, look, post, look, and a lock for the page.
-pub const MOST_REQUESTS: usize = 13;
+/// The requests one note takes at most: look, post, look with the page's lock, twice lock, look, post, look, a lock asked for twice, and one for the page.
+pub const MOST_REQUESTS: usize = 14;
 /// A lock is asked for again at most this often: it may have run out, or another agent's may have come in between.
 const LOCK_ROUNDS: u8 = 2;
 /// osTicket crashes when asked twice for one's own lock within a second (osticket.md 2.14); asked after that, it answers. Milliseconds.
@@ -261,9 +261,11 @@ pub struct PageLock {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Stage {
-    /// A lock was asked for. First of all: two agents who look and then lock both see no note.
+    /// Is the marker there already, before anything is asked for?
+    LookingFirst,
+    /// A lock was asked for. Two agents who look and then lock both see no note, so the page is looked at again under the lock.
     Locking,
-    /// Is the marker there already?
+    /// Is the marker there, now that nobody else may write?
     Looking,
     /// The note was sent.
     Posting,
@@ -290,7 +292,7 @@ enum Sent {
     Lost,
 }
 
-/// Begins. The ticket's page is read afresh under the lock: the one the agent has open may be older than the note.
+/// Begins. The ticket's page is read afresh, without a lock and under it: the one the agent has open may be older than the note.
 pub fn start(task: NoteTask) -> (Posting, Step) {
     let lock = task.lock_left.clone().filter(|lock| lock.until > task.now && is_code(&lock.code));
     let mut posting =
@@ -303,7 +305,8 @@ pub fn start(task: NoteTask) -> (Posting, Step) {
             Step::Failed { reason: Reason::Merged, message }
         }
         None if posting.code_at_hand().is_some() => posting.look(Stage::Looking),
-        None => posting.ask_for_lock(Stage::Locking),
+        // Without a lock: where the note is there, none is taken, which the agent might hold for a reply in another tab.
+        None => posting.look(Stage::LookingFirst),
     };
     (posting, step)
 }
@@ -313,6 +316,11 @@ impl Posting {
     pub fn take(&mut self, response: &Response, now: i64) -> Step {
         self.task.now = now;
         match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::LookingFirst => match seen(response) {
+                Seen::Marker => Step::AlreadyThere,
+                Seen::Ticket => self.ask_for_lock(Stage::Locking),
+                Seen::Not(reason) => failed(reason),
+            },
             Stage::Locking => self.locked(response),
             Stage::Looking => self.looked(response),
             Stage::Posting => self.posted(response),

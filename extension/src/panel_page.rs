@@ -51,7 +51,9 @@ pub async fn start() {
     let browser_language = browser::language();
     let Ok(answer) = answer else {
         let words = Words::of(&browser_language);
+        show_close_button(&words);
         show(&root, &words, "silent", Word::PanelSilentTitle, Word::PanelSilentHint, Some(Help::TryAgain));
+        browser::tell_height(browser::page_height());
         return;
     };
     let Some(claim) = read::<Claim>(&answer) else {
@@ -90,12 +92,24 @@ pub async fn start() {
     let host = Rc::new(FrameHost { mount });
     let Some(view) = PanelView::mount(root, panel_texts(&language), language.clone(), Rc::new(backend), host) else { return };
     view.show_ticket(Place { connection: connection.clone(), ticket: claim.ticket.clone() }, language);
-    // A panel that was refused begins anew when the browser has been paired again. The view stays for as long as the page is there.
+    // A panel that was refused begins anew when something is set, and any panel when the browser was paired anew: its key signs no more. The view
+    // stays for as long as the page is there.
+    let device = paired.device.clone();
+    let view = Rc::new(view);
     on_change(move || {
-        if !view.is_at_work() {
-            browser::reload();
-        }
+        let (device, view) = (device.clone(), view.clone());
+        spawn_local(async move {
+            if !view.is_at_work() || paired_device().await.is_some_and(|now| now != device) {
+                browser::reload();
+            }
+        });
     });
+}
+
+/// The device this browser is paired as now.
+async fn paired_device() -> Option<String> {
+    let facts = read::<Value>(&browser::facts().await.ok()?)?;
+    facts["paired"]["device"].as_str().map(str::to_owned)
 }
 
 /// Calls back when something that is set has changed, for as long as the page is there.
@@ -260,9 +274,9 @@ impl Host for FrameHost {
     fn insert_into_reply(&self, text: String, done: Done<Insertion>) {
         let question = json!({ "type": "insert", "mount": self.mount, "text": text }).to_string();
         spawn_local(async move {
-            let answer = browser::ask_background(question).await.ok();
-            let answer = answer.and_then(|json| read::<Value>(&json));
-            done(answer.is_some_and(|answer| answer["inserted"] == true).into());
+            // Without an answer the text may be there all the same.
+            let answer = browser::ask_background(question).await.ok().and_then(|json| read::<Value>(&json));
+            done(answer.map_or(Insertion::Uncertain, |answer| (answer["inserted"] == true).into()));
         });
     }
 
@@ -271,7 +285,7 @@ impl Host for FrameHost {
     }
 
     fn post_note(&self, note: Note, done: Done<NoteResult>) {
-        let Note { title, html, text, marker, title_marker, send_until } = note;
+        let Note { title, html, text, marker, title_marker, send_until, .. } = note;
         let note =
             json!({ "title": title, "html": html, "text": text, "marker": marker, "titleMarker": title_marker, "sendUntil": send_until });
         let question = json!({ "type": "note", "mount": self.mount, "note": note }).to_string();

@@ -151,7 +151,7 @@ struct NoteTexts {
     text: String,
     marker: String,
     title_marker: String,
-    send_until: i64,
+    send_until: Option<i64>,
 }
 
 /// What the background does now.
@@ -186,8 +186,10 @@ pub struct SessionsOf {
     pub ticket: String,
     /// Whether the page is asked to add reports, so that one may wait.
     pub adds_reports: bool,
-    /// After so many seconds the page may ask again.
+    /// After so many seconds the page asks again.
     pub every: u32,
+    /// The server is asked again after so many seconds at the soonest, however often a page asks.
+    pub least: u32,
 }
 
 /// A message to a content script.
@@ -349,6 +351,7 @@ fn sessions_of(question: &Question, settings: &Settings, document: &Document) ->
         adds_reports: document.kind == SiteKind::Osticket,
         // The server asks Autotask each time whether the agent may see the ticket, and Autotask counts its calls.
         every: if document.kind == SiteKind::Osticket { 30 } else { 300 },
+        least: if document.kind == SiteKind::Osticket { 5 } else { 60 },
     })
 }
 

@@ -34,6 +34,10 @@ enum Fault {
     CrashesBefore,
     CrashesAfter,
     LostBefore,
+    /// A server in between answers 504, while osTicket is still at work.
+    ProxyGivesUp,
+    /// The tab's computer slept when it was about to send.
+    SleptBeforePost,
     LostAfter,
     LostAfterAndGone,
     PageCrashes,
@@ -125,6 +129,8 @@ impl Desk {
         let has_lock = self.fault == Fault::LockingOff || self.code.as_ref().is_some_and(|code| *code == field("lockCode"));
         match self.fault {
             Fault::LostBefore => return Response::Lost,
+            Fault::ProxyGivesUp => return page(504, "<h1>504 Gateway Time-out</h1>", request),
+            Fault::SleptBeforePost => return Response::TooLate,
             Fault::CrashesBefore => return page(200, "<br /><b>Fatal error</b>: Allowed memory size", request),
             Fault::RefusesAlways => return page(200, &self.ticket_page(&text), request),
             // The refused text comes back in the form.
@@ -179,7 +185,7 @@ fn task() -> NoteTask {
         marker: MARKER.into(),
         title_marker: "[8f3a2b1c]".into(),
         already_there: false,
-        send_until: NOW + 105_000,
+        send_until: Some(NOW + 105_000),
     }
 }
 
@@ -223,6 +229,7 @@ fn every_row_of_faults() {
         (Fault::CrashesAfter, Step::Done, 1, 5),
         (Fault::LostAfter, Step::Done, 1, 5),
         (Fault::LostAfterAndGone, failed(Reason::Uncertain), 1, 5),
+        (Fault::ProxyGivesUp, failed(Reason::Uncertain), 0, 5),
         (Fault::LostBefore, failed(Reason::Uncertain), 0, 5),
         (Fault::CrashesBefore, failed(Reason::Crashed), 0, 5),
         (Fault::RefusesAlways, failed(Reason::Refused), 0, 9),
@@ -361,10 +368,12 @@ fn a_note_that_may_have_been_sent_is_uncertain() {
 /// Another browser may write one by then.
 #[test]
 fn a_note_is_not_sent_too_late() {
-    check(NoteTask { send_until: NOW, ..task() }, Desk::default(), &Step::Done, 1, 5);
-    check(NoteTask { send_until: NOW - 1, ..task() }, Desk::default(), &failed(Reason::NotReached), 0, 3);
+    check(NoteTask { send_until: Some(NOW), ..task() }, Desk::default(), &Step::Done, 1, 5);
+    check(NoteTask { send_until: None, ..task() }, Desk::default(), &Step::Done, 1, 5);
+    check(NoteTask { send_until: Some(NOW - 1), ..task() }, Desk::default(), &failed(Reason::TooLate), 0, 3);
+    check(task(), with(Fault::SleptBeforePost), &failed(Reason::TooLate), 0, 4);
     let there = Desk { notes: vec![task().html], ..Desk::default() };
-    check(NoteTask { send_until: NOW - 1, ..task() }, there, &Step::AlreadyThere, 1, 1);
+    check(NoteTask { send_until: Some(NOW - 1), ..task() }, there, &Step::AlreadyThere, 1, 1);
 }
 
 /// *Copy report*, pasted into a note and not sent.
@@ -398,7 +407,7 @@ fn the_hosts_json_is_this() {
     let (_, step) = start(NoteTask { lock_code: Some("Z0OZeEPQJF".into()), ..task() });
     let json = serde_json::to_value(&step).expect("JSON");
     let expected = serde_json::json!({
-        "step": "request", "method": "GET", "path": "/support/scp/tickets.php?id=116", "headers": [], "body": null, "after": 0,
+        "step": "request", "method": "GET", "path": "/support/scp/tickets.php?id=116", "headers": [], "body": null, "after": 0, "until": null,
         "find": [
             { "text": "id=\"ticket_tabs\"", "within": null },
             { "text": "tickets.php?id=116", "within": null },
@@ -412,7 +421,11 @@ fn the_hosts_json_is_this() {
         (r#"{"kind":"lost"}"#, Response::Lost),
         (
             r#"{"kind":"answer","status":418,"body":""}"#,
-            page(418, "", &Request { method: String::new(), path: String::new(), headers: vec![], body: None, find: vec![], after: 0 }),
+            page(
+                418,
+                "",
+                &Request { method: String::new(), path: String::new(), headers: vec![], body: None, find: vec![], after: 0, until: None },
+            ),
         ),
     ] {
         assert_eq!(serde_json::from_str::<Response>(json).expect("a response"), expected);

@@ -207,7 +207,9 @@ pub struct PageRecord {
     pub title_marker: String,
     /// It stands on the ticket already.
     pub recorded: bool,
-    /// The ticket is this browser's for its note. A page that has not sent it within so many seconds must ask for it again.
+    /// The ticket is this browser's for its note: under that name, until the page says what became of it. Empty: it is recorded.
+    pub lease: String,
+    /// A page that has not sent it within so many seconds must ask for it again.
     pub send_within_seconds: u64,
 }
 

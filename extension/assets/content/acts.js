@@ -11,7 +11,7 @@
   // As long may a page's tab take to show its form.
   const TAB_PATIENCE = 2_000;
 
-  /** Waits, frame by frame, for what `look` answers. */
+  /** Waits a while for what `look` answers. */
   async function soon(look) {
     const until = performance.now() + TAB_PATIENCE;
     let seen = look();
@@ -76,10 +76,12 @@
   }
 
   /** A request of a note's (src/site/osticket_note.rs), in the agent's own session. */
-  async function send({ request: { method, path, headers, body, find, after } }) {
+  async function send({ request: { method, path, headers, body, find, after, until } }) {
     const url = new URL(path, location.origin);
     if (url.origin !== location.origin) return { kind: 'lost' };
     if (after > 0) await new Promise((done) => setTimeout(done, after));
+    // A tab may have slept since the background looked at the clock.
+    if (until !== null && Date.now() > until) return { kind: 'tooLate' };
     const signal = AbortSignal.timeout(PATIENCE[method]);
     const options = { method, headers, body, signal, redirect: 'manual', cache: 'no-store', credentials: 'same-origin' };
     try {

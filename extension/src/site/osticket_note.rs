@@ -58,8 +58,8 @@ pub struct NoteTask {
     pub title_marker: String,
     /// Whether the page's thread has the marker.
     pub already_there: bool,
-    /// Unix milliseconds: the server lets another browser write a note on this ticket some time after.
-    pub send_until: i64,
+    /// Unix milliseconds: the server lets another browser write a note on this ticket some time after. `None`: no limit.
+    pub send_until: Option<i64>,
 }
 
 /// A lock we took. Its code is kept for the next note: osTicket crashes when asked for it again within a second (osticket.md 2.14).
@@ -106,6 +106,8 @@ pub struct Request {
     pub find: Vec<Find>,
     /// Milliseconds to wait before it is sent.
     pub after: u32,
+    /// Not to be sent later, Unix milliseconds.
+    pub until: Option<i64>,
 }
 
 /// A text to look for in an answer.
@@ -146,6 +148,8 @@ pub enum Response {
     HiddenRedirect,
     /// No answer: the network, or the time limit.
     Lost,
+    /// Not sent: it was later than [`Request::until`].
+    TooLate,
 }
 
 /// Why a note was not written. Only after [`Reason::Uncertain`] may it be there all the same; a new try looks first.
@@ -172,8 +176,10 @@ pub enum Reason {
     Refused,
     /// osTicket crashed; the note is not there.
     Crashed,
-    /// osTicket could not be reached, or not in time; nothing was sent that writes.
+    /// osTicket could not be reached; nothing was sent that writes.
     NotReached,
+    /// It took too long until the note could be sent, so it was not.
+    TooLate,
     /// Sent, and lost sight of: look at the ticket before trying again.
     Uncertain,
 }
@@ -202,6 +208,7 @@ impl Reason {
             Self::Merged => NoteFault::Merged(message.unwrap_or_default()),
             Self::LockedElsewhere => NoteFault::LockedElsewhere,
             Self::Crashed | Self::NotReached => NoteFault::NotReached,
+            Self::TooLate => NoteFault::TooLate,
             Self::Uncertain => NoteFault::Uncertain,
         }
     }
@@ -353,7 +360,7 @@ impl Posting {
             return self.look(Stage::Looking);
         }
         let Response::Answer { status, redirected: false, body, .. } = response else {
-            return failed(if *response == Response::Lost { Reason::NotReached } else { Reason::NoSession });
+            return failed(if matches!(response, Response::Lost | Response::TooLate) { Reason::NotReached } else { Reason::NoSession });
         };
         match status {
             200 => match read_lock(body) {
@@ -379,7 +386,7 @@ impl Posting {
     fn looked(&mut self, response: &Response) -> Step {
         match seen(response) {
             Seen::Marker => self.release(),
-            Seen::Ticket if self.task.now > self.task.send_until => failed(Reason::NotReached),
+            Seen::Ticket if self.task.send_until.is_some_and(|until| self.task.now > until) => failed(Reason::TooLate),
             Seen::Ticket => match std::mem::replace(&mut self.holder, Holder::NoOther) {
                 Holder::Other(message) => Step::Failed { reason: Reason::LockedByOther, message },
                 Holder::NoOther => self.post(&self.code_at_hand().unwrap_or_default()),
@@ -390,7 +397,9 @@ impl Posting {
 
     fn posted(&mut self, response: &Response) -> Step {
         let sent = match response {
-            Response::Lost => Sent::Lost,
+            Response::TooLate => return failed(Reason::TooLate),
+            // A server in between gave up waiting, or could not say more: what stands behind it may still be at work.
+            Response::Lost | Response::Answer { status: 408 | 501.., .. } => Sent::Lost,
             Response::HiddenRedirect | Response::Answer { redirected: true, .. } => Sent::Redirected,
             Response::Answer { status: 300..=399, location, .. } => match location {
                 Some(to) if to.contains("login.php") => return failed(Reason::NoSession),
@@ -438,7 +447,7 @@ impl Posting {
         if !self.task.title_marker.is_empty() {
             find.push(Find { text: self.task.title_marker.clone(), within: Some(NOTE_TITLES.into()) });
         }
-        Step::Request(Request { method: "GET".into(), path, headers: Vec::new(), body: None, find, after: 0 })
+        Step::Request(Request { method: "GET".into(), path, headers: Vec::new(), body: None, find, after: 0, until: None })
     }
 
     fn ask_for_lock(&mut self, stage: Stage) -> Step {
@@ -469,7 +478,7 @@ impl Posting {
     fn post_to(&self, path: &[&str]) -> Request {
         let path = [&[&self.task.base_path, "ajax.php/"], path].concat().concat();
         let headers = vec![("X-CSRFToken".into(), self.task.csrf_token.clone())];
-        Request { method: "POST".into(), path, headers, body: Some(String::new()), find: Vec::new(), after: 0 }
+        Request { method: "POST".into(), path, headers, body: Some(String::new()), find: Vec::new(), after: 0, until: None }
     }
 
     fn post(&mut self, lock_code: &str) -> Step {
@@ -491,7 +500,8 @@ impl Posting {
         }
         let path = [&task.base_path, "tickets.php?id=", &task.ticket].concat();
         let headers = vec![("Content-Type".into(), "application/x-www-form-urlencoded".into())];
-        Step::Request(Request { method: "POST".into(), path, headers, body: Some(body), find: Vec::new(), after: 0 })
+        let until = task.send_until;
+        Step::Request(Request { method: "POST".into(), path, headers, body: Some(body), find: Vec::new(), after: 0, until })
     }
 
     /// The code on the page, else one of a lock that was asked for. Not the page's once osTicket has refused it.
@@ -503,7 +513,7 @@ impl Posting {
 
 fn seen(response: &Response) -> Seen {
     let Response::Answer { status, redirected, location, body, found } = response else {
-        return Seen::Not(if *response == Response::Lost { Reason::NotReached } else { Reason::NoSession });
+        return Seen::Not(if matches!(response, Response::Lost | Response::TooLate) { Reason::NotReached } else { Reason::NoSession });
     };
     let has = |number: usize| found.get(number).copied().unwrap_or(false);
     match status {

@@ -16,8 +16,8 @@ use crate::problem::TYPE_PREFIX;
 /// No list is read further than this.
 const LIST_LIMIT: u32 = 200;
 
-/// The event which the answer to a call is.
-pub fn event(call: Call, answer: &Answer) -> Event {
+/// The event which the answer to a call is that was asked at that time (JavaScript's `Date.now()`).
+pub fn event(call: Call, answer: &Answer, asked_at: f64) -> Event {
     let object = Members::of(JSON::parse(&answer.body).unwrap_or(JsValue::NULL));
     if (200..300).contains(&answer.status) {
         let event = match call {
@@ -31,10 +31,10 @@ pub fn event(call: Call, answer: &Answer) -> Event {
             })),
             Call::Make(thing, _) => Event::Made(thing, Box::new(made(thing, &object))),
             Call::Sessions => Event::Sessions(sessions(&object)),
-            Call::Report(ref lsid) => Event::Report(Box::new(report(lsid, &object))),
-            Call::Recorded(ref lsid) => Event::Recorded(lsid.clone()),
+            Call::Report(ref lsid) => Event::Report(Box::new(report(lsid, &object, asked_at))),
+            Call::Recorded(ref lsid, _) => Event::Recorded(lsid.clone()),
             // Nothing waits for it.
-            Call::GivenUp => Event::Tick,
+            Call::GivenUp(_) => Event::Tick,
         };
         if object.complete() {
             return event;
@@ -194,16 +194,18 @@ fn made(thing: Thing, object: &Members) -> Made {
     made
 }
 
-fn report(lsid: &str, object: &Members) -> Report {
+fn report(lsid: &str, object: &Members, asked_at: f64) -> Report {
     let text = |name: &str| object.text(name);
-    let seconds = object.get("send_within_seconds").as_f64().unwrap_or_default();
+    let seconds = object.get("send_within_seconds").as_f64();
     let note = Note {
         title: text("title"),
         html: text("html"),
         text: text("text"),
         marker: text("marker"),
         title_marker: text("title_marker"),
-        send_until: whole_milliseconds(Date::now() + seconds * 1_000.0).unwrap_or_default(),
+        // The server has leased the ticket while the answer was on its way.
+        send_until: seconds.and_then(|seconds| whole_milliseconds(asked_at + seconds * 1_000.0)),
+        lease: object.optional("lease"),
     };
     Report { lsid: lsid.into(), note, is_recorded: object.get("recorded").is_truthy() }
 }

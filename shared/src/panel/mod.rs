@@ -99,8 +99,10 @@ pub struct Note {
     pub marker: String,
     /// Stands in the title, for where the text was cut. Empty: nothing does.
     pub title_marker: String,
-    /// Unix milliseconds by this browser's clock: must not be sent later, since another browser may write one then.
-    pub send_until: i64,
+    /// Unix milliseconds by this browser's clock: must not be sent later, since another browser may write one then. `None`: no limit.
+    pub send_until: Option<i64>,
+    /// The name under which the ticket is this browser's for the note.
+    pub lease: String,
 }
 
 /// Whether the text stands in the reply.
@@ -142,6 +144,8 @@ pub enum NoteFault {
     LockedElsewhere,
     /// The ticket system could not be reached, or failed; nothing was written.
     NotReached,
+    /// It took too long until it could be sent, so it was not.
+    TooLate,
     /// The ticket system refused the note.
     Refused,
     /// It was sent and lost sight of: it may be there.

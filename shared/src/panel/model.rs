@@ -17,6 +17,8 @@ const _: () = assert!(TEXT_LIMIT as usize == crate::client_script::OPTION_CHARAC
 pub const LOOK_INTERVAL: i64 = 2_000;
 /// The longest pause between two such questions, in milliseconds.
 pub const LOOK_PAUSE: i64 = 60_000;
+/// A note that was sent and lost sight of may be written for so long, in milliseconds: the server's lease of a ticket.
+const UNCERTAIN: i64 = 180_000;
 /// How long a button says that it copied, in milliseconds.
 const COPIED_SHOWN: i64 = 2_000;
 
@@ -77,6 +79,10 @@ pub struct Ready {
     pub recording: Option<Recording>,
     /// A report was added, which the page shows once it is loaded again.
     pub is_page_old: bool,
+    /// A report waited or was added since the panel was opened: its section stands first, and stays there.
+    pub report_first: bool,
+    /// Until then a note may still be under way that nobody has seen: the ticket stays this browser's. Unix milliseconds.
+    uncertain_until: i64,
     /// The page has a reply to insert text into.
     pub has_reply: bool,
     /// The customer's e-mail address, where the page shows it.
@@ -232,6 +238,13 @@ pub struct Recording {
     pub reload_helps: bool,
     /// It stands on the ticket, and the server could not be told so yet.
     pub untold: Option<Untold>,
+}
+
+impl Recording {
+    /// The lease under which the note is written.
+    fn lease(&self) -> String {
+        self.note.as_ref().map(|note| note.lease.clone()).unwrap_or_default()
+    }
 }
 
 /// A confirmation that got lost, and is sent again.
@@ -632,9 +645,14 @@ impl Panel {
     }
 
     /// What the ticket's sessions come to, as last heard.
-    pub fn sessions_summary(&self) -> SessionsSummary {
-        let Phase::Ready(ready) = &self.phase else { return SessionsSummary::default() };
-        SessionsSummary::of(&ready.sessions.list, RECORDS_IN_PAGE && ready.record_in_page)
+    pub fn sessions_summary(&self) -> Option<SessionsSummary> {
+        let Phase::Ready(ready) = &self.phase else { return None };
+        ready.sessions.known.then(|| SessionsSummary::of(&ready.sessions.list, RECORDS_IN_PAGE && ready.record_in_page))
+    }
+
+    /// Whether a confirmation is to be sent again.
+    pub fn has_untold(&self) -> bool {
+        matches!(&self.phase, Phase::Ready(ready) if ready.recording.as_ref().is_some_and(|recording| recording.untold.is_some()))
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -717,6 +735,8 @@ impl Ready {
         Self {
             recording: None,
             is_page_old: false,
+            report_first: false,
+            uncertain_until: 0,
             has_reply: true,
             recipient: None,
             record_in_page: false,
@@ -774,6 +794,7 @@ impl Ready {
             Event::Sessions(list) => {
                 let news = self.sessions.news(&list, texts);
                 self.sessions.heard(list, now);
+                self.report_first |= self.has_recordable();
                 return (news, None);
             }
             Event::Refused(Call::Make(thing, _), problem) => self.slots[thing as usize] = Slot::Failed(problem),
@@ -800,7 +821,7 @@ impl Ready {
         let untold = recording.untold.as_mut().filter(|untold| now >= untold.next)?;
         // Until the answer, which sets the next time.
         untold.next = i64::MAX;
-        Some(Command::Call(Call::Recorded(recording.lsid.clone())))
+        Some(Command::Call(Call::Recorded(recording.lsid.clone(), recording.lease())))
     }
 
     /// One report at a time: asked of the server, written by the page, told to the server. Each step may be done again; the marker sees to it
@@ -823,22 +844,25 @@ impl Ready {
                 return (None, Some(Command::PostNote(report.lsid, report.note)));
             }
             (Event::NotePosted(lsid, result), Some(recording)) if lsid == recording.lsid => match result {
-                Ok(()) => return (None, Some(Command::Call(Call::Recorded(lsid)))),
+                Ok(()) => return (None, Some(Command::Call(Call::Recorded(lsid, recording.lease())))),
                 Err(fault) => {
-                    // Not while it may still be under way.
-                    let given_up = (fault != NoteFault::Uncertain).then_some(Command::Call(Call::GivenUp));
+                    // Not while one may still be under way, this or an earlier one.
+                    if fault == NoteFault::Uncertain {
+                        self.uncertain_until = now + UNCERTAIN;
+                    }
+                    let given_up = (now >= self.uncertain_until).then(|| Command::Call(Call::GivenUp(recording.lease())));
                     recording.reload_helps = matches!(fault, NoteFault::PageTooOld | NoteFault::Uncertain);
                     recording.fault = Some(note_fault(&fault, texts));
                     return (None, given_up);
                 }
             },
             (Event::Recorded(lsid), Some(recording)) if lsid == recording.lsid => return self.recorded(now, texts),
-            (Event::Refused(Call::Recorded(lsid), problem), Some(recording)) if lsid == recording.lsid && problem.may_pass() => {
+            (Event::Refused(Call::Recorded(lsid, _), problem), Some(recording)) if lsid == recording.lsid && problem.may_pass() => {
                 let failures = recording.untold.map_or(0, |untold| untold.failures);
                 let next = now + (SESSIONS_INTERVAL << failures).min(SESSIONS_PAUSE);
                 recording.untold = Some(Untold { next, failures: (failures + 1).min(4) });
             }
-            (Event::Refused(Call::Report(lsid) | Call::Recorded(lsid), problem), Some(recording)) if lsid == recording.lsid => {
+            (Event::Refused(Call::Report(lsid) | Call::Recorded(lsid, _), problem), Some(recording)) if lsid == recording.lsid => {
                 recording.untold = None;
                 recording.fault = Some(problem.message(texts));
             }
@@ -1087,6 +1111,7 @@ fn note_fault(fault: &NoteFault, texts: &Texts) -> String {
         NoteFault::LockedByOther(None) => Text::RecordLockedByOther,
         NoteFault::LockedElsewhere => Text::RecordLockedElsewhere,
         NoteFault::NotReached => Text::RecordNotReached,
+        NoteFault::TooLate => Text::RecordTooLate,
         NoteFault::Refused => Text::RecordRefused,
         NoteFault::Uncertain => Text::RecordUncertain,
     };
@@ -1652,7 +1677,8 @@ pub(super) mod tests {
             text: "Chat\nRita: Try 1 < 2 &amp;\nOS Linux\ndeskbridge/x".into(),
             marker: "deskbridge/x".into(),
             title_marker: "[1]".into(),
-            send_until: NOW + 105_000,
+            send_until: Some(NOW + 105_000),
+            lease: "L1".into(),
         };
         Event::Report(Box::new(Report { lsid: ended(), note, is_recorded }))
     }
@@ -1670,7 +1696,7 @@ pub(super) mod tests {
         let Some(Command::PostNote(lsid, note)) = panel.update(report(false), NOW) else { panic!("the page is to write it") };
         assert_eq!((lsid, note.marker.as_str()), (ended(), "deskbridge/x"));
         assert_eq!(panel.update(Event::NotePosted("other".into(), Ok(())), NOW), None);
-        let tell = Some(Command::Call(Call::Recorded(ended())));
+        let tell = Some(Command::Call(Call::Recorded(ended(), "L1".into())));
         assert_eq!(panel.update(Event::NotePosted(ended(), Ok(())), NOW), tell);
         let told = Some(Command::Notify("record_done".into(), NoticeKind::Done));
         assert_eq!(panel.update(Event::Recorded(ended()), NOW + 1), told, "for those who see, too");
@@ -1704,12 +1730,13 @@ pub(super) mod tests {
             (NoteFault::Merged("Ticket #7".into()), "record_merged Ticket #7"),
             (NoteFault::LockedElsewhere, "record_locked_elsewhere"),
             (NoteFault::NotReached, "record_not_reached"),
+            (NoteFault::TooLate, "record_too_late"),
             (NoteFault::Refused, "record_refused"),
             (NoteFault::Uncertain, "record_uncertain"),
         ] {
             assert_eq!(panel.update(Event::Record(ended()), NOW), Some(Command::Call(Call::Report(ended()))), "again");
             panel.update(report(false), NOW);
-            let given_up = (number != NoteFault::Uncertain).then_some(Command::Call(Call::GivenUp));
+            let given_up = (number != NoteFault::Uncertain).then(|| Command::Call(Call::GivenUp("L1".into())));
             assert_eq!(panel.update(Event::NotePosted(ended(), Err(number)), NOW), given_up);
             assert_eq!(fault(&panel).as_deref(), Some(told));
         }
@@ -1720,7 +1747,7 @@ pub(super) mod tests {
         panel.update(report(false), NOW);
         panel.update(Event::NotePosted(ended(), Ok(())), NOW);
         let never = Problem { status: 422, ..problem() };
-        panel.update(Event::Refused(Call::Recorded(ended()), never.clone()), NOW);
+        panel.update(Event::Refused(Call::Recorded(ended(), "L1".into()), never.clone()), NOW);
         assert_eq!(fault(&panel), Some(never.message(&texts())));
     }
 
@@ -1729,11 +1756,11 @@ pub(super) mod tests {
         let mut panel = at_work_in_page();
         panel.update(Event::Record(ended()), NOW);
         panel.update(report(false), NOW);
-        let tell = Some(Command::Call(Call::Recorded(ended())));
+        let tell = Some(Command::Call(Call::Recorded(ended(), "L1".into())));
         assert_eq!(panel.update(Event::NotePosted(ended(), Ok(())), NOW), tell);
         let mut now = NOW;
         for (status, pause) in [(0, 5_000), (502, 10_000), (429, 20_000), (503, 40_000), (0, 60_000), (0, 60_000)] {
-            panel.update(Event::Refused(Call::Recorded(ended()), Problem { status, ..problem() }), now);
+            panel.update(Event::Refused(Call::Recorded(ended(), "L1".into()), Problem { status, ..problem() }), now);
             let recording = ready(&panel).recording.as_ref().expect("it goes on");
             assert_eq!((recording.fault.as_deref(), recording.untold.is_some()), (None, true), "it is no failure");
             assert_ne!(panel.update(Event::Tick, now + pause - 1), tell);
@@ -1751,12 +1778,13 @@ pub(super) mod tests {
     #[test]
     fn what_the_sessions_come_to_is_told() {
         let mut panel = at_work_in_page();
-        let summary = |is_open, has_report| SessionsSummary { is_open, has_report };
+        let summary = |is_open, has_report| Some(SessionsSummary { is_open, has_report });
         assert_eq!(panel.sessions_summary(), summary(true, true));
         panel.update(Event::Sessions(vec![session(SessionState::Recorded)]), NOW);
         assert_eq!(panel.sessions_summary(), summary(false, false));
         panel.update(Event::Sessions(vec![session(SessionState::Waiting)]), NOW);
         assert_eq!(panel.sessions_summary(), summary(true, false));
+        assert_eq!(Panel::new(texts(), "en".into()).sessions_summary(), None, "nothing was heard yet");
         let mut panel = at_work();
         panel.update(Event::Sessions(vec![session(SessionState::Ended)]), NOW);
         assert_eq!(panel.sessions_summary(), summary(false, false), "its reports come by themselves");

@@ -24,10 +24,10 @@ pub enum Call {
     Sessions,
     /// The report of the ended session with that lsid.
     Report(String),
-    /// Tells that the page has put that session's report onto the ticket.
-    Recorded(String),
-    /// Tells that the page has not, and that another browser may.
-    GivenUp,
+    /// Tells that the page has put that session's report onto the ticket, under that lease.
+    Recorded(String, String),
+    /// Tells that the page has not, and that another browser may: the lease.
+    GivenUp(String),
 }
 
 /// A question as HTTP has it.
@@ -46,9 +46,9 @@ impl Request {
             Call::Load => get(routes::PANEL, place, Some(locale).filter(|locale| !locale.is_empty())),
             Call::Sessions => get(routes::SESSIONS, place, None),
             Call::Make(thing, fields) => Self { path: path(*thing).into(), body: Some(body(place, fields)) },
-            Call::Report(lsid) => about_session(routes::SESSION_RECORD, place, lsid),
-            Call::Recorded(lsid) => about_session(routes::SESSION_RECORDED, place, lsid),
-            Call::GivenUp => Self { path: routes::SESSION_RECORD_GIVEN_UP.into(), body: Some(body(place, &[])) },
+            Call::Report(lsid) => about_report(routes::SESSION_RECORD, place, &[("lsid", lsid)]),
+            Call::Recorded(lsid, lease) => about_report(routes::SESSION_RECORDED, place, &[("lsid", lsid), ("lease", lease)]),
+            Call::GivenUp(lease) => about_report(routes::SESSION_RECORD_GIVEN_UP, place, &[("lease", lease)]),
         }
     }
 }
@@ -71,10 +71,14 @@ fn get(path: &str, place: &Place, locale: Option<&str>) -> Request {
     Request { path, body: None }
 }
 
-fn about_session(path: &str, place: &Place, lsid: &str) -> Request {
+fn about_report(path: &str, place: &Place, members: &[(&str, &str)]) -> Request {
     let mut body = object(place);
-    body.push_str(",\"lsid\":");
-    push_json_text(&mut body, lsid);
+    for (name, value) in members {
+        body.push_str(",\"");
+        body.push_str(name);
+        body.push_str("\":");
+        push_json_text(&mut body, value);
+    }
     body.push('}');
     Request { path: path.into(), body: Some(body) }
 }
@@ -149,8 +153,10 @@ mod tests {
         );
         let about = Some(r#"{"connection":"Zendesk production","ticket":"88121","lsid":"0a1b"}"#);
         check(&Call::Report("0a1b".into()), "/api/v1/sessions/record", about);
-        check(&Call::Recorded("0a1b".into()), "/api/v1/sessions/recorded", about);
-        check(&Call::GivenUp, "/api/v1/sessions/record/given-up", Some(r#"{"connection":"Zendesk production","ticket":"88121"}"#));
+        let recorded = r#"{"connection":"Zendesk production","ticket":"88121","lsid":"0a1b","lease":"L1"}"#;
+        check(&Call::Recorded("0a1b".into(), "L1".into()), "/api/v1/sessions/recorded", Some(recorded));
+        let given_up = r#"{"connection":"Zendesk production","ticket":"88121","lease":"L1"}"#;
+        check(&Call::GivenUp("L1".into()), "/api/v1/sessions/record/given-up", Some(given_up));
         let fields = [(Field::Method, "shell_jump"), (Field::Target, "core-sw-1"), (Field::Port, "022"), (Field::Console, "true")];
         check(
             &Call::Make(Thing::Jump, fields.map(|(field, value)| (field, value.to_owned())).into()),

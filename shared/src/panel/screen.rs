@@ -67,7 +67,7 @@ impl Screen<'_> {
             }
             Phase::Ready(ready) => {
                 // A report that waits is what the agent came for.
-                let report_first = RECORDS_IN_PAGE && (ready.has_recordable() || ready.is_page_old);
+                let report_first = RECORDS_IN_PAGE && ready.report_first;
                 let mut root = if report_first { root.child(self.sessions_section(ready)) } else { root };
                 root = root.child(self.key_section(ready));
                 if let Some(method) = ready.form.method {
@@ -785,7 +785,10 @@ mod tests {
         let mut panel = at_work_in_page();
         assert_eq!(sections(&panel), ["sessions", "key", "jump", "chat"]);
         panel.update(Event::Sessions(vec![session(SessionState::Active), session(SessionState::Recorded)]), NOW);
-        assert_eq!(sections(&panel), ["key", "jump", "chat", "sessions"]);
+        assert_eq!(sections(&panel), ["sessions", "key", "jump", "chat"], "nothing moves away under the agent's hands");
+        let mut panel = at_work();
+        panel.update(Event::Sessions(vec![session(SessionState::Active), session(SessionState::Ended)]), NOW);
+        assert_eq!(sections(&panel), ["key", "jump", "chat", "sessions"], "its reports come by themselves");
     }
 
     #[test]

@@ -128,6 +128,7 @@ texts! {
     RecordLockedElsewhere = "record_locked_elsewhere",
     RecordNotReached = "record_not_reached",
     RecordRefused = "record_refused",
+    RecordTooLate = "record_too_late",
     RecordUncertain = "record_uncertain",
 }
 

@@ -41,7 +41,7 @@ struct Inner {
     skew: Cell<i64>,
     host_shows: Cell<bool>,
     height: Cell<i32>,
-    summary: Cell<SessionsSummary>,
+    summary: Cell<Option<SessionsSummary>>,
     kept: Cell<Option<Kept>>,
 }
 
@@ -134,7 +134,7 @@ impl Inner {
             on(&self.document, "visibilitychange", |inner, _| inner.watch()),
         ];
         let tick = with(self, |inner| {
-            if inner.is_watched() {
+            if inner.is_watched() || inner.has_untold() {
                 inner.happen(Event::Tick);
             }
         });
@@ -178,6 +178,11 @@ impl Inner {
         self.happen(Event::Filled(field, value));
     }
 
+    /// Whether a confirmation is to be sent again, which needs nobody to look.
+    fn has_untold(&self) -> bool {
+        RECORDS_IN_PAGE && self.state.try_borrow().is_ok_and(|state| state.panel.has_untold())
+    }
+
     fn is_watched(&self) -> bool {
         self.host_shows.get() && !self.document.hidden()
     }
@@ -197,7 +202,9 @@ impl Inner {
         let summary = state.panel.sessions_summary();
         self.draw(&mut state);
         drop(state);
-        if self.summary.replace(summary) != summary {
+        if self.summary.replace(summary) != summary
+            && let Some(summary) = summary
+        {
             self.host.tell_sessions(summary);
         }
         if let Some(command) = command {
@@ -246,6 +253,7 @@ impl Inner {
         let request = Request::new(&call, &place, &state.panel.agent_locale);
         drop(state);
         let weak = Rc::downgrade(self);
+        let asked_at = Date::now();
         let done = move |answer: Answer| {
             let Some(inner) = weak.upgrade() else { return };
             if let Some(server_time) = answer.server_time {
@@ -254,7 +262,7 @@ impl Inner {
             }
             // An answer about another ticket than the one shown now is nobody's.
             if inner.place().as_ref() == Some(&place) {
-                inner.happen(answers::event(call, &answer));
+                inner.happen(answers::event(call, &answer, asked_at));
             }
         };
         self.backend.call(request, Box::new(done));

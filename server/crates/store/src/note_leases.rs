@@ -14,7 +14,9 @@ pub struct NoteLease<'a> {
     pub connection: ConnectionId,
     /// The ticket's id.
     pub ticket: &'a str,
-    /// The browser or session that adds the note.
+    /// This lease's own name: random, so that a late word about an earlier one does not end it.
+    pub lease: &'a str,
+    /// The browser or session that adds the note; it may take its own ticket again.
     pub holder: &'a str,
     /// The agent's name, for those who have to wait.
     pub agent: &'a str,
@@ -34,10 +36,10 @@ pub struct NoteLeaseHolder {
 /// Leases of tickets, for notes that pages write.
 #[async_trait]
 pub trait NoteLeases: Send + Sync {
-    /// Takes the ticket, or keeps it longer for the same holder. An answer: at `now` (Unix ms) somebody else has it.
+    /// Takes the ticket, from the same holder too, whose lease it was ends with that. An answer: at `now` (Unix ms) somebody else has it.
     async fn take_note_lease(&self, lease: NoteLease<'_>, now: i64) -> Result<Option<NoteLeaseHolder>>;
-    /// Gives the ticket back, if that holder has it.
-    async fn release_note_lease(&self, connection: ConnectionId, ticket: &str, holder: &str) -> Result<()>;
+    /// Gives the ticket back, if it is still leased so.
+    async fn release_note_lease(&self, connection: ConnectionId, ticket: &str, lease: &str) -> Result<()>;
     /// Removes up to `limit` leases that ended before `before` (Unix ms).
     async fn purge_note_leases(&self, before: i64, limit: i64) -> Result<u64>;
 }

@@ -8,12 +8,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use deskbridge_core::clock::random_bytes;
 use deskbridge_documents::{Format, NoteForm, guarded};
 use deskbridge_help_desks::AgentReference;
 use deskbridge_remote_support::beyondtrust::is_lsid;
 use deskbridge_reports::session_title;
 use deskbridge_shared::api::PageRecord;
 use deskbridge_store::{DeliveryKey, DeliveryState, NoteLease};
+use uuid::Uuid;
 
 use crate::connections::Connection;
 use crate::import_session::REPORT;
@@ -70,21 +72,25 @@ pub async fn prepare(
         }),
         _ => html.clone(),
     };
-    if !recorded {
-        lease(services, connection, agent, &access).await?;
-    }
+    let lease = if recorded { String::new() } else { take_lease(services, connection, agent, &access).await? };
     tracing::info!(connection = connection.name(), ticket = access.ticket.id, lsid = key.lsid, %agent, "a report was handed out to a page");
-    Ok(PageRecord { title, html, text, marker, title_marker, recorded, send_within_seconds: SEND_WITHIN.as_secs() })
+    Ok(PageRecord { title, html, text, marker, title_marker, recorded, lease, send_within_seconds: SEND_WITHIN.as_secs() })
 }
 
-/// The ticket is this browser's for its note.
-async fn lease(services: &Services, connection: &Connection, agent: &AgentReference, access: &TicketAccess) -> Result<(), SupportError> {
+/// The ticket is this browser's for its note; the lease's name.
+async fn take_lease(
+    services: &Services,
+    connection: &Connection,
+    agent: &AgentReference,
+    access: &TicketAccess,
+) -> Result<String, SupportError> {
     let now = services.clock.now_ms();
     let until = now + i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
+    let name = Uuid::from_bytes(random_bytes()).simple().to_string();
     let (tenant, connection, ticket) = (&connection.tenant, connection.id, access.ticket.id.as_str());
-    let lease = NoteLease { tenant, connection, ticket, holder: &agent.to_string(), agent: &access.agent.name, until };
+    let lease = NoteLease { tenant, connection, ticket, lease: &name, holder: &agent.to_string(), agent: &access.agent.name, until };
     match services.store.take_note_lease(lease, now).await? {
-        None => Ok(()),
+        None => Ok(name),
         Some(holder) => {
             let wait = Duration::from_millis(u64::try_from(holder.until - now).unwrap_or(0));
             Err(SupportError::NoteUnderWay { agent: holder.agent, wait })
@@ -93,9 +99,15 @@ async fn lease(services: &Services, connection: &Connection, agent: &AgentRefere
 }
 
 /// The page did not write its note: another may.
-pub async fn give_up(services: &Services, connection: &Connection, agent: &AgentReference, ticket: &str) -> Result<(), SupportError> {
+pub async fn give_up(
+    services: &Services,
+    connection: &Connection,
+    agent: &AgentReference,
+    ticket: &str,
+    lease: &str,
+) -> Result<(), SupportError> {
     let access = ticket_access::check(connection, agent, ticket).await?;
-    Ok(services.store.release_note_lease(connection.id, &access.ticket.id, &agent.to_string()).await?)
+    Ok(services.store.release_note_lease(connection.id, &access.ticket.id, lease).await?)
 }
 
 /// The note stands on the ticket: nobody is offered to add it again.
@@ -105,6 +117,7 @@ pub async fn confirm(
     agent: &AgentReference,
     ticket: &str,
     lsid: &str,
+    lease: Option<&str>,
 ) -> Result<(), SupportError> {
     let (key, _) = delivery_key(connection, lsid)?;
     let access = ticket_access::check(connection, agent, ticket).await?;
@@ -115,7 +128,9 @@ pub async fn confirm(
     let now = services.clock.now_ms();
     services.store.mark_confirmed(&key, &access.ticket.id, &marker(&key), "added in the page", now).await?;
     services.store.mark_recorded(connection.id, &key.lsid, now).await?;
-    services.store.release_note_lease(connection.id, &access.ticket.id, &agent.to_string()).await?;
+    if let Some(lease) = lease {
+        services.store.release_note_lease(connection.id, &access.ticket.id, lease).await?;
+    }
     tracing::info!(connection = connection.name(), ticket = access.ticket.id, lsid = key.lsid, %agent, "the page added the report");
     Ok(())
 }

@@ -395,7 +395,7 @@ pub async fn chat_link(
     Ok(Json(ChatLink { url, expires_at: rfc3339(expires_ms) }))
 }
 
-/// Body of `POST /api/v1/sessions/record` and `…/recorded`.
+/// Body of `POST /api/v1/sessions/record`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordBody {
@@ -407,6 +407,23 @@ pub struct RecordBody {
     /// The session's id.
     #[schema(pattern = "^[0-9a-fA-F]{32}$")]
     lsid: String,
+}
+
+/// Body of `POST /api/v1/sessions/recorded`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedBody {
+    /// The connection's name or id.
+    connection: String,
+    /// The ticket's id.
+    #[schema(min_length = 1, max_length = 64)]
+    ticket: String,
+    /// The session's id.
+    #[schema(pattern = "^[0-9a-fA-F]{32}$")]
+    lsid: String,
+    /// As `record` gave it: another browser may add a report from now on.
+    #[schema(max_length = 64)]
+    lease: Option<String>,
 }
 
 /// The report of an ended session, for the page to put onto its ticket.
@@ -434,7 +451,7 @@ pub async fn record(
 #[utoipa::path(
     post,
     path = routes::SESSION_RECORDED,
-    request_body = RecordBody,
+    request_body = RecordedBody,
     responses(
         (status = 200, description = "Remembered", body = Recorded),
         TicketProblems,
@@ -444,10 +461,10 @@ pub async fn record(
 pub async fn recorded(
     State(state): State<Arc<PanelState>>,
     caller: Caller,
-    JsonBody(body): JsonBody<RecordBody>,
+    JsonBody(body): JsonBody<RecordedBody>,
 ) -> Result<Json<Recorded>, Problem> {
     let (connection, ticket) = caller.ticket_ref(&body.connection, &body.ticket)?;
-    record_in_page::confirm(&state.services, connection, &caller.agent, ticket, &body.lsid).await?;
+    record_in_page::confirm(&state.services, connection, &caller.agent, ticket, &body.lsid, body.lease.as_deref()).await?;
     Ok(Json(Recorded { recorded: true }))
 }
 
@@ -460,6 +477,9 @@ pub struct GivenUpBody {
     /// The ticket's id.
     #[schema(min_length = 1, max_length = 64)]
     ticket: String,
+    /// As `record` gave it.
+    #[schema(max_length = 64)]
+    lease: String,
 }
 
 /// The page did not put the report onto the ticket: another browser may.
@@ -475,7 +495,7 @@ pub async fn record_given_up(
     JsonBody(body): JsonBody<GivenUpBody>,
 ) -> Result<StatusCode, Problem> {
     let (connection, ticket) = caller.ticket_ref(&body.connection, &body.ticket)?;
-    record_in_page::give_up(&state.services, connection, &caller.agent, ticket).await?;
+    record_in_page::give_up(&state.services, connection, &caller.agent, ticket, &body.lease).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

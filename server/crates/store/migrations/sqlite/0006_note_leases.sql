@@ -3,6 +3,7 @@ CREATE TABLE note_lease (
     tenant TEXT NOT NULL,
     connection TEXT NOT NULL,
     ticket TEXT NOT NULL,
+    lease TEXT NOT NULL,
     holder TEXT NOT NULL,
     agent TEXT NOT NULL,
     lease_until BIGINT NOT NULL,

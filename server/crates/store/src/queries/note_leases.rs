@@ -13,13 +13,15 @@ pub(super) const RETENTION: Retention =
 impl SqlStore {
     async fn try_to_take(&self, lease: &NoteLease<'_>, now: i64) -> Result<bool> {
         let taken = sqlx::query(
-            "INSERT INTO note_lease (tenant, connection, ticket, holder, agent, lease_until) VALUES ($1, $2, $3, $4, $5, $6)
-             ON CONFLICT (connection, ticket) DO UPDATE SET holder = excluded.holder, agent = excluded.agent, lease_until = excluded.lease_until
-             WHERE note_lease.lease_until <= $7 OR note_lease.holder = excluded.holder",
+            "INSERT INTO note_lease (tenant, connection, ticket, lease, holder, agent, lease_until) VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (connection, ticket) DO UPDATE SET
+               lease = excluded.lease, holder = excluded.holder, agent = excluded.agent, lease_until = excluded.lease_until
+             WHERE note_lease.lease_until <= $8 OR note_lease.holder = excluded.holder",
         )
         .bind(lease.tenant.as_str())
         .bind(lease.connection.to_string())
         .bind(lease.ticket)
+        .bind(lease.lease)
         .bind(lease.holder)
         .bind(lease.agent)
         .bind(lease.until)
@@ -50,11 +52,11 @@ impl NoteLeases for SqlStore {
         Ok(Some(NoteLeaseHolder { agent: String::new(), until: now }))
     }
 
-    async fn release_note_lease(&self, connection: ConnectionId, ticket: &str, holder: &str) -> Result<()> {
-        sqlx::query("DELETE FROM note_lease WHERE connection = $1 AND ticket = $2 AND holder = $3")
+    async fn release_note_lease(&self, connection: ConnectionId, ticket: &str, lease: &str) -> Result<()> {
+        sqlx::query("DELETE FROM note_lease WHERE connection = $1 AND ticket = $2 AND lease = $3")
             .bind(connection.to_string())
             .bind(ticket)
-            .bind(holder)
+            .bind(lease)
             .execute(&self.write)
             .await?;
         Ok(())

@@ -3,7 +3,7 @@
 use super::*;
 
 fn wish<'a>(tenant: &'a TenantId, ticket: &'a str, holder: &'a str, until: i64) -> NoteLease<'a> {
-    NoteLease { tenant, connection: a(), ticket, holder, agent: holder, until }
+    NoteLease { tenant, connection: a(), ticket, lease: holder, holder, agent: holder, until }
 }
 
 #[tokio::test]
@@ -24,6 +24,11 @@ async fn one_browser_at_a_time_may_add_a_note_to_a_ticket() {
         assert_eq!(take("1", "anna", NOW + 300, NOW + 210).await, held("bert", NOW + 300), "it was not hers to give back");
         store.release_note_lease(a(), "1", "bert").await.unwrap();
         assert_eq!(take("1", "anna", NOW + 400, NOW + 211).await, None);
+        // The same browser once more, in another tab: what the first tab says of its lease does not end the second's.
+        let again = NoteLease { lease: "anna's second", ..wish(&tenant, "1", "anna", NOW + 400) };
+        assert_eq!(store.take_note_lease(again, NOW + 212).await.unwrap(), None);
+        store.release_note_lease(a(), "1", "anna").await.unwrap();
+        assert_eq!(take("1", "bert", NOW + 500, NOW + 213).await, held("anna", NOW + 400));
         assert_eq!(store.purge_note_leases(NOW + 160, 10).await.unwrap(), 2);
         assert_eq!(take("1", "bert", NOW + 500, NOW + 220).await, held("anna", NOW + 400));
     })

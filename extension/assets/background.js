@@ -11,6 +11,8 @@ const REGISTERED = 'deskbridge-sites';
 const PAGE_SCRIPTS = ['content/collect.js', 'content/frame.js', 'content/mount.js', 'content/acts.js', 'content.js'];
 const NOTE_REQUESTS = 14;
 const MOST_LOCKS = 50;
+const MINUTE = 60_000;
+const MOST_TICKETS = 20;
 
 // A page that has taken a content script over reads nothing of ours. Firefox knows no such setting.
 for (const area of [api.storage.local, api.storage.session]) area.setAccessLevel?.({ accessLevel: 'TRUSTED_CONTEXTS' });
@@ -78,10 +80,37 @@ async function writeNote(to, { key, ticket, note }, name) {
   return step;
 }
 
+/**
+ * What a ticket's sessions come to. A page may ask as often as it likes, and for whatever ticket if somebody has taken it over: the server is asked
+ * for each ticket no sooner than `least` seconds after the last time, and for few tickets in a minute.
+ */
+async function sessions(asked) {
+  const name = `${asked.connection} ${asked.ticket}`;
+  const now = Date.now();
+  const told = (entry) => entry.told && { ...entry.told, every: Math.ceil(Math.max(1, entry.at + asked.least * 1_000 - now) / 1_000) };
+  const last = await inTurn(async () => {
+    const known = Object.entries((await api.storage.session.get('sessions')).sessions ?? {});
+    const recent = known.filter(([, entry]) => now - entry.at < MINUTE);
+    const own = recent.find(([known]) => known === name)?.[1];
+    if (own && now - own.at < asked.least * 1_000) return told(own) ?? {};
+    if (!own && recent.length >= MOST_TICKETS) return {};
+    const kept = recent.filter(([known]) => known !== name);
+    await api.storage.session.set({ sessions: { ...Object.fromEntries(kept), [name]: { at: now, told: own?.told ?? null } } });
+    return null;
+  });
+  if (last) return last.every ? last : null;
+  const answer = JSON.parse(await sessionsSummary(JSON.stringify(asked)));
+  await inTurn(async () => {
+    const known = (await api.storage.session.get('sessions')).sessions ?? {};
+    await api.storage.session.set({ sessions: { ...known, [name]: { at: now, told: answer } } });
+  });
+  return answer;
+}
+
 async function handle(message, sender) {
   const { reply, forward, sessionsOf, opensSettings } = await answer(message, sender);
   if (opensSettings) await api.runtime.openOptionsPage();
-  if (sessionsOf) return JSON.parse(await sessionsSummary(JSON.stringify(sessionsOf)));
+  if (sessionsOf) return sessions(sessionsOf);
   if (!forward) return reply;
   const { message: told } = forward;
   if (told.type !== 'note') return tell(forward, told);

@@ -44,6 +44,8 @@ pub fn start() {
         }),
         on("input", |page, event| page.fill(event, false)),
         on("change", |page, event| page.fill(event, true)),
+        // What was typed and typed back raises no `change`.
+        on("focusout", |page, event| page.fill(event, true)),
     ];
     // For as long as the page is there.
     std::mem::forget(listeners);

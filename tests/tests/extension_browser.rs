@@ -369,7 +369,7 @@ async fn a_panel_that_waits_for_pairing_goes_on_by_itself() -> Result<()> {
     stage.browser.enter_panel().await?;
     browser.element("[data-action='make-key']").await?;
 
-    // The key goes with the browser's data, and the panel says that; where it only cannot be read now, it does not.
+    // The key goes with the browser's data, and the panel says that.
     driver.switch_to_window(tab.clone()).await?;
     browser.execute("return deskbridge.keepKey('device', null)", vec![]).await?;
     driver.switch_to_window(page).await?;

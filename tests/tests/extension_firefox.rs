@@ -4,6 +4,7 @@
 //! A machine without Firefox or geckodriver leaves this out, and says so; CI may not.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use deskbridge_shared::device::PairingLink;
@@ -129,11 +130,13 @@ async fn a_panel_that_waits_for_pairing_leads_to_the_settings_and_goes_on() -> R
     stage.firefox.enter_panel().await?;
     page.click("[data-message='unpaired'] [data-action='settings']").await?;
     page.leave_frames().await?;
+    let until = Instant::now() + Duration::from_secs(20);
     let tab = loop {
-        match page.driver().windows().await?.into_iter().find(|tab| *tab != own) {
-            Some(tab) => break tab,
-            None => tokio::task::yield_now().await,
+        if let Some(tab) = page.driver().windows().await?.into_iter().find(|tab| *tab != own) {
+            break tab;
         }
+        ensure!(Instant::now() < until, "the settings were not opened");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     };
     page.driver().switch_to_window(tab).await?;
     let code = pairing_code(&stage.server, CONNECTION, &["--agent", "Avery"]).await?;

@@ -33,6 +33,10 @@
     root.append(...nodes);
   }
 
+  /** Whether Escape on the page means the panel: not what the page uses itself, what is open over it, or what ends the input of a character. */
+  const isOurs = ({ isTrusted, key, defaultPrevented, isComposing }) =>
+    isTrusted && key === 'Escape' && !defaultPrevented && !isComposing && !document.querySelector(':modal, :popover-open');
+
   /**
    * A panel for that mount: in the card's `slot`, or over the page below `opener`, wherever the page scrolls it. `onClose` is called when the
    * panel is to be closed, `onSessions` with what its ticket's sessions come to.
@@ -49,14 +53,17 @@
     const panel = {
       host,
       opener,
+      sessions: null,
       onClose: null,
       onSessions: null,
+      place() {},
       remove() {
         lifetime.abort();
         host.remove();
       },
     };
     let isPlacing = false;
+    let isNew = true;
     function place() {
       isPlacing = false;
       const top = Math.max(8, Math.min(panel.opener.getBoundingClientRect().bottom + 6, innerHeight / 2));
@@ -69,24 +76,29 @@
     }
     if (!slot) {
       place();
+      panel.place = place;
       addEventListener('scroll', placeSoon, { capture: true, passive: true, signal });
       addEventListener('resize', placeSoon, { signal });
-      // What the page uses Escape for itself is not ours. Who is at work on the page stays there.
-      addEventListener('keydown', (event) => event.isTrusted && event.key === 'Escape' && !event.defaultPrevented && panel.onClose?.(false), { signal });
+      addEventListener('keydown', (event) => isOurs(event) && panel.onClose?.(false), { signal });
     }
     frame.addEventListener('load', () => {
       const { port1, port2 } = new MessageChannel();
       port1.onmessage = ({ data }) => {
         if (data?.close) panel.onClose?.(true);
         if (data?.reload) location.reload();
-        if (data?.sessions) panel.onSessions?.(data.sessions);
+        if (data?.sessions) {
+          panel.sessions = data.sessions;
+          panel.onSessions?.(data.sessions);
+        }
         if (Number.isFinite(data?.height)) {
           frame.style.height = `${Math.min(Math.max(data.height + PADDING, HEIGHT.least), HEIGHT.most)}px`;
         }
       };
       // To a page of the extension, or to nobody.
       frame.contentWindow.postMessage('deskbridge', EXTENSION, [port2]);
-      frame.focus();
+      // Not when the panel loads itself again: the agent may be at work on the page.
+      if (isNew) frame.focus();
+      isNew = false;
     });
     (slot ?? document.body).append(host);
     return panel;

@@ -5,8 +5,8 @@
   'use strict';
 
   const { enclose, openFrame } = globalThis.deskbridge;
-  // The sessions are asked for as often as the background says; where it says nothing, and so nothing can be asked, now and then.
-  const ASK_AGAIN = 300;
+  // The sessions are asked for as often as the background says, in seconds; where it says nothing, and so nothing can be asked, now and then.
+  const ASK_AGAIN = 60;
   const PLACES = { append: 'beforeend', prepend: 'afterbegin', before: 'beforebegin', after: 'afterend' };
 
   function nest(outer, classes) {
@@ -50,11 +50,16 @@
     let panel = null;
     let sessions = { isOpen: false, hasReport: false };
     let timer = 0;
+    let again = ASK_AGAIN;
+    let asked = 0;
     let isGone = false;
 
     function show(next) {
       panel = next;
-      if (panel) Object.assign(panel, { opener, onClose: close, onSessions: tell });
+      if (panel) {
+        Object.assign(panel, { opener, onClose: close, onSessions: tell });
+        sessions = panel.sessions ?? sessions;
+      }
       opener.setAttribute('aria-expanded', String(Boolean(panel)));
       name();
     }
@@ -79,13 +84,19 @@
     async function askForSessions() {
       clearTimeout(timer);
       if (isGone) return;
-      let again = ASK_AGAIN;
       if (!panel && !document.hidden) {
+        asked += 1;
+        const own = asked;
         const told = await ask({ type: 'sessions', key }).catch(() => null);
-        if (isGone) return;
-        if (told) again = told.every;
+        // A later question has the later answer.
+        if (isGone || own !== asked) return;
+        again = told?.every ?? again;
         if (told && !panel) tell(told);
       }
+      askLater();
+    }
+
+    function askLater() {
       clearTimeout(timer);
       timer = setTimeout(askForSessions, again * 1_000);
     }
@@ -101,7 +112,8 @@
       panel?.remove();
       show(null);
       if (withFocus) opener.focus();
-      askForSessions();
+      // What the panel told last holds for now.
+      askLater();
     }
 
     // Where the background does not answer, the next press asks again.
@@ -118,6 +130,7 @@
     document.addEventListener('visibilitychange', askForSessions, { signal: lifetime.signal });
     askForSessions();
     container.insertAdjacentElement(PLACES[position], mark);
+    panel?.place();
     const parent = mark.parentElement;
 
     return {

@@ -426,6 +426,11 @@ impl Options {
         if settings.server != self.settings.server || self.facts.is_none() {
             self.typed.server.clone_from(&settings.server);
         }
+        // What is being typed for a site goes with it.
+        let addresses = |settings: &Settings| settings.sites.iter().map(|site| site.url.clone()).collect::<Vec<_>>();
+        if addresses(&settings) != addresses(&self.settings) {
+            self.typed.list = None;
+        }
         self.settings = settings;
         self.facts = Some(facts);
     }
@@ -461,7 +466,11 @@ impl Options {
 
     fn take_list(&mut self, number: usize, text: &str, list: fn(&mut SiteSettings) -> &mut Vec<String>) -> Vec<Command> {
         self.typed.list = None;
-        self.change_site(number, |site| *list(site) = lines(text))
+        let lines = lines(text);
+        if self.settings.sites.get(number).is_some_and(|site| *list(&mut site.clone()) == lines) {
+            return Vec::new();
+        }
+        self.change_site(number, |site| *list(site) = lines)
     }
 
     fn press(&mut self, action: Action) -> Vec<Command> {
@@ -858,6 +867,15 @@ mod tests {
         options.update(Event::Filled(Field::Labels(0), "Mach".into(), false));
         options.update(Event::Read(Box::default()));
         assert_eq!(options.typed.list, Some((Field::Labels(0), "Mach".into())));
+        // Typed back to what was there: nothing is saved when it is left.
+        assert_eq!(options.update(Event::Filled(Field::Labels(0), String::new(), true)), []);
+        assert_eq!(options.typed.list, None);
+        options.update(Event::Filled(Field::Labels(0), "Mach".into(), false));
+        let desk = site(SiteKind::Osticket, "https://desk.example.com/".into());
+        let elsewhere = Facts { stored: Stored { sites: Some(vec![desk]), ..Stored::default() }, ..Facts::default() };
+        options.update(Event::Read(Box::new(elsewhere)));
+        assert_eq!(options.typed.list, None, "another page removed the site");
+        options.update(Event::Read(Box::default()));
         options.update(Event::Filled(Field::Labels(0), "Machine".into(), true));
         assert_eq!((options.typed.list, &options.settings.sites[0].target_labels[..]), (None, &["Machine".to_owned()][..]));
     }

@@ -2,9 +2,9 @@
 
 use deskbridge_shared::client_script::OPTION_CHARACTERS;
 
-/// Longest subject passed on, in characters.
 /// Longest e-mail address, in bytes (RFC 5321 4.5.3.1.3).
 const LONGEST_EMAIL: usize = 254;
+/// Longest subject passed on, in characters.
 const LONGEST_SUBJECT: usize = 255;
 /// Longest ticket number, in characters: Autotask has 50 (autotask-extension.md a.5), osTicket 20 (osticket.md 2.8).
 const LONGEST_NUMBER: usize = 50;

@@ -11,12 +11,13 @@ use deskbridge_shared::device::PairingLink;
 use deskbridge_shared::routes;
 use deskbridge_tests::appliance::{self, Recipient, SessionScript, SimulatedAppliance};
 use deskbridge_tests::browser::{Browser, Settings};
-use deskbridge_tests::device::pairing_code;
+use deskbridge_tests::device::{self, pairing_code};
 use deskbridge_tests::extension::{
     ExtendedBrowser, OSTICKET_STYLE, PJAX, STAFF_POLICY, STRICTEST_POLICY, Site, SitePage, built_extension, change, set_up_by_policy,
 };
 use deskbridge_tests::scene::EVENT_TOKEN;
 use deskbridge_tests::server::Deskbridge;
+use reqwest::Method;
 use serde_json::{Value, json};
 use thirtyfour::{By, Key, TypingData};
 
@@ -307,6 +308,41 @@ async fn the_panel_over_a_page_moves_with_its_button_and_closes_in_three_ways() 
     keys(browser, Key::Escape + "").await?;
     browser.leave_frames().await?;
     browser.wait_until_gone(PANEL).await?;
+    stage.no_errors().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_badge_outlives_a_toolbar_and_ends_with_what_it_tells() -> Result<()> {
+    let stage = Stage::start(Settings::default()).await?;
+    stage.set_up().await?;
+    let lsid = stage.appliance.play(SessionScript::example("5156116"))?;
+    let ended = async || -> Result<bool> {
+        let colleague = device::Browser::paired(&stage.server, CONNECTION, &["--agent", "Bert"]).await?;
+        let reference = json!({ "connection": CONNECTION, "ticket": "5156116", "lsid": lsid });
+        Ok(colleague.ask(Method::POST, routes::SESSION_RECORDED, &reference.to_string()).await?.status == 200)
+    };
+    let button_says = async |told: &str| {
+        wait_until(stage.browser(), &format!("return document.querySelector(\"{BUTTON}\")?.ariaLabel === '{told}'")).await
+    };
+    stage.open(&stage.ticket("116")).await?;
+    stage.open_panel().await?;
+    stage.browser().element("li[data-state='ended']").await?;
+    stage.browser().leave_frames().await?;
+    button_says("Remote support (a report is waiting)").await?;
+    // The page draws its toolbar anew, and the button comes back to the open panel.
+    stage.browser().execute("document.querySelector(arguments[0]).remove()", vec![json!(BUTTON)]).await?;
+    button_says("Remote support (a report is waiting)").await?;
+    stage.browser.enter_panel().await?;
+    stage.browser().click("[data-action='close']").await?;
+    stage.browser().leave_frames().await?;
+    stage.browser().wait_until_gone(PANEL).await?;
+    button_says("Remote support (a report is waiting)").await?;
+    // A colleague adds it; the panel tells when it is opened.
+    ensure!(ended().await?, "the colleague's report is recorded");
+    stage.open_panel().await?;
+    stage.browser().element("li[data-state='recorded']").await?;
+    stage.browser().leave_frames().await?;
+    button_says("Remote support").await?;
     stage.no_errors().await
 }
 

@@ -485,6 +485,32 @@ async fn text_is_added_in_the_form_the_reply_has() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_text_for_one_ticket_does_not_get_into_anothers_reply() -> Result<()> {
+    let stage = Stage::open(Plan::default(), tall()).await?;
+    let (first, second) = (stage.scene.people.vpn_ticket, stage.scene.people.printer_ticket);
+    stage.odd_page(&stage.ticket_page(first), json!({"hold": ["comment.appendText"], "unknown": ["comment.appendText"]})).await?;
+    stage.click("make-key").await?;
+    let link = stage.text("[data-part='key-link']").await?;
+    stage.click("insert-key").await?;
+    stage.browser.element("[data-action='insert-key'][aria-disabled='true']").await?;
+    stage.in_workspace(&format!("return switchTicket({second}, 'context.updated')")).await?;
+    stage.browser.wait_until_gone("[data-part='key']").await?;
+    // Now the page answers that it cannot append.
+    stage.in_workspace("appHost.release()").await?;
+    until("the comment is asked for", Duration::from_mins(1), async || Ok(stage.asked("get", "comment.text").await? > 0)).await?;
+    // What the panel does next comes after what it did about that.
+    stage.in_workspace("appHost.unknown.clear()").await?;
+    stage.click("make-key").await?;
+    let next = stage.text("[data-part='key-link']").await?;
+    stage.click("insert-key").await?;
+    stage.notice("Inserted into the reply.").await?;
+    let reply = stage.reply().await?;
+    ensure!(reply.contains(&next) && !reply.contains(&link), "{reply}");
+    ensure!(stage.asked("set", "comment.text").await? == 0);
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_in_the_panel_counts_as_work_in_the_help_desk() -> Result<()> {
     let stage = Stage::open(Plan::default(), tall()).await?;
     stage.ticket(stage.scene.people.vpn_ticket, stage.scene.people.agent).await?;

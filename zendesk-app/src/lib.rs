@@ -7,7 +7,7 @@
 
 mod zaf;
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
 
 use deskbridge_shared::panel::answers::Members;
@@ -22,7 +22,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Document, HtmlElement};
 
-use crate::zaf::{Reply, Zaf, is_refused};
+use crate::zaf::{Reply, Zaf, identifier, is_refused};
 
 /// The panel has one thread and a few thousand small pieces; the standard allocator would be a tenth of its size.
 #[global_allocator]
@@ -65,6 +65,7 @@ fn open() -> Option<()> {
         zaf: zaf.clone(),
         view,
         has_registered: Cell::new(false),
+        shown: RefCell::default(),
         is_told: Cell::new(false),
         asked: Cell::new(0),
         answered: Cell::new(0),
@@ -82,6 +83,8 @@ struct Sidebar {
     zaf: Rc<Zaf>,
     view: PanelView,
     has_registered: Cell<bool>,
+    /// The ticket that the panel works on.
+    shown: RefCell<String>,
     /// The ticket page has named the ticket by itself.
     is_told: Cell<bool>,
     /// How many times the ticket page was asked, and which of these its latest answer was to.
@@ -177,6 +180,7 @@ impl Sidebar {
     }
 
     fn show(&self, ticket: String, locale: String) {
+        self.shown.replace(ticket.clone());
         self.view.show_ticket(Place { connection: self.connection.clone(), ticket }, locale);
     }
 
@@ -195,12 +199,6 @@ impl Sidebar {
 /// What the ticket page is asked to tell.
 const EVENTS: [&str; 6] =
     ["ticket.submit.done", "context.updated", "colorScheme.changed", "app.activated", "app.deactivated", "app.willDestroy"];
-
-/// Zendesk's ids are numbers; ours are text.
-fn identifier(id: &JsValue) -> Option<String> {
-    let id = if id.as_f64().is_some() { JSON::stringify(id).ok()?.into() } else { id.clone() };
-    id.as_string().filter(|id| !id.is_empty())
-}
 
 /// Only the two schemes the style sheet knows.
 fn set_color_scheme(document: &Document, scheme: &str) {
@@ -238,7 +236,11 @@ impl Host for ZafHost {
     }
 
     fn insert_into_reply(&self, text: String, done: Done<Insertion>) {
-        self.zaf.append_to_comment(text, done);
+        let sidebar = self.sidebar.get().and_then(Weak::upgrade);
+        match sidebar.map(|sidebar| sidebar.shown.borrow().clone()) {
+            Some(ticket) => self.zaf.append_to_comment(ticket, text, done),
+            None => done(Insertion::Failed),
+        }
     }
 
     fn copy(&self, text: String, done: Done<bool>) {

@@ -25,6 +25,8 @@ extern "C" {
 
 /// A question the ticket page leaves without an answer is given up after this many milliseconds, as by Zendesk's SDK (zendesk.md c.4).
 const PATIENCE: i32 = 300_000;
+/// The same for setting the whole comment: the shorter it is under way, the less can change meanwhile.
+const SET_PATIENCE: i32 = 10_000;
 /// What counts as work in the panel, as for Zendesk's SDK (`lib/utils/idleState.ts`).
 const ACTIVITY: [&str; 7] = ["mousemove", "keydown", "wheel", "mousedown", "touchstart", "touchmove", "focus"];
 /// Work is told after this many milliseconds without more (zendesk.md c.3).
@@ -36,7 +38,7 @@ pub enum Reply {
     Result(JsValue),
     /// An error.
     Refused,
-    /// Nothing, in [`PATIENCE`].
+    /// Nothing, in the time it was given.
     Lost,
 }
 
@@ -119,7 +121,7 @@ impl Zaf {
     /// Several values at once, by path; those the ticket page does not have are missing, see [`is_refused`].
     pub fn get(self: &Rc<Self>, paths: &[&str], done: impl FnOnce(Reply) + 'static) {
         let params: Array = paths.iter().map(|path| JsValue::from_str(path)).collect();
-        self.request("get", &params, Box::new(done));
+        self.request("get", &params, PATIENCE, Box::new(done));
     }
 
     /// Gives the frame its height, now or as soon as the ticket page has answered.
@@ -138,26 +140,33 @@ impl Zaf {
         self.invoke("notify", &[text.into(), kind.into(), milliseconds.into()], Box::new(|_| {}));
     }
 
-    /// Puts text at the end of the comment being written; by setting the whole text where the ticket page says that it cannot append. Without
-    /// an answer the text may be there, and is not written again.
-    pub fn append_to_comment(self: &Rc<Self>, addition: String, done: Done<Insertion>) {
+    /// Puts text at the end of the comment being written on that ticket; by setting the whole text where the ticket page says that it cannot
+    /// append. Without an answer the text may be there, and is not written again.
+    pub fn append_to_comment(self: &Rc<Self>, ticket: String, addition: String, done: Done<Insertion>) {
         let zaf = self.clone();
         let text = JsValue::from_str(&addition);
         let appended = move |reply: Reply| match insertion(&reply) {
-            Insertion::Failed => zaf.set_comment(addition, done),
+            Insertion::Failed => zaf.set_comment(ticket, addition, done),
             insertion => done(insertion),
         };
         self.invoke("comment.appendText", &[text], Box::new(appended));
     }
 
-    fn set_comment(self: &Rc<Self>, addition: String, done: Done<Insertion>) {
+    fn set_comment(self: &Rc<Self>, ticket: String, addition: String, done: Done<Insertion>) {
         let zaf = self.clone();
-        self.get(&["comment.text", "comment.useRichText"], move |reply| {
+        let paths: Array = ["ticket.id", "comment.text", "comment.useRichText"].into_iter().map(JsValue::from_str).collect();
+        let read = move |reply: Reply| {
+            let Reply::Result(values) = reply else { return done(Insertion::Failed) };
+            // The page may have gone to another ticket since: its comment is another customer's.
+            if identifier(&member(&values, "ticket.id")) != Some(ticket) {
+                return done(Insertion::Failed);
+            }
             // A comment that cannot be read must not be replaced.
-            let Some(whole) = whole_comment(&reply, &addition) else { return done(Insertion::Failed) };
+            let Some(whole) = whole_comment(&values, &addition) else { return done(Insertion::Failed) };
             let set = object("comment.text", &whole.into());
-            zaf.request("set", &set, Box::new(move |reply| done(insertion(&reply))));
-        });
+            zaf.request("set", &set, SET_PATIENCE, Box::new(move |reply| done(insertion(&reply))));
+        };
+        self.request("get", &paths, SET_PATIENCE, Box::new(read));
     }
 
     /// Somebody works here, which the ticket page does not see: it signs out agents who do nothing.
@@ -233,11 +242,11 @@ impl Zaf {
     /// The object form of `invoke` takes a list for each action (zendesk.md c.4).
     fn invoke(self: &Rc<Self>, action: &str, with: &[JsValue], done: Done<Reply>) {
         let arguments: Array = with.iter().collect();
-        self.request("invoke", &object(action, &arguments), done);
+        self.request("invoke", &object(action, &arguments), PATIENCE, done);
     }
 
-    /// Asks; `done` gets what comes of it.
-    fn request(self: &Rc<Self>, kind: &str, params: &JsValue, done: Done<Reply>) {
+    /// Asks; `done` gets what comes of it in that many milliseconds.
+    fn request(self: &Rc<Self>, kind: &str, params: &JsValue, patience: i32, done: Done<Reply>) {
         let id = self.last_id.get() + 1;
         self.last_id.set(id);
         let mut waiting = self.waiting.take();
@@ -245,7 +254,7 @@ impl Zaf {
         self.waiting.set(waiting);
         self.post("id", &id.into(), kind, params);
         let zaf = self.clone();
-        after(PATIENCE, move || zaf.answer(&id.into(), Reply::Lost));
+        after(patience, move || zaf.answer(&id.into(), Reply::Lost));
     }
 
     /// Sends an event's `key` with its `message`, or a question's `id` with its `request` and `params`, under our name.
@@ -270,6 +279,12 @@ pub fn is_refused(values: &JsValue, path: &str) -> bool {
     member(&member(values, "errors"), path).is_truthy()
 }
 
+/// Zendesk's ids are numbers; ours are text.
+pub fn identifier(id: &JsValue) -> Option<String> {
+    let id = if id.as_f64().is_some() { JSON::stringify(id).ok()?.into() } else { id.clone() };
+    id.as_string().filter(|id| !id.is_empty())
+}
+
 /// What the reply to a change says.
 fn insertion(reply: &Reply) -> Insertion {
     match reply {
@@ -283,8 +298,7 @@ fn insertion(reply: &Reply) -> Insertion {
 }
 
 /// The comment with the addition at its end. The text of an editor for rich text is HTML.
-fn whole_comment(reply: &Reply, addition: &str) -> Option<String> {
-    let Reply::Result(values) = reply else { return None };
+fn whole_comment(values: &JsValue, addition: &str) -> Option<String> {
     let text = member(values, "comment.text");
     let before = if text.is_null() { String::new() } else { text.as_string()? };
     let is_html = member(values, "comment.useRichText").as_bool().unwrap_or_else(|| before.trim_ascii_start().starts_with('<'));

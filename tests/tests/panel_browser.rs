@@ -474,6 +474,18 @@ async fn text_is_added_in_the_form_the_reply_has() -> Result<()> {
     let reply = stage.reply().await?;
     ensure!(reply.starts_with("Dear Tom\n") && !reply.contains("<br>") && reply.contains(&link), "{reply}");
 
+    // Where the page does not say which, only what is clearly HTML is taken for it, and nothing else is touched.
+    for (before, expected) in [("<p>Dear Tom</p>", true), ("", false), ("Dear Tom", false), ("<tom@customer.example> wrote", false)] {
+        stage.odd_page(&page, json!({"unknown": ["comment.appendText", "comment.useRichText"]})).await?;
+        stage.click("make-key").await?;
+        stage.browser.element("[data-part='key']").await?;
+        stage.in_workspace(&write(before)).await?;
+        stage.click("insert-key").await?;
+        stage.notice(if expected { "Inserted into the reply." } else { "could not be inserted" }).await.context(before)?;
+        let reply = stage.reply().await?;
+        ensure!(if expected { reply.starts_with("<p>Dear Tom</p><p>") } else { reply == before }, "{reply}");
+    }
+
     // What cannot be read is not replaced.
     stage.odd_page(&page, json!({"unknown": ["comment.appendText", "comment.text"]})).await?;
     stage.click("make-key").await?;

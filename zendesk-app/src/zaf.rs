@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use deskbridge_shared::panel::answers::{member, object, set};
 use deskbridge_shared::panel::callbacks::{Listener, after};
-use deskbridge_shared::panel::texts::{append, decimal, join};
+use deskbridge_shared::panel::texts::{append, decimal, is_html, join};
 use deskbridge_shared::panel::{Done, Insertion};
 use js_sys::{Array, JSON, Object};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -301,6 +301,7 @@ fn insertion(reply: &Reply) -> Insertion {
 fn whole_comment(values: &JsValue, addition: &str) -> Option<String> {
     let text = member(values, "comment.text");
     let before = if text.is_null() { String::new() } else { text.as_string()? };
-    let is_html = member(values, "comment.useRichText").as_bool().unwrap_or_else(|| before.trim_ascii_start().starts_with('<'));
-    Some(append(&before, addition, is_html))
+    // A guess would show the customer tags, or swallow the line breaks.
+    let is_rich = member(values, "comment.useRichText").as_bool().or_else(|| is_html(&before).then_some(true))?;
+    Some(append(&before, addition, is_rich))
 }

@@ -214,6 +214,15 @@ pub fn append(before: &str, addition: &str, is_html: bool) -> String {
     out
 }
 
+/// Whether the text is clearly HTML: it begins with a tag that an editor for rich text begins with. `false` says nothing.
+pub fn is_html(text: &str) -> bool {
+    let Some((_, rest)) = cut(text.trim_ascii_start(), b'<').filter(|(before, _)| before.is_empty()) else { return false };
+    ["p", "div", "br", "span", "ul", "ol", "table", "blockquote", "pre"].iter().any(|tag| {
+        let after = rest.strip_prefix(tag);
+        after.is_some_and(|after| after.starts_with(['>', ' ', '/']))
+    })
+}
+
 /// The texts before and after the first of that ASCII character. `str::split_once` brings a search engine along.
 pub fn cut(text: &str, separator: u8) -> Option<(&str, &str)> {
     let at = text.bytes().position(|byte| byte == separator)?;
@@ -350,6 +359,16 @@ mod tests {
         assert_eq!(append("", addition, true), html);
         assert_eq!(append("Dear Tom", addition, false), ["Dear Tom\n", addition].concat());
         assert_eq!(append("", addition, false), addition);
+    }
+
+    #[test]
+    fn only_what_begins_with_an_editors_tag_is_taken_for_html() {
+        for html in ["<p>Dear Tom</p>", " \n<div class=\"zd-comment\">", "<br>", "<br/>", "<ul><li>"] {
+            assert!(is_html(html), "{html}");
+        }
+        for text in ["", "Dear Tom", "Dear <p>Tom", "<tom@customer.example> wrote", "<pat@customer.example>", "<-", "<", "<p"] {
+            assert!(!is_html(text), "{text}");
+        }
     }
 
     #[test]

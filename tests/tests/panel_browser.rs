@@ -426,6 +426,67 @@ async fn a_key_is_for_the_ticket_that_is_shown_now() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_made_while_the_page_has_not_said_which_ticket_it_shows() -> Result<()> {
+    let stage = Stage::open(Plan::default(), tall()).await?;
+    let (first, second) = (stage.scene.people.vpn_ticket, stage.scene.people.printer_ticket);
+    stage.odd_page(&stage.ticket_page(first), json!({"without_ticket": true})).await?;
+    stage.click("make-key").await?;
+    let key = stage.text("[data-part='key']").await?;
+    let made = "return performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/api/v1/sessions/key')).length";
+
+    // The page may show another ticket, or the same one again.
+    stage.in_workspace("appHost.held.add('get'); appHost.trigger('app.activated', {})").await?;
+    stage.browser.element("[data-action='make-key'][aria-disabled='true']").await?;
+    stage.in_workspace("appHost.release()").await?;
+    stage.browser.element("[data-action='make-key']:not([aria-disabled])").await?;
+    ensure!(stage.text("[data-part='key']").await? == key, "the same ticket keeps its key");
+
+    stage.in_workspace(&format!("appHost.held.add('get'); return switchTicket({second}, 'context.updated')")).await?;
+    stage.browser.element("[data-action='make-key'][aria-disabled='true']").await?;
+    for action in ["make-key", "insert-key", "jump"] {
+        stage.click(action).await?;
+    }
+    stage.browser.element("[data-message='no-host']").await?;
+    let asked = stage.asked("get", "ticket.id").await?;
+    stage.click("reload").await?;
+    stage.browser.wait_until_gone("[data-message='no-host']").await?;
+    ensure!(stage.asked("get", "ticket.id").await? > asked, "Try again asks the page");
+    ensure!(stage.browser.execute(made, vec![]).await? == json!(1) && stage.reply().await?.is_empty());
+    stage.in_workspace("appHost.release()").await?;
+    stage.browser.wait_until_gone("[data-part='key']").await?;
+    stage.click("make-key").await?;
+    let next = stage.text("[data-part='key']").await?;
+    let lsid = stage.scene.appliance.begin_session_with_key(&next)?;
+    for (_, step) in SessionScript::short(second.to_string()).steps {
+        stage.scene.appliance.step(&lsid, step)?;
+    }
+    let marker = format!("deskbridge/{lsid}/report/0");
+    stage.scene.zendesk.wait_for_comment(second, |comment| comment.plain_body.contains(&marker)).await?;
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_ticket_is_unsaved_whatever_id_was_told_before() -> Result<()> {
+    let stage = Stage::open(Plan::default(), tall()).await?;
+    let page = stage.ticket_page(stage.scene.people.vpn_ticket);
+    for behaviour in [
+        json!({"values": {"ticket.isNew": true}}),
+        json!({"values": {"ticket.isNew": true, "ticket.id": null}}),
+        json!({"values": {"ticket.isNew": true}, "unknown": ["ticket.id"], "without_ticket": true}),
+    ] {
+        stage.odd_page(&page, behaviour.clone()).await?;
+        stage.browser.element("[data-message='unsaved']").await.with_context(|| behaviour.to_string())?;
+    }
+    // An answer that says nothing does not outweigh what was told.
+    for behaviour in [json!({"values": {"ticket.isNew": null, "ticket.id": null}}), json!({"unknown": ["ticket.id", "ticket.isNew"]})] {
+        stage.odd_page(&page, behaviour.clone()).await?;
+        stage.click("make-key").await.with_context(|| behaviour.to_string())?;
+        stage.browser.element("[data-part='key']").await.with_context(|| behaviour.to_string())?;
+    }
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_page_gets_the_text_once() -> Result<()> {
     let stage = Stage::open(Plan::default(), tall()).await?;
     let page = stage.ticket_page(stage.scene.people.vpn_ticket);

@@ -66,7 +66,7 @@ fn open() -> Option<()> {
         view,
         has_registered: Cell::new(false),
         shown: RefCell::default(),
-        is_told: Cell::new(false),
+        told: RefCell::default(),
         asked: Cell::new(0),
         answered: Cell::new(0),
     });
@@ -85,8 +85,8 @@ struct Sidebar {
     has_registered: Cell<bool>,
     /// The ticket that the panel works on.
     shown: RefCell<String>,
-    /// The ticket page has named the ticket by itself.
-    is_told: Cell<bool>,
+    /// The ticket that the page has named by itself.
+    told: RefCell<Option<String>>,
     /// How many times the ticket page was asked, and which of these its latest answer was to.
     asked: Cell<u32>,
     answered: Cell<u32>,
@@ -114,6 +114,10 @@ impl Sidebar {
             }
             "app.activated" => {
                 self.view.set_watched(true);
+                // At first it is the ticket that the page has named just now, if any.
+                if !answers::member(message, "firstLoad").is_truthy() {
+                    self.doubt();
+                }
                 self.look();
             }
             "app.deactivated" => self.view.set_watched(false),
@@ -128,13 +132,18 @@ impl Sidebar {
     /// The ticket as the context has it (zendesk.md c.5); a new ticket has none there.
     fn take_context(&self, context: &JsValue) {
         let ticket = identifier(&answers::member(context, "ticketId"));
-        self.is_told.set(ticket.is_some());
-        // Answers to what was asked before this are older than it.
-        self.answered.set(self.asked.get());
+        self.told.replace(ticket.clone());
+        self.doubt();
         if let Some(ticket) = ticket {
             // The server knows the agent's language.
             self.show(ticket, String::new());
         }
+    }
+
+    /// The page may show another ticket from now on. Answers to what was asked before this are older than it.
+    fn doubt(&self) {
+        self.answered.set(self.asked.get());
+        self.view.doubt_ticket();
     }
 
     /// Which ticket is it? Asked anew whenever it may have been saved, or be another one.
@@ -162,20 +171,21 @@ impl Sidebar {
             Reply::Result(values) => values,
         };
         self.answered.set(number);
-        if !values.is_object() || is_refused(values, "ticket.id") {
-            return self.view.show_host_refused();
-        }
         let scheme = answers::member(values, "colorScheme");
         if let Some(scheme) = scheme.as_string().or_else(|| answers::member(&scheme, "colorScheme").as_string()) {
             set_color_scheme(&self.document, &scheme);
         }
-        let ticket = identifier(&answers::member(values, "ticket.id"));
-        let is_new = answers::member(values, "ticket.isNew").is_truthy();
+        if answers::member(values, "ticket.isNew") == JsValue::TRUE {
+            // Whatever was told before is older.
+            self.told.take();
+            return self.view.show_unsaved();
+        }
+        // What the page told by itself counts where the answer says nothing.
+        let ticket = identifier(&answers::member(values, "ticket.id")).or_else(|| self.told.borrow().clone());
         match ticket {
-            Some(ticket) if !is_new => self.show(ticket, answers::member(values, "currentUser.locale").as_string().unwrap_or_default()),
-            // What the ticket page told by itself counts.
-            _ if self.is_told.get() => {}
-            _ => self.view.show_unsaved(),
+            Some(ticket) => self.show(ticket, answers::member(values, "currentUser.locale").as_string().unwrap_or_default()),
+            None if !values.is_object() || is_refused(values, "ticket.id") => self.view.show_host_refused(),
+            None => self.view.show_unsaved(),
         }
     }
 

@@ -43,8 +43,19 @@ pub struct Panel {
     pub watched: bool,
     /// What is on its way into the reply.
     pub inserting: Option<Part>,
+    /// The host may show another ticket and has not said which yet: meanwhile nothing is made for this one, or put into its reply.
+    pub doubt: Option<Doubt>,
     pub(super) looks: u32,
     pub(super) next_look: i64,
+}
+
+/// Since when it is not known which ticket the host shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// Unix milliseconds.
+    pub since: i64,
+    /// The host does not answer.
+    pub is_silent: bool,
 }
 
 /// Where the panel stands.
@@ -455,6 +466,8 @@ pub enum Event {
     NoHost,
     /// The host answered that it cannot name its ticket.
     HostRefused,
+    /// The host may show another ticket from now on, and is asked which.
+    InDoubt,
     /// The host shows a ticket that has no id yet.
     Unsaved,
     /// The host shows this ticket.
@@ -534,6 +547,7 @@ impl Panel {
             copied: None,
             watched: true,
             inserting: None,
+            doubt: None,
             looks: 0,
             next_look: 0,
         }
@@ -542,23 +556,39 @@ impl Panel {
     /// Takes one event at `now` (Unix milliseconds) and answers what to do about it.
     pub fn update(&mut self, event: Event, now: i64) -> Option<Command> {
         match event {
+            Event::InDoubt => {
+                if self.place.is_some() {
+                    self.doubt = Some(Doubt { since: now, is_silent: false });
+                }
+            }
             Event::NoHost => {
-                if matches!(self.phase, Phase::Connecting) {
+                if let Some(doubt) = &mut self.doubt {
+                    doubt.is_silent = true;
+                    self.next_look = i64::MAX;
+                } else if matches!(self.phase, Phase::Connecting) {
                     self.await_ticket(Phase::NoHost, now);
                     // The question still stands, and its answer is taken when it comes.
                     self.next_look = i64::MAX;
                 }
             }
             Event::HostRefused => {
-                if self.place.is_none() {
+                if let Some(doubt) = &mut self.doubt {
+                    if !doubt.is_silent {
+                        self.looks = 0;
+                    }
+                    doubt.is_silent = true;
+                    self.next_look = now + (LOOK_INTERVAL << self.looks).min(LOOK_PAUSE);
+                } else if self.place.is_none() {
                     self.await_ticket(Phase::NoHost, now);
                 }
             }
             Event::Unsaved => {
                 self.place = None;
+                self.doubt = None;
                 self.await_ticket(Phase::Unsaved, now);
             }
             Event::Ticket { place, locale } => {
+                self.doubt = None;
                 // An ended session is revived when the panel is looked at.
                 let at_work = matches!(self.phase, Phase::Loading | Phase::Ready(_) | Phase::Ended(_));
                 if !at_work || self.place.as_ref() != Some(&place) {
@@ -576,6 +606,10 @@ impl Panel {
             }
             Event::Tick => return self.pass_time(now),
             Event::Pressed(Action::OpenSettings) => return Some(Command::OpenSettings),
+            Event::Pressed(Action::Reload) if self.is_host_silent() => {
+                self.doubt = Some(Doubt { since: now, is_silent: false });
+                return Some(Command::Look);
+            }
             Event::Pressed(Action::Reload) => match self.phase {
                 Phase::Failed(_) => return Some(self.load()),
                 Phase::Ended(_) => return self.revive(now),
@@ -612,6 +646,7 @@ impl Panel {
                 };
                 return Some(self.notify(text, kind));
             }
+            Event::Pressed(Action::Make(_) | Action::Insert(_)) if self.doubt.is_some() => {}
             // One at a time: the text must not get in twice.
             Event::Pressed(Action::Insert(_)) if self.inserting.is_some() => {}
             Event::Pressed(Action::Make(_)) if matches!(self.phase, Phase::Ended(_)) => {}
@@ -642,6 +677,11 @@ impl Panel {
             Phase::Ready(ready) => !ready.sessions.problem.as_ref().is_some_and(Problem::is_of_pairing),
             _ => false,
         }
+    }
+
+    /// Whether the host was asked which ticket it shows, and has not answered.
+    pub fn is_host_silent(&self) -> bool {
+        self.doubt.is_some_and(|doubt| doubt.is_silent)
     }
 
     /// What the ticket's sessions come to, as last heard.
@@ -701,7 +741,8 @@ impl Panel {
 
     fn pass_time(&mut self, now: i64) -> Option<Command> {
         self.copied = self.copied.filter(|&(_, until)| now < until);
-        if self.watched && now >= self.next_look && matches!(self.phase, Phase::Unsaved | Phase::NoHost) {
+        let has_no_ticket = matches!(self.phase, Phase::Unsaved | Phase::NoHost) || self.is_host_silent();
+        if self.watched && now >= self.next_look && has_no_ticket {
             self.looks = (self.looks + 1).min(5);
             self.next_look = now + (LOOK_INTERVAL << self.looks).min(LOOK_PAUSE);
             return Some(Command::Look);
@@ -1390,6 +1431,55 @@ pub(super) mod tests {
         let mut panel = at_work();
         panel.update(Event::HostRefused, NOW);
         assert!(matches!(panel.phase, Phase::Ready(_)), "the ticket is known");
+    }
+
+    #[test]
+    fn nothing_is_made_for_a_ticket_in_doubt() {
+        let ticket = |id: &str| Event::Ticket { place: place(id), locale: "en".into() };
+        let acts = |panel: &mut Panel| {
+            let actions = [Action::Make(Thing::Key), Action::Make(Thing::Jump), Action::Insert(Part::ChatLink)];
+            actions.map(|action| press(panel, action).is_some())
+        };
+        let doubted = || {
+            let mut panel = at_work();
+            panel.update(Event::Made(Thing::ChatLink, Box::new(key())), NOW);
+            assert_eq!(panel.update(Event::InDoubt, NOW), None);
+            panel
+        };
+        let mut panel = doubted();
+        assert_eq!(acts(&mut panel), [false; 3]);
+        assert!(press(&mut panel, Action::Copy(Part::ChatLink)).is_some(), "what is there can be copied");
+        // The same ticket goes on as it was.
+        assert_eq!(panel.update(ticket("1"), NOW), None);
+        assert_eq!(acts(&mut panel), [true; 3]);
+        assert_eq!(doubted().update(ticket("2"), NOW), Some(Command::Call(Call::Load)));
+        let mut panel = doubted();
+        panel.update(Event::Unsaved, NOW);
+        assert_eq!((&panel.phase, panel.doubt), (&Phase::Unsaved, None));
+        // Without an answer it is told, and asked again when the person says so.
+        let mut panel = doubted();
+        panel.update(Event::NoHost, NOW);
+        assert!(panel.is_host_silent() && matches!(panel.phase, Phase::Ready(_)));
+        assert_ne!(panel.update(Event::Tick, NOW + 3_600_000), Some(Command::Look), "the question still stands");
+        assert_eq!(press(&mut panel, Action::Reload), Some(Command::Look));
+        assert!(!panel.is_host_silent());
+        assert_eq!(acts(&mut panel), [false; 3]);
+        panel.update(ticket("1"), NOW);
+        assert_eq!(acts(&mut panel), [true; 3]);
+        // A host that cannot name it is asked again by itself.
+        let mut panel = doubted();
+        let mut now = NOW;
+        for pause in [2_000, 4_000, 8_000] {
+            panel.update(Event::HostRefused, now);
+            assert!(panel.is_host_silent());
+            assert_ne!(panel.update(Event::Tick, now + pause - 1), Some(Command::Look), "before {pause}");
+            now += pause;
+            assert_eq!(panel.update(Event::Tick, now), Some(Command::Look), "after {pause}");
+        }
+        // A panel without a ticket has nothing to doubt.
+        let mut panel = Panel::new(texts(), "en".into());
+        panel.update(Event::InDoubt, NOW);
+        assert_eq!(panel.doubt, None);
     }
 
     #[test]

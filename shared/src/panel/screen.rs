@@ -33,6 +33,8 @@ pub fn field_id(field: Field) -> String {
 
 const PRIMARY: &str = "class=button button-primary button-wide";
 const WIDE: &str = "class=button button-wide";
+/// The page is given this many milliseconds to say which ticket it shows before the agent reads that it is asked.
+const DOUBT_UNTOLD: i64 = 1_000;
 /// `data-action` of the button that puts a session's report onto the ticket; `data-lsid` says whose.
 pub const RECORD: &str = "record";
 
@@ -51,11 +53,10 @@ impl Screen<'_> {
                 root.child(element("div", "loading").with("class=loading").child(spinner()).child(self.label(Text::Loading)))
             }
             Phase::Unsaved => root.child(self.message("unsaved", "save", Text::UnsavedTitle, self.said(Text::UnsavedHint))),
-            Phase::NoHost => {
-                root.child(self.message("no-host", "fault", Text::NoHostTitle, self.said(Text::NoHostHint)).child(self.reload()))
-            }
+            Phase::NoHost => root.child(self.no_host()),
             Phase::Ended(kept) => {
-                let root = root.child(self.message("ended", "lock", Text::EndedTitle, self.said(Text::EndedHint)).child(self.reload()));
+                let ended = || self.message("ended", "lock", Text::EndedTitle, self.said(Text::EndedHint)).child(self.reload());
+                let root = root.child(self.doubt().unwrap_or_else(ended));
                 match kept {
                     Some(ready) => self.kept(root, ready),
                     None => root,
@@ -66,6 +67,7 @@ impl Screen<'_> {
                 root.child(self.message("failed", "fault", Text::FailedTitle, &problem.message(self.texts)).child(help))
             }
             Phase::Ready(ready) => {
+                let root = root.maybe(self.doubt());
                 // A report that waits is what the agent came for.
                 let report_first = RECORDS_IN_PAGE && ready.report_first;
                 let mut root = if report_first { root.child(self.sessions_section(ready)) } else { root };
@@ -79,6 +81,20 @@ impl Screen<'_> {
                 if report_first { root } else { root.child(self.sessions_section(ready)) }
             }
         }
+    }
+
+    fn no_host(&self) -> Element {
+        self.message("no-host", "fault", Text::NoHostTitle, self.said(Text::NoHostHint)).child(self.reload())
+    }
+
+    /// Why no button does anything while the page has not said which ticket it shows. Most pages say so at once.
+    fn doubt(&self) -> Option<Element> {
+        let doubt = self.panel.doubt?;
+        if doubt.is_silent {
+            return Some(self.no_host());
+        }
+        let is_long = self.surroundings.now >= doubt.since + DOUBT_UNTOLD;
+        is_long.then(|| element("p", "doubt").with("class=notice;role=status").text(self.said(Text::TicketInDoubt)))
     }
 
     /// What is still good of an ended session, without the buttons that need one.
@@ -394,8 +410,12 @@ impl Screen<'_> {
             }
         };
         let mut button = button(Action::Make(thing)).with(class).child(self.label(name));
-        if matches!(slot, Slot::Busy) {
-            button = button.with("aria-disabled=true").child(spinner());
+        let is_busy = matches!(slot, Slot::Busy);
+        if is_busy || self.panel.doubt.is_some() {
+            button = button.with("aria-disabled=true");
+        }
+        if is_busy {
+            button = button.child(spinner());
         }
         section.child(button)
     }
@@ -417,12 +437,12 @@ impl Screen<'_> {
     fn insert_button(&self, part: Part) -> Element {
         let action = Action::Insert(part);
         match self.panel.inserting {
-            None => self.icon_button(action, "insert", Text::Insert),
+            None if self.panel.doubt.is_none() => self.icon_button(action, "insert", Text::Insert),
             Some(inserting) if inserting == part => {
                 let busy = button(action).with("class=button;aria-disabled=true").child(spinner());
                 busy.child(self.label(Text::Inserting))
             }
-            Some(_) => self.icon_button(action, "insert", Text::Insert).with("aria-disabled=true"),
+            _ => self.icon_button(action, "insert", Text::Insert).with("aria-disabled=true"),
         }
     }
 
@@ -595,6 +615,11 @@ mod tests {
         let mut ended = panel.clone();
         ended.update(Event::Refused(Call::Sessions, Problem { status: 401, ..problem() }), NOW);
         screens.push(("ended at work".into(), ended));
+        let mut doubted = panel.clone();
+        doubted.update(Event::InDoubt, NOW - 1_000);
+        screens.push(("which ticket is not known".into(), doubted.clone()));
+        doubted.update(Event::NoHost, NOW);
+        screens.push(("which ticket is not told".into(), doubted));
         panel.update(Event::Tick, NOW + 600_000);
         screens.push(("all expired".into(), panel));
         screens
@@ -850,6 +875,31 @@ mod tests {
         for action in ["insert-key", "insert-chat-link"] {
             assert_eq!(button(action).get("aria-disabled"), Some("true"), "{action}");
         }
+    }
+
+    #[test]
+    fn a_ticket_in_doubt_holds_its_buttons_and_says_why() {
+        let mut panel = at_work();
+        panel.update(Event::Made(Thing::Key, Box::new(key())), NOW);
+        let held = |panel: &Panel, now| {
+            let tree = show_at(panel, now);
+            ["make-key", "jump", "make-chat-link", "insert-key"].map(|action| {
+                let button = find(&tree, "data-action", action).expect("the button");
+                button.get("aria-disabled") == Some("true")
+            })
+        };
+        assert_eq!(held(&panel, NOW), [false; 4]);
+        panel.update(Event::InDoubt, NOW);
+        assert_eq!(held(&panel, NOW), [true; 4]);
+        assert!(!words(&show_at(&panel, NOW + 999)).contains("ticket_in_doubt"), "most pages answer at once");
+        assert!(words(&show_at(&panel, NOW + 1_000)).contains("ticket_in_doubt"));
+        panel.update(Event::NoHost, NOW + 10_000);
+        let tree = show_at(&panel, NOW + 10_000);
+        assert!(words(&tree).contains("no_host_title | no_host_hint | retry") && !words(&tree).contains("ticket_in_doubt"));
+        assert_eq!(held(&panel, NOW + 10_000), [true; 4]);
+        panel.update(Event::Refused(Call::Sessions, Problem { status: 401, ..problem() }), NOW);
+        let tree = show_at(&panel, NOW + 10_000);
+        assert!(words(&tree).contains("no_host_title") && !words(&tree).contains("ended_hint"), "one button to try again");
     }
 
     #[test]

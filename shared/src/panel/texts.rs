@@ -27,6 +27,7 @@ texts! {
     UnsavedHint = "unsaved_hint",
     NoHostTitle = "no_host_title",
     NoHostHint = "no_host_hint",
+    TicketInDoubt = "ticket_in_doubt",
     EndedTitle = "ended_title",
     EndedHint = "ended_hint",
     FailedTitle = "failed_title",

@@ -87,6 +87,11 @@ impl PanelView {
         self.0.happen(Event::Unsaved);
     }
 
+    /// The host may show another ticket from now on, and is asked which.
+    pub fn doubt_ticket(&self) {
+        self.0.happen(Event::InDoubt);
+    }
+
     /// The host does not answer.
     pub fn show_no_host(&self) {
         self.0.happen(Event::NoHost);

@@ -45,6 +45,8 @@ pub struct Panel {
     pub inserting: Option<Part>,
     /// The host may show another ticket and has not said which yet: meanwhile nothing is made for this one, or put into its reply.
     pub doubt: Option<Doubt>,
+    /// How many times a model was asked for. An answer to what was asked before the last time is nobody's.
+    pub loads: u32,
     pub(super) looks: u32,
     pub(super) next_look: i64,
 }
@@ -548,6 +550,7 @@ impl Panel {
             watched: true,
             inserting: None,
             doubt: None,
+            loads: 0,
             looks: 0,
             next_look: 0,
         }
@@ -619,6 +622,9 @@ impl Panel {
                 }
                 _ => {}
             },
+            // One that comes when it is no longer waited for would wipe out what is there.
+            Event::Loaded(_) | Event::Refused(Call::Load, Problem { status: 0..401 | 402.., .. })
+                if !matches!(self.phase, Phase::Loading) => {}
             Event::Loaded(loaded) => {
                 self.texts = loaded.texts;
                 self.locale.clone_from(&loaded.offer.locale);
@@ -729,12 +735,13 @@ impl Panel {
     fn revive(&mut self, now: i64) -> Option<Command> {
         match &mut self.phase {
             Phase::Ended(Some(ready)) => ready.sessions.ask(now),
-            _ => Some(Command::Call(Call::Load)),
+            _ => Some(self.load()),
         }
     }
 
     fn load(&mut self) -> Command {
         self.enter(Phase::Loading);
+        self.loads = self.loads.wrapping_add(1);
         self.inserting = None;
         Command::Call(Call::Load)
     }
@@ -1185,10 +1192,16 @@ pub(super) mod tests {
 
     /// A panel at work. Its texts are their names; those with placeholders show what they are filled with.
     pub fn at_work() -> Panel {
-        let mut panel = Panel::new(texts(), "en".into());
-        panel.update(Event::Ticket { place: place("1"), locale: "en".into() }, NOW);
+        let mut panel = loading();
         panel.update(loaded(offer()), NOW);
         panel.update(Event::Sessions(Vec::new()), NOW);
+        panel
+    }
+
+    /// A panel that waits for its model.
+    fn loading() -> Panel {
+        let mut panel = Panel::new(texts(), "en".into());
+        panel.update(Event::Ticket { place: place("1"), locale: "en".into() }, NOW);
         panel
     }
 
@@ -1198,7 +1211,7 @@ pub(super) mod tests {
 
     /// A panel at work on a ticket that gets its reports through the page, with a session that has ended and one that goes on.
     pub fn at_work_in_page() -> Panel {
-        let mut panel = at_work();
+        let mut panel = loading();
         let recipient = Some("carl@customer.example".into());
         let loaded = Loaded { offer: offer(), texts: texts(), record_in_page: true, has_reply: true, recipient };
         panel.update(Event::Loaded(Box::new(loaded)), NOW);
@@ -1384,6 +1397,11 @@ pub(super) mod tests {
         panel.update(over(Call::Load), NOW);
         assert_eq!(panel.phase, Phase::Ended(None));
         assert_eq!(panel.update(Event::Watched(true), NOW), Some(Command::Call(Call::Load)));
+        assert_eq!(panel.phase, Phase::Loading);
+        assert_eq!(press(&mut panel, Action::Reload), None, "is on its way");
+        panel.update(over(Call::Load), NOW);
+        assert_eq!(panel.phase, Phase::Ended(None));
+        assert_eq!(press(&mut panel, Action::Reload), Some(Command::Call(Call::Load)));
         panel.update(loaded(offer()), NOW);
         assert!(matches!(panel.phase, Phase::Ready(_)));
         // Another ticket is another page.
@@ -1431,6 +1449,23 @@ pub(super) mod tests {
         let mut panel = at_work();
         panel.update(Event::HostRefused, NOW);
         assert!(matches!(panel.phase, Phase::Ready(_)), "the ticket is known");
+    }
+
+    #[test]
+    fn a_model_that_nobody_waits_for_changes_nothing() {
+        let mut panel = at_work();
+        panel.update(Event::Made(Thing::Key, Box::new(key())), NOW);
+        let before = panel.clone();
+        for event in [loaded(offer()), refuse(Call::Load)] {
+            assert_eq!(panel.update(event, NOW), None);
+            assert_eq!(panel, before);
+        }
+        // There and back again: only the last question's answer counts.
+        let loads = panel.loads;
+        for id in ["2", "1"] {
+            panel.update(Event::Ticket { place: place(id), locale: "en".into() }, NOW);
+        }
+        assert_eq!(panel.loads, loads + 2);
     }
 
     #[test]
@@ -1692,7 +1727,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_method_that_is_not_offered_cannot_be_chosen() {
-        let mut panel = at_work();
+        let mut panel = loading();
         let only = PanelModel { methods: vec![JumpMethod::JumpClient], ..offer() };
         panel.update(loaded(only), NOW);
         fill_in(&mut panel, &[(Field::Method, "rdp")]);
@@ -1751,7 +1786,7 @@ pub(super) mod tests {
         assert_eq!(hear(&[SessionState::Waiting]), "session_news Charlie Customer state_waiting");
         assert_eq!(hear(&[SessionState::Waiting]), "");
         assert_eq!(hear(&[SessionState::Active]), "session_news Charlie Customer state_active");
-        let mut panel = Panel::new(texts(), "en".into());
+        let mut panel = loading();
         panel.update(loaded(offer()), NOW);
         panel.update(Event::Sessions(vec![session(SessionState::Recorded)]), NOW);
         assert_eq!(panel.announcement, "", "what was there at first is no news");

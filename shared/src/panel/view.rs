@@ -226,10 +226,10 @@ impl Inner {
             Command::Look => self.host.look(),
             Command::Insert(text) => {
                 let inserted = self.done(Event::Inserted);
-                let (inner, place) = (Rc::downgrade(self), self.place());
+                let (inner, visit) = (Rc::downgrade(self), self.visit());
                 // An answer about another ticket than the one shown now is nobody's.
                 let done = move |insertion| {
-                    if inner.upgrade().is_some_and(|inner| inner.place() == place) {
+                    if inner.upgrade().is_some_and(|inner| inner.visit() == visit) {
                         inserted(insertion);
                     }
                 };
@@ -256,6 +256,7 @@ impl Inner {
         let Ok(state) = self.state.try_borrow() else { return };
         let Some(place) = state.panel.place.clone() else { return };
         let request = Request::new(&call, &place, &state.panel.agent_locale);
+        let visit = Some(state.panel.loads);
         drop(state);
         let weak = Rc::downgrade(self);
         let asked_at = Date::now();
@@ -265,8 +266,8 @@ impl Inner {
                 let skew = server_time - whole_milliseconds(Date::now()).unwrap_or(server_time);
                 inner.skew.set(if skew.abs() < SKEW_IGNORED { 0 } else { skew });
             }
-            // An answer about another ticket than the one shown now is nobody's.
-            if inner.place().as_ref() == Some(&place) {
+            // An answer about another ticket than the one shown now is nobody's; nor is one from before the agent left this one and came back.
+            if inner.visit() == visit {
                 inner.happen(answers::event(call, &answer, asked_at));
             }
         };
@@ -282,8 +283,10 @@ impl Inner {
         })
     }
 
-    fn place(&self) -> Option<Place> {
-        self.state.try_borrow().ok()?.panel.place.clone()
+    /// The number of the model that the panel works with or waits for. `None` without a ticket.
+    fn visit(&self) -> Option<u32> {
+        let state = self.state.try_borrow().ok()?;
+        state.panel.place.is_some().then_some(state.panel.loads)
     }
 
     fn draw(&self, state: &mut State) {

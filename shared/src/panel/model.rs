@@ -663,6 +663,7 @@ impl Panel {
                 let (said, command) = ready.update(event, now, &self.texts);
                 if is_alive && let Phase::Ended(ready) = &mut self.phase {
                     self.phase = ready.take().map_or(Phase::Loading, Phase::Ready);
+                    self.announcement.clear();
                 }
                 if let Some(said) = said {
                     self.announcement = said;
@@ -733,6 +734,8 @@ impl Panel {
 
     /// Asks for what shows whether the agent has a session again.
     fn revive(&mut self, now: i64) -> Option<Command> {
+        // So that it is told again when it is still so.
+        self.announcement.clear();
         match &mut self.phase {
             Phase::Ended(Some(ready)) => ready.sessions.ask(now),
             _ => Some(self.load()),
@@ -815,6 +818,8 @@ impl Ready {
     /// What was on its way will not come.
     fn put_back(&mut self) {
         self.sessions.asking = false;
+        // What is wrong is the session.
+        self.sessions.problem = None;
         for (slot, former) in self.slots.iter_mut().zip(&mut self.former) {
             if matches!(slot, Slot::Busy) {
                 *slot = former.take().map_or(Slot::Empty, Slot::Made);
@@ -1032,6 +1037,11 @@ impl Slot {
 }
 
 impl Sessions {
+    /// Whether the server is being asked for them.
+    pub const fn is_asked(&self) -> bool {
+        self.asking
+    }
+
     fn ask(&mut self, now: i64) -> Option<Command> {
         if self.asking {
             return None;
@@ -1383,8 +1393,12 @@ pub(super) mod tests {
         assert_eq!(press(&mut panel, Action::Reload), Some(Command::Call(Call::Sessions)));
         panel.update(refuse(Call::Sessions), NOW);
         assert!(matches!(panel.phase, Phase::Ended(_)), "only an answer shows a session");
+        panel.announcement = "ended_title".into();
         assert_eq!(press(&mut panel, Action::Reload), Some(Command::Call(Call::Sessions)));
+        assert_eq!(panel.announcement, "", "so that it can be told again");
+        panel.announcement = "ended_title".into();
         panel.update(Event::Sessions(Vec::new()), NOW);
+        assert_eq!(panel.announcement, "", "is over");
         assert_eq!((made(&panel), ready(&panel).form.value(Field::Target)), (Some(key()), "LAPTOP-7"));
         assert!(matches!(press(&mut panel, Action::Make(Thing::Key)), Some(Command::Call(_))));
         // What is kept still expires.

@@ -32,6 +32,7 @@ pub fn field_id(field: Field) -> String {
 }
 
 const PRIMARY: &str = "class=button button-primary button-wide";
+const PRIMARY_SMALL: &str = "class=button button-primary";
 const WIDE: &str = "class=button button-wide";
 /// The page is given this many milliseconds to say which ticket it shows before the agent reads that it is asked.
 const DOUBT_UNTOLD: i64 = 1_000;
@@ -55,8 +56,7 @@ impl Screen<'_> {
             Phase::Unsaved => root.child(self.message("unsaved", "save", Text::UnsavedTitle, self.said(Text::UnsavedHint))),
             Phase::NoHost => root.child(self.no_host()),
             Phase::Ended(kept) => {
-                let ended = || self.message("ended", "lock", Text::EndedTitle, self.said(Text::EndedHint)).child(self.reload());
-                let root = root.child(self.doubt().unwrap_or_else(ended));
+                let root = root.child(self.doubt().unwrap_or_else(|| self.ended(kept.as_deref())));
                 match kept {
                     Some(ready) => self.kept(root, ready),
                     None => root,
@@ -97,13 +97,35 @@ impl Screen<'_> {
         is_long.then(|| element("p", "doubt").with("class=notice;role=status").text(self.said(Text::TicketInDoubt)))
     }
 
+    /// That the session is over, and what came of the last try.
+    fn ended(&self, kept: Option<&Ready>) -> Element {
+        let mut message = self.message("ended", "lock", Text::EndedTitle, self.said(Text::EndedHint));
+        let mut reload = button(Action::Reload).with(PRIMARY_SMALL);
+        if let Some(sessions) = kept.map(|ready| &ready.sessions) {
+            if let Some(problem) = &sessions.problem {
+                let text = problem.message(self.texts);
+                message = message.child(element("p", "fault").with("class=notice notice-fault;role=alert").text(&text));
+            }
+            if sessions.is_asked() {
+                reload = reload.with("aria-disabled=true").child(spinner());
+            }
+        }
+        message.child(reload.child(self.label(Text::Retry)))
+    }
+
     /// What is still good of an ended session, without the buttons that need one.
     fn kept(&self, mut root: Element, ready: &Ready) -> Element {
         if ready.made(Thing::Key).is_some() {
             root = root.child(self.key_section(ready));
         }
+        if let Some(jump) = ready.made(Thing::Jump) {
+            root = root.child(self.section("jump", Text::JumpTitle).child(self.jump_notice(ready, jump)));
+        }
         if ready.made(Thing::ChatLink).is_some() {
             root = root.child(self.chat_section(ready));
+        }
+        if !ready.sessions.list.is_empty() {
+            root = root.child(self.sessions_section(ready));
         }
         root
     }
@@ -163,22 +185,23 @@ impl Screen<'_> {
                 .child(shown);
         }
         if let Some(jump) = ready.made(Thing::Jump) {
-            let (class, text) = if ready.jump_blocked {
-                ("class=notice notice-fault", Text::JumpBlocked)
-            } else {
-                ("class=notice notice-done", Text::JumpMade)
-            };
-            let mut notice = element("div", "made").with(class).child(element("p", "text").text(self.said(text))).child(link(
-                "launch",
-                &jump.url,
-                self.said(Text::JumpAgain),
-            ));
-            if ready.jump_blocked {
-                notice = notice.child(self.copy_button(Part::JumpLink, Text::LinkCopy));
-            }
-            section = section.child(notice);
+            section = section.child(self.jump_notice(ready, jump));
         }
         self.make(section, ready, Thing::Jump)
+    }
+
+    /// Whether the browser opened the Jump, with its link.
+    fn jump_notice(&self, ready: &Ready, jump: &Made) -> Element {
+        let (class, text) = if ready.jump_blocked {
+            ("class=notice notice-fault", Text::JumpBlocked)
+        } else {
+            ("class=notice notice-done", Text::JumpMade)
+        };
+        element("div", "made")
+            .with(class)
+            .child(element("p", "text").text(self.said(text)))
+            .child(link("launch", &jump.url, self.said(Text::JumpAgain)))
+            .maybe(ready.jump_blocked.then(|| self.copy_button(Part::JumpLink, Text::LinkCopy)))
     }
 
     fn segments(&self, methods: &[JumpMethod], chosen: JumpMethod) -> Element {
@@ -287,6 +310,9 @@ impl Screen<'_> {
         } else if sessions.problem.is_none() {
             section = section.child(self.hint(Text::Loading));
         }
+        if self.is_ended() {
+            return section.child(element("p", "stale").with("class=notice").text(self.said(Text::SessionsStale)));
+        }
         let Some(problem) = &sessions.problem else { return section };
         let stale = join(&[self.said(Text::SessionsStale), " ", &problem.message(self.texts)]);
         let help = if problem.is_of_pairing() {
@@ -317,7 +343,7 @@ impl Screen<'_> {
             .child(element("span", "customer").with("class=customer").text(customer_name(session, self.texts)))
             .child(element("span", "state").attribute("class", &join(&["badge badge-", state])).text(self.said(state_text(session.state))))
             .child(element("span", "details").with("class=details").text(&details));
-        if RECORDS_IN_PAGE && ready.is_recordable(session) { self.recordable(item, session, ready) } else { item }
+        if RECORDS_IN_PAGE && ready.is_recordable(session) && !self.is_ended() { self.recordable(item, session, ready) } else { item }
     }
 
     /// A session's item with the button that puts its report onto the ticket, and what came of it.
@@ -430,7 +456,7 @@ impl Screen<'_> {
     }
 
     fn reload(&self) -> Element {
-        self.button(Action::Reload, "class=button button-primary", Text::Retry)
+        self.button(Action::Reload, PRIMARY_SMALL, Text::Retry)
     }
 
     /// One text at a time: until the page has answered, no insert button does anything.
@@ -865,6 +891,48 @@ mod tests {
         assert_eq!(actions, [["reload".to_owned()].as_slice(), &kept].concat());
         assert!(names(&tree).is_empty(), "no field");
         assert!(find(&tree, "data-part", "expiry").is_some());
+    }
+
+    #[test]
+    fn an_ended_session_keeps_the_jumps_link_and_the_list_of_sessions() {
+        let over = || Event::Refused(Call::Sessions, Problem { status: 401, ..problem() });
+        let mut panel = at_work();
+        panel.update(Event::Made(Thing::Jump, Box::new(key())), NOW);
+        panel.update(Event::Opened(false), NOW);
+        panel.update(Event::Sessions(vec![session(SessionState::Active)]), NOW);
+        panel.update(over(), NOW);
+        let tree = show(&panel);
+        let jump = words(find(&tree, "data-section", "jump").expect("the Jump section"));
+        assert_eq!(jump, "jump_title | jump_blocked | jump_again | link_copy");
+        let sessions = words(find(&tree, "data-section", "sessions").expect("the sessions"));
+        assert!(sessions.contains("state_active") && sessions.ends_with("sessions_stale"), "{sessions}");
+        assert!(names(&tree).is_empty(), "no field");
+        let mut in_page = at_work_in_page();
+        in_page.update(over(), NOW);
+        assert!(find(&show(&in_page), "data-action", RECORD).is_none(), "that needs a session");
+    }
+
+    #[test]
+    fn trying_again_after_the_end_shows_that_it_asks_and_what_came_of_it() {
+        let over = || Event::Refused(Call::Sessions, Problem { status: 401, ..problem() });
+        let mut panel = at_work();
+        panel.update(Event::Refused(Call::Sessions, problem()), NOW);
+        panel.update(over(), NOW);
+        let message = |panel: &Panel| {
+            let tree = show(panel);
+            let button = find(&tree, "data-action", "reload").expect("the button");
+            (words(find(&tree, "data-message", "ended").expect("the message")), button.get("aria-disabled").is_some())
+        };
+        let plain = ("ended_title | ended_hint | retry".to_owned(), false);
+        assert_eq!(message(&panel), plain);
+        panel.update(Event::Pressed(Action::Reload), NOW);
+        assert_eq!(message(&panel), (plain.0.clone(), true));
+        panel.update(Event::Refused(Call::Sessions, problem()), NOW);
+        let told = ["ended_title | ended_hint | ", &problem().title, ". ", &problem().detail, " | retry"].concat();
+        assert_eq!(message(&panel), (told, false));
+        panel.update(Event::Pressed(Action::Reload), NOW);
+        panel.update(over(), NOW);
+        assert_eq!(message(&panel), plain);
     }
 
     #[test]

@@ -686,6 +686,10 @@ async fn a_blocked_jump_is_told_and_its_link_stays() -> Result<()> {
     let launch = stage.browser.element("[data-part='launch']").await?.attr("href").await?.context("no address")?;
     ensure!(launch.contains("machine-1"), "{launch}");
     stage.browser.element("[data-action='copy-jump-link']").await?;
+    // Opened by its link, it is no longer told that it was not.
+    stage.browser.click("[data-part='launch']").await?;
+    stage.browser.wait_until_gone("[data-section='jump'] .notice-fault").await?;
+    stage.browser.element("[data-section='jump'] .notice-done").await?;
     stage.browser.close().await
 }
 

@@ -410,11 +410,13 @@ pub enum Action {
     ReloadPage,
     /// Open the extension's settings.
     OpenSettings,
+    /// The Jump's link, which the browser itself follows.
+    Launch,
 }
 
 impl Action {
     /// All of them, with the name on the page (`data-action`).
-    pub const NAMES: [(Self, &str); 16] = [
+    pub const NAMES: [(Self, &str); 17] = [
         (Self::Reload, "reload"),
         (Self::Make(Thing::Key), "make-key"),
         (Self::Make(Thing::Jump), "jump"),
@@ -431,6 +433,7 @@ impl Action {
         (Self::RefreshSessions, "refresh-sessions"),
         (Self::ReloadPage, "reload-page"),
         (Self::OpenSettings, "settings"),
+        (Self::Launch, "launch"),
     ];
 
     /// The name on the page.
@@ -959,6 +962,10 @@ impl Ready {
             }
             Action::RefreshSessions => self.sessions.ask(now),
             Action::ReloadPage => Some(Command::ReloadPage),
+            Action::Launch => {
+                self.jump_blocked = false;
+                None
+            }
             Action::Copy(part) => Some(Command::Copy(part, self.text_of(part)?)),
             Action::Insert(part) => Some(Command::Insert(self.text_of(part)?)),
         }
@@ -1732,6 +1739,8 @@ pub(super) mod tests {
         panel.update(Event::Opened(false), NOW);
         assert_eq!((ready(&panel).jump_blocked, panel.announcement.as_str()), (true, "jump_blocked"));
         assert_eq!(press(&mut panel, Action::Copy(Part::JumpLink)), Some(Command::Copy(Part::JumpLink, url.into())));
+        assert_eq!(press(&mut panel, Action::Launch), None, "the browser follows the link");
+        assert!(!ready(&panel).jump_blocked);
         fill_in(&mut panel, &[(Field::Method, "local_push")]);
         assert_eq!(*ready(&panel).slot(Thing::Jump), Slot::Empty, "another method, another Jump");
         assert_eq!(ready(&panel).made(Thing::Jump), None);

@@ -190,7 +190,7 @@ impl Screen<'_> {
         self.make(section, ready, Thing::Jump)
     }
 
-    /// Whether the browser opened the Jump, with its link.
+    /// Whether the browser opened the Jump, with its link. A frame that may open nothing opens no link either: it can be copied.
     fn jump_notice(&self, ready: &Ready, jump: &Made) -> Element {
         let (class, text) = if ready.jump_blocked {
             ("class=notice notice-fault", Text::JumpBlocked)
@@ -200,8 +200,8 @@ impl Screen<'_> {
         element("div", "made")
             .with(class)
             .child(element("p", "text").text(self.said(text)))
-            .child(link("launch", &jump.url, self.said(Text::JumpAgain)))
-            .maybe(ready.jump_blocked.then(|| self.copy_button(Part::JumpLink, Text::LinkCopy)))
+            .child(link("launch", &jump.url, self.said(Text::JumpAgain)).attribute("data-action", Action::Launch.name()))
+            .child(self.copy_button(Part::JumpLink, Text::LinkCopy))
     }
 
     fn segments(&self, methods: &[JumpMethod], chosen: JumpMethod) -> Element {
@@ -976,6 +976,11 @@ mod tests {
         let notice = find(&tree, "class", "notice notice-fault").expect("a fault");
         assert_eq!(words(notice), "jump_blocked | jump_again | link_copy");
         assert_eq!(find(notice, "data-part", "launch").and_then(|link| link.get("href")), Some("https://support.example.com/?ak=1"));
+        // Opened by that link, it is no longer told that it was not.
+        let (_, mut panel) = screens().into_iter().find(|(known, _)| known == "a blocked Jump").expect("that screen");
+        panel.update(Event::Pressed(Action::from_name("launch").expect("the link")), NOW);
+        let tree = show(&panel);
+        assert_eq!(words(find(&tree, "class", "notice notice-done").expect("a notice")), "jump_made | jump_again | link_copy");
     }
 
     #[test]

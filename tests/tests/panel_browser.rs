@@ -625,7 +625,7 @@ async fn a_tab_left_open_keeps_what_it_shows_and_comes_back_with_another_ticket(
 
     stage.click("make-key").await?;
     let said = stage.text("[data-message='ended']").await?;
-    ensure!(said.contains("Deskbridge") && said.contains("Reload apps"), "{said}");
+    ensure!(said.contains("Deskbridge") && said.contains("Reload all apps"), "{said}");
     ensure!((stage.text("[data-part='key']").await?, stage.text("[data-part='chat-link']").await?) == (key.clone(), chat));
     stage.browser.element("[data-action='copy-key']").await?;
     stage.click("insert-key").await?;

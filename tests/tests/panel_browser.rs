@@ -333,13 +333,16 @@ async fn dark_narrow_german_and_by_keyboard_alone() -> Result<()> {
 async fn the_ticket_named_at_registration_is_enough() -> Result<()> {
     let stage = Stage::open(Plan::default(), tall()).await?;
     let page = stage.scene.zendesk.ticket_page(stage.scene.people.vpn_ticket, stage.scene.people.german_agent);
-    stage.odd_page(&page, json!({"hold": ["get"]})).await?;
+    stage.odd_page(&page, json!({"hold": ["get"], "values": {"colorScheme": "dark"}})).await?;
     // In the agent's language, which the page has not told.
     stage.browser.element_with_text("h2", "Sitzungsschlüssel").await?;
     stage.click("make-key").await?;
     let key = stage.text("[data-part='key']").await?;
+    let scheme = "return document.documentElement.dataset.scheme";
+    ensure!(stage.browser.execute(scheme, vec![]).await? == json!("light"));
     stage.in_workspace("appHost.release()").await?;
-    stage.asked("get", "ticket.id").await?;
+    let is_taken = async || Ok(stage.browser.execute(scheme, vec![]).await? == json!("dark"));
+    until("the late answer is taken", Duration::from_mins(1), is_taken).await?;
     ensure!(stage.text("[data-part='key']").await? == key, "the late answer changes nothing");
     ensure!(stage.browser.console_errors().await?.is_empty());
     stage.browser.close().await
@@ -602,6 +605,10 @@ async fn work_in_the_panel_counts_as_work_in_the_help_desk() -> Result<()> {
     let guid = stage.in_workspace("return appHost.guid").await?;
     let live = json!({"direction": "in", "message": {"key": "session.live", "appGuid": guid, "instanceGuid": guid}});
     ensure!(told == json!([live]), "{told}");
+    // A second timer of the panel would have run out by then, in the panel's own time.
+    stage.browser.execute("return new Promise((done) => setTimeout(done, 1_500))", vec![]).await?;
+    let count = "return appHost.log.filter(({ message }) => message.key === 'session.live').length";
+    ensure!(stage.in_workspace(count).await? == json!(1), "told more than once");
     stage.browser.close().await
 }
 
@@ -631,6 +638,12 @@ async fn a_tab_left_open_keeps_what_it_shows_and_comes_back_with_another_ticket(
     stage.click("insert-key").await?;
     stage.notice("Inserted into the reply.").await?;
 
+    // How many times the server has answered the question for the sessions.
+    let answered = async || {
+        let count = "return performance.getEntriesByType('resource').filter(({ name }) => name.includes('/api/v1/sessions?')).length";
+        stage.browser.execute(count, vec![]).await?.as_u64().context("a number")
+    };
+
     // Another agent's ticket in the same browser changes nothing.
     let old = stage.browser.driver().window().await?;
     let open_beside = async |ticket: u64, agent: u64| -> Result<()> {
@@ -643,7 +656,11 @@ async fn a_tab_left_open_keeps_what_it_shows_and_comes_back_with_another_ticket(
         stage.browser.enter_frame(PANEL).await
     };
     open_beside(stage.scene.people.printer_ticket, stage.scene.people.german_agent).await?;
+    // Coming back to the tab asks once.
+    stage.browser.element("[data-action='reload']:not([aria-disabled])").await?;
+    let before = answered().await?;
     stage.click("reload").await?;
+    until("the server answers", Duration::from_mins(1), async || Ok(answered().await? > before)).await?;
     stage.browser.element("[data-action='reload']:not([aria-disabled])").await?;
     stage.browser.element("[data-message='ended']").await?;
 

@@ -215,7 +215,7 @@ pub enum AddressFault {
     NotAnAddress,
     /// It is not `https` (and not on this machine).
     NotHttps,
-    /// No host can have this name, which has letters beyond ASCII.
+    /// No host can have this name, which has letters beyond ASCII; or it has symbols, which are not taken.
     BadName,
 }
 

@@ -7,14 +7,67 @@ const LONGEST_LABEL: usize = 63;
 /// Longest name, in characters.
 const LONGEST: usize = 253;
 
-/// A typed name (or IPv4 address) in lower-case ASCII. `None`: no host can have it. `idna` is asked where letters beyond ASCII are in it.
+/// A typed name (or IPv4 address) in lower-case ASCII. `None`: no host can have it, or it has symbols, which Deskbridge does not take. `idna`
+/// is asked where letters beyond ASCII are in it.
 pub fn to_ascii(typed: &str, idna: impl FnOnce(&str) -> Option<String>) -> Option<String> {
-    if typed.chars().any(|character| character.is_ascii() && !is_plain(character) || is_symbol(character)) {
+    if typed.chars().any(|character| character.is_ascii() && !is_plain(character)) {
         return None;
     }
     let name = if is_international(typed) { idna(typed)? } else { typed.to_ascii_lowercase() };
-    let is_label = |label: &str| (1..=LONGEST_LABEL).contains(&label.len()) && label != "xn--" && label.chars().all(is_plain);
     (name.len() <= LONGEST && name.split('.').all(is_label)).then_some(name)
+}
+
+fn is_label(label: &str) -> bool {
+    let is_ascii_label = (1..=LONGEST_LABEL).contains(&label.len()) && label.chars().all(is_plain);
+    // Looked at where it is encoded, so that both spellings are taken or refused alike.
+    is_ascii_label && label.strip_prefix("xn--").is_none_or(|encoded| has_symbol(encoded) == Some(false))
+}
+
+/// Whether one of the characters that stand encoded behind `xn--` is a symbol (Punycode, RFC 3492 6.2; their places do not matter). `None`:
+/// nothing is encoded so.
+fn has_symbol(encoded: &str) -> Option<bool> {
+    let (basic, digits) = encoded.rsplit_once('-').unwrap_or(("", encoded));
+    let mut count = u32::try_from(basic.len()).ok()?;
+    let (mut code, mut state, mut bias) = (0x80_u32, 0_u32, 72_u32);
+    let mut digits = digits.bytes().peekable();
+    digits.peek()?;
+    let mut found = false;
+    while digits.peek().is_some() {
+        let (before, mut weight, mut position) = (state, 1_u32, 36_u32);
+        loop {
+            let digit = match digits.next()? {
+                letter @ b'a'..=b'z' => letter - b'a',
+                number @ b'0'..=b'9' => number - b'0' + 26,
+                _ => return None,
+            };
+            let digit = u32::from(digit);
+            state = state.checked_add(digit.checked_mul(weight)?)?;
+            let threshold = position.saturating_sub(bias).clamp(1, 26);
+            if digit < threshold {
+                break;
+            }
+            weight = weight.checked_mul(36 - threshold)?;
+            position += 36;
+        }
+        count += 1;
+        bias = adapted(state - before, count, before == 0);
+        code = code.checked_add(state / count)?;
+        state = state % count + 1;
+        found |= is_symbol(char::from_u32(code)?);
+    }
+    Some(found)
+}
+
+/// (RFC 3492 6.1)
+fn adapted(delta: u32, count: u32, is_first: bool) -> u32 {
+    let mut delta = if is_first { delta / 700 } else { delta / 2 };
+    delta += delta / count;
+    let mut bias = 0;
+    while delta > 455 {
+        delta /= 35;
+        bias += 36;
+    }
+    bias + 36 * delta / (delta + 38)
 }
 
 /// Whether the name has letters beyond ASCII, typed or encoded: then what is wrong with it is likely to be IDNA's.
@@ -26,12 +79,12 @@ fn is_plain(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '-' | '.' | '_')
 }
 
-/// Punctuation, signs and emoji: UTS 46 lets browsers take most of them, registries and IDNA 2008 do not (RFC 5892 2.6: letters and digits).
-pub fn is_symbol(character: char) -> bool {
+/// Punctuation, signs and emoji: UTS 46 lets browsers take most of them, IDNA 2008 does not (RFC 5892 2.6: letters and digits). A few registries
+/// sell them all the same; Deskbridge does not take them, as many of them look alike.
+fn is_symbol(character: char) -> bool {
     match character {
-        // Dots that UTS 46 maps to the plain one; joiners inside words of Persian and of Indian languages; Catalan's middle dot; marks that are
-        // written over letters.
-        '\u{3002}' | '\u{ff0e}' | '\u{ff61}' | '\u{200c}' | '\u{200d}' | '\u{b7}' | '\u{20d0}'..='\u{20ff}' => false,
+        // Joiners inside words of Persian and of Indian languages; Catalan's middle dot; marks that are written over letters.
+        '\u{200c}' | '\u{200d}' | '\u{b7}' | '\u{20d0}'..='\u{20ff}' => false,
         '\u{80}'..='\u{bf}'
         | '\u{d7}'
         | '\u{f7}'
@@ -97,6 +150,27 @@ mod tests {
             &"a.".repeat(130),
         ] {
             check(bad, None);
+        }
+    }
+
+    /// Symbols and emoji are refused in both spellings, letters of any script taken in both.
+    #[test]
+    fn a_name_and_its_encoded_form_are_taken_alike() {
+        let check = |typed: &str, good: bool| {
+            let encoded = url::Host::parse(typed).unwrap().to_string();
+            let expected = good.then(|| encoded.clone());
+            // A browser leaves what is encoded as it is.
+            let idna = |name: &str| Some(if name.is_ascii() { name.to_ascii_lowercase() } else { encoded.clone() });
+            for spelling in [typed, &encoded, &encoded.to_ascii_uppercase()] {
+                assert_eq!(to_ascii(spelling, idna), expected, "{typed}: {spelling}");
+            }
+        };
+        for bad in ["😀.de", "hilfe.😀", "i❤.de", "1€.de", "hilfe😀müller.de", "müller😀😀.de", "☃中文.example"] {
+            check(bad, false);
+        }
+        for good in ["müller.de", "помощь.рф", "ヘルプ.jp", "例え.テスト", "col·legi.cat", "הבית.example", "ähnlich-übermäßig.de"]
+        {
+            check(good, true);
         }
     }
 }

@@ -208,7 +208,7 @@ async fn names_with_umlauts_are_taken_where_they_are_typed() -> Result<()> {
     for bad in ["fern..müller.de", "fern müller.de", "fern☃.de", "xn--", "xn--a.de", "אa.de"] {
         stage.page().type_into("#field-server", bad).await?;
         stage.page().click("[data-action='save-server']").await?;
-        stage.page().element_with_text("#fault-server", "No server can have this name.").await.context(bad)?;
+        stage.page().element_with_text("#fault-server", "This name cannot be used for a server.").await.context(bad)?;
     }
     stage.page().type_into("#field-server", "Fern.Müller.de").await?;
     stage.page().click("[data-action='save-server']").await?;

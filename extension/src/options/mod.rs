@@ -796,13 +796,13 @@ mod tests {
         options.pairing = Progress::Idle;
         type_in(&mut options, Field::Code, &format!("https://fern..müller.de/pair#{CODE}"));
         assert_eq!(press(&mut options, Action::Pair), []);
-        assert!(fault(&options, Field::Code).starts_with("So kann kein Server heißen."), "{:?}", options.fault);
+        assert!(fault(&options, Field::Code).starts_with("Dieser Name kann für keinen Server verwendet werden."), "{:?}", options.fault);
         type_in(&mut options, Field::Server, "fern😀.de");
         type_in(&mut options, Field::Code, CODE);
         assert_eq!(press(&mut options, Action::Pair), []);
-        assert!(fault(&options, Field::Server).starts_with("So kann kein Server heißen."), "{:?}", options.fault);
+        assert!(fault(&options, Field::Server).starts_with("Dieser Name kann für keinen Server verwendet werden."), "{:?}", options.fault);
         assert_eq!(press(&mut options, Action::SaveServer), []);
-        assert!(fault(&options, Field::Server).starts_with("So kann kein Server heißen."), "{:?}", options.fault);
+        assert!(fault(&options, Field::Server).starts_with("Dieser Name kann für keinen Server verwendet werden."), "{:?}", options.fault);
         type_in(&mut options, Field::Server, "fern.müller.de");
         assert!(
             matches!(&press(&mut options, Action::SaveServer)[..], [Command::Save(stored)] if stored.server == "https://fern.xn--mller-kva.de")

@@ -335,7 +335,7 @@ pub const A_HOST_NAME: &str =
     "a host name of letters, digits and hyphens, in parts with one dot between them (hilfe.müller.de): no spaces, symbols or emoji";
 
 /// A host, with a port if need be, as browsers write it: a name with letters beyond ASCII in ASCII (IDNA, UTS 46). Others stay as they are.
-/// None: no host can have this name.
+/// None: no host can have this name, or Deskbridge does not take it.
 pub fn ascii_host(text: &str) -> Option<String> {
     if text.starts_with('[') {
         return Some(text.to_owned());

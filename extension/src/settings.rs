@@ -394,6 +394,11 @@ mod tests {
         {
             check(bad, Err(AddressFault::BadName));
         }
+        for line in include_str!("../../shared/src/host_names.txt").lines().filter(|line| !line.starts_with('#')) {
+            let (typed, used) = line.split_once(' ').unwrap();
+            let used = Some(used.trim()).filter(|used| *used != "-").map(|name| format!("https://{name}"));
+            assert_eq!(normalize_server(typed).ok(), used, "{typed}");
+        }
     }
 
     #[test]

@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn links_read_back_and_lead_nowhere_else() {
-        let check = |link, origin: Option<&str>| {
+        let check = |link: &str, origin: Option<&str>| {
             assert_eq!(PairingLink::parse(link, idna).map(|link| link.origin).as_deref(), origin, "{link}");
         };
         check("https://remote.example.com/pair#ABCD-EFGH-JKMN-PQRS", Some("https://remote.example.com"));
@@ -245,6 +245,10 @@ mod tests {
         check("https:///pair#ABCD-EFGH-JKMN-PQRS", None);
         check("https://remote.example.com/pair#ABCD", None);
         check("https://remote.example.com/pair", None);
+        for (typed, used) in crate::host::names_for_tests() {
+            let origin = used.map(|name| format!("https://{name}"));
+            check(&format!("https://{typed}/pair#ABCD-EFGH-JKMN-PQRS"), origin.as_deref());
+        }
     }
 
     proptest! {

@@ -13,8 +13,14 @@ pub fn to_ascii(typed: &str, idna: impl FnOnce(&str) -> Option<String>) -> Optio
     if typed.chars().any(|character| character.is_ascii() && !is_plain(character)) {
         return None;
     }
-    let name = if is_international(typed) { idna(typed)? } else { typed.to_ascii_lowercase() };
-    (name.len() <= LONGEST && name.split('.').all(is_label)).then_some(name)
+    let mut name = if is_international(typed) { idna(typed)? } else { typed.to_ascii_lowercase() };
+    // The dot of DNS's root may stand at the end. Browsers leave it there, but not behind an IPv4 address.
+    let bare = name.strip_suffix('.').unwrap_or(&name);
+    let is_good = bare.len() <= LONGEST && bare.split('.').all(is_label);
+    if bare.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
+        name.truncate(bare.len());
+    }
+    is_good.then_some(name)
 }
 
 fn is_label(label: &str) -> bool {
@@ -99,9 +105,23 @@ fn is_symbol(character: char) -> bool {
     }
 }
 
+/// Names for the tests of every place where one is entered: as typed, and as it is to be used; `None` if it is to be refused.
+#[cfg(test)]
+pub fn names_for_tests() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
+    let lines = include_str!("host_names.txt").lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once(' ')).map(|(typed, used)| (typed, Some(used.trim()).filter(|used| *used != "-")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_used_as_the_list_says() {
+        for (typed, used) in names_for_tests() {
+            assert_eq!(to_ascii(typed, |name| url::Host::parse(name).ok().map(|host| host.to_string())).as_deref(), used, "{typed}");
+        }
+    }
 
     #[test]
     fn names_become_what_browsers_write() {
@@ -125,7 +145,7 @@ mod tests {
             "hilfe..de",
             "hilfe..müller.de",
             ".müller.de",
-            "müller.de.",
+            "müller.de..",
             "xn--",
             "xn--.de",
             "xn--zzzzzzzzz-999.de",

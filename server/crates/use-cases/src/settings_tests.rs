@@ -116,6 +116,16 @@ fn a_host_is_a_name_that_dns_knows() {
             assert!(said.contains(key) && said.contains("a host name of letters, digits and hyphens"), "{key} {bad}: {said}");
         }
     }
+    for line in include_str!("../../../../shared/src/host_names.txt").lines().filter(|line| !line.starts_with('#')) {
+        let (name, used) = line.split_once(' ').unwrap();
+        for (typed, scheme, key) in places {
+            match parse(&GOOD.replace(typed, &format!("{scheme}{name}"))) {
+                Ok(settings) if key == "server.public_url" => assert_eq!(settings.server.public_url, format!("https://{}", used.trim())),
+                Ok(_) => assert_ne!(used.trim(), "-", "{key} {name}"),
+                Err(faults) => assert_eq!(used.trim(), "-", "{key} {name}: {faults}"),
+            }
+        }
+    }
     let settings = parse(&GOOD.replace("https://remote.example.com", "https://Fern.Müller.de/")).unwrap();
     assert_eq!(settings.server.public_url, "https://fern.xn--mller-kva.de");
 }

@@ -341,11 +341,9 @@ pub fn ascii_host(text: &str) -> Option<String> {
         return Some(text.to_owned());
     }
     let (name, port) = text.rfind(':').map_or((text, ""), |colon| text.split_at(colon));
-    // The root's dot at the end is DNS's own.
-    let (name, root) = name.strip_suffix('.').map_or((name, ""), |name| (name, "."));
     let ascii = host::to_ascii(name, |name| url::Host::parse(name).ok().map(|host| host.to_string()))?;
     let name = if host::is_international(name) { &ascii } else { name };
-    Some(format!("{name}{root}{port}"))
+    Some(format!("{name}{port}"))
 }
 
 /// Whether an address has a host, and no host can have this name.

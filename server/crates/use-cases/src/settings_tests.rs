@@ -116,6 +116,23 @@ fn a_host_is_a_name_that_dns_knows() {
             assert!(said.contains(key) && said.contains("a host name of letters, digits and hyphens"), "{key} {bad}: {said}");
         }
     }
+    // What the URL standard passes over or decodes.
+    for good in [
+        r"https://hilfe.example.com\n",
+        r" \thttps://hilfe.example.com/  ",
+        "https://hilfe.m%C3%BCller.de",
+        "HTTPS:hilfe.example.com",
+        r"https://hilfe.\nexample.com",
+    ] {
+        for (typed, _, key) in places.into_iter().filter(|(_, scheme, _)| !scheme.is_empty()) {
+            parse(&GOOD.replace(typed, good)).unwrap_or_else(|faults| panic!("{key} {good}: {faults}"));
+        }
+        let osticket = format!("[[connection]]\nname = \"a\"\n[connection.osticket]\nurl = \"{good}\"");
+        let said = parse(&osticket).map_or_else(|faults| faults.to_string(), |_| String::new());
+        assert!(!said.contains("osticket.url"), "{good}: {said}");
+        let set = [("DESKBRIDGE_PUBLIC_URL".to_owned(), good.replace(r"\n", "\n").replace(r"\t", "\t"))];
+        Settings::parse(sections(), "test.toml", GOOD, set.into_iter()).unwrap_or_else(|faults| panic!("{good}: {faults}"));
+    }
     for line in include_str!("../../../../shared/src/host_names.txt").lines().filter(|line| !line.starts_with('#')) {
         let (name, used) = line.split_once(' ').unwrap();
         for (typed, scheme, key) in places {

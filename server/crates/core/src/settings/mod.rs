@@ -346,12 +346,13 @@ pub fn ascii_host(text: &str) -> Option<String> {
     Some(format!("{name}{port}"))
 }
 
-/// Whether an address has a host, and no host can have this name.
+/// Whether an address has a host, and [`ascii_host`] does not take it. Looks at what the URL standard makes of the text, which passes over
+/// blanks around it and decodes the host.
 pub fn has_bad_host(address: &str) -> bool {
-    let Some((_, rest)) = address.split_once("://") else { return false };
-    let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
-    // A login is another fault.
-    !authority.is_empty() && !authority.contains('@') && ascii_host(authority).is_none()
+    match url::Url::parse(address) {
+        Ok(url) => url.domain().is_some_and(|name| ascii_host(name).is_none()),
+        Err(error) => matches!(error, url::ParseError::IdnaError | url::ParseError::InvalidDomainCharacter),
+    }
 }
 
 /// An address in the form in which addresses are compared: as a browser writes it, without a slash at the end.

@@ -155,6 +155,8 @@ pub trait EngineKind: Send + Sync {
     fn section(&self) -> SectionKind;
     /// The account the settings name, whether an engine can be built from them or not. `None`: they have no section of this kind.
     fn account(&self, settings: &ConnectionSettings) -> Option<EngineAccount>;
+    /// The account's host as earlier versions stored it, if they spelt it otherwise.
+    fn former_host(&self, settings: &ConnectionSettings) -> Option<String>;
     /// Builds it; nothing is contacted. `None`: the connection has no section of this kind. The error names the key at fault.
     fn build(&self, settings: &ConnectionSettings) -> Option<Result<Arc<dyn RemoteSupport>, String>>;
 }

@@ -47,6 +47,9 @@ pub trait ConnectionStore: Send + Sync {
     async fn replace_connection(&self, connection: &StoredConnection) -> Result<()>;
     /// Changes nothing but the time of the save, if that is still `seen`: running servers take the connection up anew.
     async fn touch_connection(&self, id: ConnectionId, seen: i64, updated_at: i64) -> Result<()>;
+    /// What is stored of a host's accounts and sessions under one spelling of its name (events, decisions about owners, sweeps) is found under
+    /// the other one from now on. What is there under both stays as the other one has it.
+    async fn rename_host(&self, from: &str, to: &str) -> Result<()>;
     /// Removes a connection and what was granted for it: devices' grants, codes, agents' sessions, what was handed out, decisions about
     /// owners. Its deliveries and known sessions stay until their retention ends; its events that wait become undecided.
     async fn delete_connection(&self, id: ConnectionId) -> Result<bool>;

@@ -140,6 +140,8 @@ struct Known {
     tenant: TenantId,
     /// What its settings say it uses; none if they name none.
     account: Option<EngineAccount>,
+    /// That account's host as earlier versions stored it, if they spelt it otherwise.
+    former_host: Option<String>,
     /// Its settings cannot be read, so nobody knows which appliance it uses.
     is_unreadable: bool,
     running: Option<Arc<Connection>>,
@@ -317,7 +319,14 @@ impl Connections {
             return Ok(());
         }
         let before = self.current();
-        let known = store.connections().await?.into_iter().map(|row| (row.id, self.known(&before, row))).collect();
+        let known: BTreeMap<_, _> = store.connections().await?.into_iter().map(|row| (row.id, self.known(&before, row))).collect();
+        // Before anybody looks for what is stored under the account.
+        for (id, connection) in &known {
+            let is_new = before.known.get(id).is_none_or(|before| before.updated_at != connection.updated_at);
+            if let (true, Some(former), Some(account)) = (is_new, &connection.former_host, &connection.account) {
+                store.rename_host(former, &account.host).await?;
+            }
+        }
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Directory::new(known));
         *self.stamp.lock().unwrap_or_else(PoisonError::into_inner) = Some(stamp);
         Ok(())
@@ -333,6 +342,7 @@ impl Connections {
             name: row.name.clone(),
             tenant: row.tenant.clone(),
             account: None,
+            former_host: None,
             is_unreadable: false,
             running: None,
         };
@@ -346,6 +356,7 @@ impl Connections {
             }
         };
         known.account = self.builder.account(&settings);
+        known.former_host = self.builder.engines.iter().find_map(|kind| kind.former_host(&settings));
         if let Some(advice) = settings.reports.out_of_date() {
             tracing::warn!(connection = row.name, "{advice}");
         }
@@ -401,5 +412,48 @@ pub fn seal_settings(
         settings: master_key.seal(&id.to_string(), &json),
         disabled: settings.disabled,
         updated_at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use deskbridge_core::event::{EventKind, Origin};
+    use deskbridge_core::settings::Settings;
+    use deskbridge_store::NewEvent;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// Events that waited for a host's account while its name was stored as it was typed find their connection.
+    #[tokio::test]
+    async fn what_waits_under_the_name_as_typed_is_found() {
+        let text = "[[connection]]\nname = \"a\"\n[connection.appliance]\nhost = \"Hilfe.müller.de:443\"\nclient_id = \"client\"\n\
+                    client_secret = \"s3cret\"\n[connection.osticket]\nurl = \"https://hilfe.example.com\"";
+        let settings = Settings::parse(sections(), "test.toml", text, std::iter::empty()).unwrap().connection.remove(0);
+        let (store, key) = (deskbridge_store::open("sqlite::memory:").await.unwrap(), MasterKey::ephemeral());
+        let (id, tenant) = (ConnectionId::from(Uuid::from_u128(1)), TenantId::main());
+        store.save_connection(&seal_settings(&key, id, &tenant, &settings, 1)).await.unwrap();
+        let event = NewEvent {
+            id: Uuid::from_u128(2),
+            tenant,
+            account: "hilfe.müller.de/client".into(),
+            received_by: None,
+            connection: None,
+            fingerprint: [1; 32],
+            kind: EventKind::SessionEnd,
+            lsid: "lsid".into(),
+            ticket: None,
+            origin: Origin::Outbound,
+            received_at: 1,
+        };
+        store.add_events(&[event]).await.unwrap();
+
+        let connections = Connections::new(key);
+        connections.refresh(store.as_ref()).await.unwrap();
+        let work = store.slots_with_work(2).await.unwrap().remove(0);
+        assert_eq!(work.slot, "hilfe.xn--mller-kva.de/client");
+        let event = store.claim_events(&work.slot, Uuid::from_u128(3), 2, 3, 1).await.unwrap().remove(0);
+        let users = connections.current().by_account_or_host(&event.account);
+        assert_eq!(users.iter().map(|connection| connection.id).collect::<Vec<_>>(), [id]);
     }
 }

@@ -56,6 +56,10 @@ impl EngineKind for BeyondTrustKind {
         settings.section::<ApplianceSection>().map(|section| section.account())
     }
 
+    fn former_host(&self, settings: &ConnectionSettings) -> Option<String> {
+        settings.section::<ApplianceSection>().and_then(|section| section.former_host())
+    }
+
     fn build(&self, settings: &ConnectionSettings) -> Option<Result<Arc<dyn RemoteSupport>, String>> {
         settings.systems.get(ApplianceSection::NAME)?;
         let Some(section) = settings.section::<ApplianceSection>() else {

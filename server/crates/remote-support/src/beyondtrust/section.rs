@@ -190,9 +190,19 @@ impl ApplianceSection {
 
     /// What connections share that use the same API account of the same appliance.
     pub fn account(&self) -> EngineAccount {
-        let host = self.ascii_host().to_ascii_lowercase();
-        let host = host.strip_suffix(if self.use_plain_http { ":80" } else { ":443" }).unwrap_or(&host).to_owned();
+        let host = self.stored_host(&self.ascii_host());
         EngineAccount { host, account: self.client_id.clone().or_else(|| self.username.clone()).unwrap_or_default() }
+    }
+
+    /// The account's host as it was stored before names with letters beyond ASCII were brought into ASCII; none if it is the same.
+    pub(super) fn former_host(&self) -> Option<String> {
+        let former = self.stored_host(&self.host);
+        (former != self.account().host).then_some(former)
+    }
+
+    fn stored_host(&self, host: &str) -> String {
+        let host = host.to_ascii_lowercase();
+        host.strip_suffix(if self.use_plain_http { ":80" } else { ":443" }).unwrap_or(&host).to_owned()
     }
 
     /// Which events are processed, and how often they are tried.

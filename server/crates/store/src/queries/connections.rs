@@ -71,6 +71,41 @@ impl ConnectionStore for SqlStore {
         Ok(())
     }
 
+    async fn rename_host(&self, from: &str, to: &str) -> Result<()> {
+        let accounts = format!("{from}/");
+        let characters = i32::try_from(accounts.chars().count()).unwrap_or(i32::MAX);
+        let mut transaction = self.write.begin().await?;
+        for moved in [
+            "UPDATE inbox_event SET account = $3 || substr(account, $2 + 1),
+               slot = CASE WHEN slot = account THEN $3 || substr(account, $2 + 1) ELSE slot END
+             WHERE substr(account, 1, $2) = $1 AND NOT EXISTS (SELECT 1 FROM inbox_event o
+               WHERE o.account = $3 || substr(inbox_event.account, $2 + 1) AND o.fingerprint = inbox_event.fingerprint)",
+            "UPDATE sweep SET account = $3 || substr(account, $2 + 1) WHERE substr(account, 1, $2) = $1
+               AND NOT EXISTS (SELECT 1 FROM sweep o WHERE o.account = $3 || substr(sweep.account, $2 + 1))",
+        ] {
+            sqlx::query(moved).bind(&accounts).bind(characters).bind(format!("{to}/")).execute(&mut *transaction).await?;
+        }
+        // What is left was told of under both.
+        for twice in [
+            "DELETE FROM event_attempt WHERE event_id IN (SELECT id FROM inbox_event WHERE substr(account, 1, $2) = $1)",
+            "DELETE FROM inbox_event WHERE substr(account, 1, $2) = $1",
+            "DELETE FROM sweep WHERE substr(account, 1, $2) = $1",
+        ] {
+            sqlx::query(twice).bind(&accounts).bind(characters).execute(&mut *transaction).await?;
+        }
+        sqlx::query(
+            "UPDATE session_owner SET host = $2
+             WHERE host = $1 AND NOT EXISTS (SELECT 1 FROM session_owner o WHERE o.host = $2 AND o.lsid = session_owner.lsid)",
+        )
+        .bind(from)
+        .bind(to)
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query("DELETE FROM session_owner WHERE host = $1").bind(from).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
     async fn delete_connection(&self, id: ConnectionId) -> Result<bool> {
         let mut transaction = self.write.begin().await?;
         end_grants(&mut transaction, id).await?;

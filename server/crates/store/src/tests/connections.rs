@@ -181,3 +181,42 @@ async fn deleted_connection_loses_its_proofs_and_leaves_its_waiting_events_to_a_
     })
     .await;
 }
+
+#[tokio::test]
+async fn host_renamed_keeps_events_sweeps_and_owners() {
+    on_both(|store| async move {
+        let (from, to) = ("hilfe.müller.de", "hilfe.xn--mller-kva.de");
+        let (old, new) = (format!("{from}/client"), format!("{to}/client"));
+        let waiting = NewEvent { account: old.clone(), ..unowned("s1", EventKind::SessionEnd, 0) };
+        let owned = NewEvent { account: old.clone(), ..event(a(), "s2", EventKind::SessionEnd, 1) };
+        let former = NewEvent { account: format!("{from}/former"), ..unowned("s3", EventKind::SessionEnd, 2) };
+        let twice = NewEvent { account: old.clone(), ..unowned("s4", EventKind::SessionEnd, 3) };
+        let again = NewEvent { id: Uuid::from_u128(4), account: new.clone(), ..twice.clone() };
+        let other = NewEvent { account: format!("{from}:8443/client"), ..unowned("s5", EventKind::SessionEnd, 4) };
+        store.add_events(&[waiting, owned, former, twice, again, other.clone()]).await.unwrap();
+        store.take_sweep_turn(&main(), &old, NOW, NOW + 1).await.unwrap();
+        store.save_checkpoint(&old, 7).await.unwrap();
+        let decide = async |host: &str, lsid: &str, connection| {
+            let (tenant, proof) = (&main(), "a key");
+            store.decide_owner(&OwnerDecision { tenant, host, lsid, connection, proof, used_up_for: None, now: NOW }).await.unwrap()
+        };
+        decide(from, "s1", a()).await;
+        decide(from, "s2", a()).await;
+        decide(to, "s2", b()).await;
+
+        // A second server does the same.
+        for _ in 0..2 {
+            store.rename_host(from, to).await.unwrap();
+        }
+        let lsids = async |slot: &str| claim_in(&store, slot, NOW + 9_000).await.into_iter().map(|event| event.lsid).collect::<Vec<_>>();
+        assert_eq!(lsids(&new).await, ["s4", "s1"]);
+        assert_eq!(lsids(&a().to_string()).await, ["s2"]);
+        assert_eq!(lsids(&format!("{to}/former")).await, ["s3"]);
+        assert_eq!(lsids(&other.account).await, ["s5"], "another host");
+        let accounts: Vec<_> = list(&store, None).await.into_iter().map(|event| event.account).collect();
+        assert_eq!((accounts.len(), accounts.iter().filter(|account| **account == new).count()), (5, 3), "{accounts:?}");
+        assert_eq!(store.take_sweep_turn(&main(), &new, i64::MAX, NOW).await.unwrap(), Some(Some(7)));
+        assert_eq!((decide(to, "s1", b()).await, decide(to, "s2", a()).await), (a(), b()), "decided before");
+    })
+    .await;
+}

@@ -563,9 +563,15 @@ async fn a_later_session_of_its_owner_stands_in_for_an_ended_bearer() -> Result<
             403,
         ),
     ] {
+        // Used long enough ago that a use is written down.
+        sqlx::query("UPDATE agent_session SET used_at = used_at - 120000 WHERE created_at > 0").execute(&mut database).await?;
+        let used_at = "SELECT max(used_at), min(used_at) FROM agent_session WHERE created_at > 0";
+        let before: (i64, i64) = sqlx::query_as(used_at).fetch_one(&mut database).await?;
         let with = |request: RequestBuilder| with.iter().fold(request, |request, (name, value)| request.header(*name, value));
         let answer = with(door.api(routes::SESSIONS, CONNECTION, scene.people.vpn_ticket)).send().await?;
         assert_eq!(answer.status().as_u16(), read, "{what}");
+        let after: (i64, i64) = sqlx::query_as(used_at).fetch_one(&mut database).await?;
+        assert_eq!(after != before, read == 200, "{what}: only a session that is let in is used");
         assert!(!answer.headers().contains_key(SET_COOKIE), "{what}: the browser's cookie is another page's");
         let body = json!({"connection": CONNECTION, "ticket": scene.people.vpn_ticket.to_string()});
         let answer = with(door.http.post(format!("{}{}", door.server.public_url(), routes::SESSION_KEY)).json(&body)).send().await?;

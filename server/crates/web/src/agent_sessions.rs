@@ -90,6 +90,17 @@ impl SessionStore for AgentSessionStore {
     }
 
     async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
+        self.load_if(id, |_| true).await
+    }
+
+    async fn delete(&self, id: &Id) -> session_store::Result<()> {
+        self.store.end_agent_session(&id_hash(id)).await.map_err(|error| backend(&error))
+    }
+}
+
+impl AgentSessionStore {
+    /// The session if it is one of those that are `wanted`; another one is not used by this.
+    pub async fn load_if(&self, id: &Id, wanted: impl FnOnce(&Record) -> bool) -> session_store::Result<Option<Record>> {
         let hash = id_hash(id);
         let Some(stored) = self.store.agent_session(&hash).await.map_err(|error| backend(&error))? else { return Ok(None) };
         let now = self.clock.now_ms();
@@ -98,15 +109,15 @@ impl SessionStore for AgentSessionStore {
             self.store.end_agent_session(&hash).await.map_err(|error| backend(&error))?;
             return Ok(None);
         }
+        let data = serde_json::from_str(&stored.record).map_err(|error| session_store::Error::Decode(error.to_string()))?;
+        let expiry_date = OffsetDateTime::from_unix_timestamp(ends_at.div_euclid(1_000)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let record = Record { id: *id, data, expiry_date };
+        if !wanted(&record) {
+            return Ok(None);
+        }
         if now - stored.used_at >= TOUCH_AFTER_MS {
             self.store.touch_agent_session(&hash, now).await.map_err(|error| backend(&error))?;
         }
-        let data = serde_json::from_str(&stored.record).map_err(|error| session_store::Error::Decode(error.to_string()))?;
-        let expiry_date = OffsetDateTime::from_unix_timestamp(ends_at.div_euclid(1_000)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        Ok(Some(Record { id: *id, data, expiry_date }))
-    }
-
-    async fn delete(&self, id: &Id) -> session_store::Result<()> {
-        self.store.end_agent_session(&id_hash(id)).await.map_err(|error| backend(&error))
+        Ok(Some(record))
     }
 }

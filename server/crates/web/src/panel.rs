@@ -129,11 +129,11 @@ async fn session_of(parts: &mut Parts, state: &Arc<PanelState>) -> Result<(Ident
 async fn later_session(headers: &HeaderMap, state: &PanelState) -> session_store::Result<Option<Record>> {
     let Some(owner) = headers.get(SESSION_OWNER_HEADER) else { return Ok(None) };
     let Some(id) = cookies::session_of_cookie(headers) else { return Ok(None) };
-    let record = state.sessions.load(&id).await?;
-    Ok(record.filter(|record| {
+    let is_owners = |record: &Record| {
         let identity = record.data.get(Identity::KEY).and_then(|identity| Identity::deserialize(identity).ok());
         identity.is_some_and(|identity| identity.owner().as_bytes() == owner.as_bytes())
-    }))
+    };
+    state.sessions.load_if(&id, is_owners).await
 }
 
 impl FromRequestParts<Arc<PanelState>> for Caller {

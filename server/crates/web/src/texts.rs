@@ -2,7 +2,8 @@
 //!
 //! A language is a file in each of the two folders; the server does not start with only one of them.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use axum::http::{HeaderMap, header};
@@ -18,6 +19,10 @@ pub struct TranslationFiles;
 #[derive(RustEmbed)]
 #[folder = "translations"]
 struct PageTranslationFiles;
+
+/// The two folders, as errors name them.
+const APP_FOLDER: &str = "zendesk-app/translations";
+const PAGES_FOLDER: &str = "server/crates/web/translations";
 
 /// More languages than people read.
 const MAX_WANTED: usize = 10;
@@ -35,6 +40,7 @@ struct Language {
 impl Translations {
     /// Reads the embedded files.
     pub fn load() -> anyhow::Result<Self> {
+        check_names(&TranslationFiles::iter().collect(), &PageTranslationFiles::iter().collect())?;
         let mut languages = BTreeMap::new();
         for name in TranslationFiles::iter() {
             let Some(language) = name.strip_suffix(".json") else { continue };
@@ -42,10 +48,10 @@ impl Translations {
                 let file = file.with_context(|| format!("{folder}/{name} is missing"))?;
                 serde_json::from_slice::<Value>(&file.data).with_context(|| format!("{folder}/{name}"))
             };
-            let app = read(TranslationFiles::get(&name), "zendesk-app/translations")?;
-            let pages = read(PageTranslationFiles::get(&name), "server/crates/web/translations")?;
-            let panel = app["panel"].as_object().with_context(|| format!("zendesk-app/translations/{name} has no panel texts"))?.clone();
-            let pages = pages.as_object().with_context(|| format!("server/crates/web/translations/{name} is no map"))?.clone();
+            let app = read(TranslationFiles::get(&name), APP_FOLDER)?;
+            let pages = read(PageTranslationFiles::get(&name), PAGES_FOLDER)?;
+            let panel = app["panel"].as_object().with_context(|| format!("{APP_FOLDER}/{name} has no panel texts"))?.clone();
+            let pages = pages.as_object().with_context(|| format!("{PAGES_FOLDER}/{name} is no map"))?.clone();
             languages.insert(language.to_ascii_lowercase(), Language { panel, pages });
         }
         anyhow::ensure!(languages.contains_key(FALLBACK), "translations/{FALLBACK}.json is missing");
@@ -93,6 +99,15 @@ impl Translations {
     }
 }
 
+/// Whether each language's file is in both folders.
+fn check_names(app: &BTreeSet<Cow<'static, str>>, pages: &BTreeSet<Cow<'static, str>>) -> anyhow::Result<()> {
+    for (has, lacks, folder) in [(app, pages, PAGES_FOLDER), (pages, app, APP_FOLDER)] {
+        let missing = has.difference(lacks).find(|name| name.ends_with(".json"));
+        anyhow::ensure!(missing.is_none(), "{folder}/{} is missing", missing.map_or("", |name| name));
+    }
+    Ok(())
+}
+
 /// A language of `Accept-Language` and its weight in thousandths (RFC 9110, 12.4.2); None for one that is not wanted, or makes no sense.
 fn weighted(part: &str) -> Option<(u16, &str)> {
     let mut pieces = part.split(';').map(str::trim);
@@ -112,6 +127,16 @@ static EMPTY: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_language_has_a_file_in_each_folder() {
+        let names = |names: &[&'static str]| names.iter().map(|name| Cow::Borrowed(*name)).collect();
+        let check =
+            |app: &[&'static str], pages: &[&'static str]| check_names(&names(app), &names(pages)).map_err(|error| error.to_string());
+        assert_eq!(check(&["de.json", "en.json", "README.md"], &["de.json", "en.json"]), Ok(()));
+        assert_eq!(check(&["en.json", "fr.json"], &["en.json"]), Err("server/crates/web/translations/fr.json is missing".to_owned()));
+        assert_eq!(check(&["en.json"], &["en.json", "fr.json"]), Err("zendesk-app/translations/fr.json is missing".to_owned()));
+    }
 
     #[test]
     fn the_best_language_is_chosen() {

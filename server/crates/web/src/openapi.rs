@@ -5,6 +5,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use deskbridge_shared::api::SESSION_OWNER_HEADER;
 use deskbridge_shared::device::{DEVICE_HEADER, NONCE_HEADER, SIGNATURE_HEADER, TIME_HEADER};
 use deskbridge_shared::routes;
 use utoipa::ToResponse;
@@ -19,6 +20,9 @@ const ABOUT: &str = "The public listener. The panel's calls need a session, whic
                      signature. An address that is not here is answered with 404, a method that is not here with 405 and the methods \
                      there are (`Allow`), both with a `Problem`; a browser that asks for a page (`Accept: text/html`) gets the 404 as one. Docs: panel-api.md, devices.md, operations.md.";
 
+const OWNER: &str = "Whose session the sidebar's page was opened with, as the page has it. Beside a bearer that has ended, the cookie counts if \
+                     its session is of this owner. It opens nothing by itself.";
+
 /// The document without routes.
 pub fn frame() -> OpenApi {
     let header = |name, about| SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(name, about)));
@@ -26,6 +30,7 @@ pub fn frame() -> OpenApi {
     let components = ComponentsBuilder::new()
         .security_scheme("bearer", SecurityScheme::Http(bearer))
         .security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(cookies::NAME))))
+        .security_scheme("session_owner", header(SESSION_OWNER_HEADER, OWNER))
         .security_scheme("device", header(DEVICE_HEADER, "The device's id. The four headers go together: docs/devices.md"))
         .security_scheme("device_time", header(TIME_HEADER, "Unix milliseconds"))
         .security_scheme("device_nonce", header(NONCE_HEADER, "16 random bytes, base64url without padding"))
@@ -75,7 +80,8 @@ fn callers() -> Vec<SecurityRequirement> {
     let device = ["device_time", "device_nonce", "device_signature"]
         .into_iter()
         .fold(SecurityRequirement::new("device", no_scopes()), |device, name| device.add(name, no_scopes()));
-    vec![SecurityRequirement::new("bearer", no_scopes()), SecurityRequirement::new("cookie", no_scopes()), device]
+    let later_session = SecurityRequirement::new("bearer", no_scopes()).add("session_owner", no_scopes()).add("cookie", no_scopes());
+    vec![SecurityRequirement::new("bearer", no_scopes()), SecurityRequirement::new("cookie", no_scopes()), later_session, device]
 }
 
 /// An answer the operation describes itself stays.

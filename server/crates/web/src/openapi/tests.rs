@@ -12,7 +12,7 @@ use deskbridge_core::settings::SessionKeyQueue;
 use deskbridge_remote_support::beyondtrust::is_lsid;
 use deskbridge_reports::ReportTemplates;
 use deskbridge_security::seal::MasterKey;
-use deskbridge_shared::api::JumpRequest;
+use deskbridge_shared::api::{JumpRequest, SESSION_OWNER_HEADER};
 use deskbridge_shared::client_script::{Appliance, JumpAction, Spelling, client_script_url};
 use deskbridge_shared::device::{DEVICE_HEADER, MAX_NAME, NONCE_HEADER, SIGNATURE_HEADER, TIME_HEADER};
 use deskbridge_shared::routes;
@@ -134,6 +134,19 @@ async fn every_name_in_the_document_stands_for_something() {
         let places = path.matches('{').count();
         let parameters = operation.described["parameters"].as_array().into_iter().flatten();
         assert_eq!(parameters.filter(|parameter| parameter["in"] == "path").count(), places, "{method} {path}");
+    }
+}
+
+/// Each header that lets a caller of the panel's API in.
+#[tokio::test]
+async fn what_says_who_calls_is_described() {
+    let document = document(&listener().await).await;
+    let schemes = document["components"]["securitySchemes"].as_object().unwrap();
+    let callers = document["paths"][routes::SESSIONS]["get"]["security"].as_array().unwrap();
+    for header in [SESSION_OWNER_HEADER, DEVICE_HEADER, TIME_HEADER, NONCE_HEADER, SIGNATURE_HEADER] {
+        let described = schemes.iter().find(|(_, scheme)| scheme["in"] == "header" && scheme["name"] == header);
+        let (name, _) = described.unwrap_or_else(|| panic!("{header} is not described"));
+        assert!(callers.iter().any(|caller| caller[name].is_array()), "{header}");
     }
 }
 

@@ -87,11 +87,11 @@ pub async fn start() {
         Ok(None) => return fail("key-gone", Word::PanelKeyGoneTitle, Word::PanelKeyGoneHint, Help::Settings),
         Err(Refused) => return fail("silent", Word::PanelSilentTitle, Word::PanelSilentHint, Help::TryAgain),
     };
-    let (target, recipient, has_reply) = (claim.target.clone(), claim.recipient.clone(), claim.has_reply);
-    let backend = Prefilling { inner: SignedBackend(Rc::new(signer)), target, recipient, has_reply };
+    let backend = Prefilling { inner: SignedBackend(Rc::new(signer)), target: claim.target.clone(), has_reply: claim.has_reply };
     let host = Rc::new(FrameHost { mount });
     let Some(view) = PanelView::mount(root, panel_texts(&language), language.clone(), Rc::new(backend), host) else { return };
     view.show_ticket(Place { connection: connection.clone(), ticket: claim.ticket.clone() }, language);
+    view.set_recipient(claim.recipient.clone());
     // A panel that was refused begins anew when something is set, and any panel when the browser was paired anew: its key signs no more. The view
     // stays for as long as the page is there.
     let device = paired.device.clone();
@@ -212,11 +212,10 @@ fn notify(text: &str, kind: NoticeKind) {
     });
 }
 
-/// Gives the model what only the page knows: whom to write to and whether a reply can be written; and the machine, where the server knows none.
+/// Gives the model what only the page knows: whether a reply can be written; and the machine, where the server knows none.
 struct Prefilling {
     inner: SignedBackend,
     target: Option<String>,
-    recipient: Option<String>,
     has_reply: bool,
 }
 
@@ -225,7 +224,7 @@ impl Backend for Prefilling {
         if !request.path.starts_with(&format!("{}?", routes::PANEL)) {
             return self.inner.call(request, done);
         }
-        let (target, recipient, has_reply) = (self.target.clone(), self.recipient.clone(), self.has_reply);
+        let (target, has_reply) = (self.target.clone(), self.has_reply);
         self.inner.call(
             request,
             Box::new(move |mut answer| {
@@ -235,7 +234,6 @@ impl Backend for Prefilling {
                     if model["target"].as_str().is_none_or(str::is_empty) {
                         model["target"] = json!(target);
                     }
-                    model["recipient"] = json!(recipient);
                     model["has_reply"] = json!(has_reply);
                     answer.body = model.to_string();
                 }

@@ -319,6 +319,8 @@ async fn dark_narrow_german_and_by_keyboard_alone() -> Result<()> {
     stage.browser.driver().action_chain().send_keys(thirtyfour::Key::Enter).perform().await?;
     stage.browser.element("[data-part='key']").await?;
     ensure!(stage.browser.execute("return document.activeElement?.dataset?.action", vec![]).await? == json!("make-key"));
+    let mail = stage.browser.element("[data-action='mail']").await?.attr("href").await?.unwrap_or_default();
+    ensure!(mail.starts_with("mailto:tom.okafor@harbour.example?subject="), "to the ticket's requester: {mail}");
     let wide = stage.browser.execute("return document.documentElement.scrollWidth > document.documentElement.clientWidth", vec![]).await?;
     ensure!(wide == json!(false), "nothing is cut off at 320 px");
     let width = stage.browser.execute("return innerWidth", vec![]).await?;

@@ -152,7 +152,7 @@ impl Sidebar {
             let number = self.asked.get() + 1;
             self.asked.set(number);
             let sidebar = self.clone();
-            let paths = ["ticket.id", "ticket.isNew", "currentUser.locale", "colorScheme"];
+            let paths = ["ticket.id", "ticket.isNew", "ticket.requester.email", "currentUser.locale", "colorScheme"];
             self.zaf.get(&paths, move |reply| {
                 if number > sidebar.answered.get() {
                     sidebar.take_answer(number, &reply);
@@ -183,7 +183,10 @@ impl Sidebar {
         // What the page told by itself counts where the answer says nothing.
         let ticket = identifier(&answers::member(values, "ticket.id")).or_else(|| self.told.borrow().clone());
         match ticket {
-            Some(ticket) => self.show(ticket, answers::member(values, "currentUser.locale").as_string().unwrap_or_default()),
+            Some(ticket) => {
+                self.show(ticket, answers::member(values, "currentUser.locale").as_string().unwrap_or_default());
+                self.view.set_recipient(answers::member(values, "ticket.requester.email").as_string());
+            }
             None if !values.is_object() || is_refused(values, "ticket.id") => self.view.show_host_refused(),
             None => self.view.show_unsaved(),
         }

@@ -25,9 +25,8 @@ pub fn event(call: Call, answer: &Answer, asked_at: f64) -> Event {
                 offer: panel_model(&object),
                 texts: texts(&object.get("texts")),
                 record_in_page: RECORDS_IN_PAGE && object.get("record_in_page").is_truthy(),
-                // Both are the page's to say, not the server's.
+                // The page's to say, not the server's.
                 has_reply: object.get("has_reply") != JsValue::FALSE,
-                recipient: object.get("recipient").as_string(),
             })),
             Call::Make(thing, _) => Event::Made(thing, Box::new(made(thing, &object))),
             Call::Sessions => Event::Sessions(sessions(&object)),

@@ -41,6 +41,8 @@ pub struct Panel {
     pub copied: Option<(Part, i64)>,
     /// Whether anybody can see the panel; without eyes on it, nothing is asked.
     pub watched: bool,
+    /// The customer's e-mail address, where the page tells it.
+    pub recipient: Option<String>,
     /// What is on its way into the reply.
     pub inserting: Option<Part>,
     /// The host may show another ticket and has not said which yet: meanwhile nothing is made for this one, or put into its reply.
@@ -98,8 +100,6 @@ pub struct Ready {
     uncertain_until: i64,
     /// The page has a reply to insert text into.
     pub has_reply: bool,
-    /// The customer's e-mail address, where the page shows it.
-    pub recipient: Option<String>,
     /// The browser has not opened the Jump.
     pub jump_blocked: bool,
     record_in_page: bool,
@@ -291,8 +291,6 @@ pub struct Loaded {
     pub record_in_page: bool,
     /// The page has a reply to insert text into.
     pub has_reply: bool,
-    /// The customer's e-mail address, where the page shows it.
-    pub recipient: Option<String>,
 }
 
 /// What the agent fills in.
@@ -482,6 +480,8 @@ pub enum Event {
         /// The agent's language; empty: the host has not told it.
         locale: String,
     },
+    /// The customer's e-mail address, as the page has it.
+    Recipient(Option<String>),
     /// The panel came into sight, or went out of it.
     Watched(bool),
     /// About a second has passed.
@@ -551,6 +551,7 @@ impl Panel {
             announcement: String::new(),
             copied: None,
             watched: true,
+            recipient: None,
             inserting: None,
             doubt: None,
             loads: 0,
@@ -593,8 +594,12 @@ impl Panel {
                 self.doubt = None;
                 self.await_ticket(Phase::Unsaved, now);
             }
+            Event::Recipient(address) => self.recipient = address,
             Event::Ticket { place, locale } => {
                 self.doubt = None;
+                if self.place.as_ref() != Some(&place) {
+                    self.recipient = None;
+                }
                 // An ended session is revived when the panel is looked at.
                 let at_work = matches!(self.phase, Phase::Loading | Phase::Ready(_) | Phase::Ended(_));
                 if !at_work || self.place.as_ref() != Some(&place) {
@@ -634,7 +639,6 @@ impl Panel {
                 self.phase = Phase::Ready(Box::new(Ready {
                     record_in_page: RECORDS_IN_PAGE && loaded.record_in_page,
                     has_reply: loaded.has_reply,
-                    recipient: loaded.recipient,
                     ..Ready::new(loaded.offer, now)
                 }));
                 return self.pass_time(now);
@@ -792,7 +796,6 @@ impl Ready {
             report_first: false,
             uncertain_until: 0,
             has_reply: true,
-            recipient: None,
             record_in_page: false,
             jump_blocked: false,
             slots: [Slot::Empty, Slot::Empty, Slot::Empty],
@@ -1223,14 +1226,13 @@ pub(super) mod tests {
     }
 
     fn loaded(offer: PanelModel) -> Event {
-        Event::Loaded(Box::new(Loaded { offer, texts: texts(), record_in_page: false, has_reply: true, recipient: None }))
+        Event::Loaded(Box::new(Loaded { offer, texts: texts(), record_in_page: false, has_reply: true }))
     }
 
     /// A panel at work on a ticket that gets its reports through the page, with a session that has ended and one that goes on.
     pub fn at_work_in_page() -> Panel {
         let mut panel = loading();
-        let recipient = Some("carl@customer.example".into());
-        let loaded = Loaded { offer: offer(), texts: texts(), record_in_page: true, has_reply: true, recipient };
+        let loaded = Loaded { offer: offer(), texts: texts(), record_in_page: true, has_reply: true };
         panel.update(Event::Loaded(Box::new(loaded)), NOW);
         panel.update(Event::Sessions(vec![session(SessionState::Ended), session(SessionState::Active)]), NOW);
         panel
@@ -1921,6 +1923,16 @@ pub(super) mod tests {
         assert_eq!((ready(&panel).recording.as_ref(), ready(&panel).is_page_old), (None, true));
         assert!(!ready(&panel).has_recordable(), "before the server is asked again");
         assert_eq!(press(&mut panel, Action::ReloadPage), Some(Command::ReloadPage));
+    }
+
+    #[test]
+    fn a_recipient_is_its_tickets() {
+        let mut panel = at_work();
+        panel.update(Event::Recipient(Some("carl@customer.example".into())), NOW);
+        panel.update(Event::Ticket { place: place("1"), locale: "en".into() }, NOW);
+        assert_eq!(panel.recipient.as_deref(), Some("carl@customer.example"));
+        panel.update(Event::Ticket { place: place("2"), locale: "en".into() }, NOW);
+        assert_eq!(panel.recipient, None, "until the page has told the other's");
     }
 
     #[test]

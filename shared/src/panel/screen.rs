@@ -136,7 +136,7 @@ impl Screen<'_> {
             let spelled = join(&[self.said(Text::KeyLabel), ": ", &spelled(&key.short_key)]);
             let mail = element("a", "mail")
                 .with("class=button;target=_blank;rel=noopener;data-action=mail")
-                .attribute("href", &mail_link(key, ready.recipient.as_deref()))
+                .attribute("href", &mail_link(key, self.panel.recipient.as_deref()))
                 .child(icon("mail"))
                 .child(self.label(Text::Mail));
             section = section

@@ -82,6 +82,11 @@ impl PanelView {
         self.0.happen(Event::Ticket { place, locale });
     }
 
+    /// The customer's e-mail address, where the page has one.
+    pub fn set_recipient(&self, address: Option<String>) {
+        self.0.happen(Event::Recipient(address));
+    }
+
     /// The host shows a ticket that is not saved yet.
     pub fn show_unsaved(&self) {
         self.0.happen(Event::Unsaved);

@@ -4,7 +4,7 @@
 //! The extension is the one built for tests (`cargo xtask build extension`). Pictures are written only where `DESKBRIDGE_SCREENSHOTS` says so.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use deskbridge_shared::device::PairingLink;
@@ -16,7 +16,7 @@ use deskbridge_tests::extension::{
     ExtendedBrowser, OSTICKET_STYLE, PJAX, STAFF_POLICY, STRICTEST_POLICY, Site, SitePage, built_extension, change, set_up_by_policy,
 };
 use deskbridge_tests::scene::EVENT_TOKEN;
-use deskbridge_tests::server::Deskbridge;
+use deskbridge_tests::server::{Deskbridge, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 use thirtyfour::{By, Key, TypingData};
@@ -927,17 +927,12 @@ async fn every_control_of_the_options_page_takes_keys_and_mouse() -> Result<()> 
 
 /// Waits for a tab with the settings; the driver does not list those an extension opens.
 async fn wait_for_settings(browser: &Browser) -> Result<()> {
-    let until = Instant::now() + Duration::from_secs(20);
-    while Instant::now() < until {
+    let is_settings = |target: &Value| target["type"] == "page" && target["url"].as_str().is_some_and(|url| url.ends_with("/options.html"));
+    until("the settings are opened", Duration::from_secs(20), async || {
         let targets = browser.cdp("Target.getTargets", json!({})).await?;
-        let is_settings =
-            |target: &Value| target["type"] == "page" && target["url"].as_str().is_some_and(|url| url.ends_with("/options.html"));
-        if targets["targetInfos"].as_array().is_some_and(|targets| targets.iter().any(is_settings)) {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    bail!("the settings were not opened")
+        Ok(targets["targetInfos"].as_array().is_some_and(|targets| targets.iter().any(is_settings)))
+    })
+    .await
 }
 
 /// Presses the tab key until the keyboard is on that control.

@@ -4,7 +4,7 @@
 //! A machine without Firefox or geckodriver leaves this out, and says so; CI may not.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use deskbridge_shared::device::PairingLink;
@@ -14,7 +14,7 @@ use deskbridge_tests::device::pairing_code;
 use deskbridge_tests::extension::{ExtendedBrowser, OSTICKET_STYLE, PJAX, STAFF_POLICY, STRICTEST_POLICY, Site, SitePage, built_extension};
 use deskbridge_tests::firefox::{self, Firefox};
 use deskbridge_tests::scene::{self, EVENT_TOKEN};
-use deskbridge_tests::server::{Deskbridge, tell};
+use deskbridge_tests::server::{Deskbridge, tell, until};
 use serde_json::{Value, json};
 use thirtyfour::By;
 use toml::Table;
@@ -130,14 +130,9 @@ async fn a_panel_that_waits_for_pairing_leads_to_the_settings_and_goes_on() -> R
     stage.firefox.enter_panel().await?;
     page.click("[data-message='unpaired'] [data-action='settings']").await?;
     page.leave_frames().await?;
-    let until = Instant::now() + Duration::from_secs(20);
-    let tab = loop {
-        if let Some(tab) = page.driver().windows().await?.into_iter().find(|tab| *tab != own) {
-            break tab;
-        }
-        ensure!(Instant::now() < until, "the settings were not opened");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    let settings = async || Ok::<_, anyhow::Error>(page.driver().windows().await?.into_iter().find(|tab| *tab != own));
+    until("the settings are opened", Duration::from_secs(20), async || Ok(settings().await?.is_some())).await?;
+    let tab = settings().await?.context("the settings")?;
     page.driver().switch_to_window(tab).await?;
     let code = pairing_code(&stage.server, CONNECTION, &["--agent", "Avery"]).await?;
     stage.firefox.pair(&PairingLink::text(stage.server.public_url(), &code)).await?;

@@ -80,31 +80,35 @@ async function writeNote(to, { key, ticket, note }, name) {
   return step;
 }
 
+/** What was asked for in the last minute, by connection and ticket. */
+const recentSessions = async () => {
+  const asked = Object.entries((await api.storage.session.get('sessions')).sessions ?? {});
+  return Object.fromEntries(asked.filter(([, { at }]) => Date.now() - at < MINUTE));
+};
+
 /**
  * What a ticket's sessions come to. A page may ask as often as it likes, and for whatever ticket if somebody has taken it over: the server is asked
  * for each ticket no sooner than `least` seconds after the last time, and for few tickets in a minute.
  */
 async function sessions(asked) {
   const name = `${asked.connection} ${asked.ticket}`;
-  const now = Date.now();
-  const told = (entry) => entry.told && { ...entry.told, every: Math.ceil(Math.max(1, entry.at + asked.least * 1_000 - now) / 1_000) };
+  const keep = async (told) => {
+    const recent = await recentSessions();
+    await api.storage.session.set({ sessions: { ...recent, [name]: { at: Date.now(), told } } });
+  };
   const last = await inTurn(async () => {
-    const known = Object.entries((await api.storage.session.get('sessions')).sessions ?? {});
-    const recent = known.filter(([, entry]) => now - entry.at < MINUTE);
-    const own = recent.find(([known]) => known === name)?.[1];
-    if (own && now - own.at < asked.least * 1_000) return told(own) ?? {};
-    if (!own && recent.length >= MOST_TICKETS) return {};
-    const kept = recent.filter(([known]) => known !== name);
-    await api.storage.session.set({ sessions: { ...Object.fromEntries(kept), [name]: { at: now, told: own?.told ?? null } } });
+    const recent = await recentSessions();
+    const wait = recent[name] ? recent[name].at + asked.least * 1_000 - Date.now() : 0;
+    const { told } = recent[name] ?? { told: null };
+    if (wait > 0) return { told: told && { ...told, every: Math.ceil(wait / 1_000) } };
+    if (!recent[name] && Object.keys(recent).length >= MOST_TICKETS) return { told: null };
+    await keep(told);
     return null;
   });
-  if (last) return last.every ? last : null;
-  const answer = JSON.parse(await sessionsSummary(JSON.stringify(asked)));
-  await inTurn(async () => {
-    const known = (await api.storage.session.get('sessions')).sessions ?? {};
-    await api.storage.session.set({ sessions: { ...known, [name]: { at: now, told: answer } } });
-  });
-  return answer;
+  if (last) return last.told;
+  const told = JSON.parse(await sessionsSummary(JSON.stringify(asked)));
+  await inTurn(() => keep(told));
+  return told;
 }
 
 async function handle(message, sender) {

@@ -11,6 +11,9 @@ pub const ANSWER_DEADLINE_MS: u32 = 90_000;
 /// The panel takes the server for unreachable after this many milliseconds: not before the server has had its time and the answer its way.
 pub const PANEL_PATIENCE_MS: u32 = ANSWER_DEADLINE_MS + 10_000;
 
+/// For so many milliseconds a browser has a ticket for a note that its page writes; so long one that nobody has seen may still come.
+pub const NOTE_LEASE_MS: u32 = 180_000;
+
 /// A way to Jump to a machine. The names are the API's; the settings' switches are `allow_` + the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]

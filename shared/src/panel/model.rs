@@ -4,7 +4,7 @@
 use super::requests::{Call, Place};
 use super::texts::{Text, Texts, cut, decimal, fill, join};
 use super::{Insertion, Note, NoteFault, NoteResult, NoticeKind, RECORDS_IN_PAGE, SessionsSummary};
-use crate::api::{JumpMethod, LiveSession, PanelModel, SessionState};
+use crate::api::{JumpMethod, LiveSession, NOTE_LEASE_MS, PanelModel, SessionState};
 
 /// The list of sessions is asked for this often while all goes well, in milliseconds.
 pub const SESSIONS_INTERVAL: i64 = 5_000;
@@ -17,8 +17,6 @@ const _: () = assert!(TEXT_LIMIT as usize == crate::client_script::OPTION_CHARAC
 pub const LOOK_INTERVAL: i64 = 2_000;
 /// The longest pause between two such questions, in milliseconds.
 pub const LOOK_PAUSE: i64 = 60_000;
-/// A note that was sent and lost sight of may be written for so long, in milliseconds: the server's lease of a ticket.
-const UNCERTAIN: i64 = 180_000;
 /// How long a button says that it copied, in milliseconds.
 const COPIED_SHOWN: i64 = 2_000;
 
@@ -907,7 +905,7 @@ impl Ready {
                 Err(fault) => {
                     // Not while one may still be under way, this or an earlier one.
                     if fault == NoteFault::Uncertain {
-                        self.uncertain_until = now + UNCERTAIN;
+                        self.uncertain_until = now + i64::from(NOTE_LEASE_MS);
                     }
                     let given_up = (now >= self.uncertain_until).then(|| Command::Call(Call::GivenUp(recording.lease())));
                     recording.reload_helps = matches!(fault, NoteFault::PageTooOld | NoteFault::Uncertain);

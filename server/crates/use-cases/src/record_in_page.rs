@@ -13,7 +13,7 @@ use deskbridge_documents::{Format, NoteForm, guarded};
 use deskbridge_help_desks::AgentReference;
 use deskbridge_remote_support::beyondtrust::is_lsid;
 use deskbridge_reports::session_title;
-use deskbridge_shared::api::PageRecord;
+use deskbridge_shared::api::{NOTE_LEASE_MS, PageRecord};
 use deskbridge_store::{DeliveryKey, DeliveryState, NoteLease};
 use uuid::Uuid;
 
@@ -24,9 +24,7 @@ use crate::ownership::{self, Owner, external_key};
 use crate::ticket_access::TicketAccess;
 use crate::{NotOffered, Services, SupportError, ValueFault, ticket_access};
 
-/// For so long a browser has a ticket for its note.
-const LEASE: Duration = Duration::from_mins(3);
-/// Within so long its page must have sent the note: the rest of the lease is for a request that is under way (the page waits 60 s for it).
+/// Within so long of [`NOTE_LEASE_MS`] its page must have sent the note: the rest is for a request that is under way (the page waits 60 s for it).
 pub const SEND_WITHIN: Duration = Duration::from_secs(105);
 
 /// As many digits of a session's id as tell the sessions of one ticket apart.
@@ -85,7 +83,7 @@ async fn take_lease(
     access: &TicketAccess,
 ) -> Result<String, SupportError> {
     let now = services.clock.now_ms();
-    let until = now + i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
+    let until = now + i64::from(NOTE_LEASE_MS);
     let name = Uuid::from_bytes(random_bytes()).simple().to_string();
     let (tenant, connection, ticket) = (&connection.tenant, connection.id, access.ticket.id.as_str());
     let lease = NoteLease { tenant, connection, ticket, lease: &name, holder: &agent.to_string(), agent: &access.agent.name, until };

@@ -29,51 +29,10 @@ fn is_label(label: &str) -> bool {
     is_ascii_label && label.strip_prefix("xn--").is_none_or(|encoded| has_symbol(encoded) == Some(false))
 }
 
-/// Whether one of the characters that stand encoded behind `xn--` is a symbol (Punycode, RFC 3492 6.2; their places do not matter). `None`:
-/// nothing is encoded so.
+/// Whether one of the characters that stand encoded behind `xn--` is a symbol. `None`: nothing is encoded so.
 fn has_symbol(encoded: &str) -> Option<bool> {
-    let (basic, digits) = encoded.rsplit_once('-').unwrap_or(("", encoded));
-    let mut count = u32::try_from(basic.len()).ok()?;
-    let (mut code, mut state, mut bias) = (0x80_u32, 0_u32, 72_u32);
-    let mut digits = digits.bytes().peekable();
-    digits.peek()?;
-    let mut found = false;
-    while digits.peek().is_some() {
-        let (before, mut weight, mut position) = (state, 1_u32, 36_u32);
-        loop {
-            let digit = match digits.next()? {
-                letter @ b'a'..=b'z' => letter - b'a',
-                number @ b'0'..=b'9' => number - b'0' + 26,
-                _ => return None,
-            };
-            let digit = u32::from(digit);
-            state = state.checked_add(digit.checked_mul(weight)?)?;
-            let threshold = position.saturating_sub(bias).clamp(1, 26);
-            if digit < threshold {
-                break;
-            }
-            weight = weight.checked_mul(36 - threshold)?;
-            position += 36;
-        }
-        count += 1;
-        bias = adapted(state - before, count, before == 0);
-        code = code.checked_add(state / count)?;
-        state = state % count + 1;
-        found |= is_symbol(char::from_u32(code)?);
-    }
-    Some(found)
-}
-
-/// (RFC 3492 6.1)
-fn adapted(delta: u32, count: u32, is_first: bool) -> u32 {
-    let mut delta = if is_first { delta / 700 } else { delta / 2 };
-    delta += delta / count;
-    let mut bias = 0;
-    while delta > 455 {
-        delta /= 35;
-        bias += 36;
-    }
-    bias + 36 * delta / (delta + 38)
+    let label = idna::punycode::decode_to_string(encoded).filter(|label| !label.is_ascii())?;
+    Some(label.chars().any(is_symbol))
 }
 
 /// Whether the name has letters beyond ASCII, typed or encoded: then what is wrong with it is likely to be IDNA's.

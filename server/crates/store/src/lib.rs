@@ -19,10 +19,15 @@
 //! | `former_sweep` | how far connections were swept before sweeps were by account; an account's first sweep begins there | [`Sweeps`] |
 //! | `server` | servers alive, which share an account's limits | [`Servers`] |
 //! | `app_key` | public keys fetched from accounts, so that servers agree on them | [`AppKeys`] |
+//! | `customer_chat` | chats that customers start from their tickets | [`CustomerChats`] |
+//! | `use_count` | how often somebody did what they may do only so often | [`CustomerChats`] |
+//! | `ticket_value_epoch` | part of what signs the values in ticket fields | [`CustomerChats`] |
+//! | `note_lease` | who may add a note to a ticket through its page | [`NoteLeases`] |
 //! | `device`, `pairing_code`, `device_nonce` | paired browsers, the codes that pair them, requests seen lately | [`DeviceStore`] |
 
 mod agent_sessions;
 mod connections;
+mod customer_chats;
 mod deliveries;
 mod devices;
 mod due;
@@ -42,6 +47,7 @@ use async_trait::async_trait;
 
 pub use agent_sessions::{AgentSessions, NewAgentSession, StoredAgentSession};
 pub use connections::{ConnectionStamp, ConnectionStore, StoredConnection};
+pub use customer_chats::{CustomerChat, CustomerChats, NewCustomerChat, UseLimit};
 pub use deliveries::{Deliveries, Delivery, DeliveryKey, DeliveryState, SendTicket};
 pub use devices::{
     CodeId, Device, DeviceGrant, DeviceStore, DevicesOf, NewDevice, NewPairingCode, Pairing, PairingCode, Revoked, SeenRequest, Withdrawal,
@@ -89,7 +95,18 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// The durable memory. Every call may fail with [`StoreError`]; none blocks longer than the database's own time-outs.
 #[async_trait]
 pub trait Store:
-    ConnectionStore + AgentSessions + Inbox + Deliveries + NoteLeases + SupportSessions + Ownership + Sweeps + Servers + AppKeys + DeviceStore
+    ConnectionStore
+    + AgentSessions
+    + Inbox
+    + Deliveries
+    + NoteLeases
+    + SupportSessions
+    + Ownership
+    + Sweeps
+    + Servers
+    + AppKeys
+    + DeviceStore
+    + CustomerChats
 {
     /// Answers if the database does.
     async fn ping(&self) -> Result<()>;

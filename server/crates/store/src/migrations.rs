@@ -16,6 +16,7 @@ macro_rules! migrations {
             (4, "pairing", include_str!(concat!("../migrations/", $folder, "/0004_pairing.sql"))),
             (5, "ids and tenants", include_str!(concat!("../migrations/", $folder, "/0005_ids_and_tenants.sql"))),
             (6, "note leases", include_str!(concat!("../migrations/", $folder, "/0006_note_leases.sql"))),
+            (7, "customer chats", include_str!(concat!("../migrations/", $folder, "/0007_customer_chats.sql"))),
         ])
     };
 }

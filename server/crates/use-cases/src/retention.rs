@@ -13,6 +13,8 @@ const DAY_MS: i64 = 86_400_000;
 const KEEP_CODES_MS: i64 = 30 * DAY_MS;
 /// So long after nothing handed out can lead to a session any more, a late sweep may still ask whose a session is.
 const KEEP_HANDED_OUT_MS: i64 = 7 * DAY_MS;
+/// So long after its end a customer who opens a chat is told that it has ended.
+const KEEP_CHATS_MS: i64 = DAY_MS;
 /// Sweeps of accounts that no connection uses any more.
 const KEEP_SWEEPS_MS: i64 = 90 * DAY_MS;
 
@@ -36,6 +38,8 @@ pub async fn purge(services: &Services, retention: Retention) -> Result<u64, Sto
     removed += in_steps(|| store.purge_events(events, STEP)).await?;
     removed += in_steps(|| store.purge_deliveries(sessions, STEP)).await?;
     removed += in_steps(|| store.purge_note_leases(now, STEP)).await?;
+    removed += in_steps(|| store.purge_customer_chats(now - KEEP_CHATS_MS, STEP)).await?;
+    removed += in_steps(|| store.purge_use_counts(now, STEP)).await?;
     removed += in_steps(|| store.purge_sessions(sessions, STEP)).await?;
     removed += in_steps(|| store.purge_ownership(now - KEEP_HANDED_OUT_MS, sessions, STEP)).await?;
     removed += in_steps(|| store.purge_sweeps(now - KEEP_SWEEPS_MS, STEP)).await?;

@@ -4,6 +4,7 @@
 
 mod agent_sessions;
 mod connections;
+mod customer_chats;
 mod deliveries;
 mod devices;
 mod inbox;
@@ -74,6 +75,7 @@ fn delete_before(retention: &Retention, before: i64, limit: i64) -> QueryBuilder
 pub(crate) fn purge_statements() -> Vec<String> {
     [agent_sessions::RETENTION, deliveries::RETENTION, inbox::RETENTION, note_leases::RETENTION, support_sessions::RETENTION]
         .iter()
+        .chain(&customer_chats::RETENTIONS)
         .chain(&devices::RETENTIONS)
         .chain(&ownership::RETENTIONS)
         .chain(&servers::RETENTIONS)

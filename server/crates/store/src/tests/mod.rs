@@ -2,6 +2,7 @@
 
 mod agent_sessions;
 mod connections;
+mod customer_chats;
 mod database;
 mod deliveries;
 mod devices;

@@ -53,6 +53,8 @@ async fn rows_to_purge_are_found_by_index() {
         ("handed_out", "handed_out_usable"),
         ("inbox_event", "inbox_event_done"),
         ("note_lease", "note_lease_until"),
+        ("customer_chat", "customer_chat_expires"),
+        ("use_count", "use_count_ends"),
         ("pairing_code", "pairing_code_expires"),
         ("session_owner", "session_owner_decided"),
         ("support_session", "support_session_seen"),

@@ -8,6 +8,14 @@ pub const ASSETS: &str = "/assets";
 pub const APPLIANCE_EVENTS: &str = "/ERSPost";
 /// A customer's signed chat link; followed by `/{token}`.
 pub const CHAT_LINK: &str = "/c";
+/// The customer's button, for the Help Center's pages.
+pub const HELP_CENTER_BUTTON: &str = "/help-center/button.js";
+/// What the button offers.
+pub const HELP_CENTER_OFFER: &str = "/help-center/offer";
+/// A customer starts a chat; followed by `/{id}`, the customer opens it.
+pub const HELP_CENTER_CHATS: &str = "/help-center/chats";
+/// How an administrator puts the button into the Help Center; followed by `/{token}`.
+pub const HELP_CENTER_CUSTOMIZE: &str = "/help-center/customize";
 /// The panel's model: methods allowed, Jumpoints, issues, prefilled target, texts.
 pub const PANEL: &str = "/api/v1/panel";
 /// Makes a session key.

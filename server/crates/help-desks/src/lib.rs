@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use self::autotask::{Autotask, AutotaskSection};
 use self::osticket::{OsTicket, OsTicketSection};
-use self::zendesk::{Zendesk, ZendeskSection};
+use self::zendesk::{HelpCenterSection, Zendesk, ZendeskSection};
 
 /// A ticket as far as the use cases look at it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub struct Agent {
     pub email: Option<String>,
     /// Language, like `de` or `en-US`.
     pub locale: Option<String>,
+    /// They administer the help desk, as it says itself.
+    pub is_administrator: bool,
 }
 
 /// A note to append.
@@ -395,6 +397,18 @@ pub trait HelpDesk: Send + Sync {
     fn signed_panel(&self) -> Option<&zendesk::SidebarApp> {
         None
     }
+    /// The origin where its customers can see their own tickets, whether the settings use that or not. None: there is no such place.
+    fn customers_origin(&self) -> Option<String> {
+        None
+    }
+    /// Whether the agent administers the help desk, as it says itself. Asked anew, or remembered for a minute.
+    async fn is_administrator(&self, _agent: &AgentReference) -> Result<bool, HelpDeskError> {
+        Ok(false)
+    }
+    /// Where its customers see their own tickets and may start a chat, if the settings have it.
+    fn help_center(&self) -> Option<&zendesk::HelpCenter> {
+        None
+    }
     /// Uses the credentials, if they end by themselves where nobody uses them. Called about once a day.
     async fn keep_credentials(&self) -> Result<(), HelpDeskError> {
         Ok(())
@@ -430,6 +444,9 @@ pub static HELP_DESKS: &[HelpDeskKind] = &[
     HelpDeskKind::of::<AutotaskSection>(Autotask::build),
     HelpDeskKind::of::<OsTicketSection>(OsTicket::build),
 ];
+
+/// Sections for what a help desk has beside its tickets.
+pub static COMPANIONS: &[SectionKind] = &[SectionKind::of::<HelpCenterSection>()];
 
 /// Builds a connection's help desk; nothing is contacted. The error names the key at fault.
 pub fn build(settings: &ConnectionSettings) -> Result<Arc<dyn HelpDesk>, String> {

@@ -1,6 +1,6 @@
 //! The connections: settings resolved, clients built, found by index. Rebuilt when a saved change is seen, without a restart.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use deskbridge_core::ids::{ConnectionId, EngineAccount, TenantId};
 use deskbridge_core::settings::{ConnectionSettings, EventPolicy, SectionKind, Sections};
 use deskbridge_core::time_zone::TimeZone;
 use deskbridge_help_desks::zendesk::SidebarApp;
-use deskbridge_help_desks::{AgentReference, HELP_DESKS, HelpDesk, Surroundings};
+use deskbridge_help_desks::{AgentReference, COMPANIONS, HELP_DESKS, HelpDesk, Surroundings};
 use deskbridge_remote_support::{EngineKind, EventDoor, EventSource, RemoteSupport, engines};
 use deskbridge_security::seal::{MasterKey, SealError};
 use deskbridge_store::{ConnectionStamp, ConnectionStore, StoreError, StoredConnection};
@@ -21,6 +21,9 @@ use crate::ticket_access::TicketAccess;
 
 /// How long an answer about an agent and a ticket is believed.
 const ACCESS_CACHE: Duration = Duration::from_secs(30);
+
+/// For so long a ticket's fields are not looked at again.
+const FILLED_CACHE: Duration = Duration::from_mins(5);
 
 /// A connection, ready to act.
 pub struct Connection {
@@ -38,6 +41,8 @@ pub struct Connection {
     pub help_desk: Arc<dyn HelpDesk>,
     /// Who may work on which ticket, remembered shortly. Made when it is first used: an empty one takes some 60 kB.
     pub access: LazyLock<Cache<(AgentReference, String), Arc<TicketAccess>>>,
+    /// Tickets whose fields were filled lately, with the epoch of the values. Made when it is first used, too.
+    pub(crate) filled: LazyLock<Cache<(String, i64), ()>>,
 }
 
 /// Why a connection cannot run. The text names the key.
@@ -105,7 +110,7 @@ pub fn sections() -> &'static Sections {
     static SECTIONS: LazyLock<Sections> = LazyLock::new(|| {
         let help_desks = HELP_DESKS.iter().map(|kind| kind.section);
         let engines: Vec<SectionKind> = engines().iter().map(|kind| kind.section()).collect();
-        Sections::new(engines.into_iter().chain(help_desks))
+        Sections::new(engines.into_iter().chain(help_desks).chain(COMPANIONS.iter().copied()))
     });
     &SECTIONS
 }
@@ -128,7 +133,9 @@ impl Builder {
         let help_desk = deskbridge_help_desks::build(&settings).map_err(BuildFault)?;
         let time_zone = settings.reports.time_zone().map_err(BuildFault)?;
         let access: fn() -> _ = || Cache::builder().max_capacity(5_000).time_to_live(ACCESS_CACHE).build();
-        Ok(Connection { id, tenant, settings, time_zone, engine, help_desk, access: LazyLock::new(access) })
+        let filled: fn() -> _ = || Cache::builder().max_capacity(5_000).time_to_live(FILLED_CACHE).build();
+        let (access, filled) = (LazyLock::new(access), LazyLock::new(filled));
+        Ok(Connection { id, tenant, settings, time_zone, engine, help_desk, access, filled })
     }
 }
 
@@ -157,6 +164,7 @@ pub struct Directory {
     by_account: HashMap<String, Vec<usize>>,
     by_installation: HashMap<(String, String), usize>,
     by_host: HashMap<String, Vec<ConnectionId>>,
+    help_center_origins: HashSet<String>,
     has_unreadable: bool,
 }
 
@@ -181,6 +189,9 @@ impl Directory {
                 let expected = app.expected();
                 // Of two connections of one installation, the older one.
                 directory.by_installation.entry((expected.authority.to_owned(), expected.audience())).or_insert(index);
+            }
+            if let Some(help_center) = running.help_desk.help_center() {
+                directory.help_center_origins.extend(help_center.origins().iter().cloned());
             }
             directory.running.push(running.clone());
         }
@@ -233,6 +244,11 @@ impl Directory {
         let index = self.by_installation.get(&(issuer.to_owned(), audience.to_owned()))?;
         let connection = self.running.get(*index)?;
         Some((connection, connection.help_desk.signed_panel()?))
+    }
+
+    /// Whether a running connection's Help Center has this origin.
+    pub fn is_help_center_origin(&self, origin: &str) -> bool {
+        self.help_center_origins.contains(origin)
     }
 
     /// Every connection that uses that host, disabled ones and those that cannot run included: a session there may be any one's.

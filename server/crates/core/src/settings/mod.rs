@@ -228,6 +228,9 @@ fn check_meaning(sections: &Sections, value: &Value, faults: &mut Faults) {
         }
         for (kind, section) in sections.of(connection) {
             (kind.check)(section, &mut within.within(kind.name));
+            if let Some(other) = kind.beside.filter(|other| connection.get(*other).is_none()) {
+                within.within(kind.name).add("", "", &format!("a section [connection.{other}] beside it"));
+            }
         }
         for role in [Role::HelpDesk, Role::RemoteSupport] {
             let named: Vec<&str> = sections.of(connection).filter(|(kind, _)| kind.role == role).map(|(kind, _)| kind.name).collect();

@@ -14,6 +14,8 @@ pub enum Role {
     HelpDesk,
     /// Where its sessions happen. A connection that only makes tickets has none.
     RemoteSupport,
+    /// Where the help desk's customers see their own tickets.
+    HelpCenter,
 }
 
 /// The settings of one kind of system.
@@ -24,6 +26,8 @@ pub trait Section: Serialize + DeserializeOwned + JsonSchema {
     const ROLE: Role;
     /// Its keys that hold a secret.
     const SECRETS: &'static [&'static str];
+    /// The section it needs beside it.
+    const BESIDE: Option<&'static str> = None;
 
     /// Adds what is wrong with its meaning, which the schema cannot say.
     fn check(&self, faults: &mut Within<'_>);
@@ -41,6 +45,7 @@ pub struct SectionKind {
     pub role: Role,
     /// [`Section::SECRETS`].
     pub secrets: &'static [&'static str],
+    pub(super) beside: Option<&'static str>,
     pub(super) schema: fn(&mut SchemaGenerator) -> Schema,
     pub(super) check: fn(&Value, &mut Within<'_>),
     pub(super) normalise: fn(Value) -> Value,
@@ -69,6 +74,7 @@ impl SectionKind {
             name: T::NAME,
             role: T::ROLE,
             secrets: T::SECRETS,
+            beside: T::BESIDE,
             schema: |generator| generator.subschema_for::<T>(),
             check: |value, faults| {
                 if let Some(section) = read::<T>(value) {

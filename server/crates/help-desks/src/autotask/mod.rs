@@ -206,7 +206,7 @@ impl Autotask {
                 Err(fault) => tracing::debug!(%fault, "the agent could not be looked for among the resources"),
             }
         }
-        Ok(Agent { name: name.clone(), email: email.clone(), locale: None })
+        Ok(Agent { name: name.clone(), email: email.clone(), locale: None, is_administrator: false })
     }
 
     /// The address of the tenant's pages, without a slash at the end; else why it is not known.

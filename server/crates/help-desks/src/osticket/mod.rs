@@ -75,7 +75,7 @@ impl HelpDesk for OsTicket {
         }
         match agent {
             AgentReference::Device { name: agent, email, .. } => {
-                let agent = Agent { name: agent.clone(), email: email.clone(), locale: None };
+                let agent = Agent { name: agent.clone(), email: email.clone(), locale: None, is_administrator: false };
                 Ok((Ticket { id: name.to_owned(), ..Ticket::default() }, agent))
             }
             AgentReference::User(_) => {

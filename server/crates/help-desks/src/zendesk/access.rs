@@ -76,6 +76,12 @@ pub(super) struct Profile {
     organisation: Option<u64>,
 }
 
+impl Profile {
+    pub(super) fn is_administrator(&self) -> bool {
+        self.agent.is_administrator
+    }
+}
+
 impl Zendesk {
     /// The agent, if they may work on a ticket of these owners.
     pub(super) async fn agent_for(&self, agent_id: u64, ticket: &Owners) -> Result<Agent, HelpDeskError> {
@@ -120,7 +126,12 @@ impl Zendesk {
         let suspended = user["suspended"].as_bool().unwrap_or(false);
         let is_agent = matches!(user["role"].as_str(), Some("agent" | "admin")) && !suspended && user["active"].as_bool() != Some(false);
         let profile = Arc::new(Profile {
-            agent: Agent { name: text("name").unwrap_or_default(), email: text("email"), locale: text("locale") },
+            agent: Agent {
+                name: text("name").unwrap_or_default(),
+                email: text("email"),
+                locale: text("locale"),
+                is_administrator: is_agent && user["role"].as_str() == Some("admin"),
+            },
             is_agent,
             reach: if is_agent { self.reach(user).await? } else { Reach::None },
             organisation: user["organization_id"].as_u64(),

@@ -17,6 +17,10 @@ use crate::{HelpDeskError, Prepared, WriteOutcome};
 
 /// An answer's limit; a page of a hundred audits with full comments stays below.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// A Help Center's page is read up to this size …
+const MAX_PAGE: usize = 4 * 1024 * 1024;
+/// … and for so long.
+const PAGE_TIME: Duration = Duration::from_secs(8);
 /// `safe_update` compares whole seconds (zendesk.md d.4): so much later, a repetition's stamp cannot be mistaken for an earlier one.
 const GUARDED_REPEAT: Duration = Duration::from_secs(2);
 /// How much of an unexpected answer is told.
@@ -269,10 +273,44 @@ impl Client {
         Ok(Request { client: self.clone(), unsigned, signature, may_sign_anew: true })
     }
 
+    /// A request that may be repeated: whatever it changes is the same afterwards.
+    pub async fn change(&self, method: Method, path: &str, body: &Value) -> Result<Answer, HelpDeskError> {
+        self.ask(self.request(method, path).json(body)).await
+    }
+
+    /// A GET without credentials: status and body.
+    pub async fn get_as_anybody(&self, path: &str) -> Result<(u16, String), HelpDeskError> {
+        let request = self.request(Method::GET, path).build();
+        let request = request.map_err(|_| HelpDeskError::passing("Zendesk: the request could not be made"))?;
+        let answer = self.exchange(request).await?;
+        Ok((answer.status, answer.text))
+    }
+
+    /// A page as anybody sees it, from any address.
+    pub async fn public_page(&self, address: &str) -> Result<PublicPage, HelpDeskError> {
+        let failed = |what: &dyn std::fmt::Display| HelpDeskError::passing(what.to_string());
+        let request = self.0.http.get(address).timeout(PAGE_TIME).header(header::ACCEPT, "text/html");
+        let response = request.send().await.map_err(|error| failed(&outgoing::describe(&error)))?;
+        let status = response.status().as_u16();
+        let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let body = outgoing::read_body(response, MAX_PAGE).await.map_err(|error| failed(&error))?;
+        Ok(PublicPage { status, location, text: String::from_utf8_lossy(&body).into_owned() })
+    }
+
     /// An upload.
     pub async fn post_file(&self, path: &str, content_type: &str, bytes: Vec<u8>) -> Result<Answer, HelpDeskError> {
         self.ask(self.request(Method::POST, path).header(header::CONTENT_TYPE, content_type).body(bytes)).await
     }
+}
+
+/// A page as anybody sees it.
+pub struct PublicPage {
+    /// HTTP status.
+    pub status: u16,
+    /// Where it leads, as it says it.
+    pub location: Option<String>,
+    /// Its text.
+    pub text: String,
 }
 
 /// What a refusal is judged by.

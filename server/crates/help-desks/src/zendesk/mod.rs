@@ -6,6 +6,7 @@ mod client;
 mod closed;
 mod create;
 mod credentials;
+mod help_center;
 mod installation;
 mod section;
 mod sidebar_app;
@@ -24,6 +25,9 @@ use serde_json::{Value, json};
 
 use self::access::{Owners, Profile};
 use self::client::{API_USER, Answer, Answered, Client, Request};
+pub use self::help_center::{
+    Customer, CustomerProof, CustomersTicket, HelpCenter, HelpCenterSection, KeysFault, LineFound, PageChecked, TokenFault, Who,
+};
 pub use self::installation::InstallationSettings;
 pub use self::section::{NoteVisibility, OnClosed, ZendeskSection};
 pub use self::sidebar_app::SidebarApp;
@@ -61,6 +65,7 @@ pub struct Zendesk {
     // Made when they are first used: an empty one takes some 60 kB, and there may be ten thousand connections.
     agents: LazyLock<Cache<u64, Arc<Profile>>>,
     sidebar: SidebarApp,
+    help_center: Option<HelpCenter>,
     installation: LazyLock<Cache<(), Arc<PanelPolicy>>>,
 }
 
@@ -81,6 +86,7 @@ impl Zendesk {
         Ok(Arc::new(Self {
             agents: LazyLock::new(|| Cache::builder().max_capacity(1_000).time_to_live(AGENT_CACHE).build()),
             sidebar: SidebarApp::new(&section, client.clone())?,
+            help_center: settings.section().map(|own| HelpCenter::new(own, section.origin(), client.clone())),
             installation: LazyLock::new(|| Cache::builder().max_capacity(1).time_to_live(INSTALLATION_CACHE).build()),
             target_field: settings.panel.target_field.clone(),
             settings: section,
@@ -360,6 +366,24 @@ impl HelpDesk for Zendesk {
         Some(&self.sidebar)
     }
 
+    fn customers_origin(&self) -> Option<String> {
+        Some(self.settings.origin())
+    }
+
+    async fn is_administrator(&self, agent: &AgentReference) -> Result<bool, HelpDeskError> {
+        let AgentReference::User(agent) = agent else { return Ok(false) };
+        let Ok(id) = agent.parse() else { return Ok(false) };
+        match self.profile(id).await {
+            Ok(profile) => Ok(profile.is_administrator()),
+            Err(HelpDeskError::NotAllowed { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn help_center(&self) -> Option<&HelpCenter> {
+        self.help_center.as_ref()
+    }
+
     async fn check(&self, around: &Surroundings<'_>) -> Vec<Finding> {
         let mut findings = Vec::new();
         match self.whoami().await {
@@ -400,6 +424,9 @@ impl HelpDesk for Zendesk {
             // With another id no sidebar token's audience is ours.
             Err(HelpDeskError::Refused(refused)) => findings.push(Finding::bad("installation", refused)),
             Err(error) => findings.push(Finding::note("panel", format!("{error}; [connection.panel] alone decides what is offered"))),
+        }
+        if let Some(help_center) = &self.help_center {
+            help_center.check(&mut findings).await;
         }
         findings
     }

@@ -20,7 +20,7 @@ use deskbridge_security::sha256;
 /// Longer tokens are refused unread. Real ones are below 2 kB.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// Clocks may differ by so many seconds; other implementations use the same (zendesk.md b.2).
-const LEEWAY_SECONDS: i64 = 30;
+pub(super) const LEEWAY_SECONDS: i64 = 30;
 /// Header parameters that name a key. A key comes from our settings, never from a token.
 const KEY_NAMING_HEADERS: [&str; 6] = ["jku", "jwk", "x5u", "x5c", "crit", "b64"];
 /// Places of the product our app is declared for.
@@ -134,7 +134,7 @@ impl Expected<'_> {
     }
 }
 
-fn json_part<T: DeserializeOwned>(part: &str) -> Result<T, TokenFault> {
+pub(super) fn json_part<T: DeserializeOwned>(part: &str) -> Result<T, TokenFault> {
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenFault::Malformed)?;
     serde_json::from_slice(&bytes).map_err(|_| TokenFault::Malformed)
 }
@@ -168,7 +168,7 @@ impl<'a> Token<'a> {
     }
 }
 
-fn check_header(header: &Map<String, Value>) -> Result<(), TokenFault> {
+pub(super) fn check_header(header: &Map<String, Value>) -> Result<(), TokenFault> {
     if header.get("alg").and_then(Value::as_str) != Some("RS256") || KEY_NAMING_HEADERS.iter().any(|name| header.contains_key(*name)) {
         return Err(TokenFault::Header);
     }

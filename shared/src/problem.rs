@@ -13,6 +13,8 @@ pub enum Reader {
     Panel,
     /// Those with which the extension's options page pairs a browser and asks about it.
     OptionsPage,
+    /// Those of the customer's button (docs/help-center.md). It words them by their status and type.
+    Button,
 }
 
 macro_rules! kinds {
@@ -54,6 +56,7 @@ macro_rules! kinds {
 const NOBODY: &[Reader] = &[];
 const PANEL: &[Reader] = &[Reader::Panel];
 const OPTIONS: &[Reader] = &[Reader::OptionsPage];
+const BUTTON: &[Reader] = &[Reader::Button];
 const BOTH: &[Reader] = &[Reader::Panel, Reader::OptionsPage];
 
 kinds! {
@@ -176,6 +179,17 @@ kinds! {
     EventRefused = "event-refused" of EventRefused, NOBODY, &[];
     /// Not form data.
     NotAForm = "not-a-form" of NotAForm, NOBODY, &[];
+
+    /// Not JSON.
+    NotJson = "not-json" of NotJson, BUTTON, &[];
+    /// No connection with a Help Center is called so.
+    ConnectionNotFound = "connection-not-found" of ConnectionNotFound, BUTTON, &[];
+    /// What the customer shows proves nothing.
+    ProofRefused = "proof-refused" of ProofRefused, BUTTON, &[];
+    /// The ticket is not the customer's, or there is none.
+    NotYourTicket = "not-your-ticket" of NotYourTicket, BUTTON, &[];
+    /// Too many chats were started, or refused.
+    TooManyChats = "too-many-chats" of TooManyChats, BUTTON, &["retry_after"];
 }
 
 impl Kind {

@@ -40,6 +40,19 @@ pub struct SessionTag<'a> {
     pub connection: ConnectionId,
 }
 
+/// A chat that a customer starts.
+#[derive(Clone, Copy, Debug)]
+pub struct ChatRequest<'a> {
+    /// The issue's code name.
+    pub issue: &'a str,
+    /// The customer's name, if it is known. Cut where it is longer than the engine takes.
+    pub customer_name: Option<&'a str>,
+    /// Their company's, likewise.
+    pub customer_company: Option<&'a str>,
+    /// The ticket.
+    pub tag: SessionTag<'a>,
+}
+
 /// What a session key is made for.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyRequest<'a> {
@@ -115,8 +128,10 @@ pub trait RemoteSupport: Send + Sync {
     async fn create_session_key(&self, request: &KeyRequest<'_>) -> Result<SessionKey, Error>;
     /// The address that starts a session with a machine. It holds no credential. Nothing is asked.
     fn launch_url(&self, request: &JumpRequest, tag: SessionTag<'_>) -> Result<String, ArgumentFault>;
-    /// The address at which a customer starts a chat about `issue`. Nothing is asked.
-    fn chat_url(&self, issue: &str, tag: SessionTag<'_>) -> Result<String, ArgumentFault>;
+    /// The address at which a customer starts a chat. Nothing is asked.
+    fn chat_url(&self, chat: &ChatRequest<'_>) -> Result<String, ArgumentFault>;
+    /// Whether a representative is logged in, remembered for some seconds. `None`: the engine does not tell.
+    async fn has_representative(&self) -> Option<bool>;
 
     /// A session's report. `None`: there is none, or not yet. A report without an end can lag behind it. The report of an ended session
     /// is remembered for a short time. Of one that is too large the events are left out.

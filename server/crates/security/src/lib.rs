@@ -2,9 +2,12 @@
 //!
 //! Nothing here knows HTTP requests or SQL; what must be remembered is handed to the store by the caller.
 
+pub mod administrator_token;
 pub mod chat_token;
 pub mod device_signature;
 pub mod seal;
+pub mod signed_token;
+pub mod ticket_value;
 
 use sha2::{Digest, Sha256};
 

@@ -1,19 +1,28 @@
-//! Chat links: signed, expiring, opened by the customer; the chat they start is tied to the ticket.
+//! Chat links: signed, expiring, sent to the customer; the chat they start is tied to the ticket.
 
 use std::fmt;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use deskbridge_core::ids::TenantId;
 use deskbridge_help_desks::AgentReference;
-use deskbridge_remote_support::SessionTag;
-use deskbridge_security::chat_token::{self, ChatInvitation, ChatTokenError};
+use deskbridge_help_desks::zendesk::Customer;
+use deskbridge_security::chat_token::ChatInvitation;
+use deskbridge_security::sha256;
+use deskbridge_security::signed_token::{self, TokenError};
 use deskbridge_shared::api::Issue;
+use deskbridge_store::CustomerChat;
 
 use crate::connections::Connection;
+use crate::customer_chat::{Limits, Refusal, Wanted, same_or_new};
 use crate::{NotOffered, Services, SupportError, ValueFault, allowed_actions, ownership, ticket_access};
 
 /// Hours a chat link is valid without a setting.
 const DEFAULT_HOURS: u32 = 72;
+/// Minutes in which a chat must be opened after its link was pressed, and chats by one link in an hour, where the connection has no Help
+/// Center with settings of its own.
+const WITHOUT_HELP_CENTER: Limits = Limits { life_minutes: 10, of_customer: 10, of_ticket: 20 };
 
 /// A chat link for `ticket`: its URL and when it ends (Unix ms).
 pub async fn make(
@@ -34,69 +43,130 @@ pub async fn make(
         return Err(SupportError::invalid("issue", ValueFault::Issue, "the code name of one of the configured issues"));
     }
     let access = ticket_access::check_open(connection, agent, ticket).await?;
-    let hours = connection.settings.panel.chat_link_hours.unwrap_or(DEFAULT_HOURS);
-    let expires_at = services.clock.now_seconds() + i64::from(hours) * 3_600;
-    let invitation = ChatInvitation {
-        connection: connection.id.to_string(),
-        ticket: access.ticket.id.clone(),
-        issue: issue.map(str::to_owned),
-        expires_at,
-    };
-    let token = chat_token::issue(&services.master_key, &invitation);
-    let url = format!("{}{}/{token}", services.public_url, deskbridge_shared::routes::CHAT_LINK);
-    ownership::chat_handed_out(services, connection, &access.ticket.id, expires_at * 1_000).await?;
+    let link = issue_link(services, connection, &access.ticket.id, issue);
+    ownership::chat_handed_out(services, connection, &access.ticket.id, link.1).await?;
     tracing::info!(connection = connection.name(), ticket = access.ticket.id, %agent, "chat link made");
-    Ok((url, expires_at * 1_000))
+    Ok(link)
 }
 
-/// What a customer who opens a chat link gets.
+/// How long a connection's chat links live, in ms.
+pub(crate) fn life_ms(connection: &Connection) -> i64 {
+    i64::from(connection.settings.panel.chat_link_hours.unwrap_or(DEFAULT_HOURS)) * 3_600_000
+}
+
+/// A link and when it ends (Unix ms).
+pub(crate) fn issue_link(services: &Services, connection: &Connection, ticket: &str, issue: Option<&str>) -> (String, i64) {
+    let expires_at = services.clock.now_seconds() + life_ms(connection) / 1_000;
+    let invitation =
+        ChatInvitation { connection: connection.id.to_string(), ticket: ticket.to_owned(), issue: issue.map(str::to_owned), expires_at };
+    let token = signed_token::issue(&services.master_key, &invitation);
+    (format!("{}{}/{token}", services.public_url, deskbridge_shared::routes::CHAT_LINK), expires_at * 1_000)
+}
+
+/// What a link of this server says that has not ended, if `address` is one.
+pub(crate) fn read_link(services: &Services, address: &str) -> Option<ChatInvitation> {
+    let token = address.trim().strip_prefix(&services.public_url)?.strip_prefix(deskbridge_shared::routes::CHAT_LINK)?.strip_prefix('/')?;
+    signed_token::verify(&services.master_key, token, services.clock.now_seconds()).ok()
+}
+
+/// What the page of a chat link shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Opened {
-    /// Straight to the chat.
-    Chat(String),
-    /// First a choice of issues.
-    Choose(Vec<Issue>),
+pub struct Invitation {
+    /// Issues to choose from. With one only, there is nothing to choose.
+    pub issues: Vec<Issue>,
+    /// The origin of the chat.
+    pub destination: String,
 }
 
 /// Why a chat link opens nothing.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum LinkError {
     /// The link itself.
     #[error(transparent)]
-    Token(#[from] ChatTokenError),
-    /// The ticket system is away.
+    Token(#[from] TokenError),
+    /// The ticket system, or the database, is away.
     #[error("this link cannot be opened at the moment; try again in a minute")]
     Later,
+    /// Too many chats were started.
+    #[error("too many chats; try again later")]
+    TooMany,
+    /// The ticket takes no record any more.
+    #[error("the request is closed")]
+    Closed,
     /// Its connection is gone or disabled, or has no issues any more.
     #[error("this link cannot be used any more")]
     Gone,
 }
 
-fn later(connection: &Connection, error: &dyn fmt::Display) -> OpenError {
+fn later(connection: &Connection, error: &dyn fmt::Display) -> LinkError {
     tracing::warn!(connection = connection.name(), %error, "a chat link could not be opened");
-    OpenError::Later
+    LinkError::Later
 }
 
-/// Opens a chat link; `chosen`: the code name of the issue chosen by the customer.
-pub async fn open(services: &Services, token: &str, chosen: Option<&str>) -> Result<Opened, OpenError> {
-    let invitation = chat_token::verify(&services.master_key, token, services.clock.now_seconds())?;
+/// A link that holds, its connection, and the issues it leaves to choose.
+struct Read {
+    invitation: ChatInvitation,
+    connection: Arc<Connection>,
+    issues: Vec<Issue>,
+}
+
+async fn read(services: &Services, token: &str) -> Result<Read, LinkError> {
+    let invitation: ChatInvitation = signed_token::verify(&services.master_key, token, services.clock.now_seconds())?;
     // Links sent before connections had ids name them.
-    let connection = services.connections.current().called(&TenantId::main(), &invitation.connection).cloned().ok_or(OpenError::Gone)?;
-    let engine = connection.engine.as_ref().ok_or(OpenError::Gone)?;
-    let issues = allowed_actions::current(&connection).await.map_err(|error| later(&connection, &error))?.issues;
+    let connection = services.connections.current().called(&TenantId::main(), &invitation.connection).cloned().ok_or(LinkError::Gone)?;
+    let mut issues = allowed_actions::current(&connection).await.map_err(|error| later(&connection, &error))?.issues;
     // An issue that was removed since leaves the choice to the customer.
-    let offered = |code: &&str| issues.iter().any(|issue| issue.code_name == *code);
-    let wanted = invitation.issue.as_deref().filter(offered).or(chosen.filter(offered));
-    let issue = match (wanted, issues.as_slice()) {
-        (_, []) => return Err(OpenError::Gone),
-        (Some(code), _) => code,
-        (None, [only]) => only.code_name.as_str(),
-        _ => return Ok(Opened::Choose(issues)),
+    if let Some(only) = issues.iter().find(|issue| invitation.issue.as_ref() == Some(&issue.code_name)).cloned() {
+        issues = vec![only];
+    }
+    if issues.is_empty() { Err(LinkError::Gone) } else { Ok(Read { invitation, connection, issues }) }
+}
+
+/// What the page of a link shows. Nothing is started: mail programs open links, too.
+pub async fn look(services: &Services, token: &str) -> Result<Invitation, LinkError> {
+    let Read { connection, issues, .. } = read(services, token).await?;
+    let destination = crate::customer_chat::chat_origin(&connection).ok_or(LinkError::Gone)?;
+    Ok(Invitation { issues, destination })
+}
+
+/// The customer presses the button on the page of a link. `chosen`: the code name of the issue they chose.
+///
+/// # Errors
+/// [`None`] inside: the choice is none of those on the page, which is to be shown again.
+pub async fn press(services: &Services, token: &str, chosen: Option<&str>, again: bool) -> Result<Option<CustomerChat>, LinkError> {
+    let Read { invitation, connection, issues } = read(services, token).await?;
+    let issue = match issues.as_slice() {
+        [only] => only,
+        several => match several.iter().find(|issue| chosen == Some(issue.code_name.as_str())) {
+            Some(issue) => issue,
+            None => return Ok(None),
+        },
     };
     // Links sent by an earlier version were not remembered when they were made.
     let expires_at = invitation.expires_at.saturating_mul(1_000);
     let handed_out = ownership::chat_handed_out(services, &connection, &invitation.ticket, expires_at).await;
     handed_out.map_err(|error| later(&connection, &error))?;
-    let tag = SessionTag { ticket: &invitation.ticket, connection: connection.id };
-    engine.chat_url(issue, tag).map(Opened::Chat).map_err(|_| OpenError::Gone)
+    let holder = format!("link:{}", URL_SAFE_NO_PAD.encode(&sha256(token.as_bytes())[..12]));
+    let help_center = connection.help_desk.help_center();
+    let ticket = match help_center {
+        Some(help_center) => help_center.ticket(&invitation.ticket).await.map_err(|error| later(&connection, &error))?,
+        None => None,
+    };
+    if ticket.as_ref().is_some_and(|ticket| ticket.is_closed) {
+        return Err(LinkError::Closed);
+    }
+    let customer = async || match (help_center, &ticket) {
+        (Some(help_center), Some(ticket)) => help_center.customer(ticket.requester(), ticket).await,
+        _ => Customer::default(),
+    };
+    let limits = help_center.map_or(WITHOUT_HELP_CENTER, |help_center| {
+        let settings = help_center.settings();
+        Limits { life_minutes: settings.chat_minutes, of_customer: settings.chats_per_customer, of_ticket: settings.chats_per_ticket }
+    });
+    let wanted = Wanted { ticket: &invitation.ticket, issue: &issue.code_name, holder: &holder, again, limits };
+    match same_or_new(services, &connection, &wanted, customer).await {
+        Ok((chat, _)) => Ok(Some(chat)),
+        Err(Refusal::TooMany { .. }) => Err(LinkError::TooMany),
+        Err(error) => Err(later(&connection, &error)),
+    }
 }

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use crate::connections::Connection;
 use crate::import_session::{elsewhere, note_progress, read_report};
 use crate::ownership::external_key;
-use crate::{Services, live_sessions};
+use crate::{Services, live_sessions, ticket_fields};
 
 /// The delivery of a session's ticket. The store knows it too: who created a session's ticket owns the session.
 const TICKET: &str = "ticket";
@@ -40,7 +40,7 @@ pub(crate) async fn run(
     }
     let help_desk = connection.help_desk.as_ref();
     let mut deliverer = Deliverer::load(services.store.as_ref(), &services.clock, help_desk, connection.id, event, heard).await?;
-    let ticket = if report.representatives.is_empty() { None } else { ensure(connection, &mut deliverer, &report).await? };
+    let ticket = if report.representatives.is_empty() { None } else { ensure(services, connection, &mut deliverer, &report).await? };
     live_sessions::remember(services, connection, &report, ticket.as_deref()).await?;
     let done = ticket.map_or_else(|| "live state brought up to date".into(), |ticket| format!("the session has ticket {ticket}"));
     Ok(Handled { confirmed: deliverer.into_written(), ..Handled::done(done) })
@@ -53,7 +53,8 @@ pub(crate) fn created(deliverer: &Deliverer<'_>) -> Option<String> {
 
 /// The ticket of a session whose external key asks for a new one; created if there is none yet. `None`: it does not ask.
 pub(crate) async fn ensure(
-    connection: &Connection,
+    services: &Services,
+    connection: &Arc<Connection>,
     deliverer: &mut Deliverer<'_>,
     report: &SessionReport,
 ) -> Result<Option<String>, WorkError> {
@@ -61,9 +62,12 @@ pub(crate) async fn ensure(
         return Ok(None);
     }
     let Some(fields) = external_key(report).and_then(asked_fields) else { return Ok(None) };
-    let ticket = match created(deliverer) {
-        Some(ticket) => ticket,
-        None => create(connection, deliverer, fields, report).await?,
+    let ticket = if let Some(ticket) = created(deliverer) {
+        ticket
+    } else {
+        let ticket = create(connection, deliverer, fields, report).await?;
+        ticket_fields::fill(services, connection, &ticket).await;
+        ticket
     };
     // An ended session takes no external key; its ticket is remembered all the same. A representative who has chosen a ticket in the
     // meantime keeps it.

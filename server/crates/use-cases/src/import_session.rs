@@ -57,7 +57,7 @@ pub(crate) async fn run(
     if let Some(elsewhere) = elsewhere(services, connection, event, &report).await? {
         return Ok(elsewhere);
     }
-    let Some(ticket) = ticket_of(connection, &mut deliverer, &report).await? else {
+    let Some(ticket) = ticket_of(services, connection, &mut deliverer, &report).await? else {
         let confirmed = deliverer.into_written();
         return Ok(Handled { confirmed, ..Handled::done(NO_TICKET) });
     };
@@ -192,7 +192,8 @@ pub(crate) async fn elsewhere(
 /// The id of the ticket a session belongs to: its external key, which may have changed since the event was sent, or the
 /// ticket that was created for it.
 pub(crate) async fn ticket_of(
-    connection: &Connection,
+    services: &Services,
+    connection: &Arc<Connection>,
     deliverer: &mut Deliverer<'_>,
     report: &SessionReport,
 ) -> Result<Option<String>, WorkError> {
@@ -200,7 +201,7 @@ pub(crate) async fn ticket_of(
     if connection.help_desk.is_ticket_name(key) {
         return Ok(Some(deliverer.heard().help_desk(connection.help_desk.resolve(key).await)?));
     }
-    if let Some(ticket) = create_ticket::ensure(connection, deliverer, report).await? {
+    if let Some(ticket) = create_ticket::ensure(services, connection, deliverer, report).await? {
         return Ok(Some(ticket));
     }
     Err(WorkError::Permanent(format!(

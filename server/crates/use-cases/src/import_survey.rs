@@ -37,7 +37,7 @@ pub(crate) async fn run(
     }
     let help_desk = connection.help_desk.as_ref();
     let mut deliverer = Deliverer::load(services.store.as_ref(), &services.clock, help_desk, connection.id, event, heard).await?;
-    let Some(ticket) = ticket_of(connection, &mut deliverer, &report).await? else { return Ok(Handled::done(NO_TICKET)) };
+    let Some(ticket) = ticket_of(services, connection, &mut deliverer, &report).await? else { return Ok(Handled::done(NO_TICKET)) };
     if connection.help_desk.abilities().note.is_none() {
         return Ok(Handled::done("the help desk takes no notes from a server"));
     }

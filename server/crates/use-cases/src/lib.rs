@@ -6,6 +6,8 @@ pub mod apply_settings;
 pub mod chat_link;
 pub mod connections;
 mod create_ticket;
+pub mod customer_chat;
+pub mod customize_help_center;
 pub mod event_handler;
 mod import_session;
 mod import_survey;
@@ -20,6 +22,7 @@ pub mod services;
 pub mod session_key;
 pub mod sweep;
 pub mod ticket_access;
+pub mod ticket_fields;
 
 use std::time::Duration;
 

@@ -187,6 +187,15 @@ impl ApplianceClient {
         self.command_for_success("set_session_attributes", form).await
     }
 
+    /// Whether a representative is logged in, of whatever team (beyondtrust.md B.5).
+    pub async fn has_logged_in_representative(&self) -> Result<bool, Error> {
+        let root = self.command("get_logged_in_reps", Vec::new()).await?;
+        if root.name != "logged_in_reps" {
+            return Err(wrong_shape("get_logged_in_reps", &root));
+        }
+        Ok(root.children_named("rep").next().is_some())
+    }
+
     /// Custom fields of an active session, code name to value.
     pub async fn get_session_attributes(&self, lsid: &str) -> Result<BTreeMap<String, String>, Error> {
         let root = self.command("get_session_attributes", vec![("lsid".into(), lsid.into())]).await?;
@@ -354,6 +363,20 @@ Open this link: https://support.example.com/?ak=0c1d6f5a9b7e4e21a3c4d5e6f7081920
         let health = client.check_health().await.unwrap();
         assert_eq!((health.success, health.error_message.as_deref()), (false, Some("disk full")));
         assert!(matches!(client.check_health().await, Err(Error::Unexpected { .. })));
+    }
+
+    #[tokio::test]
+    async fn representatives_are_counted_as_the_appliance_lists_them() {
+        let double = Double::start().await;
+        let client = double.legacy_client();
+        double.next(Reply::ok("<logged_in_reps><rep id=\"151\"><public_display_name>Jane D.</public_display_name></rep></logged_in_reps>"));
+        double.next(Reply::ok("<logged_in_reps xmlns=\"urn:x\"/>"));
+        double.next(Reply::ok("<logged_in_reps><error>No</error></logged_in_reps>"));
+        double.next(Reply::ok("<something/>"));
+        assert!(client.has_logged_in_representative().await.unwrap());
+        assert!(!client.has_logged_in_representative().await.unwrap());
+        assert!(matches!(client.has_logged_in_representative().await, Err(Error::Refused { .. })));
+        assert!(matches!(client.has_logged_in_representative().await, Err(Error::Unexpected { .. })));
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use deskbridge_core::finding::{Finding, SetupLink};
 use deskbridge_core::ids::{ConnectionId, EngineAccount};
 use deskbridge_core::session_report::{ExitSurvey, SessionReport};
 use deskbridge_core::settings::{ConnectionSettings, EventPolicy, Secret, Section, SectionKind};
+use deskbridge_http_client::cached::{Cached, FailureLife, Freshness, Lifetime};
 use deskbridge_shared::api::{JumpMethod, JumpRequest};
 use deskbridge_shared::client_script::{self, Appliance, CustomField, StartBy, StartSession};
 use ipnet::IpNet;
@@ -21,7 +22,7 @@ use super::section::ApplianceSection;
 use super::transport::Transport;
 use super::{ApplianceClient, ApplianceSettings, Credentials, Error, Health, Limits, SessionKey, SessionKeyRequest, SurveyQuery};
 use crate::{
-    ArgumentFault, ClientScripts, EXTERNAL_KEY, EngineAbilities, EngineKind, EventDoor, EventRefusal, EventSource, KeyRequest,
+    ArgumentFault, ChatRequest, ClientScripts, EXTERNAL_KEY, EngineAbilities, EngineKind, EventDoor, EventRefusal, EventSource, KeyRequest,
     RemoteSupport, SessionTag, SurveyBy,
 };
 
@@ -34,11 +35,22 @@ const REPORT_CACHE: Duration = Duration::from_secs(30);
 /// Reports can have megabytes; so many are remembered for an account.
 const MOST_REPORTS: u64 = 64;
 
+/// How long an answer about logged-in representatives is believed: customers look, and the appliance counts the calls.
+const REPRESENTATIVE_CACHE: Duration = Duration::from_secs(15);
+
+/// The beginning of a name that the appliance takes. Its limit is in characters by one of its documents, in bytes by another
+/// (beyondtrust.md F.1); this keeps both.
+fn within_name(name: &str) -> Option<&str> {
+    let name = name[..name.floor_char_boundary(client_script::CUSTOMER_NAME_CHARACTERS)].trim();
+    (!name.is_empty()).then_some(name)
+}
+
 /// What all connections of one API account share.
 pub(super) struct Account {
     transport: Arc<Transport>,
     /// Made when it is first used: an empty one takes some 60 kB.
     reports: LazyLock<Cache<String, Arc<SessionReport>>>,
+    has_representative: Cached<bool, String>,
 }
 
 /// Makes engines, and remembers which accounts there are: connections of one account share its token, its limit and its reports.
@@ -135,6 +147,10 @@ impl BeyondTrustKind {
         let account = Arc::new(Account {
             transport: Arc::new(Transport::new(settings, base, limiter)?),
             reports: LazyLock::new(|| Cache::builder().max_capacity(MOST_REPORTS).time_to_live(REPORT_CACHE).build()),
+            has_representative: Cached::new(
+                Lifetime::only(REPRESENTATIVE_CACHE),
+                FailureLife { least: REPRESENTATIVE_CACHE, longest: REPRESENTATIVE_CACHE },
+            ),
         });
         users.push(Arc::downgrade(&account));
         Ok(account)
@@ -247,19 +263,30 @@ impl RemoteSupport for BeyondTrust {
         })
     }
 
-    fn chat_url(&self, issue: &str, tag: SessionTag<'_>) -> Result<String, ArgumentFault> {
-        self.with_fields(tag, |custom_fields| {
+    fn chat_url(&self, chat: &ChatRequest<'_>) -> Result<String, ArgumentFault> {
+        self.with_fields(chat.tag, |custom_fields| {
             let start = StartSession {
-                by: StartBy::Issue(issue),
-                customer_name: None,
-                customer_company: None,
+                by: StartBy::Issue(chat.issue),
+                customer_name: chat.customer_name.and_then(within_name),
+                customer_company: chat.customer_company.and_then(within_name),
                 customer_details: None,
-                external_key: Some(tag.ticket),
+                external_key: Some(chat.tag.ticket),
                 custom_fields,
                 click_to_chat: true,
             };
             client_script::start_session_url(self.for_browsers(&self.browser_host()), &start)
         })
+    }
+
+    async fn has_representative(&self) -> Option<bool> {
+        let ask = || async { self.client.has_logged_in_representative().await.map_err(|error| error.to_string()) };
+        match self.account.has_representative.get(&Freshness::any(), ask).await {
+            Ok(answer) => Some(*answer),
+            Err(error) => {
+                tracing::debug!(error, "the appliance does not tell who is logged in");
+                None
+            }
+        }
     }
 
     async fn session(&self, lsid: &str) -> Result<Option<Arc<SessionReport>>, Error> {
@@ -472,15 +499,33 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_customers_name_is_cut_to_what_the_appliance_takes() {
+        let tag = SessionTag { ticket: "88121", connection: "00000000-0000-4000-8000-000000000001".parse().unwrap() };
+        let engine = of_section(json!({"host": "support.example.com", "client_id": "client", "client_secret": "s3cret"}));
+        let named = |name: &str| {
+            let chat = ChatRequest { issue: "vpn", customer_name: Some(name), customer_company: Some("  "), tag };
+            let url = url::Url::parse(&engine.chat_url(&chat).unwrap()).unwrap();
+            url.query_pairs().find(|(key, _)| key.starts_with("customer.")).map(|(key, value)| (key.into_owned(), value.into_owned()))
+        };
+        let name = |value: String| Some(("customer.name".to_owned(), value));
+        assert_eq!(named("Zoë & Söhne"), name("Zoë & Söhne".into()));
+        assert_eq!(named(&"x".repeat(101)), name("x".repeat(100)));
+        assert_eq!(named(&format!("{}ü", "x".repeat(99))), name("x".repeat(99)));
+        assert_eq!(named(&"語".repeat(40)), name("語".repeat(33)));
+        assert_eq!(named(" "), None);
+    }
+
     /// Every address of an appliance by one rule: those of the password era (16.1 and earlier) end in `.ns`, later ones do not.
     #[tokio::test]
     async fn all_addresses_of_an_appliance_are_spelt_by_its_era() {
         let request = JumpRequest::new(JumpMethod::JumpClient, "LAPTOP-0042");
         let tag = SessionTag { ticket: "88121", connection: "00000000-0000-4000-8000-000000000001".parse().unwrap() };
+        let chat = ChatRequest { issue: "general_tech", customer_name: None, customer_company: None, tag };
         let addresses = |engine: &BeyondTrust| {
             let beginning = |url: String| url.split('?').next().unwrap_or_default().to_owned();
             let script = engine.client_scripts().unwrap().base;
-            [beginning(engine.launch_url(&request, tag).unwrap()), beginning(engine.chat_url("general_tech", tag).unwrap()), script]
+            [beginning(engine.launch_url(&request, tag).unwrap()), beginning(engine.chat_url(&chat).unwrap()), script]
         };
         let new = of_section(json!({"host": "support.example.com", "client_id": "client", "client_secret": "s3cret"}));
         let paths = ["client_script", "start_session", "client_script"];

@@ -4,6 +4,7 @@ mod check;
 mod config;
 mod devices;
 mod events;
+mod help_center;
 mod links;
 mod package;
 
@@ -72,6 +73,11 @@ enum Command {
         #[command(subcommand)]
         command: devices::Command,
     },
+    /// The customer's button in the Help Center.
+    HelpCenter {
+        #[command(subcommand)]
+        command: help_center::Command,
+    },
     /// Print the links that lead from the ticket system to the appliance and back, ready to be entered.
     Links {
         /// Only this one's.
@@ -118,6 +124,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Package { command } => package::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Events { command } => events::run(&command).await,
         Command::Devices { command } => devices::run(&command).await,
+        Command::HelpCenter { command } => help_center::run(&command).await,
         Command::Links { connection, file } => links::run(&file, connection.as_deref()).await,
         Command::Migrate { file } => {
             let settings = file.load()?;

@@ -1,6 +1,6 @@
 //! The panel's built files and its texts under names that hold their hash: they never change, so browsers keep them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -30,12 +30,45 @@ struct Asset {
 pub struct Assets {
     files: HashMap<String, Asset>,
     urls: HashMap<String, String>,
+    /// The customer's button.
+    pub button: Button,
+}
+
+/// The customer's button, under a name that does not change: it stands in other people's pages.
+pub struct Button {
+    /// The script.
+    pub script: Bytes,
+    /// Its hash, as `ETag` has it.
+    pub tag: String,
+}
+
+/// Stands in the button's script where the few texts go that it needs before it has asked for the others.
+const BUTTON_TEXTS: &str = "/*TEXTS*/{}";
+
+impl Button {
+    fn new(translations: &Translations) -> Self {
+        let texts: BTreeMap<&str, BTreeMap<&str, &str>> = translations
+            .all()
+            .map(|(locale, _)| {
+                let text = |name| Some((name, translations.page_text(locale, &["button_", name].concat())?));
+                (locale, ["checking", "unavailable", "retry"].into_iter().filter_map(text).collect())
+            })
+            .collect();
+        let texts = serde_json::to_string(&texts).unwrap_or_default();
+        let script = include_str!("../assets/button.js").replacen(BUTTON_TEXTS, &texts, 1);
+        let tag = format!("\"{:016x}\"", hash(script.as_bytes()));
+        Self { script: script.into(), tag }
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    u64::from_be_bytes(sha256(bytes)[..8].try_into().unwrap_or_default())
 }
 
 impl Assets {
     /// Reads and hashes the embedded files, and the texts of each language.
     pub fn load(translations: &Translations) -> Self {
-        let mut assets = Self { files: HashMap::new(), urls: HashMap::new() };
+        let mut assets = Self { files: HashMap::new(), urls: HashMap::new(), button: Button::new(translations) };
         for name in Built::iter() {
             let Some(file) = Built::get(&name) else { continue };
             let (stem, extension) = name.rsplit_once('.').unwrap_or((&name, ""));
@@ -57,8 +90,7 @@ impl Assets {
     }
 
     fn add(&mut self, stem: &str, extension: &str, content_type: &'static str, bytes: Vec<u8>) {
-        let hash = u64::from_be_bytes(sha256(&bytes)[..8].try_into().unwrap_or_default());
-        let hashed = format!("{stem}-{hash:016x}.{extension}");
+        let hashed = format!("{stem}-{:016x}.{extension}", hash(&bytes));
         self.urls.insert(format!("{stem}.{extension}"), format!("{}/{hashed}", routes::ASSETS));
         self.files.insert(hashed, Asset { content_type, bytes: Bytes::from(bytes) });
     }
@@ -103,5 +135,18 @@ pub async fn serve(State(assets): State<Arc<Assets>>, file: Result<Path<String>,
             (headers, asset.bytes.clone()).into_response()
         }
         None => Problem::not_found().into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_button_is_small_and_has_its_first_texts() {
+        let button = Button::new(&Translations::load().unwrap());
+        assert!(button.script.len() < 10_000, "{} bytes", button.script.len());
+        let script = std::str::from_utf8(&button.script).unwrap();
+        assert!(script.contains(r#"{"de":{"checking":""#) && !script.contains(BUTTON_TEXTS), "{script}");
     }
 }

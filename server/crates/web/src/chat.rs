@@ -1,65 +1,196 @@
-//! `GET /c/{token}`: a customer opens a chat link.
+//! `/c/{token}` and `/help-center/chats/{id}`: a customer opens a chat.
+//!
+//! Opening a chat link starts nothing: mail programs and scanners open links, too. The customer presses a button on its page. A chat from the
+//! button in the Help Center has no other page between the press and the chat.
 
 use std::sync::Arc;
 
-use axum::extract::rejection::PathRejection;
+use axum::Form;
+use axum::extract::rejection::{FormRejection, PathRejection};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum_extra::extract::{Query, QueryRejection};
 use deskbridge_shared::routes;
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::ToSchema;
 
 use super::pages::{self, Message};
 use crate::state::PageState;
-use deskbridge_security::chat_token::ChatTokenError;
-use deskbridge_use_cases::chat_link::{self, OpenError, Opened};
+use deskbridge_security::signed_token::TokenError;
+use deskbridge_use_cases::chat_link::{self, LinkError};
+use deskbridge_use_cases::customer_chat::{self, OpenFault, Opened};
 
-/// What the customer chose.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
+/// What the customer chose on the page.
+#[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct Choice {
     /// The code name of one of the issues on the page.
     issue: Option<String>,
+    /// `true`: open it, though it was opened before.
+    again: Option<String>,
+}
+
+impl Choice {
+    /// What does not read is no choice of ours.
+    fn of(form: Result<Form<Self>, FormRejection>) -> Self {
+        form.map(|Form(choice)| choice).unwrap_or_default()
+    }
+
+    fn again(&self) -> bool {
+        self.again.as_deref() == Some("true")
+    }
+}
+
+fn to(url: &str) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], Redirect::to(url)).into_response()
 }
 
 /// A customer opens a chat link.
 ///
-/// To the chat, or first to the choice of an issue. Pages are in the language of `Accept-Language`.
+/// A page with a button for each issue. Nothing is started. Pages are in the language of `Accept-Language`.
 #[utoipa::path(
     get,
     context_path = routes::CHAT_LINK,
     path = "/{token}",
     operation_id = "open_chat_link",
-    params(("token" = String, Path), Choice),
+    params(("token" = String, Path)),
     responses(
         (status = 200, description = "A choice of issues", body = String, content_type = "text/html"),
-        (status = 303, description = "To the chat", headers(("Location" = String))),
         (status = 404, description = "Not a link of this server", body = String, content_type = "text/html"),
         (status = 410, description = "Expired", body = String, content_type = "text/html"),
         (status = 500, description = "No page"),
         (status = 503, description = "Try again in a minute", body = String, content_type = "text/html"),
     ),
 )]
-pub async fn open(
+pub async fn look(State(state): State<Arc<PageState>>, token: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Response {
+    // What does not read is no token of ours; a person is told so in words like any other.
+    let token = token.map(|Path(token)| token).unwrap_or_default();
+    let locale = state.translations.of_request(&headers);
+    match chat_link::look(&state.services, &token).await {
+        Ok(invitation) => pages::respond_with_form(StatusCode::OK, state.pages.invite(locale, &invitation.issues), &invitation.destination),
+        Err(error) => link_refused(&state, locale, &error),
+    }
+}
+
+/// A customer starts the chat of a link.
+#[utoipa::path(
+    post,
+    context_path = routes::CHAT_LINK,
+    path = "/{token}",
+    operation_id = "press_chat_link",
+    params(("token" = String, Path)),
+    request_body(content = Choice, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "The choice once more, or whether to open the chat once more", body = String, content_type = "text/html"),
+        (status = 303, description = "To the chat", headers(("Location" = String))),
+        (status = 404, description = "Not a link of this server", body = String, content_type = "text/html"),
+        (status = 409, description = "The ticket is closed", body = String, content_type = "text/html"),
+        (status = 410, description = "Expired", body = String, content_type = "text/html"),
+        (status = 429, description = "Too many chats", body = String, content_type = "text/html"),
+        (status = 500, description = "No page"),
+        (status = 503, description = "Try again in a minute", body = String, content_type = "text/html"),
+    ),
+)]
+pub async fn press(
     State(state): State<Arc<PageState>>,
     token: Result<Path<String>, PathRejection>,
-    choice: Result<Query<Choice>, QueryRejection>,
+    headers: HeaderMap,
+    form: Result<Form<Choice>, FormRejection>,
+) -> Response {
+    let token = token.map(|Path(token)| token).unwrap_or_default();
+    let choice = Choice::of(form);
+    let locale = state.translations.of_request(&headers);
+    let chat = match chat_link::press(&state.services, &token, choice.issue.as_deref(), choice.again()).await {
+        Ok(Some(chat)) => chat,
+        Ok(None) => return look(State(state), Ok(Path(token)), headers).await,
+        Err(error) => return link_refused(&state, locale, &error),
+    };
+    opened(&state, locale, &chat.id, false).await
+}
+
+fn link_refused(state: &PageState, locale: &str, error: &LinkError) -> Response {
+    let (status, message) = match error {
+        LinkError::Token(TokenError::Invalid) => (StatusCode::NOT_FOUND, Message::ChatInvalid),
+        LinkError::Token(TokenError::Expired) | LinkError::Gone => (StatusCode::GONE, Message::ChatExpired),
+        LinkError::Closed => (StatusCode::CONFLICT, Message::ChatClosed),
+        LinkError::TooMany => (StatusCode::TOO_MANY_REQUESTS, Message::ChatTooMany),
+        LinkError::Later => (StatusCode::SERVICE_UNAVAILABLE, Message::ChatLater),
+    };
+    pages::respond(status, state.pages.message(locale, message))
+}
+
+/// A customer opens the chat that they started in the Help Center.
+///
+/// The first opening leads to the appliance, a later one to a page that asks whether to open it once more. `HEAD` opens nothing.
+#[utoipa::path(
+    get,
+    context_path = routes::HELP_CENTER_CHATS,
+    path = "/{id}",
+    operation_id = "open_chat",
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, description = "It was opened before", body = String, content_type = "text/html"),
+        (status = 303, description = "To the chat", headers(("Location" = String))),
+        (status = 404, description = "No chat of this server", body = String, content_type = "text/html"),
+        (status = 410, description = "Its time is over", body = String, content_type = "text/html"),
+        (status = 500, description = "No page"),
+        (status = 503, description = "Try again in a minute", body = String, content_type = "text/html"),
+    ),
+)]
+pub async fn open(
+    State(state): State<Arc<PageState>>,
+    method: Method,
+    id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Response {
-    // What does not read is no token and no choice of ours; a person is told so in words like any other.
-    let token = token.map(|Path(token)| token).unwrap_or_default();
-    let issue = choice.ok().and_then(|Query(choice)| choice.issue);
-    let locale = state.translations.of_request(&headers);
-    match chat_link::open(&state.services, &token, issue.as_deref()).await {
-        Ok(Opened::Chat(url)) => ([(header::CACHE_CONTROL, "no-store")], Redirect::to(&url)).into_response(),
-        Ok(Opened::Choose(issues)) => pages::respond(StatusCode::OK, state.pages.choose_issue(locale, &issues)),
-        Err(error) => {
-            let (status, message) = match error {
-                OpenError::Token(ChatTokenError::Invalid) => (StatusCode::NOT_FOUND, Message::ChatInvalid),
-                OpenError::Token(ChatTokenError::Expired) | OpenError::Gone => (StatusCode::GONE, Message::ChatExpired),
-                OpenError::Later => (StatusCode::SERVICE_UNAVAILABLE, Message::ChatLater),
+    // A browser that only fetches ahead has no customer who opens it.
+    if method == Method::HEAD || headers.contains_key("sec-purpose") {
+        return StatusCode::OK.into_response();
+    }
+    let id = id.map(|Path(id)| id).unwrap_or_default();
+    opened(&state, state.translations.of_request(&headers), &id, false).await
+}
+
+/// A customer opens their chat once more.
+#[utoipa::path(
+    post,
+    context_path = routes::HELP_CENTER_CHATS,
+    path = "/{id}",
+    operation_id = "open_chat_once_more",
+    params(("id" = String, Path)),
+    request_body(content = Choice, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "It was opened before", body = String, content_type = "text/html"),
+        (status = 303, description = "To the chat", headers(("Location" = String))),
+        (status = 404, description = "No chat of this server", body = String, content_type = "text/html"),
+        (status = 410, description = "Its time is over", body = String, content_type = "text/html"),
+        (status = 500, description = "No page"),
+        (status = 503, description = "Try again in a minute", body = String, content_type = "text/html"),
+    ),
+)]
+pub async fn open_once_more(
+    State(state): State<Arc<PageState>>,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    form: Result<Form<Choice>, FormRejection>,
+) -> Response {
+    let id = id.map(|Path(id)| id).unwrap_or_default();
+    opened(&state, state.translations.of_request(&headers), &id, Choice::of(form).again()).await
+}
+
+async fn opened(state: &PageState, locale: &str, id: &str, once_more: bool) -> Response {
+    match customer_chat::open(&state.services, id, once_more).await {
+        Ok(Opened::Chat(url)) => to(&url),
+        Ok(Opened::Before { issue, destination }) => {
+            pages::respond_with_form(StatusCode::OK, state.pages.opened_before(locale, &issue), &destination)
+        }
+        Err(fault) => {
+            let (status, message) = match fault {
+                OpenFault::Unknown => (StatusCode::NOT_FOUND, Message::ChatOver),
+                OpenFault::Gone => (StatusCode::GONE, Message::ChatOver),
+                OpenFault::Store(error) => {
+                    tracing::error!(%error, "the store failed");
+                    (StatusCode::SERVICE_UNAVAILABLE, Message::ChatLater)
+                }
             };
             pages::respond(status, state.pages.message(locale, message))
         }

@@ -10,6 +10,7 @@ mod device_proof;
 pub mod devices;
 mod event_names;
 mod health;
+mod help_center;
 mod media_type;
 mod openapi;
 mod pages;
@@ -81,11 +82,23 @@ pub fn public(web: &Web) -> anyhow::Result<Router> {
     let sidebar = OpenApiRouter::new().routes(routes!(zendesk_sidebar::open)).with_state(web.sidebar.clone());
     let events = OpenApiRouter::new().routes(routes!(appliance_events::receive)).with_state(web.events.clone());
     let assets = OpenApiRouter::new().routes(routes!(assets::serve)).with_state(web.assets.clone());
-    let pages = OpenApiRouter::new().routes(routes!(chat::open)).routes(routes!(devices::page)).with_state(web.pages.clone());
+    let button = OpenApiRouter::new().routes(routes!(help_center::button)).with_state(web.assets.clone());
+    let help_center = OpenApiRouter::new()
+        .routes(routes!(help_center::offer))
+        .routes(routes!(help_center::start))
+        .layer(axum::middleware::from_fn_with_state(web.help_center.clone(), help_center::cors))
+        .with_state(web.help_center.clone());
+    let pages = OpenApiRouter::new()
+        .routes(routes!(chat::look, chat::press))
+        .routes(routes!(chat::open, chat::open_once_more))
+        .routes(routes!(devices::page))
+        .with_state(web.pages.clone());
     let (router, document) = OpenApiRouter::with_openapi(document)
         .merge(sidebar)
         .merge(events)
         .merge(assets)
+        .merge(button)
+        .merge(help_center)
         .merge(pages)
         .merge(health_routes(web))
         .split_for_parts();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use deskbridge_shared::api::Issue;
 use handlebars::{Handlebars, RenderError, RenderErrorReason};
@@ -80,6 +80,12 @@ pub enum Message {
     ChatInvalid,
     /// A chat link while a system behind it is away.
     ChatLater,
+    /// A chat link of a ticket that is closed.
+    ChatClosed,
+    /// Too many chats by one link, or on one ticket.
+    ChatTooMany,
+    /// A chat from the Help Center after its time.
+    ChatOver,
     /// No such page.
     NotFound,
     /// The sidebar outside a ticket, or with a token that opens nothing.
@@ -95,6 +101,9 @@ impl Message {
             Self::ChatExpired => "chat_expired",
             Self::ChatInvalid => "chat_invalid",
             Self::ChatLater => "chat_later",
+            Self::ChatClosed => "chat_closed",
+            Self::ChatTooMany => "chat_too_many",
+            Self::ChatOver => "chat_over",
             Self::NotFound => "not_found",
             Self::SidebarOutside => "sidebar_outside",
             Self::SidebarUnavailable => "sidebar_unavailable",
@@ -122,7 +131,7 @@ impl Pages {
         templates.set_strict_mode(true);
         templates.register_template_string("sidebar", include_str!("../templates/pages/sidebar.hbs"))?;
         templates.register_template_string("message", include_str!("../templates/pages/message.hbs"))?;
-        templates.register_template_string("choose_issue", include_str!("../templates/pages/choose_issue.hbs"))?;
+        templates.register_template_string("chat", include_str!("../templates/pages/chat.hbs"))?;
         templates.register_template_string("pair", include_str!("../templates/pages/pair.hbs"))?;
         let mut sidebars = BTreeMap::new();
         for (locale, _) in translations.all() {
@@ -172,10 +181,25 @@ impl Pages {
         self.render("pair", locale, "pair_title", json!({"steps": steps, "note": self.text(locale, "pair_note")?}))
     }
 
-    /// The choice of an issue before a chat, in a known language.
-    pub fn choose_issue(&self, locale: &str, issues: &[Issue]) -> Result<String, RenderError> {
-        let question = self.text(locale, "chat_question")?;
-        self.render("choose_issue", locale, "chat_title", json!({"question": question, "issues": issues}))
+    /// The page of a chat link, in a known language: a button for each issue, or one if there is nothing to choose.
+    pub fn invite(&self, locale: &str, issues: &[Issue]) -> Result<String, RenderError> {
+        let (hint, choices) = match issues {
+            [only] => ("chat_ready", json!([{"code": only.code_name, "title": self.text(locale, "chat_start")?}])),
+            several => ("chat_question", several.iter().map(|issue| json!({"code": issue.code_name, "title": issue.title})).collect()),
+        };
+        let content = json!({"hint": self.text(locale, hint)?, "choices": choices, "again": false});
+        self.render("chat", locale, "chat_title", content)
+    }
+
+    /// A chat that was opened before, in a known language. `issue`: the one that the customer had chosen.
+    pub fn opened_before(&self, locale: &str, issue: &str) -> Result<String, RenderError> {
+        let choices = json!([{"code": issue, "title": self.text(locale, "chat_again")?}]);
+        self.render(
+            "chat",
+            locale,
+            "chat_before_title",
+            json!({"hint": self.text(locale, "chat_before_hint")?, "choices": choices, "again": true}),
+        )
     }
 
     fn render(&self, template: &str, locale: &str, title: &str, content: serde_json::Value) -> Result<String, RenderError> {
@@ -187,6 +211,16 @@ impl Pages {
         let missing = || RenderErrorReason::Other(format!("there is no text {name} in {locale}")).into();
         self.translations.page_text(locale, name).ok_or_else(missing)
     }
+}
+
+/// As [`respond`], for a page whose form leads over us to `destination`, an origin.
+pub fn respond_with_form(status: StatusCode, page: Result<String, RenderError>, destination: &str) -> Response {
+    let mut response = respond(status, page);
+    let policy = PAGE_POLICY.replace("form-action 'none'", &format!("form-action 'self' {destination}"));
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
 }
 
 /// A page of our own as an answer, in the language that the request's `Accept-Language` chose.
@@ -246,8 +280,13 @@ mod tests {
         for (locale, word) in [("de", "koppeln"), ("en", "Pair")] {
             let page = pages.pair(locale).unwrap();
             assert!(page.contains(&format!("<html lang=\"{locale}\"")) && page.contains(word), "{page}");
-            let page = pages.choose_issue(locale, &issues).unwrap();
-            assert!(page.contains("?issue=vpn\">V &amp; &lt;i&gt;") && page.contains(&assets.url("pages.css")), "{page}");
+            let several = [issues.clone(), vec![Issue { code_name: "mail".into(), title: "Mail".into() }]].concat();
+            let page = pages.invite(locale, &several).unwrap();
+            assert!(page.contains("value=\"vpn\">V &amp; &lt;i&gt;") && page.contains(&assets.url("pages.css")), "{page}");
+            let page = pages.invite(locale, &issues).unwrap();
+            assert!(page.contains("value=\"vpn\"") && !page.contains("V &amp;") && !page.contains("again"), "{page}");
+            let page = pages.opened_before(locale, "vpn").unwrap();
+            assert!(page.contains("value=\"vpn\"") && page.contains("name=\"again\""), "{page}");
         }
         assert!(pages.pair("xx").is_err());
     }
@@ -262,6 +301,9 @@ mod tests {
                 Message::ChatExpired,
                 Message::ChatInvalid,
                 Message::ChatLater,
+                Message::ChatClosed,
+                Message::ChatTooMany,
+                Message::ChatOver,
                 Message::NotFound,
                 Message::SidebarOutside,
                 Message::SidebarUnavailable,

@@ -20,7 +20,7 @@ use deskbridge_shared::api::{
 };
 use deskbridge_shared::routes;
 use deskbridge_use_cases::connections::Connection;
-use deskbridge_use_cases::{allowed_actions, chat_link, jump, live_sessions, record_in_page, session_key, ticket_access};
+use deskbridge_use_cases::{allowed_actions, chat_link, jump, live_sessions, record_in_page, session_key, ticket_access, ticket_fields};
 use futures_util::stream::{self, Stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -181,7 +181,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 }
 
 /// The query's parameters, each once.
-fn read_query(query: Option<&str>) -> Result<HashMap<String, String>, Problem> {
+pub(crate) fn read_query(query: Option<&str>) -> Result<HashMap<String, String>, Problem> {
     let pairs: Vec<(String, String)> =
         serde_urlencoded::from_str(query.unwrap_or_default()).map_err(|error| Problem::bad_request(error.to_string()))?;
     let mut values = HashMap::new();
@@ -255,6 +255,7 @@ pub async fn model(State(state): State<Arc<PanelState>>, caller: Caller, RawQuer
     let (connection, ticket) = caller.ticket_ref(&reference.connection, &reference.ticket)?;
     let access = ticket_access::check(connection, &caller.agent, ticket).await?;
     let allowed = allowed_actions::current(connection).await?;
+    ticket_fields::fill_soon(&state.services, connection, &access.ticket.id);
     let wanted = values.remove("locale").or_else(|| access.agent.locale.clone()).unwrap_or_default();
     let (locale, texts) = state.translations.choose(&wanted);
     let model = PanelModel {

@@ -15,6 +15,7 @@ use deskbridge_help_desks::{HelpDeskError, NotAllowed};
 use deskbridge_remote_support::Error as EngineError;
 use deskbridge_shared::problem::{Kind, TYPE_PREFIX};
 use deskbridge_store::StoreError;
+use deskbridge_use_cases::customer_chat::Refusal;
 use deskbridge_use_cases::{NotOffered, SupportError, ValueFault};
 
 const MEDIA_TYPE: &str = "application/problem+json";
@@ -25,6 +26,8 @@ pub struct Problem {
     /// For programs: the name after `urn:deskbridge:problem:` does not change.
     #[serde(rename = "type", serialize_with = "urn")]
     #[schema(value_type = String, format = "uri")]
+    base: Kind,
+    #[serde(skip)]
     kind: Kind,
     /// For programs: which of the situations it is, where a type covers several. It does not change either.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,7 +85,7 @@ pub(crate) struct Members {
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form `serialize_with` takes")]
 fn urn<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{TYPE_PREFIX}{}", kind.base().name()))
+    serializer.collect_str(&format_args!("{TYPE_PREFIX}{}", kind.name()))
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form `serialize_with` takes")]
@@ -93,11 +96,16 @@ fn number<S: Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S:
 impl Problem {
     fn new(status: StatusCode, kind: Kind, title: &'static str, detail: impl Into<String>) -> Self {
         let reason = (kind.base() != kind).then(|| kind.name());
-        Self { status, kind, reason, title, detail: detail.into(), members: Box::default() }
+        Self { status, base: kind.base(), kind, reason, title, detail: detail.into(), members: Box::default() }
     }
 
     fn with(self, members: Members) -> Self {
         Self { members: Box::new(members), ..self }
+    }
+
+    /// Its kind as a type of its own, where that is a reason elsewhere.
+    fn with_own_type(self) -> Self {
+        Self { base: self.kind, reason: None, ..self }
     }
 
     /// The same request may do after so long.
@@ -279,6 +287,31 @@ impl Problem {
         .again_in(wait)
     }
 
+    /// Not JSON.
+    pub fn not_json() -> Self {
+        let detail = "Send JSON with Content-Type: application/json.";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::NotJson, "The body is not JSON", detail)
+    }
+
+    /// A page that may not call us: none of the Help Center's.
+    pub fn foreign_page() -> Self {
+        let detail = "Only pages of the connection's Help Center may ask this. Add the page's origin to [connection.help_center] origins.";
+        Self::new(StatusCode::FORBIDDEN, Kind::CrossSite, "The request came from another site", detail)
+    }
+
+    /// No connection with a Help Center is called so.
+    pub fn connection_not_found() -> Self {
+        let detail = "No connection with a Help Center is called so. Compare data-connection in the page with the connection's name.";
+        Self::new(StatusCode::NOT_FOUND, Kind::ConnectionNotFound, "Unknown connection", detail)
+    }
+
+    /// Too many chats, or refusals.
+    pub fn too_many_chats(wait: Duration) -> Self {
+        let detail = "Try again later.";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, Kind::TooManyChats, "Too many attempts", detail)
+            .again_in(wait + Duration::from_millis(999))
+    }
+
     /// The server cannot do its work now.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable, "Not available at the moment", detail);
@@ -356,6 +389,30 @@ impl From<HelpDeskError> for Problem {
                 let problem = Self::new(StatusCode::BAD_GATEWAY, Kind::TicketSystemRefused, "The ticket system refused", detail);
                 problem.again_in(retry_after)
             }
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Proof => {
+                let detail = "Sign in to the Help Center, open the request again and try once more.";
+                Self::new(StatusCode::FORBIDDEN, Kind::ProofRefused, "It could not be verified who you are", detail)
+            }
+            Refusal::NotYours => {
+                let detail = "Open one of your own requests.";
+                Self::new(StatusCode::FORBIDDEN, Kind::NotYourTicket, "This is not your request", detail)
+            }
+            Refusal::Closed => {
+                let detail = "Submit a follow-up request and start the chat from there.";
+                Self::new(StatusCode::CONFLICT, Kind::TicketClosed, "This request is closed", detail).with_own_type()
+            }
+            Refusal::Issue => Self::of_value("issue", ValueFault::Issue, "the code of one of the issues offered"),
+            Refusal::TooMany { wait } => Self::too_many_chats(wait),
+            Refusal::NotOffered => Self::not_offered(&NotOffered::Chat, "No chats are offered here.".to_owned()),
+            Refusal::HelpDesk(error) => error.into(),
+            Refusal::Store(error) => error.into(),
         }
     }
 }

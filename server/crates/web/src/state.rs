@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent_sessions::{AgentSessionStore, Lifetimes};
 use crate::assets::Assets;
 use crate::devices::DeviceDoor;
+use crate::help_center::{RefusedProofs, SeenPages};
 use crate::pages::Pages;
 use crate::texts::Translations;
 
@@ -61,6 +62,18 @@ pub struct PageState {
     pub translations: Arc<Translations>,
 }
 
+/// The customer's button.
+pub struct HelpCenterState {
+    /// The use cases.
+    pub services: Arc<Services>,
+    /// Texts by language.
+    pub translations: Arc<Translations>,
+    /// Proofs that did not hold.
+    pub refusals: RefusedProofs,
+    /// When the button was last seen where.
+    pub seen: Arc<SeenPages>,
+}
+
 /// Whether the server can do its work.
 pub struct HealthState {
     /// The time.
@@ -87,6 +100,7 @@ pub struct Web {
     pub(crate) sidebar: Arc<SidebarState>,
     pub(crate) events: Arc<EventState>,
     pub(crate) pages: Arc<PageState>,
+    pub(crate) help_center: Arc<HelpCenterState>,
     pub(crate) assets: Arc<Assets>,
     pub(crate) health: Arc<HealthState>,
     pub(crate) admin: Arc<AdminState>,
@@ -136,6 +150,12 @@ impl Web {
                 translations: translations.clone(),
             }),
             events: Arc::new(EventState { services: services.clone(), intake }),
+            help_center: Arc::new(HelpCenterState {
+                services: services.clone(),
+                translations: translations.clone(),
+                refusals: RefusedProofs::default(),
+                seen: Arc::default(),
+            }),
             pages: Arc::new(PageState { services: services.clone(), pages, translations }),
             health: Arc::new(HealthState { clock: services.clock.clone(), store, worker_looked_at, is_panel_built: assets.complete() }),
             assets,

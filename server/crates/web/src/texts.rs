@@ -77,7 +77,6 @@ impl Translations {
     }
 
     /// All texts of the server's own pages in a known language.
-    #[cfg(test)]
     pub fn page_texts(&self, language: &str) -> impl Iterator<Item = (&String, &Value)> {
         self.0.get(language).into_iter().flat_map(|texts| &texts.pages)
     }
@@ -97,6 +96,15 @@ impl Translations {
         let known = known.into_iter().find(|(tag, chosen)| tag.to_ascii_lowercase().starts_with(chosen));
         known.map_or(FALLBACK, |(_, chosen)| chosen)
     }
+}
+
+/// Languages that are written from right to left (Unicode CLDR).
+const RIGHT_TO_LEFT: [&str; 10] = ["ar", "arc", "ckb", "dv", "fa", "he", "ps", "ug", "ur", "yi"];
+
+/// In which direction a language is written, as HTML's `dir` says it.
+pub fn direction(locale: &str) -> &'static str {
+    let language = locale.split(['-', '_']).next().unwrap_or_default();
+    if RIGHT_TO_LEFT.contains(&language) { "rtl" } else { "ltr" }
 }
 
 /// Whether each language's file is in both folders.

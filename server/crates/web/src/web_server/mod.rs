@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::peer::Peer;
+use crate::peer::{ClientAddress, Peer};
 use activity::{Activity, Over};
 use answers::{Answer, EndStalled};
 use places::{Place, Places};
@@ -52,6 +52,8 @@ pub struct Limits {
     pub of_one_address: usize,
     /// Addresses behind which many people stand, so that each may take all places.
     pub proxies: Arc<[IpNet]>,
+    /// Proxies that are believed when they say for whom they ask: those of the settings alone.
+    pub forwarding: Arc<[IpNet]>,
     /// A request's head must be complete in this time.
     pub head: Duration,
     /// A kept connection ends after so long without a request.
@@ -70,6 +72,7 @@ impl Limits {
             connections: 10_000,
             of_one_address: 2_000,
             proxies: LOOPBACK.iter().filter_map(|network| network.parse().ok()).collect(),
+            forwarding: Arc::default(),
             head: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             unread: Duration::from_secs(30),
@@ -79,7 +82,7 @@ impl Limits {
     /// The same behind these proxies, and those on this machine.
     #[must_use]
     pub fn behind(self, proxies: &[IpNet]) -> Self {
-        Self { proxies: self.proxies.iter().chain(proxies).copied().collect(), ..self }
+        Self { proxies: self.proxies.iter().chain(proxies).copied().collect(), forwarding: proxies.into(), ..self }
     }
 
     /// The same with fewer places. No address has more than half of them.
@@ -171,7 +174,9 @@ async fn serve(
     let service = hyper::service::service_fn(|request: hyper::Request<Incoming>| {
         let running = activity.begin(request.version() == Version::HTTP_2, !request.body().is_end_stream());
         let mut request: Request = request.map(axum::body::Body::new);
+        let client = ClientAddress::of(peer.ip(), &limits.forwarding, request.headers());
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(client);
         let answer = router.clone().oneshot(request);
         async move { answer.await.map(|answer| answer.map(|body| Answer::new(body, running))) }
     });

@@ -1,0 +1,34 @@
+//! `deskbridge help-center rotate`: makes the values in ticket fields void that prove a customer may read the ticket.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use deskbridge_core::ids::ConnectionId;
+
+use super::{ConfigFile, open};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make the values in all ticket fields void. A ticket gets a new one when an agent opens it.
+    Rotate {
+        /// The connection's name or id.
+        connection: String,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+}
+
+pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
+    let Command::Rotate { connection, file } = command;
+    let opened = open(&file.load()?.server).await?;
+    let stored = opened.store.connections().await?;
+    let id = connection.parse::<ConnectionId>().ok();
+    let Some(chosen) = stored.iter().find(|stored| stored.name == *connection || Some(stored.id) == id) else {
+        let names = stored.iter().map(|stored| format!("“{}”", stored.name)).collect::<Vec<_>>().join(", ");
+        eprintln!("deskbridge: there is no connection “{connection}”; there are {names}");
+        return Ok(ExitCode::FAILURE);
+    };
+    opened.store.raise_ticket_value_epoch(&chosen.tenant, chosen.id).await?;
+    println!("the values in {}'s ticket fields are void; a ticket gets a new one when an agent opens it", chosen.name);
+    Ok(ExitCode::SUCCESS)
+}

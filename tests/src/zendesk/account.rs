@@ -10,8 +10,10 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use super::Options;
+use super::help_center::HelpCenter;
 use super::keys::AppKey;
 use super::limits::Limiter;
+use super::ticket_fields::TicketField;
 use super::{html, placeholders};
 
 /// A body is cut, silently, after so many bytes (zendesk.md d.3).
@@ -123,6 +125,8 @@ pub struct User {
     pub organization_ids: Vec<u64>,
     /// Id in another system.
     pub external_id: Option<String>,
+    /// A second e-mail address they have not confirmed: `GET /api/v2/requests/{id}` answers 403 (zendesk.md e.2).
+    pub unverified_secondary_email: bool,
 }
 
 impl Default for User {
@@ -140,6 +144,7 @@ impl Default for User {
             group_ids: Vec::new(),
             organization_ids: Vec::new(),
             external_id: None,
+            unverified_secondary_email: false,
         }
     }
 }
@@ -311,39 +316,6 @@ impl Ticket {
             ticket[name] = value.clone();
         }
         ticket
-    }
-
-    /// The customer's view of it (zendesk.md d.9).
-    pub(super) fn request_json(&self, url: &str) -> Value {
-        let mut request = self.json(url);
-        let kept = [
-            "id",
-            "subject",
-            "description",
-            "status",
-            "custom_status_id",
-            "priority",
-            "type",
-            "requester_id",
-            "assignee_id",
-            "group_id",
-            "organization_id",
-            "collaborator_ids",
-            "email_cc_ids",
-            "custom_fields",
-            "fields",
-            "created_at",
-            "updated_at",
-            "via",
-            "due_at",
-        ];
-        if let Some(fields) = request.as_object_mut() {
-            fields.retain(|name, _| kept.contains(&name.as_str()));
-        }
-        request["url"] = json!(format!("{url}/api/v2/requests/{}.json", self.id));
-        request["can_be_solved_by_me"] = json!(self.assignee_id.is_some());
-        request["followup_source_id"] = Value::Null;
-        request
     }
 }
 
@@ -525,6 +497,7 @@ pub(super) struct Account {
     pub private_groups: BTreeSet<u64>,
     pub custom_roles: BTreeMap<u64, TicketAccess>,
     pub organizations: BTreeMap<u64, String>,
+    pub ticket_fields: BTreeMap<u64, TicketField>,
     pub tickets: BTreeMap<u64, TicketRecord>,
     pub uploads: HashMap<String, Upload>,
     pub files: HashMap<String, Attachment>,
@@ -534,6 +507,7 @@ pub(super) struct Account {
     pub installation_enabled: bool,
     pub key: Arc<AppKey>,
     pub limiter: Limiter,
+    pub help_center: HelpCenter,
     /// Added to the real clock.
     pub clock_ahead: Duration,
     pub app_url: Option<String>,
@@ -545,6 +519,7 @@ impl Account {
     pub(super) fn new(options: Options, url: String, key: Arc<AppKey>) -> Self {
         let mut account = Self {
             limiter: Limiter::new(options.rate_limits.clone()),
+            help_center: HelpCenter::new(&options.help_center),
             options,
             url,
             users: BTreeMap::new(),
@@ -552,6 +527,7 @@ impl Account {
             private_groups: BTreeSet::new(),
             custom_roles: BTreeMap::new(),
             organizations: BTreeMap::new(),
+            ticket_fields: BTreeMap::new(),
             tickets: BTreeMap::new(),
             uploads: HashMap::new(),
             files: HashMap::new(),
@@ -565,6 +541,9 @@ impl Account {
             last_id: 20_978_000,
             last_ticket: 35_435,
         };
+        for (kind, title) in [("subject", "Subject"), ("description", "Description"), ("status", "Status")] {
+            account.add_ticket_field(TicketField::of_the_account(kind, title));
+        }
         let group = account.add_group("Support");
         let email = account.options.api_email.clone();
         account.add_user(User { name: "Deskbridge".to_owned(), email, role: Role::Admin, group_ids: vec![group], ..User::default() });
@@ -617,6 +596,26 @@ impl Account {
         id
     }
 
+    /// Every ticket has a value for every field, `null` at first.
+    pub(super) fn add_ticket_field(&mut self, mut field: TicketField) -> u64 {
+        if field.id == 0 {
+            field.id = self.next_id();
+        }
+        let id = field.id;
+        if !field.system {
+            for record in self.tickets.values_mut() {
+                record.ticket.custom_fields.entry(id).or_insert(Value::Null);
+            }
+        }
+        self.ticket_fields.insert(id, field);
+        id
+    }
+
+    /// Whether tickets may have a value for this field.
+    pub(super) fn has_custom_field(&self, id: u64) -> bool {
+        self.ticket_fields.get(&id).is_some_and(|field| !field.system)
+    }
+
     pub(super) fn add_user(&mut self, mut user: User) -> u64 {
         if user.id == 0 {
             user.id = self.next_id();
@@ -645,6 +644,9 @@ impl Account {
         ticket.updated_at = now;
         ticket.tags.sort();
         ticket.tags.dedup();
+        for field in self.ticket_fields.values().filter(|field| !field.system) {
+            ticket.custom_fields.entry(field.id).or_insert(Value::Null);
+        }
         if ticket.organization_id.is_none() {
             ticket.organization_id = self.users.get(&ticket.requester_id).and_then(|user| user.organization_ids.first().copied());
         }
@@ -748,7 +750,7 @@ impl Account {
     /// The value of `{{name}}` on this ticket.
     fn placeholder(&self, ticket: &Ticket, author: u64, name: &str) -> Option<String> {
         if let Some(field) = name.strip_prefix("ticket.ticket_field_") {
-            let value = ticket.custom_fields.get(&field.parse().ok()?)?;
+            let value = ticket.custom_fields.get(&field.parse().ok()?).filter(|value| !value.is_null())?;
             return Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned));
         }
         let (object, property) = name.rsplit_once('.')?;

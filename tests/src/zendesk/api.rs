@@ -11,7 +11,7 @@ use time::Duration;
 use super::account::{Account, Bearer, Role};
 use super::call::{Call, Caller, Outcome, Reply};
 use super::limits::{Allowance, Counted};
-use super::{apps, people, tickets, uploads};
+use super::{apps, help_center, people, requests, ticket_fields, tickets, uploads};
 
 /// Every endpoint there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,11 @@ enum Endpoint<'a> {
     ListCustomRoles,
     ShowCustomRole(u64),
     ShowRequest(u64),
+    ListTicketFields,
+    ShowTicketField(u64),
+    ShowOrganization(u64),
+    HelpCenterToken,
+    HelpCenterKeys,
     Search,
     PublicKey { app: u64, pem: bool },
     ListInstallations,
@@ -80,6 +85,11 @@ impl<'a> Endpoint<'a> {
             ("GET", ["custom_roles"]) => Self::ListCustomRoles,
             ("GET", ["custom_roles", role]) => Self::ShowCustomRole(id(role)?),
             ("GET", ["requests", request]) => Self::ShowRequest(id(request)?),
+            ("GET", ["ticket_fields"]) => Self::ListTicketFields,
+            ("GET", ["ticket_fields", field]) => Self::ShowTicketField(id(field)?),
+            ("GET", ["organizations", organization]) => Self::ShowOrganization(id(organization)?),
+            ("GET", ["help_center", "integration", "token"]) => Self::HelpCenterToken,
+            ("GET", ["help_center", "integration", "keys"]) => Self::HelpCenterKeys,
             ("GET", ["search"]) => Self::Search,
             ("GET", ["apps", "installations"]) => Self::ListInstallations,
             ("GET", ["apps", "installations", installation]) => Self::ShowInstallation(id(installation)?),
@@ -92,9 +102,14 @@ impl<'a> Endpoint<'a> {
 
     fn access(self, account: &Account) -> Access {
         match self {
-            Self::ShowSelf => Access::Anyone,
+            Self::ShowSelf | Self::HelpCenterKeys => Access::Anyone,
             Self::PublicKey { .. } if !account.options.key_endpoint.needs_credentials => Access::Anyone,
-            Self::ShowRequest(_) | Self::Upload | Self::DeleteUpload(_) => Access::EndUser,
+            Self::ShowRequest(_)
+            | Self::ListTicketFields
+            | Self::ShowTicketField(_)
+            | Self::HelpCenterToken
+            | Self::Upload
+            | Self::DeleteUpload(_) => Access::EndUser,
             Self::ListInstallations | Self::ShowInstallation(_) => Access::Admin,
             _ => Access::Agent,
         }
@@ -105,7 +120,17 @@ impl<'a> Endpoint<'a> {
         let global = if method == "GET" { "read" } else { "write" };
         let resource = match (self, method) {
             // These need the global scope.
-            (Self::ListAudits(_) | Self::ListGroups | Self::ShowGroup(_) | Self::ListCustomRoles | Self::ShowCustomRole(_), _) => None,
+            (
+                Self::ListAudits(_)
+                | Self::ListGroups
+                | Self::ShowGroup(_)
+                | Self::ListCustomRoles
+                | Self::ShowCustomRole(_)
+                | Self::ListTicketFields
+                | Self::ShowTicketField(_),
+                _,
+            ) => None,
+            (Self::ShowOrganization(_), _) => Some("organizations:read"),
             (Self::ListTickets | Self::ShowTicket(_) | Self::ListComments(_) | Self::ListTags(_) | Self::Search, _) => Some("tickets:read"),
             (
                 Self::CreateTicket
@@ -137,6 +162,11 @@ impl<'a> Endpoint<'a> {
         windows
     }
 
+    /// Only an Enterprise plan has these (zendesk.md e.3).
+    fn is_of_integration(self) -> bool {
+        matches!(self, Self::HelpCenterToken | Self::HelpCenterKeys)
+    }
+
     fn run(self, account: &mut Account, call: &Call) -> Outcome {
         match self {
             Self::ListTickets => tickets::list(account, call),
@@ -160,7 +190,12 @@ impl<'a> Endpoint<'a> {
             Self::ShowGroup(id) => people::group(account, call, id),
             Self::ListCustomRoles => people::custom_roles(account, call),
             Self::ShowCustomRole(id) => people::custom_role(account, call, id),
-            Self::ShowRequest(id) => people::show_request(account, call, id),
+            Self::ShowRequest(id) => requests::show(account, call, id),
+            Self::ListTicketFields => ticket_fields::list(account, call),
+            Self::ShowTicketField(id) => ticket_fields::show(account, call, id),
+            Self::ShowOrganization(id) => people::organization(account, call, id),
+            Self::HelpCenterToken => help_center::tokens::give(account, call),
+            Self::HelpCenterKeys => help_center::tokens::keys(account, call),
             Self::Search => people::search(account, call),
             Self::PublicKey { app, pem } => apps::public_key(account, app, pem),
             Self::ListInstallations => apps::installations(account, call),
@@ -177,12 +212,16 @@ pub(super) fn answer(account: &mut Account, mut call: Call) -> (Reply, Option<St
     let Some(endpoint) = Endpoint::find(call.method.as_str(), &segments) else {
         return (Reply::no_endpoint(), None);
     };
+    if endpoint.is_of_integration() && !account.help_center.integration_token {
+        return (Reply::no_endpoint(), None);
+    }
     let caller = match authenticate(account, &call) {
         Ok(caller) => caller,
         Err(refusal) => return (*refusal, None),
     };
     let email = caller.as_ref().and_then(|caller| account.users.get(&caller.user)).map(|user| user.email.clone());
     let answered = permit(account, endpoint, &call, caller.as_ref()).and_then(|()| {
+        call.session = caller.as_ref().and_then(|caller| caller.session.clone());
         call.caller = caller.map_or(0, |caller| caller.user);
         let windows = endpoint.counted(call.caller);
         let now = account.now();
@@ -197,11 +236,15 @@ pub(super) fn answer(account: &mut Account, mut call: Call) -> (Reply, Option<St
     (answered.unwrap_or_else(|refusal| *refusal), email)
 }
 
-/// `None` for a call without credentials; wrong ones are refused everywhere.
+/// `None` for a call without credentials; wrong ones are refused everywhere. A session that is over counts as none.
 fn authenticate(account: &Account, call: &Call) -> Result<Option<Caller>, Box<Reply>> {
     let Some(authorization) = call.header(header::AUTHORIZATION) else {
-        return Ok(None);
+        let session = account.help_center.session_of(account, call);
+        return Ok(session.map(|session| Caller { user: session.user, scopes: None, session: Some(session.clone()) }));
     };
+    if call.host_mapped {
+        return Err(Reply::unauthorized().into());
+    }
     let caller = match authorization.split_once(' ') {
         Some((scheme, given)) if scheme.eq_ignore_ascii_case("basic") => basic(account, given.trim()),
         Some((scheme, given)) if scheme.eq_ignore_ascii_case("bearer") => bearer(account, given.trim()),
@@ -215,13 +258,14 @@ fn basic(account: &Account, encoded: &str) -> Option<Caller> {
     let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
     let (user, token) = decoded.split_once(':')?;
     let user = account.user_by_email(user.strip_suffix("/token")?)?;
-    (token == account.options.api_token && !user.suspended).then_some(Caller { user: user.id, scopes: None })
+    (token == account.options.api_token && !user.suspended).then_some(Caller { user: user.id, scopes: None, session: None })
 }
 
 fn bearer(account: &Account, token: &str) -> Option<Caller> {
     let bearer = account.bearers.get(token)?;
     let user = account.user_by_email(&account.options.api_email)?;
-    (bearer.expires_at > account.now() && !user.suspended).then_some(Caller { user: user.id, scopes: Some(bearer.scopes.clone()) })
+    let scopes = Some(bearer.scopes.clone());
+    (bearer.expires_at > account.now() && !user.suspended).then_some(Caller { user: user.id, scopes, session: None })
 }
 
 fn permit(account: &Account, endpoint: Endpoint<'_>, call: &Call, caller: Option<&Caller>) -> Result<(), Box<Reply>> {
@@ -242,6 +286,13 @@ fn permit(account: &Account, endpoint: Endpoint<'_>, call: &Call, caller: Option
         .scopes
         .as_ref()
         .is_none_or(|granted| endpoint.scopes(call.method.as_str()).iter().any(|scope| granted.iter().any(|other| other == scope)));
+    if let Some(session) = &caller.session {
+        let changes = !matches!(call.method.as_str(), "GET" | "HEAD");
+        // Stricter than the real account, where an agent's session opens the agents' endpoints, too.
+        if matches!(access, Access::Agent | Access::Admin) || changes && call.header("x-csrf-token") != Some(&session.authenticity_token) {
+            return Err(Reply::forbidden().into());
+        }
+    }
     if high_enough && in_scope { Ok(()) } else { Err(Reply::forbidden().into()) }
 }
 

@@ -9,12 +9,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
+use super::help_center::Session;
+
 /// As whom a call is done.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub user: u64,
     /// `None` for an API token, which may do all its user may.
     pub scopes: Option<Vec<String>>,
+    /// The Help Center's session, when it was told by its cookie.
+    pub session: Option<Session>,
 }
 
 /// A request, read completely.
@@ -28,11 +32,26 @@ pub(super) struct Call {
     pub body: Vec<u8>,
     /// 0 until the caller is known, and for anonymous callers.
     pub caller: u64,
+    /// The caller's session, if they came by one.
+    pub session: Option<Session>,
+    /// It came to the Help Center's own host name, not to the account's.
+    pub host_mapped: bool,
 }
 
 impl Call {
     pub(super) fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// A cookie's value; `None` when it was sent twice with different ones.
+    pub(super) fn cookie(&self, name: &str) -> Option<&str> {
+        let sent = self.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut values = sent.flat_map(|cookies| cookies.split(';')).filter_map(|cookie| {
+            let (key, value) = cookie.trim().split_once('=')?;
+            (key == name).then_some(value)
+        });
+        let first = values.next()?;
+        values.all(|other| other == first).then_some(first)
     }
 
     pub(super) fn query(&self, name: &str) -> Option<&str> {

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaEncoding};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
@@ -50,9 +50,22 @@ impl AppKey {
     /// Base64url header and claims with an RS256 signature, whatever the header says.
     pub fn sign(&self, header: &Value, claims: &Value) -> anyhow::Result<String> {
         let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
-        let mut signature = vec![0; self.pair.public_modulus_len()];
-        self.pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message.as_bytes(), &mut signature).context("signing a token")?;
+        let signature = self.signature(&RSA_PKCS1_SHA256, message.as_bytes())?;
         Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    }
+
+    /// A signature over `message`.
+    pub(super) fn signature(&self, encoding: &'static dyn RsaEncoding, message: &[u8]) -> anyhow::Result<Vec<u8>> {
+        let mut signature = vec![0; self.pair.public_modulus_len()];
+        self.pair.sign(encoding, &SystemRandom::new(), message, &mut signature).context("signing a token")?;
+        Ok(signature)
+    }
+
+    /// Modulus and exponent of the public key, without leading zeros, as a JWK has them.
+    pub(super) fn public_numbers(&self) -> (&[u8], &[u8]) {
+        // PKCS#1 of a 2048-bit key: SEQUENCE (4 bytes), INTEGER (4 bytes), 0, 256 bytes of modulus; INTEGER (2 bytes), exponent.
+        let der = self.pair.public_key().as_ref();
+        (&der[9..265], &der[267..])
     }
 
     /// The public key as the account serves it: `-----BEGIN PUBLIC KEY-----`.

@@ -11,6 +11,7 @@ mod apps;
 mod call;
 mod delivery;
 mod demo;
+mod help_center;
 mod html;
 mod keys;
 mod launch;
@@ -18,6 +19,8 @@ mod limits;
 mod package_validator;
 mod people;
 mod placeholders;
+mod requests;
+mod ticket_fields;
 mod tickets;
 mod uploads;
 mod web_server;
@@ -40,10 +43,12 @@ pub use account::{
 };
 pub use delivery::ZendeskDesk;
 pub use demo::DemoData;
+pub use help_center::{Details, HelpCenterOptions, HelpCenterTheme, HelpCenterToken, Sidebar, Signing};
 pub use keys::{AppKey, install_crypto_provider};
 pub use launch::{Location, SidebarLaunch};
 pub use limits::RateLimits;
 pub use package_validator::package_faults;
+pub use ticket_fields::TicketField;
 
 use crate::wire::{Line, locked};
 use account::{Account, Draft, NewComment};
@@ -122,6 +127,8 @@ pub struct Options {
     pub rate_limits: Option<RateLimits>,
     /// Search does not see what changed within this time.
     pub search_lag: Duration,
+    /// The Help Center.
+    pub help_center: HelpCenterOptions,
 }
 
 impl Default for Options {
@@ -154,6 +161,7 @@ impl Default for Options {
             latency: Duration::ZERO,
             rate_limits: Some(RateLimits::default()),
             search_lag: Duration::ZERO,
+            help_center: HelpCenterOptions::default(),
         }
     }
 }
@@ -199,14 +207,21 @@ impl SimulatedZendesk {
             .await
             .with_context(|| format!("listening on 127.0.0.1:{}", options.port))?;
         let url = format!("http://{}", listener.local_addr()?);
+        let mapped = help_center::mapped_listener(&options.help_center).await?;
         let stop = CancellationToken::new();
-        let shared = Arc::new(Shared {
-            latency: Mutex::new(options.latency),
-            account: Mutex::new(Account::new(options, url.clone(), key)),
-            line: Line::until(stop.clone()),
-        });
-        let answering = Arc::clone(&shared);
-        shared.line.open(listener, move |request| web_server::answer(Arc::clone(&answering), request));
+        let latency = Mutex::new(options.latency);
+        let mut account = Account::new(options, url.clone(), key);
+        if let Some((_, mapped_url)) = &mapped {
+            account.help_center.map_to(mapped_url);
+        }
+        let shared = Arc::new(Shared { latency, account: Mutex::new(account), line: Line::until(stop.clone()) });
+        let listeners = [(Some(listener), false), (mapped.map(|(listener, _)| listener), true)];
+        for (listener, host_mapped) in listeners {
+            let answering = Arc::clone(&shared);
+            if let Some(listener) = listener {
+                shared.line.open(listener, move |request| web_server::answer(Arc::clone(&answering), host_mapped, request));
+            }
+        }
         Ok(Self { shared, url: url.into(), _guard: Arc::new(stop.drop_guard()) })
     }
 
@@ -327,11 +342,29 @@ impl SimulatedZendesk {
         self.write(|account| account.bearers.clear());
     }
 
+    // Ticket fields
+
+    /// Adds a ticket field; gives the id.
+    pub fn add_ticket_field(&self, field: TicketField) -> u64 {
+        self.write(|account| account.add_ticket_field(field))
+    }
+
+    /// Changes a ticket field, for instance who sees it; `None` when there is none.
+    pub fn alter_ticket_field<T>(&self, id: u64, change: impl FnOnce(&mut TicketField) -> T) -> Option<T> {
+        self.write(|account| account.ticket_fields.get_mut(&id).map(change))
+    }
+
     // Tickets
 
-    /// Adds a ticket whose `description` is the requester's public first comment; gives the id.
+    /// Adds a ticket whose `description` is the requester's public first comment; gives the id. A field it has and the account has not
+    /// becomes a text field for agents.
     pub fn add_ticket(&self, ticket: Ticket) -> u64 {
         self.write(|account| {
+            for id in ticket.custom_fields.keys() {
+                if !account.has_custom_field(*id) {
+                    account.add_ticket_field(TicketField { id: *id, ..TicketField::default() });
+                }
+            }
             let opening = NewComment {
                 author_id: ticket.requester_id,
                 public: Some(true),

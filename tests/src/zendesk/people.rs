@@ -1,4 +1,4 @@
-//! Users, groups, the customer's view of a ticket, and search (zendesk.md d.9).
+//! Users, groups, organisations, and search (zendesk.md d.9).
 
 use serde_json::{Value, json};
 
@@ -16,10 +16,13 @@ pub(super) fn show(account: &Account, id: u64) -> Outcome {
 /// The caller; an anonymous one gets an anonymous user.
 pub(super) fn show_self(account: &Account, call: &Call) -> Reply {
     let user = match account.users.get(&call.caller) {
-        Some(user) => merged(user.json(&account.url), json!({"authenticity_token": super::random_token()})),
+        Some(user) => {
+            let token = call.session.as_ref().map_or_else(super::random_token, |session| session.authenticity_token.clone());
+            merged(user.json(&account.url), json!({"authenticity_token": token}))
+        }
         None => json!({
             "id": null, "name": "Anonymous user", "email": "invalid@example.com", "role": "end-user",
-            "locale": "en-US", "verified": false, "suspended": false,
+            "locale": "en-US", "verified": false, "suspended": false, "authenticity_token": null,
         }),
     };
     Reply::json(200, json!({"user": user}))
@@ -83,6 +86,17 @@ fn group_json(account: &Account, id: u64) -> Value {
     })
 }
 
+pub(super) fn organization(account: &Account, call: &Call, id: u64) -> Outcome {
+    call.only_query(&[])?;
+    let name = account.organizations.get(&id).ok_or_else(Reply::no_record)?;
+    let organization = json!({
+        "id": id, "name": name, "url": format!("{}/api/v2/organizations/{id}.json", account.url),
+        "details": null, "notes": null, "group_id": null, "external_id": null, "domain_names": [],
+        "shared_tickets": false, "shared_comments": false, "tags": [], "organization_fields": {},
+    });
+    Ok(Reply::json(200, json!({"organization": organization})))
+}
+
 pub(super) fn custom_roles(account: &Account, call: &Call) -> Outcome {
     call.only_query(PAGING)?;
     let roles = account.custom_roles.iter().map(|(id, access)| custom_role_json(*id, *access)).collect();
@@ -101,18 +115,6 @@ fn custom_role_json(id: u64, access: TicketAccess) -> Value {
         "id": id, "name": "Technicians", "description": "", "role_type": 0, "team_member_count": 1,
         "configuration": {"ticket_access": access.name(), "ticket_editing": true, "ticket_comment_access": "public"},
     })
-}
-
-/// Only for the requester and those in copy: agents count as customers here (zendesk.md e.2).
-pub(super) fn show_request(account: &Account, call: &Call, id: u64) -> Outcome {
-    call.only_query(&[])?;
-    let ticket = account
-        .tickets
-        .get(&id)
-        .map(|record| &record.ticket)
-        .filter(|ticket| ticket.requester_id == call.caller || ticket.collaborator_ids.contains(&call.caller))
-        .ok_or_else(Reply::no_record)?;
-    Ok(Reply::json(200, json!({"request": ticket.request_json(&account.url)})))
 }
 
 /// Tickets and users by `type:`, `external_id:`, `status:`, `tags:`, `requester:`, `custom_field_N:` and free words.
@@ -193,6 +195,7 @@ fn ticket_matches(account: &Account, ticket: &Ticket, (name, value): &(String, S
         field => field
             .strip_prefix("custom_field_")
             .and_then(|id| ticket.custom_fields.get(&id.parse().ok()?))
+            .filter(|held| !held.is_null())
             .is_some_and(|held| held.as_str().map_or_else(|| held.to_string(), str::to_lowercase) == *value),
     }
 }

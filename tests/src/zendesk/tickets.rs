@@ -337,7 +337,11 @@ fn apply(account: &Account, ticket: &mut Ticket, fields: &Map<String, Value>) ->
                 ticket.tags.sort();
                 ticket.tags.dedup();
             }
-            "custom_fields" => ticket.custom_fields.extend(custom_fields(value)?),
+            // Only the fields named change. One that the account does not have is overlooked, without a word [recalled].
+            "custom_fields" => {
+                let known = custom_fields(value)?.into_iter().filter(|(id, _)| account.has_custom_field(*id));
+                ticket.custom_fields.extend(known);
+            }
             kept if ONLY_KEPT.contains(&kept) => {
                 ticket.other.insert(name.clone(), value.clone());
             }

@@ -12,13 +12,13 @@ use serde_json::Value;
 
 use super::account::real_time;
 use super::call::{Call, Content, Reply};
-use super::{Shared, api, uploads, workspace};
+use super::{Shared, api, help_center, uploads, workspace};
 use crate::wire::{Dropped, Fault, Instead, RecordedRequest, gateway_page};
 
 /// Attachments may have 50 MB; nothing else comes near it.
 const BODY_MAX: usize = 51 * 1024 * 1024;
 
-pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response, Dropped> {
+pub(super) async fn answer(shared: Arc<Shared>, host_mapped: bool, request: Request<Incoming>) -> Result<Response, Dropped> {
     let (parts, body) = request.into_parts();
     let sent_path = parts.uri.path().to_owned();
     let query: Vec<(String, String)> = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
@@ -57,8 +57,8 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
         Some(path) if path.starts_with("/api/") => path.to_owned(),
         _ => sent_path,
     };
-    let call = Call { method: parts.method, path, query, headers: parts.headers, body, caller: 0 };
-    if call.path.starts_with("/agent/events/") {
+    let call = Call { method: parts.method, path, query, headers: parts.headers, body, caller: 0, session: None, host_mapped };
+    if call.path.starts_with("/agent/events/") && !host_mapped {
         shared.line.journal().answered(number, 200);
         return Ok(workspace::events(shared, &call));
     }
@@ -102,7 +102,7 @@ fn dispatch(shared: &Shared, call: Call) -> (Reply, Option<String>) {
     if call.path.starts_with("/api/v2/") {
         return api::answer(&mut account, call);
     }
-    if call.path == "/oauth/tokens" && call.method == "POST" {
+    if call.path == "/oauth/tokens" && call.method == "POST" && !call.host_mapped {
         let outcome = api::oauth_token(&mut account, &call);
         return (outcome.unwrap_or_else(|refusal| *refusal), None);
     }
@@ -110,8 +110,15 @@ fn dispatch(shared: &Shared, call: Call) -> (Reply, Option<String>) {
         let outcome = uploads::download(&account, secret.trim_end_matches('/'));
         return (outcome.unwrap_or_else(|refusal| *refusal), None);
     }
-    if let Some(elsewhere) = own_name(&account.url, &call) {
+    let url = if call.host_mapped { account.help_center.origin(&account.url) } else { &account.url };
+    if let Some(elsewhere) = own_name(url, &call) {
         return (elsewhere, None);
+    }
+    if let Some((outcome, user)) = help_center::answer(&mut account, &call) {
+        return (outcome.unwrap_or_else(|refusal| *refusal), user);
+    }
+    if call.host_mapped {
+        return (Reply::no_endpoint(), None);
     }
     let reply = match workspace::answer(&mut account, &call) {
         Some(outcome) => outcome.unwrap_or_else(|refusal| *refusal),

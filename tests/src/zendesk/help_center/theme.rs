@@ -13,9 +13,10 @@ pub enum Details {
     /// The server writes them, as Copenhagen's does.
     #[default]
     Server,
-    /// A script makes them after so many milliseconds, as a React bundle would.
+    /// A script makes them so many milliseconds after the page's `load`, as a React bundle would.
     LateByScript(u64),
-    /// The server writes them, and after so many milliseconds a script puts new ones in their place: what was put beside them is gone.
+    /// The server writes them, and so many milliseconds after the page's `load` a script puts new ones in their place: what was put beside
+    /// them is gone.
     ReplacedByScript(u64),
     /// The theme shows none.
     Absent,

@@ -4,12 +4,12 @@
 for (const toggle of document.querySelectorAll("[aria-labelledby='request-sidebar-title']")) fold(toggle);
 
 const details = document.getElementById("request-details");
-if (details) {
-  setTimeout(() => {
-    const fresh = details.querySelector("template").content.cloneNode(true);
-    details.replaceChildren(fresh);
-    for (const toggle of details.querySelectorAll("[aria-labelledby='request-sidebar-title']")) fold(toggle);
-  }, Number(details.dataset.after));
+if (details) addEventListener("load", () => setTimeout(showAnew, Number(details.dataset.after)));
+
+function showAnew() {
+  const fresh = details.querySelector("template").content.cloneNode(true);
+  details.replaceChildren(fresh);
+  for (const toggle of details.querySelectorAll("[aria-labelledby='request-sidebar-title']")) fold(toggle);
 }
 
 function fold(toggle) {

@@ -6,11 +6,11 @@
 use super::RECORDS_IN_PAGE;
 use super::element::{Element, element};
 use super::model::{
-    Action, Field, Form, Made, Panel, Part, Phase, Ready, Slot, TEXT_LIMIT, Thing, customer_name, is_web, spelled, state_text,
+    Action, Field, Form, Made, Panel, Part, Phase, Ready, Slot, TEXT_LIMIT, Thing, customer_name, is_web, spelled, state_text, waiting,
 };
 use super::texts::{Text, Texts, cut, decimal, fill, join};
 use super::time::clock;
-use crate::api::{JumpMethod, LiveSession};
+use crate::api::{JumpMethod, LiveSession, SessionState};
 use crate::percent;
 
 /// What the screen needs beside the state.
@@ -67,7 +67,11 @@ impl Screen<'_> {
                 root.child(self.message("failed", "fault", Text::FailedTitle, &problem.message(self.texts)).child(help))
             }
             Phase::Ready(ready) => {
-                let root = root.maybe(self.doubt());
+                let mut root = root.maybe(self.doubt());
+                for session in ready.sessions.list.iter().filter(|session| session.state == SessionState::Waiting) {
+                    let said = waiting(session, self.texts);
+                    root = root.child(element("p", &session.lsid).with("class=notice notice-waiting").text(&said));
+                }
                 // A report that waits is what the agent came for.
                 let report_first = RECORDS_IN_PAGE && ready.report_first;
                 let mut root = if report_first { root.child(self.sessions_section(ready)) } else { root };
@@ -564,7 +568,6 @@ mod tests {
     use super::super::model::{Command, Event, Panel, Problem, Report};
     use super::super::requests::Call;
     use super::*;
-    use crate::api::SessionState;
 
     fn show_at(panel: &Panel, now: i64) -> Element {
         let local_time = |time: &str| time.get(11..16).unwrap_or_default().to_owned();
@@ -793,6 +796,26 @@ mod tests {
             words(list),
             "Charlie Customer | state_recorded | with_representative Rita · time_span 10:00 10:31 | unnamed_customer | state_waiting | time_since 10:00"
         );
+    }
+
+    #[test]
+    fn a_customer_who_waits_is_shown_above_everything_until_somebody_joins() {
+        let mut panel = at_work_in_page();
+        let first = |panel: &Panel| {
+            let tree = show(panel);
+            let first = &tree.children[1];
+            (first.get("class").map(str::to_owned), words(first))
+        };
+        let waits = (Some("notice notice-waiting".to_owned()), "customer_waiting: Charlie Customer".to_owned());
+        panel.update(Event::Sessions(vec![session(SessionState::Ended), session(SessionState::Waiting)]), NOW);
+        assert_eq!(first(&panel), waits);
+        let nameless = LiveSession { customer: Some(String::new()), ..session(SessionState::Waiting) };
+        panel.update(Event::Sessions(vec![nameless]), NOW);
+        assert_eq!(first(&panel).1, "customer_waiting");
+        for state in [SessionState::Active, SessionState::Ended, SessionState::Recorded] {
+            panel.update(Event::Sessions(vec![session(state)]), NOW);
+            assert_eq!(first(&panel).0.as_deref(), Some("card"), "{state:?}");
+        }
     }
 
     #[test]

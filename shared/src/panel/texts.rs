@@ -111,6 +111,7 @@ texts! {
     TimeSince = "time_since",
     TimeSpan = "time_span",
     SessionNews = "session_news",
+    CustomerWaiting = "customer_waiting",
     Record = "record",
     Recording = "recording",
     RecordDone = "record_done",

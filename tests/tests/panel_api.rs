@@ -3,7 +3,7 @@
 //! Each test has its own scene; within it, rows of data.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use aws_lc_rs::hmac;
@@ -13,10 +13,10 @@ use deskbridge_shared::problem::{Kind, Reader, TYPE_PREFIX};
 use deskbridge_shared::routes;
 use deskbridge_tests::appliance::{
     self, AuthorizationKind, Customer, Endpoint, EventKind, Fault as ApplianceFault, FaultRule, NewSession, Queue, Recipient,
-    Representative, SimulatedAppliance, read_script,
+    RecordedRequest, Representative, SimulatedAppliance, read_script,
 };
 use deskbridge_tests::scene::{CONNECTION, EVENT_TOKEN, Plan, Scene, Sidebar};
-use deskbridge_tests::server::loopback_client;
+use deskbridge_tests::server::{loopback_client, until};
 use deskbridge_tests::zendesk::{
     self, Fault, Matching, Role, SimulatedZendesk, TARGET_FIELD, Ticket, TicketAccess, TicketRestriction, User,
 };
@@ -1335,6 +1335,47 @@ async fn a_session_that_never_ended_does_not_hide_todays() -> Result<()> {
     scene.appliance.customer_joins(&today, Customer::named("Today"))?;
     let both = events.until(&today, "waiting", &mut Vec::new()).await?;
     assert_eq!(both.as_array().map(Vec::len), Some(2), "{both}");
+    Ok(())
+}
+
+/// No event tells of the session's beginning here: the appliance is asked. Whoever looks waits for their turn and for the answer.
+#[tokio::test]
+async fn a_chat_that_was_just_opened_is_shown_by_the_next_look() -> Result<()> {
+    const INTERVAL: Duration = Duration::from_secs(2);
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let scene = Scene::start(Plan::default()).await?;
+    scene.appliance.set_recipient(Recipient { events: vec![EventKind::End], ..scene.recipient() });
+    let sidebar = scene.open_sidebar(scene.people.agent).await?;
+    let ticket = scene.people.vpn_ticket;
+    let look = async || anyhow::Ok(Told::by(sidebar.get(routes::SESSIONS, ticket)).await?.ok("sessions")["sessions"].clone());
+    // Not the sweep's, which asks for what has ended.
+    let is_question = |request: &RecordedRequest| request.is("SupportSession") && request.parameter("end_time").is_none();
+    let questions = || scene.appliance.count(is_question);
+    let made = sidebar.post(routes::SESSION_CHAT_LINK, ticket, json!({"issue": "general_tech"}));
+    let link = Told::by(made).await?.ok("a chat link")["url"].as_str().context("url")?.to_owned();
+
+    let first_look = Instant::now();
+    assert_eq!(look().await?, json!([]));
+    scene.appliance.wait_for_request(is_question).await?;
+    // Right after the account was asked: the longest wait for the next question.
+    let told = customer(&scene, &link).await?;
+    let location = redirects_to_issue(&told, "the link", &scene, "general_tech", ticket);
+    assert_eq!(at_appliance(&scene.appliance, &location).await?.status().as_u16(), 200);
+    scene.appliance.wait_for_session(|session| session.external_key == ticket.to_string()).await?;
+    let next_look = Instant::now();
+    let mut shown = look().await?;
+    if shown == json!([]) {
+        assert!(next_look.elapsed() >= PATIENCE, "the look did not wait for the appliance");
+        until("the session is shown", Duration::from_mins(1), async || Ok(look().await? != json!([]))).await?;
+        shown = look().await?;
+    }
+    assert_eq!(shown[0]["state"], json!("waiting"), "{shown}");
+
+    for looked in join_all((0..20).map(|_| look())).await {
+        assert_eq!(looked?, shown);
+    }
+    let most = first_look.elapsed().as_secs() / INTERVAL.as_secs() + 1;
+    assert!(questions() as u64 <= most, "one question in {INTERVAL:?}, whoever looks: {} of {most}", questions());
     Ok(())
 }
 

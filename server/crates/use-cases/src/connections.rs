@@ -14,8 +14,8 @@ use deskbridge_remote_support::{EngineKind, EventDoor, EventSource, RemoteSuppor
 use deskbridge_security::seal::{MasterKey, SealError};
 use deskbridge_store::{ConnectionStamp, ConnectionStore, StoreError, StoredConnection};
 use moka::future::Cache;
-use tokio::time::Instant;
 
+use crate::live_sessions::Questions;
 use crate::note;
 use crate::ticket_access::TicketAccess;
 
@@ -307,8 +307,8 @@ pub struct Connections {
     builder: Builder,
     current: RwLock<Arc<Directory>>,
     stamp: Mutex<Option<ConnectionStamp>>,
-    /// When an engine's account was last asked for panels' sake.
-    live_asked_at: Mutex<HashMap<String, Instant>>,
+    /// What engines' accounts are asked for panels' sake.
+    pub(crate) live_questions: Questions,
 }
 
 impl Connections {
@@ -319,7 +319,7 @@ impl Connections {
             builder: Builder::default(),
             current: RwLock::default(),
             stamp: Mutex::default(),
-            live_asked_at: Mutex::default(),
+            live_questions: Questions::default(),
         }
     }
 
@@ -385,17 +385,6 @@ impl Connections {
             }
         }
         known
-    }
-
-    /// Whether the account may be asked now for panels' sake: at most once in `interval`, whoever looks.
-    pub fn may_ask_live(&self, account: &str, interval: Duration) -> bool {
-        let mut asked_at = self.live_asked_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked_at.get(account).is_some_and(|at| at.elapsed() < interval) {
-            return false;
-        }
-        asked_at.retain(|_, at| at.elapsed() < interval);
-        asked_at.insert(account.to_owned(), Instant::now());
-        true
     }
 }
 

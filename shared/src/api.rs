@@ -88,6 +88,10 @@ pub struct PanelModel {
     pub target: Option<String>,
     /// The language of the texts.
     pub locale: String,
+    /// Address of the page "Customize Help Center"; only for administrators of an account whose customers can have chats.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "openapi", schema(format = "uri"))]
+    pub help_center_page: Option<String>,
 }
 
 /// Answer of `POST /api/v1/sessions/key`.

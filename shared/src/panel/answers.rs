@@ -173,6 +173,7 @@ fn panel_model(object: &Members) -> PanelModel {
         issues,
         target: object.get("target").as_string(),
         locale: object.text("locale"),
+        help_center_page: object.get("help_center_page").as_string(),
     }
 }
 

@@ -1291,6 +1291,7 @@ pub(super) mod tests {
             issues: vec![issue("general_tech"), issue("network")],
             target: Some("LAPTOP-0042".into()),
             locale: "en".into(),
+            help_center_page: None,
         }
     }
 

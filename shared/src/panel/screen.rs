@@ -82,7 +82,12 @@ impl Screen<'_> {
                 if !ready.offer.issues.is_empty() {
                     root = root.child(self.chat_section(ready));
                 }
-                if report_first { root } else { root.child(self.sessions_section(ready)) }
+                if !report_first {
+                    root = root.child(self.sessions_section(ready));
+                }
+                root.maybe(
+                    ready.offer.help_center_page.as_ref().map(|page| link("help-center", page, self.said(Text::CustomizeHelpCenter))),
+                )
             }
         }
     }
@@ -903,6 +908,21 @@ mod tests {
             ready.has_reply = false;
         }
         assert_eq!(offered(&panel), [false, false]);
+    }
+
+    #[test]
+    fn the_help_centers_page_is_a_link_at_the_end_for_those_who_have_it() {
+        let page = "https://remote.example.com/help-center/customize/token";
+        let mut panel = at_work();
+        assert!(find(&show(&panel), "data-part", "help-center").is_none());
+        if let Phase::Ready(ready) = &mut panel.phase {
+            ready.offer.help_center_page = Some(page.into());
+        }
+        let tree = show(&panel);
+        let last = tree.children.last().expect("an element");
+        let attribute = |name| last.get(name).unwrap_or_default();
+        assert_eq!((last.tag, words(last).as_str()), ("a", "customize_help_center"));
+        assert_eq!([attribute("href"), attribute("target"), attribute("rel")], [page, "_blank", "noopener"]);
     }
 
     #[test]

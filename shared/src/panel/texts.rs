@@ -112,6 +112,7 @@ texts! {
     TimeSpan = "time_span",
     SessionNews = "session_news",
     CustomerWaiting = "customer_waiting",
+    CustomizeHelpCenter = "customize_help_center",
     Record = "record",
     Recording = "recording",
     RecordDone = "record_done",

@@ -266,6 +266,7 @@ pub async fn model(State(state): State<Arc<PanelState>>, caller: Caller, RawQuer
         issues: allowed.issues,
         target: access.ticket.target.clone(),
         locale: locale.to_owned(),
+        help_center_page: None,
     };
     Ok(Json(PanelAnswer { model, texts: texts.clone(), record_in_page: connection.help_desk.abilities().note.is_none() }))
 }

@@ -104,6 +104,8 @@ pub struct Ready {
     /// The browser has not opened the Jump.
     pub jump_blocked: bool,
     record_in_page: bool,
+    /// The chat link goes into the reply as soon as it is made.
+    sends_chat: bool,
     slots: [Slot; Thing::ALL.len()],
     /// What was made before, as long as another one is on its way or did not come.
     former: [Option<Box<Made>>; Thing::ALL.len()],
@@ -568,6 +570,8 @@ impl Panel {
                 if self.place.is_some() {
                     self.doubt = Some(Doubt { since: now, is_silent: false });
                 }
+                // A link that comes now is not known to be for the reply that is shown.
+                self.forget_sending();
             }
             Event::NoHost => {
                 if let Some(doubt) = &mut self.doubt {
@@ -665,7 +669,14 @@ impl Panel {
             Event::Pressed(Action::Insert(_)) if self.inserting.is_some() => {}
             Event::Pressed(Action::Make(_)) if matches!(self.phase, Phase::Ended(_)) => {}
             event => {
-                let part = if let Event::Pressed(Action::Insert(part)) = event { Some(part) } else { None };
+                let part = match event {
+                    Event::Pressed(Action::Insert(part)) => Some(part),
+                    Event::Made(Thing::ChatLink, _) => Some(Part::ChatLink),
+                    _ => None,
+                };
+                if matches!(event, Event::Refused(Call::Make(Thing::ChatLink, _), _)) {
+                    self.forget_sending();
+                }
                 let is_alive = matches!(event, Event::Sessions(_));
                 let (Phase::Ready(ready) | Phase::Ended(Some(ready))) = &mut self.phase else { return None };
                 let (said, command) = ready.update(event, now, &self.texts);
@@ -726,8 +737,18 @@ impl Panel {
         }
     }
 
+    /// The chat link does not go into the reply when it comes.
+    fn forget_sending(&mut self) {
+        if let Phase::Ready(ready) = &mut self.phase
+            && std::mem::take(&mut ready.sends_chat)
+        {
+            self.inserting = None;
+        }
+    }
+
     /// The session is over: nothing more can be asked for, and what is there stays.
     fn end(&mut self) {
+        self.forget_sending();
         let mut kept = match std::mem::replace(&mut self.phase, Phase::Connecting) {
             Phase::Ready(ready) => Some(ready),
             Phase::Ended(kept) => kept,
@@ -798,6 +819,7 @@ impl Ready {
             uncertain_until: 0,
             has_reply: true,
             record_in_page: false,
+            sends_chat: false,
             jump_blocked: false,
             slots: [Slot::Empty, Slot::Empty, Slot::Empty],
             former: [None, None, None],
@@ -838,14 +860,16 @@ impl Ready {
     fn update(&mut self, event: Event, now: i64, texts: &Texts) -> (Option<String>, Option<Command>) {
         match event {
             Event::Filled(field, value) => self.fill(field, value),
-            Event::Pressed(action) => return (None, self.press(action, now)),
+            Event::Pressed(action) => return (None, self.press(action, now, texts)),
             Event::Made(thing, made) => {
                 let said = texts.fill(thing.texts()[3], "key", &spelled(&made.short_key));
                 let opens = (thing == Thing::Jump).then(|| Command::Open(made.url.clone()));
                 self.slots[thing as usize] = Slot::Made(made);
                 self.former[thing as usize] = None;
                 self.expire(thing, now);
-                return (Some(said), opens);
+                let sends = thing == Thing::ChatLink && std::mem::take(&mut self.sends_chat);
+                let inserts = if sends { self.insertion(Part::ChatLink, texts) } else { None };
+                return (Some(said), opens.or(inserts));
             }
             Event::Opened(opened) => {
                 self.jump_blocked = !opened;
@@ -959,7 +983,7 @@ impl Ready {
         }
     }
 
-    fn press(&mut self, action: Action, now: i64) -> Option<Command> {
+    fn press(&mut self, action: Action, now: i64, texts: &Texts) -> Option<Command> {
         match action {
             Action::Reload | Action::OpenSettings => None,
             Action::Make(thing) => self.make(thing),
@@ -974,8 +998,19 @@ impl Ready {
                 None
             }
             Action::Copy(part) => Some(Command::Copy(part, self.text_of(part)?)),
-            Action::Insert(part) => Some(Command::Insert(self.text_of(part)?)),
+            Action::Insert(Part::ChatLink) if self.fresh(Thing::ChatLink).is_none() => {
+                let command = self.make(Thing::ChatLink);
+                self.sends_chat = command.is_some();
+                command
+            }
+            Action::Insert(part) => self.insertion(part, texts),
         }
+    }
+
+    /// A chat link goes into the reply with a sentence around it.
+    fn insertion(&self, part: Part, texts: &Texts) -> Option<Command> {
+        let text = self.text_of(part)?;
+        Some(Command::Insert(if part == Part::ChatLink { texts.fill(Text::ChatReply, "link", &text) } else { text }))
     }
 
     fn make(&mut self, thing: Thing) -> Option<Command> {
@@ -1264,6 +1299,7 @@ pub(super) mod tests {
     fn texts() -> Texts {
         let placeholders = |name: &str| match name {
             "key_made" => " {key}",
+            "chat_reply" => " {link}",
             "expires_in" => " {time}",
             "with_representative" => " {name}",
             "time_since" => " {start}",
@@ -1620,6 +1656,42 @@ pub(super) mod tests {
         assert_eq!(panel.inserting, Some(Part::ChatLink));
         panel.update(Event::Ticket { place: place("2"), locale: "en".into() }, NOW);
         assert_eq!(panel.inserting, None, "another reply");
+    }
+
+    #[test]
+    fn one_press_makes_the_chat_link_and_puts_it_into_the_reply() {
+        let press_send = |panel: &mut Panel| press(panel, Action::Insert(Part::ChatLink));
+        let made = || Event::Made(Thing::ChatLink, Box::new(key()));
+        let make = Some(Command::Call(Call::Make(Thing::ChatLink, vec![(Field::Issue, "general_tech".into())])));
+        let insert = Some(Command::Insert("chat_reply https://support.example.com/?ak=1".into()));
+        let mut panel = at_work();
+        panel.update(Event::Made(Thing::Key, Box::new(key())), NOW);
+        assert_eq!(press_send(&mut panel), make);
+        assert_eq!(panel.inserting, Some(Part::ChatLink));
+        assert_eq!((press_send(&mut panel), press(&mut panel, Action::Insert(Part::Mail))), (None, None), "one at a time");
+        assert_eq!(panel.update(made(), NOW), insert);
+        assert_eq!((panel.inserting, panel.announcement.as_str()), (Some(Part::ChatLink), "chat_made"));
+        panel.update(Event::Inserted(Insertion::Done), NOW);
+        assert_eq!(press_send(&mut panel), insert, "the same link again");
+        panel.update(Event::Inserted(Insertion::Done), NOW);
+        assert_eq!(press(&mut panel, Action::Make(Thing::ChatLink)), make);
+        assert_eq!(panel.update(made(), NOW), None, "one that is only made goes nowhere");
+
+        // What did not come, or came when it is not known whose reply is shown, goes into none.
+        for event in [
+            refuse(Call::Make(Thing::ChatLink, Vec::new())),
+            Event::InDoubt,
+            Event::Refused(Call::Sessions, Problem { status: 401, ..problem() }),
+        ] {
+            let mut panel = at_work();
+            assert_eq!(press_send(&mut panel), make);
+            panel.update(event.clone(), NOW);
+            assert_eq!((panel.inserting, panel.update(made(), NOW)), (None, None), "{event:?}");
+        }
+        // Nor does one whose making had begun without it.
+        let mut panel = at_work();
+        press(&mut panel, Action::Make(Thing::ChatLink));
+        assert_eq!((press_send(&mut panel), panel.update(made(), NOW)), (None, None));
     }
 
     #[test]

@@ -161,7 +161,7 @@ impl Screen<'_> {
                         .with("class=actions")
                         .child(self.copy_button(Part::Key, Text::KeyCopy))
                         .child(self.copy_button(Part::KeyLink, Text::LinkCopy))
-                        .maybe(ready.has_reply.then(|| self.insert_button(Part::Mail).with(WIDE)))
+                        .maybe(ready.has_reply.then(|| self.insert_button(Part::Mail, Text::Insert).with(WIDE)))
                         .child(mail)
                         .child(self.copy_button(Part::Mail, Text::MailCopy)),
                 );
@@ -289,15 +289,19 @@ impl Screen<'_> {
             let control = issues.iter().fold(control, |control, issue| option(control, &issue.code_name, &issue.title));
             section = section.child(self.labelled(&ready.form, Field::Issue, Text::Issue, control));
         }
+        let mut actions = element("div", "actions").with("class=actions");
+        let mut insert = Text::ChatSend;
         if let Some(chat) = ready.fresh(Thing::ChatLink) {
-            section = section.child(link("chat-link", &chat.url, &chat.url)).child(
-                element("div", "actions")
-                    .with("class=actions")
-                    .child(self.copy_button(Part::ChatLink, Text::LinkCopy))
-                    .maybe(ready.has_reply.then(|| self.insert_button(Part::ChatLink))),
-            );
+            section = section.child(link("chat-link", &chat.url, &chat.url));
+            actions = actions.child(self.copy_button(Part::ChatLink, Text::LinkCopy));
+            insert = Text::Insert;
+        } else if self.is_ended() {
+            return section;
         }
-        self.make(section, ready, Thing::ChatLink)
+        if ready.has_reply {
+            actions = actions.child(self.insert_button(Part::ChatLink, insert));
+        }
+        self.make(section.child(actions), ready, Thing::ChatLink)
     }
 
     fn sessions_section(&self, ready: &Ready) -> Element {
@@ -469,15 +473,15 @@ impl Screen<'_> {
     }
 
     /// One text at a time: until the page has answered, no insert button does anything.
-    fn insert_button(&self, part: Part) -> Element {
+    fn insert_button(&self, part: Part, name: Text) -> Element {
         let action = Action::Insert(part);
         match self.panel.inserting {
-            None if self.panel.doubt.is_none() => self.icon_button(action, "insert", Text::Insert),
+            None if self.panel.doubt.is_none() => self.icon_button(action, "insert", name),
             Some(inserting) if inserting == part => {
                 let busy = button(action).with("class=button;aria-disabled=true").child(spinner());
                 busy.child(self.label(Text::Inserting))
             }
-            _ => self.icon_button(action, "insert", Text::Insert).with("aria-disabled=true"),
+            _ => self.icon_button(action, "insert", name).with("aria-disabled=true"),
         }
     }
 
@@ -568,10 +572,10 @@ const fn method_texts(method: JumpMethod) -> (Text, Text) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::NoteFault;
     use super::super::model::tests::{NOW, at_work, at_work_in_page, key, problem, session};
     use super::super::model::{Command, Event, Panel, Problem, Report};
     use super::super::requests::Call;
+    use super::super::{Insertion, NoteFault};
     use super::*;
 
     fn show_at(panel: &Panel, now: i64) -> Element {
@@ -908,6 +912,29 @@ mod tests {
             ready.has_reply = false;
         }
         assert_eq!(offered(&panel), [false, false]);
+    }
+
+    #[test]
+    fn a_chat_link_is_sent_by_one_button_and_made_by_another() {
+        let mut panel = at_work();
+        let buttons = |panel: &Panel| {
+            let tree = show(panel);
+            let section = find(&tree, "data-section", "chat").expect("the section");
+            let buttons = all(section).into_iter().filter(|element| element.tag == "button");
+            buttons.map(|button| words(button)).collect::<Vec<_>>()
+        };
+        assert_eq!(buttons(&panel), ["chat_send", "chat_make"]);
+        panel.update(Event::Pressed(Action::Insert(Part::ChatLink)), NOW);
+        assert_eq!(buttons(&panel), ["inserting", "chat_making"]);
+        panel.update(Event::Made(Thing::ChatLink, Box::new(key())), NOW);
+        panel.update(Event::Inserted(Insertion::Done), NOW);
+        assert_eq!(buttons(&panel), ["link_copy", "insert", "chat_make_again"]);
+        panel.update(Event::Tick, NOW + 600_000);
+        assert_eq!(buttons(&panel), ["chat_send", "chat_make_again"], "an expired one is made anew");
+        if let Phase::Ready(ready) = &mut panel.phase {
+            ready.has_reply = false;
+        }
+        assert_eq!(buttons(&panel), ["chat_make_again"], "where no reply can be written");
     }
 
     #[test]

@@ -94,6 +94,8 @@ texts! {
     ChatTitle = "chat_title",
     ChatHint = "chat_hint",
     Issue = "issue",
+    ChatSend = "chat_send",
+    ChatReply = "chat_reply",
     ChatMake = "chat_make",
     ChatMakeAgain = "chat_make_again",
     ChatMaking = "chat_making",

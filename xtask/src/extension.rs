@@ -194,7 +194,7 @@ pub fn package(root: &Path, out: &Path, hosts: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Lints the JavaScript, and the built extension as a store would.
+/// Lints the JavaScript (the server's, too), and the built extension as a store would.
 pub fn lint(root: &Path) -> Result<()> {
     let extension = root.join("extension");
     if !extension.join("node_modules/.bin/web-ext").is_file() {
@@ -209,7 +209,10 @@ pub fn lint(root: &Path) -> Result<()> {
         tool.current_dir(&extension).arg(extension.join("node_modules/.bin").join(name));
         tool
     };
-    commands::run(tool("eslint").arg("assets"))?;
+    // From the root: eslint lints nothing outside of its working directory.
+    let mut eslint = tool("eslint");
+    eslint.current_dir(root).args(["--config", "extension/eslint.config.js", "extension/assets", "server/crates/web/assets"]);
+    commands::run(&mut eslint)?;
     commands::run(tool("web-ext").args(["lint", "--no-config-discovery", "--source-dir"]).arg(directory(root).join("unpacked")))
 }
 

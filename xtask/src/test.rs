@@ -88,7 +88,7 @@ fn checks(root: &Path, steps: &mut Steps) {
         }
         commands::run(clippy.args(["--", "--deny", "warnings"]))
     });
-    steps.run_or_note("Lints of the browser extension", || extension::lint(root));
+    steps.run_or_note("Lints of the browser extension and the JavaScript", || extension::lint(root));
 }
 
 /// Programs and tests in one go, so that both come from the same set of features. The tests find the server beside

@@ -84,8 +84,6 @@ pub trait Ownership: Send + Sync {
     async fn handed_out(&self, connections: &[ConnectionId], ticket: &str, started_at: i64, tolerance_ms: i64) -> Result<Vec<HandedOut>>;
     /// The earliest issue (Unix ms), after `not_before`, of something handed out for this ticket from which a session can still come.
     async fn open_since(&self, connection: ConnectionId, ticket: &str, not_before: i64, now: i64) -> Result<Option<i64>>;
-    /// When something of that kind was last handed out for this ticket (Unix ms), not counting what prolonged something that still worked.
-    async fn last_handed_out(&self, connection: ConnectionId, ticket: &str, kind: HandedOutKind) -> Result<Option<i64>>;
     /// The connections, of `connections`, that a session of that host is known to belong to: the one decided; where none was decided,
     /// those for which the session is known ([`crate::KnownSession`]) or got a ticket (a confirmed delivery of kind `ticket`).
     async fn known_owners(&self, host: &str, lsid: &str, connections: &[ConnectionId]) -> Result<Vec<ConnectionId>>;

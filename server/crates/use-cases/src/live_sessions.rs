@@ -11,7 +11,7 @@ use std::time::Duration;
 use deskbridge_core::clock::rfc3339;
 use deskbridge_core::session_report::SessionReport;
 use deskbridge_shared::api::{LiveSession, SessionState};
-use deskbridge_store::{HandedOutKind, KnownSession, Result as StoreResult};
+use deskbridge_store::{KnownSession, Result as StoreResult};
 use tokio::sync::watch;
 use tokio::time::{self, Instant};
 
@@ -36,7 +36,7 @@ const LONGEST_SESSION_MS: i64 = 12 * 3_600_000;
 pub async fn of_ticket(services: &Arc<Services>, connection: &Arc<Connection>, ticket: &str) -> Result<Vec<LiveSession>, SupportError> {
     let mut known = services.store.sessions_of_ticket(connection.id, ticket).await?;
     let now = services.clock.now_ms();
-    let opened_chat_at = chat_opened_at(services, connection, ticket).await?;
+    let opened_chat_at = services.store.customer_chat_opened_at(connection.id, ticket).await?;
     let handed_out = services.store.open_since(connection.id, ticket, now - LONGEST_SESSION_MS, now).await?;
     let begun = known.iter().filter(|session| session.ended_at.is_none()).filter_map(|session| session.started_at);
     // Each by itself: a session whose end nobody ever told must not hide what began today.
@@ -50,11 +50,6 @@ pub async fn of_ticket(services: &Arc<Services>, connection: &Arc<Connection>, t
         }
     }
     Ok(known.iter().map(shown).collect())
-}
-
-/// When the customer last opened a chat of this ticket (Unix ms), as far as is known: when a link to one was last handed out.
-async fn chat_opened_at(services: &Services, connection: &Connection, ticket: &str) -> StoreResult<Option<i64>> {
-    services.store.last_handed_out(connection.id, ticket, HandedOutKind::Chat).await
 }
 
 /// Least time between two questions. `opened_chat_at`: when the customer opened a chat; `last_start`: when the ticket's last session that is

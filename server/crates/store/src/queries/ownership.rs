@@ -7,7 +7,7 @@ use deskbridge_core::ids::ConnectionId;
 use sqlx::{QueryBuilder, Row};
 
 use super::{CHUNK, Db, Retention, SqlStore, connection_of, push_list};
-use crate::{HandedOut, HandedOutKind, NewHandedOut, OwnerDecision, Ownership, Result};
+use crate::{HandedOut, NewHandedOut, OwnerDecision, Ownership, Result};
 
 #[cfg(test)]
 pub(super) const RETENTIONS: [Retention; 2] = [HANDED_OUT, OWNERS];
@@ -82,16 +82,6 @@ impl Ownership for SqlStore {
         .fetch_one(&self.read)
         .await?;
         Ok(row.try_get("since")?)
-    }
-
-    async fn last_handed_out(&self, connection: ConnectionId, ticket: &str, kind: HandedOutKind) -> Result<Option<i64>> {
-        let row = sqlx::query("SELECT max(issued_at) AS last FROM handed_out WHERE connection = $1 AND ticket = $2 AND kind = $3")
-            .bind(connection.to_string())
-            .bind(ticket)
-            .bind(kind.as_str())
-            .fetch_one(&self.read)
-            .await?;
-        Ok(row.try_get("last")?)
     }
 
     async fn known_owners(&self, host: &str, lsid: &str, connections: &[ConnectionId]) -> Result<Vec<ConnectionId>> {

@@ -29,20 +29,6 @@ async fn key_issued_while_another_works_keeps_the_earlier_issue() {
 }
 
 #[tokio::test]
-async fn the_last_of_a_kind_is_told_for_its_ticket() {
-    on_both(|store| async move {
-        let last = async |connection, ticket: &str, kind| store.last_handed_out(connection, ticket, kind).await.unwrap();
-        assert_eq!(last(a(), "1", HandedOutKind::Chat).await, None);
-        store.hand_out(&given(a(), HandedOutKind::Chat, NOW, NOW + 100)).await.unwrap();
-        store.hand_out(&given(a(), HandedOutKind::Chat, NOW + 200, NOW + 300)).await.unwrap();
-        store.hand_out(&given(a(), HandedOutKind::Key, NOW + 250, NOW + 300)).await.unwrap();
-        assert_eq!(last(a(), "1", HandedOutKind::Chat).await, Some(NOW + 200));
-        assert_eq!((last(b(), "1", HandedOutKind::Chat).await, last(a(), "2", HandedOutKind::Chat).await), (None, None));
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn key_issued_after_another_ended_counts_from_its_own_issue() {
     on_both(|store| async move {
         store.hand_out(&given(a(), HandedOutKind::Key, NOW, NOW + 100)).await.unwrap();

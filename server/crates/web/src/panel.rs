@@ -20,7 +20,9 @@ use deskbridge_shared::api::{
 };
 use deskbridge_shared::routes;
 use deskbridge_use_cases::connections::Connection;
-use deskbridge_use_cases::{allowed_actions, chat_link, jump, live_sessions, record_in_page, session_key, ticket_access, ticket_fields};
+use deskbridge_use_cases::{
+    allowed_actions, chat_link, customize_help_center, jump, live_sessions, record_in_page, session_key, ticket_access, ticket_fields,
+};
 use futures_util::stream::{self, Stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -266,7 +268,7 @@ pub async fn model(State(state): State<Arc<PanelState>>, caller: Caller, RawQuer
         issues: allowed.issues,
         target: access.ticket.target.clone(),
         locale: locale.to_owned(),
-        help_center_page: None,
+        help_center_page: customize_help_center::address(&state.services, connection, &caller.agent, &access),
     };
     Ok(Json(PanelAnswer { model, texts: texts.clone(), record_in_page: connection.help_desk.abilities().note.is_none() }))
 }

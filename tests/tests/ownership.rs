@@ -411,11 +411,12 @@ impl Shared {
         Ok((url, lsid))
     }
 
-    /// A customer of that account follows a chat link of the ticket, a representative joins; answers where the link leads and the lsid.
+    /// A customer of that account starts the chat of a chat link of the ticket, a representative joins; answers where the link leads and the lsid.
     async fn chat(&self, account: &Account, ticket: u64) -> Result<(String, String)> {
         let body = json!({"issue": "general_tech"});
         let link: Value = scene::read(self.sidebar(account).await?.post(routes::SESSION_CHAT_LINK, ticket, body)).await?;
-        let answer = deskbridge_tests::server::loopback_client()?.get(link["url"].as_str().context("url")?).send().await?;
+        let page = link["url"].as_str().context("url")?;
+        let answer = deskbridge_tests::server::loopback_client()?.post(page).form(&[("issue", "general_tech")]).send().await?;
         let url = answer.headers().get("location").with_context(|| format!("{} without a location", answer.status()))?.to_str()?.to_owned();
         let known: Vec<String> = self.appliance.sessions().into_iter().map(|session| session.lsid).collect();
         let page = self.appliance.browse(&url).await?;

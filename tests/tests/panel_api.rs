@@ -944,7 +944,16 @@ fn sign_invitation(master_key: &str, invitation: &Value) -> Result<String> {
 
 /// What a customer's browser gets for a link, or a part of one.
 async fn customer(scene: &Scene, link: &str) -> Result<Told> {
-    let told = Told::by(loopback_client()?.get(link)).await?;
+    customers_page(scene, link, loopback_client()?.get(link)).await
+}
+
+/// What a customer's browser gets when they press a button on the page of a link. They may have opened that chat before.
+async fn pressed(scene: &Scene, link: &str, issue: &str) -> Result<Told> {
+    customers_page(scene, link, loopback_client()?.post(link).form(&[("issue", issue), ("again", "true")])).await
+}
+
+async fn customers_page(scene: &Scene, link: &str, request: RequestBuilder) -> Result<Told> {
+    let told = Told::by(request).await?;
     assert_eq!(told.headers[CACHE_CONTROL], "no-store", "{link}");
     assert_eq!(told.headers[REFERRER_POLICY], "no-referrer", "{link}: the address is the secret");
     assert!(told.headers[CONTENT_SECURITY_POLICY].to_str()?.contains("frame-ancestors 'none'"), "{link}");
@@ -970,7 +979,7 @@ fn redirects_to_issue(told: &Told, what: &str, scene: &Scene, code_name: &str, t
 fn offers(told: &Told, what: &str, code_names: &[&str]) {
     assert_eq!(told.status, 200, "{what}: {}", told.text);
     assert!(told.headers[CONTENT_TYPE].to_str().unwrap().starts_with("text/html"), "{what}");
-    let found: Vec<&str> = told.text.split("href=\"?issue=").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let found: Vec<&str> = told.text.split("name=\"issue\" value=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert_eq!(found, code_names, "{what}: {}", told.text);
 }
 
@@ -993,22 +1002,28 @@ async fn a_chat_link_leads_its_customer_to_the_tickets_chat_and_nowhere_else() -
     let fixed = made["url"].as_str().context("url")?.to_owned();
     assert!(fixed.starts_with(&format!("{}{}/", scene.server.public_url(), routes::CHAT_LINK)), "{fixed}");
 
-    let told = customer(&scene, &fixed).await?;
+    // Mail programs and scanners open links, too.
+    offers(&customer(&scene, &fixed).await?, "a link with an issue", &["general_tech"]);
+    assert!(scene.appliance.sessions().is_empty());
+    let told = pressed(&scene, &fixed, "general_tech").await?;
     let location = redirects_to_issue(&told, "a link with an issue", &scene, "general_tech", ticket);
     assert_eq!(at_appliance(&scene.appliance, &location).await?.status().as_u16(), 200);
     let session = scene.appliance.wait_for_session(|session| session.external_key == ticket.to_string()).await?;
     assert_eq!(session.queue, Queue::Issue("general_tech".into()));
-    redirects_to_issue(&customer(&scene, &format!("{fixed}?issue=network")).await?, "the issue is fixed", &scene, "general_tech", ticket);
+    redirects_to_issue(&pressed(&scene, &fixed, "network").await?, "the issue is fixed", &scene, "general_tech", ticket);
 
     let open = link(&sidebar, json!({})).await?;
     let all = ["general_tech", "network", "printing"];
     offers(&customer(&scene, &open).await?, "no issue", &all);
     for code_name in all {
-        redirects_to_issue(&customer(&scene, &format!("{open}?issue={code_name}")).await?, "a choice", &scene, code_name, ticket);
+        redirects_to_issue(&pressed(&scene, &open, code_name).await?, "a choice", &scene, code_name, ticket);
     }
-    for odd in ["issue=", "issue=evil", "issue=general_tech%26x%3D1", "issue=network&issue=printing", "issue=%ff", "other=1"] {
+    for odd in ["issue=", "issue=evil", "issue=general_tech%26x%3D1", "issue=network&issue=printing", "issue=%ff", "other=1", ""] {
+        let post = loopback_client()?.post(&open).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(odd);
+        offers(&customers_page(&scene, &open, post).await?, odd, &all);
         offers(&customer(&scene, &format!("{open}?{odd}")).await?, odd, &all);
     }
+    offers(&customers_page(&scene, &open, loopback_client()?.post(&open).json(&json!({"issue": "network"}))).await?, "no form", &all);
     make(&sidebar, json!({"issue": "evil"})).await?.problem("an unknown issue", 422, "invalid-value");
     make(&sidebar, json!({"issue": ["network"]})).await?.problem("no text", 400, "bad-request");
 
@@ -1023,7 +1038,7 @@ async fn a_chat_link_leads_its_customer_to_the_tickets_chat_and_nowhere_else() -
     let other_server = STANDARD.encode([7_u8; 32]);
     let changed = URL_SAFE_NO_PAD.encode(String::from_utf8(URL_SAFE_NO_PAD.decode(payload)?)?.replace(&ticket.to_string(), "1"));
     redirects_to_issue(
-        &customer(&scene, &format!("{base}{}", signed(CONNECTION, now + 60)?)).await?,
+        &pressed(&scene, &format!("{base}{}", signed(CONNECTION, now + 60)?), "").await?,
         "our own signature",
         &scene,
         "network",
@@ -1044,9 +1059,12 @@ async fn a_chat_link_leads_its_customer_to_the_tickets_chat_and_nowhere_else() -
         ("that is no text", "%ff%fe".to_owned(), 404),
         ("of a length", "a".repeat(4_000), 404),
     ] {
-        let told = Told::by(loopback_client()?.get(format!("{base}{token}"))).await?;
-        assert_eq!(told.status, status, "a token {what}: {}", told.text);
-        assert!(!told.text.contains(CONNECTION) && !told.text.contains("Gone"), "a token {what}: {}", told.text);
+        let link = format!("{base}{token}");
+        for request in [loopback_client()?.get(&link), loopback_client()?.post(&link).form(&[("issue", "network")])] {
+            let told = Told::by(request).await?;
+            assert_eq!(told.status, status, "a token {what}: {}", told.text);
+            assert!(!told.text.contains(CONNECTION) && !told.text.contains("Gone"), "a token {what}: {}", told.text);
+        }
     }
 
     // The administrator changes the issues: a link never leads to one that is gone, and never into a circle.
@@ -1064,11 +1082,14 @@ async fn a_chat_link_leads_its_customer_to_the_tickets_chat_and_nowhere_else() -
         for link in [&printing, &open] {
             let told = customer(&scene, link).await?;
             match expected {
-                Some([]) | None => drop(redirects_to_issue(&told, what, &scene, only, ticket)),
+                Some([]) | None => {
+                    offers(&told, what, &[only]);
+                    redirects_to_issue(&pressed(&scene, link, only).await?, what, &scene, only, ticket);
+                }
                 Some(code_names) => {
                     offers(&told, what, code_names);
                     assert!(told.text.contains("&lt;N&gt;"), "{}", told.text);
-                    redirects_to_issue(&customer(&scene, &format!("{link}?issue=network")).await?, what, &scene, "network", ticket);
+                    redirects_to_issue(&pressed(&scene, link, "network").await?, what, &scene, "network", ticket);
                 }
             }
         }
@@ -1358,7 +1379,7 @@ async fn a_chat_that_was_just_opened_is_shown_by_the_next_look() -> Result<()> {
     assert_eq!(look().await?, json!([]));
     scene.appliance.wait_for_request(is_question).await?;
     // Right after the account was asked: the longest wait for the next question.
-    let told = customer(&scene, &link).await?;
+    let told = pressed(&scene, &link, "general_tech").await?;
     let location = redirects_to_issue(&told, "the link", &scene, "general_tech", ticket);
     assert_eq!(at_appliance(&scene.appliance, &location).await?.status().as_u16(), 200);
     scene.appliance.wait_for_session(|session| session.external_key == ticket.to_string()).await?;

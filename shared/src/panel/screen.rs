@@ -921,7 +921,7 @@ mod tests {
             let tree = show(panel);
             let section = find(&tree, "data-section", "chat").expect("the section");
             let buttons = all(section).into_iter().filter(|element| element.tag == "button");
-            buttons.map(|button| words(button)).collect::<Vec<_>>()
+            buttons.map(words).collect::<Vec<_>>()
         };
         assert_eq!(buttons(&panel), ["chat_send", "chat_make"]);
         panel.update(Event::Pressed(Action::Insert(Part::ChatLink)), NOW);

@@ -15,7 +15,7 @@ use deskbridge_shared::api::Issue;
 use deskbridge_store::CustomerChat;
 
 use crate::connections::Connection;
-use crate::customer_chat::{Limits, Refusal, Wanted, same_or_new};
+use crate::customer_chat::{Again, Limits, Refusal, Wanted, same_or_new};
 use crate::{NotOffered, Services, SupportError, ValueFault, allowed_actions, ownership, ticket_access};
 
 /// Hours a chat link is valid without a setting.
@@ -163,7 +163,13 @@ pub async fn press(services: &Services, token: &str, chosen: Option<&str>, again
         let settings = help_center.settings();
         Limits { life_minutes: settings.chat_minutes, of_customer: settings.chats_per_customer, of_ticket: settings.chats_per_ticket }
     });
-    let wanted = Wanted { ticket: &invitation.ticket, issue: &issue.code_name, holder: &holder, again, limits };
+    let wanted = Wanted {
+        ticket: &invitation.ticket,
+        issue: &issue.code_name,
+        holder: &holder,
+        again: if again { Again::Confirmed } else { Again::No },
+        limits,
+    };
     match same_or_new(services, &connection, &wanted, customer).await {
         Ok((chat, _)) => Ok(Some(chat)),
         Err(Refusal::TooMany { .. }) => Err(LinkError::TooMany),

@@ -28,6 +28,8 @@ const LEAST_LIFE_MS: i64 = 30_000;
 const REFUSAL_PACE: Duration = Duration::from_millis(1_500);
 /// How long a customer waits to be told whether a representative is there.
 const REPRESENTATIVE_TIME: Duration = Duration::from_secs(3);
+/// How long a customer waits until it is known whether their former chat is still open.
+const SESSION_TIME: Duration = Duration::from_secs(4);
 /// The appliance's clock and ours may differ by so much.
 const CLOCK_TOLERANCE_MS: i64 = 60_000;
 
@@ -68,8 +70,19 @@ pub struct Press<'a> {
     pub issue: &'a str,
     /// What the customer shows.
     pub proof: ShownProof<'a>,
-    /// The customer has closed the chat they had, and wants another.
+    /// The customer has closed the window of the chat they had, as the page says, and wants another.
     pub again: bool,
+}
+
+/// Whether a chat that was opened before is to be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// Not before its session has ended.
+    No,
+    /// Its window was closed: unless the appliance still has its session.
+    WindowClosed,
+    /// The customer was told that it may still be open, and wants another.
+    Confirmed,
 }
 
 /// Why no chat starts.
@@ -147,7 +160,8 @@ pub async fn start(
     let settings = help_center.settings();
     let limits =
         Limits { life_minutes: settings.chat_minutes, of_customer: settings.chats_per_customer, of_ticket: settings.chats_per_ticket };
-    let wanted = Wanted { ticket: &ticket.id, issue: press.issue, holder: &holder, again: press.again, limits };
+    let again = if press.again { Again::WindowClosed } else { Again::No };
+    let wanted = Wanted { ticket: &ticket.id, issue: press.issue, holder: &holder, again, limits };
     let (chat, is_new) = same_or_new(services, connection, &wanted, customer).await?;
     if is_new {
         tracing::info!(
@@ -258,7 +272,7 @@ pub(crate) struct Wanted<'a> {
     pub issue: &'a str,
     /// By what they proved themself, in a form that is the same at each press.
     pub holder: &'a str,
-    pub again: bool,
+    pub again: Again,
     pub limits: Limits,
 }
 
@@ -286,7 +300,11 @@ pub(crate) async fn same_or_new(
     let least = now + LEAST_LIFE_MS.min(i64::from(wanted.limits.life_minutes) * 30_000);
     let former = services.store.customer_chat_of(&new, least).await?;
     if let Some(chat) = &former {
-        let is_given_up = wanted.again && chat.opened_at.is_some();
+        let is_given_up = match (wanted.again, chat.opened_at) {
+            (Again::No, _) | (_, None) => false,
+            (Again::WindowClosed, Some(opened_at)) => !has_session(connection, wanted.ticket, opened_at).await,
+            (Again::Confirmed, Some(_)) => true,
+        };
         if !is_given_up && !is_over(services, chat).await? {
             return Ok((chat.clone(), false));
         }
@@ -311,6 +329,21 @@ impl Wanted<'_> {
     /// A user is one person on all their tickets; of other holders only their ticket is known.
     fn ticket_of_holder(&self) -> &str {
         if self.holder.starts_with("user:") { "" } else { self.ticket }
+    }
+}
+
+/// Whether the appliance has a session of the ticket that began since `opened_at` (Unix ms) and has not ended. One that does not answer
+/// must not keep a customer from a chat.
+async fn has_session(connection: &Connection, ticket: &str, opened_at: i64) -> bool {
+    let Some(engine) = &connection.engine else { return false };
+    let since = (opened_at - CLOCK_TOLERANCE_MS).div_euclid(1_000);
+    match tokio::time::timeout(SESSION_TIME, engine.sessions_started_since(since)).await {
+        Ok(Ok(sessions)) => sessions.iter().any(|session| !session.is_ended() && ownership::external_key(session) == Some(ticket)),
+        Ok(Err(error)) => {
+            tracing::debug!(connection = connection.name(), %error, "whether a chat is still open could not be asked");
+            false
+        }
+        Err(_) => false,
     }
 }
 

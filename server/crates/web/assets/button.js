@@ -1,5 +1,5 @@
 // The customer's button in a Help Center: opens a support chat about the request on this page.
-// It is served as it stands, below 10,000 bytes, and so not indented once more.
+// It is served below 10,000 bytes, without its comments, and so not indented once more.
 
 (() => {
 
@@ -201,7 +201,8 @@ async function requestChat(kind, value) {
     method: 'POST',
     credentials: 'omit',
     headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ connection, ticket, issue: select.value, proof: { kind, value } }),
+    // A chat whose window was closed is not wanted any more.
+    body: JSON.stringify({ connection, ticket, issue: select.value, proof: { kind, value }, again: state.chat?.closed && 'true' }),
   });
   if (status === 201) return { url: checked(data.url) };
   const problem = String(data.type).split(/[:/]/).pop();

@@ -7,7 +7,7 @@
 
 mod zaf;
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell};
 use std::rc::{Rc, Weak};
 
 use deskbridge_shared::panel::answers::Members;
@@ -65,8 +65,8 @@ fn open() -> Option<()> {
         zaf: zaf.clone(),
         view,
         has_registered: Cell::new(false),
-        shown: RefCell::default(),
-        told: RefCell::default(),
+        shown: Cell::default(),
+        told: Cell::default(),
         asked: Cell::new(0),
         answered: Cell::new(0),
     });
@@ -84,9 +84,9 @@ struct Sidebar {
     view: PanelView,
     has_registered: Cell<bool>,
     /// The ticket that the panel works on.
-    shown: RefCell<String>,
+    shown: Cell<String>,
     /// The ticket that the page has named by itself.
-    told: RefCell<Option<String>>,
+    told: Cell<Option<String>>,
     /// How many times the ticket page was asked, and which of these its latest answer was to.
     asked: Cell<u32>,
     answered: Cell<u32>,
@@ -181,7 +181,7 @@ impl Sidebar {
             return self.view.show_unsaved();
         }
         // What the page told by itself counts where the answer says nothing.
-        let ticket = identifier(&answers::member(values, "ticket.id")).or_else(|| self.told.borrow().clone());
+        let ticket = identifier(&answers::member(values, "ticket.id")).or_else(|| read(&self.told));
         match ticket {
             Some(ticket) => {
                 self.show(ticket, answers::member(values, "currentUser.locale").as_string().unwrap_or_default());
@@ -222,6 +222,13 @@ fn set_color_scheme(document: &Document, scheme: &str) {
     }
 }
 
+/// What a cell holds. A `RefCell` brings its panics along.
+fn read<T: Clone + Default>(cell: &Cell<T>) -> T {
+    let value = cell.take();
+    cell.set(value.clone());
+    value
+}
+
 /// The ticket page as the panel's host.
 struct ZafHost {
     zaf: Rc<Zaf>,
@@ -250,7 +257,7 @@ impl Host for ZafHost {
 
     fn insert_into_reply(&self, text: String, done: Done<Insertion>) {
         let sidebar = self.sidebar.get().and_then(Weak::upgrade);
-        match sidebar.map(|sidebar| sidebar.shown.borrow().clone()) {
+        match sidebar.map(|sidebar| read(&sidebar.shown)) {
             Some(ticket) => self.zaf.append_to_comment(ticket, text, done),
             None => done(Insertion::Failed),
         }

@@ -1103,9 +1103,14 @@ impl Sessions {
     /// A session that has come or changed. Of those already there at first only one whose customer waits.
     fn news<'a>(&self, list: &'a [LiveSession]) -> Option<&'a LiveSession> {
         let is_old = |session: &LiveSession| self.list.iter().any(|known| known.lsid == session.lsid && known.state == session.state);
-        let is_waiting = |session: &&LiveSession| session.state == SessionState::Waiting;
-        let mut news = list.iter().filter(|session| !is_old(session));
-        news.clone().find(is_waiting).or_else(|| news.next().filter(|_| self.known))
+        let mut news = None;
+        for session in list.iter().filter(|session| !is_old(session)) {
+            if session.state == SessionState::Waiting {
+                return Some(session);
+            }
+            news = news.or(Some(session).filter(|_| self.known));
+        }
+        news
     }
 
     /// The next question is due so long after this one was asked, however long its answer took.

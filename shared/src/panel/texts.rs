@@ -1,23 +1,36 @@
 //! Every text the panel shows, by name. The texts themselves come from the server (`zendesk-app/translations/*.json`, object `panel`);
 //! nothing a person reads is written in this crate.
 
+use super::RECORDS_IN_PAGE;
+
 macro_rules! texts {
-    ($($variant:ident = $name:literal,)*) => {
+    ($($variant:ident = $name:literal,)* ; $($record_variant:ident = $record_name:literal,)*) => {
         /// A text of the panel.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Text {
             $(#[doc = concat!("`", $name, "`")] $variant,)*
+            $(#[doc = concat!("`", $record_name, "`")] $record_variant,)*
         }
 
         impl Text {
             /// All of them, in the order of their numbers.
-            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+            pub const ALL: &[Self] = &[$(Self::$variant,)* $(Self::$record_variant,)*];
 
             /// The name in the translation files.
             pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
+                match self {
+                    $(Self::$variant => $name,)*
+                    $(Self::$record_variant => $record_name,)*
+                }
             }
         }
+
+        /// The names of those this panel shows, in the order of their numbers, each with a line's end. A table of them would weigh more.
+        const NAMES: &str = if RECORDS_IN_PAGE {
+            concat!($($name, "\n",)* $($record_name, "\n",)*)
+        } else {
+            concat!($($name, "\n",)*)
+        };
     };
 }
 
@@ -115,13 +128,14 @@ texts! {
     SessionNews = "session_news",
     CustomerWaiting = "customer_waiting",
     CustomizeHelpCenter = "customize_help_center",
+    OpenSettings = "open_settings",
+    ;
     Record = "record",
     Recording = "recording",
     RecordDone = "record_done",
     RecordAdded = "record_added",
     RecordUntold = "record_untold",
     ReloadTicket = "reload_ticket",
-    OpenSettings = "open_settings",
     RecordCopy = "record_copy",
     RecordCannot = "record_cannot",
     RecordSignedOut = "record_signed_out",
@@ -146,14 +160,19 @@ pub fn is_looked_up(name: &str) -> bool {
 /// The texts in one language.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Texts {
-    own: Vec<String>,
+    own: Vec<(&'static str, String)>,
     looked_up: Vec<(String, String)>,
 }
 
 impl Texts {
     /// Takes each text from `lookup`; one that is missing shows as its name.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Self {
-        let own = Text::ALL.iter().map(|text| lookup(text.name()).unwrap_or_else(|| text.name().into())).collect();
+        let mut own = Vec::new();
+        let mut rest = NAMES;
+        while let Some((name, after)) = cut(rest, b'\n') {
+            own.push((name, lookup(name).unwrap_or_else(|| name.into())));
+            rest = after;
+        }
         Self { own, looked_up: Vec::new() }
     }
 
@@ -165,12 +184,13 @@ impl Texts {
     /// The text of that name, if there is one.
     pub fn named(&self, name: &str) -> Option<&str> {
         let looked_up = self.looked_up.iter().find(|(known, _)| known == name);
-        looked_up.map(|(_, text)| text.as_str()).or_else(|| Text::ALL.iter().find(|text| text.name() == name).map(|text| self.get(*text)))
+        let own = || self.own.iter().find(|(known, _)| *known == name).map(|(_, text)| text);
+        looked_up.map(|(_, text)| text).or_else(own).map(String::as_str)
     }
 
     /// The text.
     pub fn get(&self, text: Text) -> &str {
-        self.own.get(text as usize).map_or("", String::as_str)
+        self.own.get(text as usize).map_or("", |(_, text)| text)
     }
 
     /// The text with `{placeholder}` replaced by `value`, wherever it stands.

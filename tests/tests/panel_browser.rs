@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use deskbridge_shared::routes;
-use deskbridge_tests::appliance::{self, Fault, FaultRule, NamespaceSpelling, SessionScript, read_script};
+use deskbridge_tests::appliance::{
+    self, Customer, EventKind, Fault, FaultRule, NamespaceSpelling, NewSession, Recipient, Representative, SessionScript, read_script,
+};
 use deskbridge_tests::browser::{Browser, Settings};
 use deskbridge_tests::scene::{Plan, Scene};
 use deskbridge_tests::server::until;
@@ -156,6 +158,55 @@ async fn a_key_a_session_and_one_note() -> Result<()> {
     let reports = comments.iter().filter(|comment| comment.plain_body.contains("/report/")).count();
     ensure!(reports == 1, "{reports} reports");
     ensure!(comments.len() > before);
+    ensure!(stage.browser.console_errors().await?.is_empty());
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_customer_who_waits_in_a_chat_is_announced_once() -> Result<()> {
+    let stage = Stage::open(Plan::default(), tall()).await?;
+    let (appliance, ticket) = (&stage.scene.appliance, stage.scene.people.vpn_ticket);
+    // The appliance tells of nothing but the end, so that the panel hears what the server asks for.
+    appliance.set_recipient(Recipient { events: vec![EventKind::End], ..stage.scene.recipient() });
+    stage.ticket(ticket, stage.scene.people.agent).await?;
+    stage.click("insert-chat-link").await?;
+    stage.notice("Inserted into the reply.").await?;
+    let link = stage.text("[data-part='chat-link']").await?;
+    let reply = stage.reply().await?;
+    ensure!(reply.contains(&format!("Please open this link to chat with us about your request: {link}")), "{reply}");
+
+    // What the live region has said since.
+    let listen = "const region = document.querySelector('[role=status][aria-live=polite]');
+        window.said = [];
+        new MutationObserver(() => said.push(region.textContent)).observe(region, { childList: true, characterData: true, subtree: true });";
+    stage.browser.execute(listen, vec![]).await?;
+    let said = async || {
+        let said = stage.browser.execute("return said", vec![]).await?;
+        anyhow::Ok(said.as_array().context("a list")?.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>())
+    };
+    let lsid = appliance.begin_session(NewSession::default());
+    appliance.customer_joins(&lsid, Customer::named("Tom <Okafor>"))?;
+    // Now that it has a name, it is the ticket's.
+    appliance.set_external_key(&lsid, &ticket.to_string())?;
+    let waiting = "The customer is waiting: Tom <Okafor>";
+    stage.browser.element_with_text(".notice-waiting", waiting).await?;
+    stage.notice(waiting).await?;
+    ensure!(said().await? == [waiting], "{:?}", said().await?);
+    let first = "return document.querySelector('.panel > :not([role=status])').className";
+    ensure!(stage.browser.execute(first, vec![]).await? == json!("notice notice-waiting"), "it stands first");
+
+    // However often the list is asked for.
+    let asked = async || {
+        let count = "return performance.getEntriesByType('resource').filter(({ name }) => name.includes('/api/v1/sessions?')).length";
+        stage.browser.execute(count, vec![]).await?.as_u64().context("a number")
+    };
+    let before = asked().await?;
+    until("the list is asked for again and again", Duration::from_mins(1), async || Ok(asked().await? >= before + 3)).await?;
+    ensure!(said().await? == [waiting], "{:?}", said().await?);
+
+    appliance.representative_joins(&lsid, Representative::example())?;
+    stage.browser.wait_until_gone(".notice-waiting").await?;
+    ensure!(said().await? == [waiting, "Session with Tom <Okafor>: In session."], "{:?}", said().await?);
     ensure!(stage.browser.console_errors().await?.is_empty());
     stage.browser.close().await
 }

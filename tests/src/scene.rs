@@ -49,9 +49,13 @@ pub struct Scene {
 impl Scene {
     /// Starts everything and waits until the server is ready.
     pub async fn start(plan: Plan) -> Result<Self> {
-        let mut scene = Self::prepare(plan).await?;
-        scene.server.start().await?;
-        Ok(scene)
+        Self::prepare(plan).await?.started().await
+    }
+
+    /// A prepared scene, once its server is started.
+    pub async fn started(mut self) -> Result<Self> {
+        self.server.start().await?;
+        Ok(self)
     }
 
     /// The same with the server still to be started.

@@ -13,12 +13,13 @@ use axum::extract::State;
 use axum::response::{Html, Redirect};
 use axum::routing::{get, post};
 use deskbridge_shared::routes;
-use deskbridge_tests::appliance::{SessionScript, SimulatedAppliance, Step};
+use deskbridge_tests::appliance::{Representative, SessionScript, SimulatedAppliance, Step};
 use deskbridge_tests::device::Browser;
 use deskbridge_tests::help_desks::{AUTOTASK, Desks, OSTICKET};
 use deskbridge_tests::outcomes;
-use deskbridge_tests::scene::{Plan, Scene};
+use deskbridge_tests::scene::{CONNECTION, Plan, Scene};
 use deskbridge_tests::server::{Deskbridge, loopback_client};
+use deskbridge_tests::zendesk::TicketField;
 use reqwest::Method;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,6 +37,9 @@ const PACE: Duration = Duration::from_millis(900);
 /// The number of the osTicket ticket that is opened.
 const OSTICKET_NUMBER: &str = "515631";
 
+/// The ticket field that gets the customer's chat link.
+const LINK_FIELD: u64 = 360_002;
+
 /// Stands in the transcript of the played session.
 const LAST_WORDS: &str = "Läuft wieder, vielen Dank";
 
@@ -51,11 +55,32 @@ async fn main() -> Result<()> {
     let desks = Desks::start().await?;
     let [autotask, osticket] = desks.connections();
     let server = Deskbridge::builder().directory(DIRECTORY).public_host("localhost").connection(autotask).connection(osticket);
-    let scene = Scene::start(Plan { server, ..Plan::default() }).await?;
+    let connection = toml::from_str(&format!("[help_center]\nlink_field = {LINK_FIELD}"))?;
+    let scene = Scene::prepare(Plan { server, connection, ..Plan::default() }).await?;
+    put_the_button_into_the_help_center(&scene)?;
+    let scene = scene.started().await?;
     desks.tell(&scene.server);
     let code = desks.pairing_code(&scene.server).await?;
     desks.set_up_extension(&scene.server, &code, &Path::new(DIRECTORY).join(EXTENSION))?;
     if check { play_the_whole_story(scene, desks, &code).await } else { show(scene, desks, &code).await }
+}
+
+/// As an administrator does it by the page "Customize Help Center": a field for chat links, and the line in the theme.
+fn put_the_button_into_the_help_center(scene: &Scene) -> Result<()> {
+    scene.zendesk.add_ticket_field(TicketField { id: LINK_FIELD, ..TicketField::shown_to_customers("Support chat link") });
+    let line = format!(
+        "<script src=\"{}{}\" data-connection=\"{CONNECTION}\" data-locale=\"{{{{help_center.locale}}}}\" defer></script>",
+        scene.server.public_url(),
+        routes::HELP_CENTER_BUTTON,
+    );
+    scene.zendesk.alter_help_center_theme(|theme| theme.head_line = Some(line))
+}
+
+/// Where the customer of the first ticket sees it, signed in.
+fn customers_page(scene: &Scene) -> Result<String> {
+    let ticket = scene.people.vpn_ticket;
+    let customer = scene.zendesk.ticket(ticket).context("the ticket is gone")?.requester_id;
+    Ok(scene.zendesk.signed_in_request_page(customer, "en-us", ticket))
 }
 
 /// Removes what the last demo left, and nothing that is not a demo's.
@@ -80,6 +105,12 @@ async fn play_the_whole_story(mut scene: Scene, desks: Desks, code: &str) -> Res
     let reports = reports.iter().filter(|comment| is_report(&comment.plain_body)).count();
     ensure!(reports == 1, "the report stands on the ticket {reports} times");
     println!("Ticket {ticket}: the report is there ({} characters)", note.plain_body.chars().count());
+
+    let lsid = chat_from_the_help_center(&scene).await?;
+    scene.outcome(&lsid, outcomes::SESSION_END).await?.done()?;
+    let reports = scene.zendesk.comments(ticket).into_iter().filter(|comment| comment.plain_body.contains(&lsid)).count();
+    ensure!(reports == 1, "the chat's report stands on the ticket {reports} times");
+    println!("Ticket {ticket}: the report of the customer's own chat is there");
 
     let addresses = Addresses::of(&desks);
     for address in [&addresses.autotask, &addresses.osticket] {
@@ -110,6 +141,34 @@ async fn play_the_whole_story(mut scene: Scene, desks: Desks, code: &str) -> Res
     Ok(())
 }
 
+/// The customer starts a chat from their own ticket, and a representative helps them; answers the lsid.
+async fn chat_from_the_help_center(scene: &Scene) -> Result<String> {
+    let ticket = scene.people.vpn_ticket;
+    let customer = scene.zendesk.ticket(ticket).context("the ticket is gone")?.requester_id;
+    let token = scene.zendesk.help_center_token(customer)?.encode()?;
+    let question = json!({
+        "connection": CONNECTION,
+        "ticket": ticket.to_string(),
+        "issue": "general_tech",
+        "proof": { "kind": "help_center_token", "value": token },
+    });
+    let chats = format!("{}{}", scene.server.url(), routes::HELP_CENTER_CHATS);
+    let answer = loopback_client()?.post(chats).header("origin", scene.zendesk.help_center_origin()).json(&question).send().await?;
+    let (status, text) = (answer.status(), answer.text().await?);
+    ensure!(status == 201, "{status}: {text}\n{}", scene.server.logs().tail());
+    let answer: serde_json::Value = serde_json::from_str(&text)?;
+    let url = answer["url"].as_str().context("no url")?;
+    let opened = loopback_client()?.get(url).send().await?;
+    let chat = opened.headers().get("location").with_context(|| format!("{} without a location", opened.status()))?.to_str()?.to_owned();
+    let known: Vec<String> = scene.appliance.sessions().into_iter().map(|session| session.lsid).collect();
+    scene.appliance.browse(&chat).await?;
+    let session = scene.appliance.wait_for_session(|session| !known.contains(&session.lsid)).await?;
+    println!("Ticket {ticket}: its customer waits in a chat");
+    scene.appliance.representative_joins(&session.lsid, Representative::example())?;
+    scene.appliance.end_session(&session.lsid)?;
+    Ok(session.lsid)
+}
+
 fn is_report(text: &str) -> bool {
     text.contains(LAST_WORDS)
 }
@@ -136,10 +195,12 @@ fn play_session(appliance: &SimulatedAppliance, key: &str, ticket: &str) -> Resu
 
 /// With a person, until Ctrl-C.
 async fn show(scene: Scene, desks: Desks, code: &str) -> Result<()> {
+    let customers_page = customers_page(&scene)?;
     let Scene { appliance, zendesk, people: _, mut server } = scene;
     let addresses = Addresses::of(&desks);
     let appliances = vec![appliance, desks.autotask.appliance.clone(), desks.osticket.appliance.clone()];
-    let stage = Arc::new(Stage { appliances, ticket_list: format!("{}/agent", zendesk.url()), addresses, playing: Mutex::new(()) });
+    let stage =
+        Arc::new(Stage { appliances, ticket_list: format!("{}/agent", zendesk.url()), customers_page, addresses, playing: Mutex::new(()) });
     let page = serve_page(Arc::clone(&stage)).await?;
     println!("{}", instructions(&stage, &page, &desks, &desks.pairing_link(&server, code)));
     let mut console = read_console();
@@ -184,6 +245,9 @@ fn instructions(stage: &Stage, page: &str, desks: &Desks, pairing_link: &str) ->
          \x20  Or be the customer yourself by the key's link, and the representative on {console}/console .\n\
          \x20  (The browser will warn of the simulated appliance's certificate, which nobody has signed.)\n\
          3. Watch the session in the sidebar, and its report arrive on the ticket.\n\n\
+         The customer's own side is the Help Center, where the first ticket's customer is signed in already:\n\n    {customers_page}\n\n\
+         Press \"Start chat\" there: the sidebar of that ticket says that the customer is waiting. Take the chat on the console.\n\
+         For Mei Tanaka, an administrator of the account, the sidebar also links to \"Customize Help Center\".\n\n\
          The same in Autotask and osTicket, with the browser extension. In Chrome, Edge or Chromium: chrome://extensions, Developer mode, Load unpacked,\n\n\
          \x20   {DIRECTORY}/{EXTENSION}\n\n\
          It comes with server, sites and pairing set, as an organisation's policy would. Then:\n\n\
@@ -193,6 +257,7 @@ fn instructions(stage: &Stage, page: &str, desks: &Desks, pairing_link: &str) ->
          and add {desk} to its sites (osTicket).\n\n\
          The server's settings, database and log are in {DIRECTORY}/. Ctrl-C ends everything.\n",
         zendesk = stage.ticket_list,
+        customers_page = stage.customers_page,
         console = stage.appliances[0].base_url(),
         autotask = stage.addresses.autotask,
         osticket = stage.addresses.osticket,
@@ -207,6 +272,7 @@ struct Stage {
     /// Zendesk's first.
     appliances: Vec<SimulatedAppliance>,
     ticket_list: String,
+    customers_page: String,
     addresses: Addresses,
     playing: Mutex<()>,
 }
@@ -289,6 +355,8 @@ With the browser extension: a ticket in <a href="AUTOTASK" target="_blank" rel="
 <a href="OSTICKET" target="_blank" rel="noopener">osTicket</a>.</li>
 <li><form method="post" action="/play"><button>Play a support session for that ticket</button></form></li>
 <li>Watch it in the panel; its report arrives on the ticket.</li></ol>
+<p>The customer's side: <a href="CUSTOMER" target="_blank" rel="noopener">their own ticket in the Help Center</a>, with a button that starts a
+chat. The panel beside that ticket says that they are waiting.</p>
 <p>The representative's side is the <a href="CONSOLE" target="_blank" rel="noopener">console</a>
 of the simulated appliance; the browser will warn of its certificate.</p></html>"#;
 
@@ -304,7 +372,9 @@ async fn serve_page(stage: Arc<Stage>) -> Result<String> {
 async fn page(State(stage): State<Arc<Stage>>) -> Html<String> {
     let console = format!("{}/console", stage.appliances[0].base_url());
     let Addresses { autotask, osticket } = &stage.addresses;
-    let texts = [("TICKETS", &stage.ticket_list), ("CONSOLE", &console), ("AUTOTASK", autotask), ("OSTICKET", osticket)];
+    let customer = stage.customers_page.replace('&', "&amp;");
+    let texts =
+        [("CUSTOMER", &customer), ("TICKETS", &stage.ticket_list), ("CONSOLE", &console), ("AUTOTASK", autotask), ("OSTICKET", osticket)];
     Html(texts.into_iter().fold(PAGE.to_owned(), |page, (name, address)| page.replace(name, address)))
 }
 

@@ -15,6 +15,8 @@ pub struct DemoData {
     pub german_agent: u64,
     /// A light agent who sees the tickets of the field-service group only.
     pub light_agent: u64,
+    /// An administrator of the account.
+    pub administrator: u64,
     /// "VPN drops after a few minutes"; names the machine in custom field 27642.
     pub vpn_ticket: u64,
     /// A German one, about a printer.
@@ -45,6 +47,8 @@ pub(super) fn fill(account: &mut Account) -> DemoData {
         ticket_restriction: Some(TicketRestriction::Groups),
         ..agent("Priya Nair", "priya.nair@example.com", "en-GB", field_service)
     });
+
+    let mei = account.add_user(User { role: Role::Admin, ..agent("Mei Tanaka", "mei.tanaka@example.com", "en-US", support) });
 
     let customer = |name: &str, email: &str, locale: &str, organization: u64| User {
         name: name.to_owned(),
@@ -129,7 +133,7 @@ pub(super) fn fill(account: &mut Account) -> DemoData {
         },
     );
 
-    DemoData { agent: anna, german_agent: jonas, light_agent: priya, vpn_ticket, printer_ticket, scanner_ticket }
+    DemoData { agent: anna, german_agent: jonas, light_agent: priya, administrator: mei, vpn_ticket, printer_ticket, scanner_ticket }
 }
 
 fn open(account: &mut Account, ticket: Ticket) -> u64 {

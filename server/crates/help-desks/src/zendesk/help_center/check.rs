@@ -127,7 +127,10 @@ fn field_faults(field: &Value) -> Vec<&'static str> {
     let rules = [
         (!matches!(field["type"].as_str(), Some("text" | "textarea")), "it is no text field; use one of type Text"),
         (is("active") == Some(false), "it is deactivated; activate it"),
-        (is("visible_in_portal") != Some(true), "customers do not see it; set its permissions so that end users can view it, and only agents edit it"),
+        (
+            is("visible_in_portal") != Some(true),
+            "customers do not see it; set its permissions so that end users can view it, and only agents edit it",
+        ),
         (
             is("editable_in_portal") != Some(false),
             "customers can edit it, so its value proves nothing; set its permissions so that end users can only view it",

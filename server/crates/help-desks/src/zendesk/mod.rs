@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use self::access::{Owners, Profile};
 use self::client::{API_USER, Answer, Answered, Client, Request};
 pub use self::help_center::{
-    Customer, CustomerProof, CustomersTicket, HelpCenter, HelpCenterSection, KeysFault, LineFound, PageChecked, TokenFault, Who,
+    Customer, CustomerProof, CustomersTicket, HelpCenter, HelpCenterSection, KeysFault, LineFound, PageChecked, PageFault, TokenFault, Who,
 };
 pub use self::installation::InstallationSettings;
 pub use self::section::{NoteVisibility, OnClosed, ZendeskSection};

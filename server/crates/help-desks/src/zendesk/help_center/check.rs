@@ -22,13 +22,39 @@ pub enum LineFound {
     None,
 }
 
+/// Why a public page could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PageFault {
+    /// No answer.
+    #[error("{0}")]
+    Unreachable(String),
+    /// HTTP 401 or 403.
+    #[error("it asks for a sign-in; the Help Center is restricted or not activated")]
+    SignIn,
+    /// HTTP 404.
+    #[error("there is no Help Center (HTTP 404); activate it, or correct the address")]
+    NotThere,
+    /// Another answer that is no page.
+    #[error("HTTP {0}")]
+    Status(u16),
+    /// A redirect that cannot be followed.
+    #[error("it leads nowhere")]
+    LeadsNowhere,
+    /// A redirect to an origin that is not the Help Center's.
+    #[error("it leads to {0}; add that to origins if customers see it there")]
+    LeadsTo(String),
+    /// Too many redirects.
+    #[error("it leads from one address to the next")]
+    LeadsOn,
+}
+
 /// What a public page showed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageChecked {
     /// The origin that was asked.
     pub origin: String,
     /// What was found, or why the page could not be read.
-    pub found: Result<LineFound, String>,
+    pub found: Result<LineFound, PageFault>,
 }
 
 impl HelpCenter {
@@ -43,31 +69,27 @@ impl HelpCenter {
     }
 
     /// The Help Center's home page, in whatever language it comes.
-    async fn public_page(&self, origin: &str) -> Result<String, String> {
+    async fn public_page(&self, origin: &str) -> Result<String, PageFault> {
         let mut address = format!("{origin}/hc");
         for _ in 0..=MOST_REDIRECTS {
-            let page = self.client.public_page(&address).await.map_err(|error| error.to_string())?;
+            let page = self.client.public_page(&address).await.map_err(|error| PageFault::Unreachable(error.to_string()))?;
             match page.status {
                 200..=299 => return Ok(page.text),
                 301..=308 => address = self.next(&address, page.location.as_deref())?,
-                401 | 403 => return Err("it asks for a sign-in; the Help Center is restricted or not activated".into()),
-                404 => return Err("there is no Help Center (HTTP 404); activate it, or correct the address".into()),
-                status => return Err(format!("HTTP {status}")),
+                401 | 403 => return Err(PageFault::SignIn),
+                404 => return Err(PageFault::NotThere),
+                status => return Err(PageFault::Status(status)),
             }
         }
-        Err("it leads from one address to the next".into())
+        Err(PageFault::LeadsOn)
     }
 
     /// Where a page leads, if that is one of the Help Center's own addresses.
-    fn next(&self, from: &str, location: Option<&str>) -> Result<String, String> {
-        let base = url::Url::parse(from).map_err(|error| error.to_string())?;
-        let next = location.and_then(|location| base.join(location).ok()).ok_or("it leads nowhere")?;
+    fn next(&self, from: &str, location: Option<&str>) -> Result<String, PageFault> {
+        let base = url::Url::parse(from).ok();
+        let next = base.zip(location).and_then(|(base, location)| base.join(location).ok()).ok_or(PageFault::LeadsNowhere)?;
         let origin = next.origin().ascii_serialization();
-        if self.origins().contains(&origin) {
-            Ok(next.into())
-        } else {
-            Err(format!("it leads to {origin}; add that to origins if customers see it there"))
-        }
+        if self.origins().contains(&origin) { Ok(next.into()) } else { Err(PageFault::LeadsTo(origin)) }
     }
 
     /// Adds what `deskbridge check` says.

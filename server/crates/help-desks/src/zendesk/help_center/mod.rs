@@ -7,7 +7,7 @@ mod token;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-pub use self::check::{LineFound, PageChecked};
+pub use self::check::{LineFound, PageChecked, PageFault};
 pub use self::section::{CustomerProof, HelpCenterSection, Who};
 use self::token::PublishedKeys;
 pub use self::token::{KeysFault, TokenFault};

@@ -58,6 +58,9 @@ pub enum CustomerProof {
 }
 
 impl CustomerProof {
+    /// Those that count where the settings name none.
+    pub const DEFAULT: [Self; 2] = [Self::HelpCenterToken, Self::ChatLink];
+
     /// Its name in settings and answers.
     pub const fn name(self) -> &'static str {
         match self {
@@ -80,7 +83,7 @@ pub enum Who {
 }
 
 fn default_proofs() -> Vec<CustomerProof> {
-    vec![CustomerProof::HelpCenterToken, CustomerProof::ChatLink]
+    CustomerProof::DEFAULT.to_vec()
 }
 
 fn default_minutes() -> u32 {

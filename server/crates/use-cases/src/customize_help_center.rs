@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use deskbridge_core::ids::TenantId;
-use deskbridge_help_desks::zendesk::{CustomerProof, PageChecked};
+use deskbridge_help_desks::zendesk::{CustomerProof, PageChecked, Who};
 use deskbridge_help_desks::{AgentReference, HelpDeskError};
 use deskbridge_security::administrator_token::AdministratorInvitation;
 use deskbridge_security::signed_token::{self, TokenError};
@@ -62,6 +62,10 @@ pub struct SetUp {
     pub link_field: Option<u64>,
     /// The ticket field that holds a proof, if that is used.
     pub ticket_field: Option<u64>,
+    /// How customers prove that a ticket is theirs.
+    pub proofs: Vec<CustomerProof>,
+    /// Whether people in copy may start chats, too.
+    pub has_participants: bool,
 }
 
 /// Opens the page: whose it is, and what it shows.
@@ -84,6 +88,8 @@ pub async fn open(services: &Services, token: &str) -> Result<(Arc<Connection>, 
         ticket_field: help_center
             .filter(|help_center| help_center.takes(CustomerProof::TicketField))
             .and_then(|help_center| help_center.settings().ticket_field),
+        proofs: help_center.map_or_else(|| CustomerProof::DEFAULT.to_vec(), |help_center| help_center.settings().customer_proof.clone()),
+        has_participants: help_center.is_some_and(|help_center| help_center.settings().who == Who::Participants),
     };
     Ok((connection, set_up))
 }

@@ -42,6 +42,13 @@ pub struct Button {
     pub tag: String,
 }
 
+/// Drawings of the page "Customize Help Center".
+const PICTURES: [(&str, &[u8]); 3] = [
+    ("customize-field", include_bytes!("../assets/customize-field.svg")),
+    ("customize-theme", include_bytes!("../assets/customize-theme.svg")),
+    ("customize-customer", include_bytes!("../assets/customize-customer.svg")),
+];
+
 /// Stands in the button's script where the few texts go that it needs before it has asked for the others.
 const BUTTON_TEXTS: &str = "/*TEXTS*/{}";
 
@@ -84,6 +91,11 @@ impl Assets {
             assets.add(stem, extension, content_type, file.data.into_owned());
         }
         assets.add("pages", "css", "text/css; charset=utf-8", include_bytes!("../assets/pages.css").to_vec());
+        assets.add("pages", "js", "text/javascript; charset=utf-8", include_bytes!("../assets/pages.js").to_vec());
+        assets.add("logo", "svg", "image/svg+xml", include_bytes!("../../../../zendesk-app/assets/logo.svg").to_vec());
+        for (stem, picture) in PICTURES {
+            assets.add(stem, "svg", "image/svg+xml", picture.to_vec());
+        }
         for (locale, texts) in translations.all() {
             assets.add(&texts_stem(locale), "json", "application/json", serde_json::to_vec(texts).unwrap_or_default());
         }
@@ -142,6 +154,18 @@ pub async fn serve(State(assets): State<Arc<Assets>>, file: Result<Path<String>,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pictures_are_small_and_load_nothing() {
+        for (name, picture) in PICTURES {
+            let picture = std::str::from_utf8(picture).unwrap();
+            assert!(picture.len() < 6_000, "{name}: {} bytes", picture.len());
+            // A page's policy forbids styles in attributes where the picture is opened by itself.
+            for forbidden in ["href", "style", "<script", "url("] {
+                assert!(!picture.contains(forbidden), "{name}: {forbidden}");
+            }
+        }
+    }
 
     #[test]
     fn the_button_is_small_and_has_its_first_texts() {

@@ -6,6 +6,7 @@ mod appliance_events;
 mod assets;
 mod chat;
 mod cookies;
+mod customize;
 mod device_proof;
 pub mod devices;
 mod event_names;
@@ -93,6 +94,8 @@ pub fn public(web: &Web) -> anyhow::Result<Router> {
         .routes(routes!(chat::open, chat::open_once_more))
         .routes(routes!(devices::page))
         .with_state(web.pages.clone());
+    let customize =
+        OpenApiRouter::new().routes(routes!(customize::page)).routes(routes!(customize::check)).with_state(web.customize.clone());
     let (router, document) = OpenApiRouter::with_openapi(document)
         .merge(sidebar)
         .merge(events)
@@ -100,6 +103,7 @@ pub fn public(web: &Web) -> anyhow::Result<Router> {
         .merge(button)
         .merge(help_center)
         .merge(pages)
+        .merge(customize)
         .merge(health_routes(web))
         .split_for_parts();
     let (description, mut document) = OpenApiRouter::<Bytes>::with_openapi(document).routes(routes!(openapi::document)).split_for_parts();

@@ -9,17 +9,31 @@ use axum::response::{Html, IntoResponse, Response};
 use deskbridge_shared::api::Issue;
 use handlebars::{Handlebars, RenderError, RenderErrorReason};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::assets::Assets;
-use super::texts::Translations;
+use super::texts::{Translations, direction};
 
 /// Compiled page templates.
 pub struct Pages {
     templates: Handlebars<'static>,
     translations: Arc<Translations>,
     styles: Vec<String>,
+    customize: CustomizeFiles,
     sidebars: BTreeMap<(String, ColorScheme), Sidebar>,
+}
+
+/// What the page "Customize Help Center" loads, by its hashed names.
+#[derive(Serialize)]
+struct CustomizeFiles {
+    script: String,
+    icon: String,
+    /// Where in Zendesk a field's permissions are set.
+    field: String,
+    /// Where in a theme's code the line goes.
+    theme: String,
+    /// What the customer then sees.
+    customer: String,
 }
 
 /// How the account's workspace looks.
@@ -86,6 +100,14 @@ pub enum Message {
     ChatTooMany,
     /// A chat from the Help Center after its time.
     ChatOver,
+    /// No link of ours to the page "Customize Help Center".
+    CustomizeInvalid,
+    /// Such a link after its time.
+    CustomizeExpired,
+    /// Such a link of somebody who is no administrator any more.
+    CustomizeNotAdministrator,
+    /// That page while the help desk is away.
+    CustomizeLater,
     /// No such page.
     NotFound,
     /// The sidebar outside a ticket, or with a token that opens nothing.
@@ -104,6 +126,10 @@ impl Message {
             Self::ChatClosed => "chat_closed",
             Self::ChatTooMany => "chat_too_many",
             Self::ChatOver => "chat_over",
+            Self::CustomizeInvalid => "customize_invalid",
+            Self::CustomizeExpired => "customize_expired",
+            Self::CustomizeNotAdministrator => "customize_not_administrator",
+            Self::CustomizeLater => "customize_later",
             Self::NotFound => "not_found",
             Self::SidebarOutside => "sidebar_outside",
             Self::SidebarUnavailable => "sidebar_unavailable",
@@ -133,6 +159,8 @@ impl Pages {
         templates.register_template_string("message", include_str!("../templates/pages/message.hbs"))?;
         templates.register_template_string("chat", include_str!("../templates/pages/chat.hbs"))?;
         templates.register_template_string("pair", include_str!("../templates/pages/pair.hbs"))?;
+        templates.register_template_string("customize", include_str!("../templates/pages/customize.hbs"))?;
+        templates.register_template_string("code", include_str!("../templates/pages/code.hbs"))?;
         let mut sidebars = BTreeMap::new();
         for (locale, _) in translations.all() {
             for color_scheme in [ColorScheme::Light, ColorScheme::Dark] {
@@ -155,7 +183,14 @@ impl Pages {
         }
         // The panel's is not there where the panel was not built.
         let styles = ["panel.css", "pages.css"].map(|name| assets.url(name)).into_iter().filter(|url| !url.is_empty()).collect();
-        Ok(Self { templates, translations, styles, sidebars })
+        let customize = CustomizeFiles {
+            script: assets.url("pages.js"),
+            icon: assets.url("logo.svg"),
+            field: assets.url("customize-field.svg"),
+            theme: assets.url("customize-theme.svg"),
+            customer: assets.url("customize-customer.svg"),
+        };
+        Ok(Self { templates, translations, styles, customize, sidebars })
     }
 
     /// The sidebar page in a known language.
@@ -202,15 +237,38 @@ impl Pages {
         )
     }
 
-    fn render(&self, template: &str, locale: &str, title: &str, content: serde_json::Value) -> Result<String, RenderError> {
+    /// The page "Customize Help Center", in a known language. `content`: what its template names, less the texts and the files.
+    pub fn customize(&self, locale: &str, content: &impl Serialize, texts: &Map<String, Value>) -> Result<String, RenderError> {
+        let content = json!({"content": content, "t": texts, "files": self.customize, "dir": direction(locale)});
+        self.render("customize", locale, "customize_title", content)
+    }
+
+    fn render(&self, template: &str, locale: &str, title: &str, content: Value) -> Result<String, RenderError> {
         let page = Page { locale, title: self.text(locale, title)?, styles: &self.styles, content };
         self.templates.render(template, &page)
     }
 
-    fn text(&self, locale: &str, name: &str) -> Result<&str, RenderError> {
+    /// All texts in a known language.
+    pub(crate) fn texts(&self, locale: &str) -> impl Iterator<Item = (&String, &Value)> {
+        self.translations.page_texts(locale)
+    }
+
+    /// A text in a known language.
+    pub(crate) fn text(&self, locale: &str, name: &str) -> Result<&str, RenderError> {
         let missing = || RenderErrorReason::Other(format!("there is no text {name} in {locale}")).into();
         self.translations.page_text(locale, name).ok_or_else(missing)
     }
+}
+
+/// What the page "Customize Help Center" may load: our own files. Its form leads to us.
+const CUSTOMIZE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; \
+                                base-uri 'none'; form-action 'self'";
+
+/// As [`respond`], for the page "Customize Help Center".
+pub fn respond_customize(page: Result<String, RenderError>) -> Response {
+    let mut response = respond(StatusCode::OK, page);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CUSTOMIZE_POLICY));
+    response
 }
 
 /// As [`respond`], for a page whose form leads over us to `destination`, an origin.
@@ -304,6 +362,10 @@ mod tests {
                 Message::ChatClosed,
                 Message::ChatTooMany,
                 Message::ChatOver,
+                Message::CustomizeInvalid,
+                Message::CustomizeExpired,
+                Message::CustomizeNotAdministrator,
+                Message::CustomizeLater,
                 Message::NotFound,
                 Message::SidebarOutside,
                 Message::SidebarUnavailable,

@@ -74,6 +74,18 @@ pub struct HelpCenterState {
     pub seen: Arc<SeenPages>,
 }
 
+/// How an administrator puts the button into the Help Center.
+pub struct CustomizeState {
+    /// The use cases.
+    pub services: Arc<Services>,
+    /// Page templates.
+    pub pages: Arc<Pages>,
+    /// Texts by language.
+    pub translations: Arc<Translations>,
+    /// When the button was last seen where.
+    pub seen: Arc<SeenPages>,
+}
+
 /// Whether the server can do its work.
 pub struct HealthState {
     /// The time.
@@ -101,6 +113,7 @@ pub struct Web {
     pub(crate) events: Arc<EventState>,
     pub(crate) pages: Arc<PageState>,
     pub(crate) help_center: Arc<HelpCenterState>,
+    pub(crate) customize: Arc<CustomizeState>,
     pub(crate) assets: Arc<Assets>,
     pub(crate) health: Arc<HealthState>,
     pub(crate) admin: Arc<AdminState>,
@@ -126,6 +139,7 @@ impl Web {
             async move { store.open_agent_sessions(&sessions).await }
         });
         let receiving = store.clone();
+        let seen = Arc::<SeenPages>::default();
         let intake = GroupCommit::start(move |events: Vec<Vec<NewEvent>>| {
             let store = receiving.clone();
             async move {
@@ -154,7 +168,13 @@ impl Web {
                 services: services.clone(),
                 translations: translations.clone(),
                 refusals: RefusedProofs::default(),
-                seen: Arc::default(),
+                seen: seen.clone(),
+            }),
+            customize: Arc::new(CustomizeState {
+                services: services.clone(),
+                pages: pages.clone(),
+                translations: translations.clone(),
+                seen,
             }),
             pages: Arc::new(PageState { services: services.clone(), pages, translations }),
             health: Arc::new(HealthState { clock: services.clock.clone(), store, worker_looked_at, is_panel_built: assets.complete() }),

@@ -203,6 +203,7 @@ async fn a_customer_who_waits_in_a_chat_is_announced_once() -> Result<()> {
     let before = asked().await?;
     until("the list is asked for again and again", Duration::from_mins(1), async || Ok(asked().await? >= before + 3)).await?;
     ensure!(said().await? == [waiting], "{:?}", said().await?);
+    ensure!(stage.asked("invoke", "The customer is waiting").await? == 1, "the page shows the message once");
 
     appliance.representative_joins(&lsid, Representative::example())?;
     stage.browser.wait_until_gone(".notice-waiting").await?;

@@ -29,7 +29,15 @@ static GIVEN: AtomicUsize = AtomicUsize::new(0);
 
 /// Nothing is limited: each test sets what it is about.
 fn limits() -> Limits {
-    Limits { connections: 100, of_one_address: 100, proxies: Arc::default(), forwarding: Arc::default(), head: LONG, idle: LONG, unread: LONG }
+    Limits {
+        connections: 100,
+        of_one_address: 100,
+        proxies: Arc::default(),
+        forwarding: Arc::default(),
+        head: LONG,
+        idle: LONG,
+        unread: LONG,
+    }
 }
 
 /// Serves until the guard is dropped.

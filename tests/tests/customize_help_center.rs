@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use deskbridge_shared::routes;
 use deskbridge_tests::browser::{Browser, Settings};
 use deskbridge_tests::scene::{Plan, Scene};
@@ -162,6 +165,46 @@ async fn who_is_no_administrator_any_more_is_refused_and_so_is_another_servers_l
         ensure!(page.contains("for administrators") && !page.contains("button.js"), "{page}");
     }
     ensure!(stage.link_for(stage.administrator).await?.is_none(), "no link any more");
+    Ok(())
+}
+
+/// A token of our own making, signed by the server's master key for that purpose: the only way to an old one.
+fn sign(master_key: &str, purpose: &str, said: &Value) -> Result<String> {
+    let master = hmac::Key::new(hmac::HMAC_SHA256, &STANDARD.decode(master_key.trim())?);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&master, purpose.as_bytes()).as_ref());
+    let payload = said.to_string();
+    let tag = hmac::sign(&key, payload.as_bytes());
+    Ok(format!("{}.{}", URL_SAFE_NO_PAD.encode(&payload), URL_SAFE_NO_PAD.encode(&tag.as_ref()[..16])))
+}
+
+#[tokio::test]
+async fn links_end_and_each_is_for_this_page_alone() -> Result<()> {
+    let stage = Stage::start("[help_center]", zendesk::Options::default()).await?;
+    let key = std::fs::read_to_string(stage.scene.server.directory().join("deskbridge.key"))?;
+    let link = stage.link().await?;
+    let (base, token) = link.rsplit_once('/').context("a path")?;
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').next().context("a payload")?)?;
+    let said: Value = serde_json::from_slice(&payload)?;
+    let now = stage.scene.appliance.clock().now();
+    ensure!(said["e"].as_i64().is_some_and(|end| end > now && end <= now + 8 * 3_600), "{said}");
+    let with = |name: &str, value: Value| {
+        let mut said = said.clone();
+        said[name] = value;
+        said
+    };
+    for (what, purpose, said, status) in [
+        ("as the panel's", "help center set-up", said.clone(), 200),
+        ("too old", "help center set-up", with("e", json!(now)), 410),
+        ("of another purpose", "chat link", said.clone(), 404),
+        ("of an agent", "help center set-up", with("a", json!(stage.scene.people.agent.to_string())), 403),
+        ("of nobody", "help center set-up", with("a", json!("1")), 403),
+        ("of no connection", "help center set-up", with("c", json!("none")), 403),
+    ] {
+        let token = sign(&key, purpose, &said)?;
+        let answer = stage.get(&format!("{base}/{token}")).await?;
+        assert_eq!(answer.status().as_u16(), status, "a token {what}");
+        assert_eq!(answer.text().await?.contains("button.js"), status == 200, "a token {what}");
+    }
     Ok(())
 }
 

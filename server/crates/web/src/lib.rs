@@ -84,9 +84,11 @@ pub fn public(web: &Web) -> anyhow::Result<Router> {
     let events = OpenApiRouter::new().routes(routes!(appliance_events::receive)).with_state(web.events.clone());
     let assets = OpenApiRouter::new().routes(routes!(assets::serve)).with_state(web.assets.clone());
     let button = OpenApiRouter::new().routes(routes!(help_center::button)).with_state(web.assets.clone());
-    let help_center = OpenApiRouter::new()
-        .routes(routes!(help_center::offer))
-        .routes(routes!(help_center::start))
+    let (help_center, document) =
+        OpenApiRouter::with_openapi(document).routes(routes!(help_center::offer)).routes(routes!(help_center::start)).split_for_parts();
+    let help_center = help_center
+        // Set here, so that the answer to a preflight is made by the layer below.
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::middleware::from_fn_with_state(web.help_center.clone(), help_center::cors))
         .with_state(web.help_center.clone());
     let pages = OpenApiRouter::new()
@@ -101,7 +103,6 @@ pub fn public(web: &Web) -> anyhow::Result<Router> {
         .merge(events)
         .merge(assets)
         .merge(button)
-        .merge(help_center)
         .merge(pages)
         .merge(customize)
         .merge(health_routes(web))
@@ -111,6 +112,7 @@ pub fn public(web: &Web) -> anyhow::Result<Router> {
     let pages = web.pages.clone();
     let router = router
         .merge(panel.with_state(web.panel.clone()))
+        .merge(help_center)
         .merge(description.with_state(Bytes::from(serde_json::to_vec(&document)?)))
         .fallback(move |headers: HeaderMap| async move { nothing_here(&pages, &headers) })
         .method_not_allowed_fallback(method_not_allowed);

@@ -315,7 +315,7 @@ pub async fn start(
         return Err(Problem::not_json());
     }
     let body = body.map_err(Problem::unread_body)?;
-    let body: ChatBody = serde_json::from_slice(&body).map_err(|error| unread(&error))?;
+    let body = read_body(&body)?;
     check_lengths(&body)?;
     let connection = connection_called(services, &body.connection)?;
     let help_center = connection.help_desk.help_center().ok_or_else(Problem::connection_not_found)?;
@@ -336,6 +336,17 @@ pub async fn start(
             Err(wait.map_or_else(|| refusal.into(), Problem::too_many_chats))
         }
         Err(refusal) => Err(refusal.into()),
+    }
+}
+
+/// Reads the body. To serde an array is an object without its names.
+fn read_body(body: &[u8]) -> Result<ChatBody, Problem> {
+    let read = serde_json::from_slice(body).map_err(|error| unread(&error))?;
+    let shape: Value = serde_json::from_slice(body).map_err(|error| unread(&error))?;
+    if shape.is_object() && shape["proof"].is_object() {
+        Ok(read)
+    } else {
+        Err(Problem::bad_request("The body and its proof are objects; /openapi.json describes them."))
     }
 }
 

@@ -142,9 +142,12 @@ pub async fn open(
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Response {
-    // A browser that only fetches ahead has no customer who opens it.
-    if method == Method::HEAD || headers.contains_key("sec-purpose") {
+    if method == Method::HEAD {
         return StatusCode::OK.into_response();
+    }
+    // A browser that fetches ahead has no customer yet who opens it. Of what is no success it keeps nothing, and asks again when they do.
+    if headers.contains_key("sec-purpose") {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     let id = id.map(|Path(id)| id).unwrap_or_default();
     opened(&state, state.translations.of_request(&headers), &id, false).await

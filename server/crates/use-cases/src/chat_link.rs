@@ -93,7 +93,7 @@ pub enum LinkError {
     /// The ticket takes no record any more.
     #[error("the request is closed")]
     Closed,
-    /// Its connection is gone or disabled, or has no issues any more.
+    /// Its ticket is gone, or its connection is gone or disabled, or has no issues any more.
     #[error("this link cannot be used any more")]
     Gone,
 }
@@ -149,7 +149,11 @@ pub async fn press(services: &Services, token: &str, chosen: Option<&str>, again
     let holder = format!("link:{}", URL_SAFE_NO_PAD.encode(&sha256(token.as_bytes())[..12]));
     let help_center = connection.help_desk.help_center();
     let ticket = match help_center {
-        Some(help_center) => help_center.ticket(&invitation.ticket).await.map_err(|error| later(&connection, &error))?,
+        Some(help_center) => {
+            let found = help_center.ticket(&invitation.ticket).await.map_err(|error| later(&connection, &error))?;
+            // A record of the session would have no place.
+            Some(found.ok_or(LinkError::Gone)?)
+        }
         None => None,
     };
     if ticket.as_ref().is_some_and(|ticket| ticket.is_closed) {

@@ -2,11 +2,13 @@
 //!
 //! Nothing else in it is believed: the account's administrator adds what claims they like.
 
+use std::sync::{Mutex, PoisonError};
+
 use deskbridge_http_client::cached::{Cached, FailureLife, Freshness, Lifetime};
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 use crate::HelpDeskError;
 use crate::zendesk::client::Client;
@@ -18,8 +20,12 @@ pub(super) const KEYS_PATH: &str = "/api/v2/help_center/integration/keys";
 const RENEW_AFTER: Duration = Duration::from_mins(10);
 /// While the account is away, known keys serve for so long.
 const EXPIRES_AFTER: Duration = Duration::from_hours(1);
-/// Least time between two fetches that an unknown key id can cause.
+/// Least time between two fetches that an unknown key id can cause …
 const REFETCH_AFTER: Duration = Duration::from_mins(1);
+/// … but for so many: a new key's first customers are not to wait.
+const EARLY_REFETCHES: u8 = 3;
+/// After so much time without a key id that was unknown, these are there again.
+const QUIET: Duration = Duration::from_mins(15);
 /// Least time between two fetches that fail.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Time for one fetch.
@@ -71,12 +77,38 @@ struct PublishedKey {
 }
 
 /// The keys an account publishes.
-pub(super) struct PublishedKeys(Cached<Vec<PublishedKey>, KeysFault>);
+pub(super) struct PublishedKeys {
+    keys: Cached<Vec<PublishedKey>, KeysFault>,
+    unknown: Mutex<Unknown>,
+}
 
 impl Default for PublishedKeys {
     fn default() -> Self {
         let lifetime = Lifetime { renew_after: RENEW_AFTER, expires_after: Some(EXPIRES_AFTER) };
-        Self(Cached::new(lifetime, FailureLife { least: RETRY_AFTER, longest: FETCH_TIME }))
+        let keys = Cached::new(lifetime, FailureLife { least: RETRY_AFTER, longest: FETCH_TIME });
+        Self { keys, unknown: Mutex::default() }
+    }
+}
+
+/// Key ids that were unknown.
+#[derive(Default)]
+struct Unknown {
+    early: u8,
+    last: Option<Instant>,
+}
+
+impl Unknown {
+    /// How old the keys may be in which one more is looked for. Those that were fetched since `called_at` have been looked at.
+    fn next(&mut self, called_at: Instant) -> Freshness {
+        let now = Instant::now();
+        if self.last.replace(now).is_none_or(|last| now - last >= QUIET) {
+            self.early = 0;
+        }
+        if self.early >= EARLY_REFETCHES {
+            return Freshness::at_most(REFETCH_AFTER);
+        }
+        self.early += 1;
+        Freshness::at_most(now - called_at)
     }
 }
 
@@ -111,7 +143,7 @@ fn read_keys(body: &str) -> Option<Vec<PublishedKey>> {
 impl PublishedKeys {
     /// How many keys are published now.
     pub(super) async fn count(&self, client: &Client) -> Result<usize, KeysFault> {
-        self.0.get(&Freshness::at_most(Duration::ZERO), || fetch(client)).await.map(|keys| keys.len())
+        self.keys.get(&Freshness::at_most(Duration::ZERO), || fetch(client)).await.map(|keys| keys.len())
     }
 
     /// The user of a token. `now`: Unix seconds.
@@ -127,11 +159,16 @@ impl PublishedKeys {
         if let Err(fault) = token.check_times(now) {
             return Ok(Err(fault));
         }
-        for freshness in [Freshness::any(), Freshness::at_most(REFETCH_AFTER)] {
-            let keys = self.0.get(&freshness, || fetch(client)).await?;
+        let called_at = Instant::now();
+        let mut freshness = Freshness::any();
+        for is_last in [false, true] {
+            let keys = self.keys.get(&freshness, || fetch(client)).await?;
             let mut named = keys.iter().filter(|key| key.id == token.key_id).peekable();
             if named.peek().is_some() {
                 return Ok(token.user(named.map(|key| &key.key)));
+            }
+            if !is_last {
+                freshness = self.unknown.lock().unwrap_or_else(PoisonError::into_inner).next(called_at);
             }
         }
         Ok(Err(TokenFault::UnknownKey))

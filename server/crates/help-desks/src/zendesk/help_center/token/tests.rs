@@ -60,3 +60,24 @@ fn only_rsa_keys_that_sign_are_taken() {
     assert_eq!(ids("[]"), None);
     assert_eq!(ids("<html>"), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_new_key_is_fetched_at_once_and_many_unknown_ones_rarely() {
+    let mut unknown = Unknown::default();
+    let called_at = Instant::now();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    // Fetched 9 s ago, after the call began 10 s ago; and before it began.
+    let (since, before) = (called_at + Duration::from_secs(1), called_at);
+    for _ in 0..EARLY_REFETCHES {
+        let freshness = unknown.next(called_at);
+        assert!(freshness.takes(since) && !freshness.takes(before));
+    }
+    for _ in 0..100 {
+        assert!(unknown.next(Instant::now()).takes(before));
+    }
+    tokio::time::advance(REFETCH_AFTER).await;
+    assert!(!unknown.next(Instant::now()).takes(before), "once in this time");
+    tokio::time::advance(QUIET).await;
+    let now = Instant::now();
+    assert!(!unknown.next(now).takes(now), "at once after a quiet time");
+}

@@ -158,10 +158,20 @@ impl HelpCenter {
         let body = json!({"ticket": {"custom_fields": fields}});
         let answer = self.client.change(Method::PUT, &format!("/api/v2/tickets/{ticket}"), &body).await?;
         match answer.ok("the ticket's fields") {
-            Ok(_) => Ok(true),
+            Ok(answer) => held(&answer, values),
             Err(HelpDeskError::Refused(what)) if says_closed(&what) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Zendesk passes over a field that does not exist, without a word (as we recall it).
+fn held(answer: &Value, values: &[(u64, String)]) -> Result<bool, HelpDeskError> {
+    let ticket = &answer["ticket"];
+    let Some(read) = CustomersTicket::read(ticket).filter(|_| ticket["custom_fields"].is_array()) else { return Ok(true) };
+    match values.iter().find(|(id, value)| read.field(*id) != value) {
+        Some((id, _)) => Err(HelpDeskError::Refused(format!("Zendesk did not keep the value of ticket field {id}"))),
+        None => Ok(true),
     }
 }
 

@@ -352,7 +352,10 @@ async fn is_over(services: &Services, chat: &CustomerChat) -> Result<bool, Store
     let Some(opened_at) = chat.opened_at else { return Ok(false) };
     let sessions = services.store.sessions_of_ticket(chat.connection, &chat.ticket).await?;
     let since = opened_at - CLOCK_TOLERANCE_MS;
-    let mut of_chat = sessions.iter().filter(|session| session.started_at.is_some_and(|at| at >= since)).peekable();
+    // What was on the ticket by our own clock before the chat was opened is an earlier one's.
+    let is_earlier = |recorded_at: Option<i64>| recorded_at.is_some_and(|at| at <= opened_at);
+    let may_be_its = sessions.iter().filter(|session| session.started_at.is_some_and(|at| at >= since) && !is_earlier(session.recorded_at));
+    let mut of_chat = may_be_its.peekable();
     Ok(of_chat.peek().is_some() && of_chat.all(|session| session.ended_at.is_some_and(|at| at >= since)))
 }
 

@@ -254,6 +254,23 @@ async fn a_customers_chats_are_limited_wherever_they_press() -> Result<()> {
     Ok(())
 }
 
+/// Each press makes the account be asked, also one that gets the same chat again: its API limit is everybody's.
+#[tokio::test]
+async fn presses_that_get_the_same_chat_are_limited_too() -> Result<()> {
+    let desk = Desk::start(plan("chats_per_customer = 1")).await?;
+    let asked = || desk.scene.zendesk.count(&Method::GET, &format!("/api/v2/tickets/{}", desk.ticket));
+    let before = asked();
+    let press = async || desk.ask(&desk.press(desk.customer, desk.ticket)?).await;
+    let first = press().await?.chat_url()?;
+    for _ in 1..6 {
+        assert_eq!(press().await?.chat_url()?, first);
+    }
+    too_many(&press().await?, "a seventh press");
+    assert_eq!(asked() - before, 6);
+    desk.ask(&desk.press(desk.stranger, desk.foreign_ticket)?).await?.chat_url().context("somebody else")?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn refused_proofs_are_limited_by_address_and_the_right_one_still_passes() -> Result<()> {
     for is_trusted in [true, false] {

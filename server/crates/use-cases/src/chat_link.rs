@@ -15,7 +15,7 @@ use deskbridge_shared::api::Issue;
 use deskbridge_store::CustomerChat;
 
 use crate::connections::Connection;
-use crate::customer_chat::{Again, Limits, Refusal, Wanted, same_or_new};
+use crate::customer_chat::{Again, Limits, Refusal, Wanted, count_press, same_or_new};
 use crate::{NotOffered, Services, SupportError, ValueFault, allowed_actions, ownership, ticket_access};
 
 /// Hours a chat link is valid without a setting.
@@ -148,6 +148,15 @@ pub async fn press(services: &Services, token: &str, chosen: Option<&str>, again
     handed_out.map_err(|error| later(&connection, &error))?;
     let holder = format!("link:{}", URL_SAFE_NO_PAD.encode(&sha256(token.as_bytes())[..12]));
     let help_center = connection.help_desk.help_center();
+    let limits = help_center.map_or(WITHOUT_HELP_CENTER, |help_center| {
+        let settings = help_center.settings();
+        Limits { life_minutes: settings.chat_minutes, of_customer: settings.chats_per_customer, of_ticket: settings.chats_per_ticket }
+    });
+    let refused = |refusal| match refusal {
+        Refusal::TooMany { .. } => LinkError::TooMany,
+        other => later(&connection, &other),
+    };
+    count_press(services, &connection, &invitation.ticket, &holder, limits.of_customer).await.map_err(refused)?;
     let ticket = match help_center {
         Some(help_center) => {
             let found = help_center.ticket(&invitation.ticket).await.map_err(|error| later(&connection, &error))?;
@@ -163,10 +172,6 @@ pub async fn press(services: &Services, token: &str, chosen: Option<&str>, again
         (Some(help_center), Some(ticket)) => help_center.customer(ticket.requester(), ticket).await,
         _ => Customer::default(),
     };
-    let limits = help_center.map_or(WITHOUT_HELP_CENTER, |help_center| {
-        let settings = help_center.settings();
-        Limits { life_minutes: settings.chat_minutes, of_customer: settings.chats_per_customer, of_ticket: settings.chats_per_ticket }
-    });
     let wanted = Wanted {
         ticket: &invitation.ticket,
         issue: &issue.code_name,
@@ -174,9 +179,6 @@ pub async fn press(services: &Services, token: &str, chosen: Option<&str>, again
         again: if again { Again::Confirmed } else { Again::No },
         limits,
     };
-    match same_or_new(services, &connection, &wanted, customer).await {
-        Ok((chat, _)) => Ok(Some(chat)),
-        Err(Refusal::TooMany { .. }) => Err(LinkError::TooMany),
-        Err(error) => Err(later(&connection, &error)),
-    }
+    let (chat, _) = same_or_new(services, &connection, &wanted, customer).await.map_err(refused)?;
+    Ok(Some(chat))
 }

@@ -22,6 +22,8 @@ use crate::{Services, allowed_actions, ownership};
 
 /// The span in which a customer's and a ticket's chats are counted.
 pub const LIMIT_SPAN: Duration = Duration::from_hours(1);
+/// Presses for each chat allowed in [`LIMIT_SPAN`]: each makes the help desk be asked, also one that gets the same chat again.
+const PRESSES_PER_CHAT: u32 = 6;
 /// A chat that ends sooner is not given to a customer any more: they need time to open it.
 const LEAST_LIFE_MS: i64 = 30_000;
 /// A refused ticket is answered after a whole number of such spans, so that the time says nothing about the ticket.
@@ -145,6 +147,9 @@ pub async fn start(
             None
         }
     };
+    let settings = help_center.settings();
+    let holder = user.map_or_else(|| "field".to_owned(), |user| format!("user:{user}"));
+    count_press(services, connection, press.ticket, &holder, settings.chats_per_customer).await?;
     let begun = Instant::now();
     let found = customers_ticket(services, connection, help_center, &press, user).await;
     if matches!(found, Err(Refusal::NotYours)) {
@@ -155,9 +160,7 @@ pub async fn start(
         return Err(Refusal::Closed);
     }
     offered(connection, press.issue).await?;
-    let holder = user.map_or_else(|| "field".to_owned(), |user| format!("user:{user}"));
     let customer = async || help_center.customer(user.or(ticket.requester()), &ticket).await;
-    let settings = help_center.settings();
     let limits =
         Limits { life_minutes: settings.chat_minutes, of_customer: settings.chats_per_customer, of_ticket: settings.chats_per_ticket };
     let again = if press.again { Again::WindowClosed } else { Again::No };
@@ -246,6 +249,27 @@ async fn even_out(begun: Instant) {
     tokio::time::sleep_until(begun + REFUSAL_PACE * spans).await;
 }
 
+/// Counts a press of somebody who has shown a proof. `chats`: how many chats they may start in [`LIMIT_SPAN`].
+pub(crate) async fn count_press(
+    services: &Services,
+    connection: &Connection,
+    ticket: &str,
+    holder: &str,
+    chats: u32,
+) -> Result<(), Refusal> {
+    let subject = format!("presses of/{}/{}/{holder}", connection.id, ticket_of(ticket, holder));
+    let limit = UseLimit { most: chats.saturating_mul(PRESSES_PER_CHAT), ..limit_of(connection, &subject) };
+    match services.store.count_use(limit, services.clock.now_ms()).await? {
+        Some(ends_at) => Err(too_many(services, ends_at)),
+        None => Ok(()),
+    }
+}
+
+/// A user is one person on all their tickets; of other holders only their ticket is known.
+fn ticket_of<'a>(ticket: &'a str, holder: &str) -> &'a str {
+    if holder.starts_with("user:") { "" } else { ticket }
+}
+
 async fn offered(connection: &Connection, issue: &str) -> Result<(), Refusal> {
     let issues = allowed_actions::current(connection).await?.issues;
     match issues.as_slice() {
@@ -311,7 +335,7 @@ pub(crate) async fn same_or_new(
     }
     let instead_of = former.as_ref().map(|chat| chat.id.as_str());
     for (subject, most) in [
-        (format!("chats of/{}/{}/{}", connection.id, wanted.ticket_of_holder(), wanted.holder), wanted.limits.of_customer),
+        (format!("chats of/{}/{}/{}", connection.id, ticket_of(wanted.ticket, wanted.holder), wanted.holder), wanted.limits.of_customer),
         (format!("chats on/{}/{}", connection.id, wanted.ticket), wanted.limits.of_ticket),
     ] {
         if let Some(ends_at) = services.store.count_use(UseLimit { most, ..limit_of(connection, &subject) }, now).await? {
@@ -323,13 +347,6 @@ pub(crate) async fn same_or_new(
     let chat = services.store.start_customer_chat(&new, instead_of, least).await?;
     ownership::chat_handed_out(services, connection, wanted.ticket, chat.expires_at).await?;
     Ok((chat, true))
-}
-
-impl Wanted<'_> {
-    /// A user is one person on all their tickets; of other holders only their ticket is known.
-    fn ticket_of_holder(&self) -> &str {
-        if self.holder.starts_with("user:") { "" } else { self.ticket }
-    }
 }
 
 /// Whether the appliance has a session of the ticket that began since `opened_at` (Unix ms) and has not ended. One that does not answer

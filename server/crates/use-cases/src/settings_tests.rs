@@ -229,6 +229,20 @@ fn two_connections_may_not_share_a_name() {
     assert!(said.contains("a name no other connection has"), "{said}");
 }
 
+/// Each would void the other's values at every look.
+#[test]
+fn two_connections_of_one_account_may_not_fill_the_same_field() {
+    let second = GOOD.split("[[connection]]").nth(1).unwrap().replacen("name = \"", "name = \"Second ", 1);
+    let both = |field: &str, other: &str, second: &str| {
+        let section = |field: &str| format!("\n[connection.help_center]\nlink_field = {field}\n");
+        parse(&format!("{GOOD}{}\n[[connection]]{second}{}", section(field), section(other))).map(drop).map_err(|faults| faults.to_string())
+    };
+    let said = both("7", "7", &second).unwrap_err();
+    assert!(said.contains("help_center.link_field") && said.contains("no other connection"), "{said}");
+    assert_eq!(both("7", "8", &second), Ok(()));
+    assert_eq!(both("7", "7", &second.replace("example.zendesk.com", "other.zendesk.com")), Ok(()));
+}
+
 #[test]
 fn broken_toml_names_the_line_and_quotes_nothing() {
     let said = parse("[server]\npublic_url = \"x\"\n[connection.zendesk\ntoken = \"zendesk-secret\"").unwrap_err().to_string();

@@ -203,7 +203,7 @@ fn check_meaning(sections: &Sections, value: &Value, faults: &mut Faults) {
     if let Some(server) = section::<ServerSection>(value.get("server")) {
         server.check(&mut faults.within("server"));
     }
-    let (mut names, mut ids) = (HashSet::new(), HashSet::new());
+    let (mut names, mut ids, mut claimed) = (HashSet::new(), HashSet::new(), HashSet::new());
     for (index, connection) in value.get("connection").and_then(Value::as_array).into_iter().flatten().enumerate() {
         let name = connection.get("name").and_then(Value::as_str);
         let mut within = faults.within(&format!("connection[{index}] “{}”", name.unwrap_or_default()));
@@ -228,8 +228,15 @@ fn check_meaning(sections: &Sections, value: &Value, faults: &mut Faults) {
         }
         for (kind, section) in sections.of(connection) {
             (kind.check)(section, &mut within.within(kind.name));
-            if let Some(other) = kind.beside.filter(|other| connection.get(*other).is_none()) {
+            let Some(other) = kind.beside else { continue };
+            let Some((other, beside)) = sections.of(connection).find(|(known, _)| known.name == other) else {
                 within.within(kind.name).add("", "", &format!("a section [connection.{other}] beside it"));
+                continue;
+            };
+            for (key, claim) in (kind.claims)(section) {
+                if !claimed.insert(((other.identity)(beside), claim.clone())) {
+                    within.within(kind.name).add(key, claim, "what no other connection of the same system uses");
+                }
             }
         }
         for role in [Role::HelpDesk, Role::RemoteSupport] {

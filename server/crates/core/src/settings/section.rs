@@ -29,6 +29,11 @@ pub trait Section: Serialize + DeserializeOwned + JsonSchema {
     /// The section it needs beside it.
     const BESIDE: Option<&'static str> = None;
 
+    /// What of the system beside it is for this connection alone, each with its key: no other connection with the same system may name it.
+    fn claims(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// Adds what is wrong with its meaning, which the schema cannot say.
     fn check(&self, faults: &mut Within<'_>);
 
@@ -48,6 +53,7 @@ pub struct SectionKind {
     pub(super) beside: Option<&'static str>,
     pub(super) schema: fn(&mut SchemaGenerator) -> Schema,
     pub(super) check: fn(&Value, &mut Within<'_>),
+    pub(super) claims: fn(&Value) -> Vec<(&'static str, String)>,
     pub(super) normalise: fn(Value) -> Value,
     /// [`Section::identity`] of a section that reads; empty for one that does not.
     pub identity: fn(&Value) -> Vec<String>,
@@ -81,6 +87,7 @@ impl SectionKind {
                     section.check(faults);
                 }
             },
+            claims: |value| read::<T>(value).map(|section| section.claims()).unwrap_or_default(),
             normalise: |value| match read::<T>(&value).and_then(|section| serde_json::to_value(section).ok()) {
                 Some(whole) => without_nulls(whole),
                 None => value,

@@ -138,6 +138,12 @@ impl Section for HelpCenterSection {
     fn identity(&self) -> Vec<String> {
         Vec::new()
     }
+
+    /// Two connections that write their own values into one field would void each other's.
+    fn claims(&self) -> Vec<(&'static str, String)> {
+        let fields = [("ticket_field", self.ticket_field), ("link_field", self.link_field)];
+        fields.into_iter().filter_map(|(key, field)| Some((key, field?.to_string()))).collect()
+    }
 }
 
 impl HelpCenterSection {

@@ -21,6 +21,8 @@ use crate::import_session::{elsewhere, note_progress, read_report};
 use crate::ownership::external_key;
 use crate::{Services, live_sessions, ticket_fields};
 
+/// The session's record does not wait longer for the ticket's fields for its customer.
+const FIELDS_TIME: std::time::Duration = std::time::Duration::from_secs(5);
 /// The delivery of a session's ticket. The store knows it too: who created a session's ticket owns the session.
 const TICKET: &str = "ticket";
 
@@ -66,7 +68,10 @@ pub(crate) async fn ensure(
         ticket
     } else {
         let ticket = create(connection, deliverer, fields, report).await?;
-        ticket_fields::fill(services, connection, &ticket).await;
+        let filled = tokio::time::timeout(FIELDS_TIME, ticket_fields::fill(services, connection, &ticket)).await;
+        if filled.is_err() {
+            tracing::warn!(connection = connection.name(), ticket, "the new ticket's fields are filled when an agent opens it");
+        }
         ticket
     };
     // An ended session takes no external key; its ticket is remembered all the same. A representative who has chosen a ticket in the

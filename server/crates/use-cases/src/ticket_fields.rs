@@ -4,12 +4,11 @@
 
 use std::sync::Arc;
 
-use deskbridge_help_desks::HelpDeskError;
 use deskbridge_help_desks::zendesk::{CustomerProof, HelpCenter};
 use deskbridge_security::ticket_value::TicketValue;
 
 use crate::connections::Connection;
-use crate::{Services, SupportError, allowed_actions, chat_link, ownership};
+use crate::{Services, SupportError, allowed_actions, chat_link};
 
 /// Fills the fields in the background: the panel does not wait for it.
 pub fn fill_soon(services: &Arc<Services>, connection: &Arc<Connection>, ticket: &str) {
@@ -27,10 +26,13 @@ pub(crate) async fn fill(services: &Services, connection: &Arc<Connection>, tick
         Ok(epoch) => epoch,
         Err(error) => return tracing::warn!(connection = connection.name(), %error, "a ticket's fields cannot be filled"),
     };
-    let filled = connection.filled.try_get_with((ticket.to_owned(), epoch), write(services, connection, help_center, ticket, epoch));
-    if let Err(error) = filled.await {
-        tracing::warn!(connection = connection.name(), ticket, %error, "a ticket's fields cannot be filled; run `deskbridge check`");
-    }
+    // What failed is remembered, too: a ticket that many look at must not be tried at each look.
+    let filled = async {
+        if let Err(error) = write(services, connection, help_center, ticket, epoch).await {
+            tracing::warn!(connection = connection.name(), ticket, %error, "a ticket's fields cannot be filled; run `deskbridge check`");
+        }
+    };
+    connection.filled.get_with((ticket.to_owned(), epoch), filled).await;
 }
 
 fn has_fields(help_center: &HelpCenter) -> bool {
@@ -47,8 +49,8 @@ async fn write(
     help_center: &HelpCenter,
     id: &str,
     epoch: i64,
-) -> Result<(), Arc<SupportError>> {
-    let Some(ticket) = help_center.ticket(id).await.map_err(|error| Arc::new(error.into()))?.filter(|ticket| !ticket.is_closed) else {
+) -> Result<(), SupportError> {
+    let Some(ticket) = help_center.ticket(id).await?.filter(|ticket| !ticket.is_closed) else {
         return Ok(());
     };
     let mut values = Vec::new();
@@ -61,17 +63,18 @@ async fn write(
     }
     if let Some(field) = help_center.settings().link_field
         && !is_good_link(services, connection, &ticket.id, ticket.field(field))
-        && !allowed_actions::current(connection).await.map_err(|error| Arc::new(error.into()))?.issues.is_empty()
+        && !allowed_actions::current(connection).await?.issues.is_empty()
     {
-        let (link, expires_at) = chat_link::issue_link(services, connection, &ticket.id, None);
-        let handed_out = ownership::chat_handed_out(services, connection, &ticket.id, expires_at).await;
-        handed_out.map_err(|error| Arc::new(error.into()))?;
-        values.push((field, link));
+        // Nothing is handed out by that: a session can come of the link only when somebody presses its button.
+        values.push((field, chat_link::issue_link(services, connection, &ticket.id, None).0));
     }
     if values.is_empty() {
         return Ok(());
     }
-    help_center.write_fields(&ticket.id, &values).await.map_err(|error: HelpDeskError| Arc::new(error.into()))?;
+    if !help_center.write_fields(&ticket.id, &values).await? {
+        // Closed in this very moment.
+        return Ok(());
+    }
     tracing::info!(
         connection = connection.name(),
         ticket = ticket.id,

@@ -38,6 +38,9 @@ const MOST_REPORTS: u64 = 64;
 /// How long an answer about logged-in representatives is believed: customers look, and the appliance counts the calls.
 const REPRESENTATIVE_CACHE: Duration = Duration::from_secs(15);
 
+/// How long a customer waits to be told whether a representative is there.
+const REPRESENTATIVE_TIME: Duration = Duration::from_secs(3);
+
 /// The beginning of a name that the appliance takes. Its limit is in characters by one of its documents, in bytes by another
 /// (beyondtrust.md F.1); this keeps both.
 fn within_name(name: &str) -> Option<&str> {
@@ -279,7 +282,11 @@ impl RemoteSupport for BeyondTrust {
     }
 
     async fn has_representative(&self) -> Option<bool> {
-        let ask = || async { self.client.has_logged_in_representative().await.map_err(|error| error.to_string()) };
+        // Within the question, so that a failure is remembered: what hangs must not hold up one customer after the other.
+        let ask = || async {
+            let answer = tokio::time::timeout(REPRESENTATIVE_TIME, self.client.has_logged_in_representative()).await;
+            answer.map_err(|_| "no answer in time".to_owned())?.map_err(|error| error.to_string())
+        };
         match self.account.has_representative.get(&Freshness::any(), ask).await {
             Ok(answer) => Some(*answer),
             Err(error) => {

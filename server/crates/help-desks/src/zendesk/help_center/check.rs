@@ -1,6 +1,9 @@
 //! Whether the Help Center is set up for the button: for `deskbridge check` and for the administrator's page.
 
+use std::time::Duration;
+
 use deskbridge_core::finding::Finding;
+use futures_util::future::join_all;
 use serde_json::Value;
 
 use super::{CustomerProof, HelpCenter, KeysFault, ok};
@@ -8,6 +11,8 @@ use crate::HelpDeskError;
 
 /// A page leads elsewhere at most so often: `/hc` to a language, a brand to its mapped address.
 const MOST_REDIRECTS: usize = 3;
+/// Time for a page, with all that leads to it.
+const PAGE_TIME: Duration = Duration::from_secs(10);
 /// What stands in the script's address behind our own.
 const SCRIPT: &str = deskbridge_shared::routes::HELP_CENTER_BUTTON;
 
@@ -60,16 +65,20 @@ pub struct PageChecked {
 impl HelpCenter {
     /// Reads a public page of each origin and looks for the button's line. `public_url`: ours; `names`: what the connection is called.
     pub async fn check_pages(&self, public_url: &str, names: &[&str]) -> Vec<PageChecked> {
-        let mut checked = Vec::new();
-        for origin in self.origins() {
+        let checks = self.origins().iter().map(async |origin| {
             let found = self.public_page(origin).await.map(|page| line_in(&page, public_url, names));
-            checked.push(PageChecked { origin: origin.clone(), found });
-        }
-        checked
+            PageChecked { origin: origin.clone(), found }
+        });
+        join_all(checks).await
     }
 
     /// The Help Center's home page, in whatever language it comes.
     async fn public_page(&self, origin: &str) -> Result<String, PageFault> {
+        let page = tokio::time::timeout(PAGE_TIME, self.followed_page(origin)).await;
+        page.unwrap_or_else(|_| Err(PageFault::Unreachable("no answer in time".into())))
+    }
+
+    async fn followed_page(&self, origin: &str) -> Result<String, PageFault> {
         let mut address = format!("{origin}/hc");
         for _ in 0..=MOST_REDIRECTS {
             let page = self.client.public_page(&address).await.map_err(|error| PageFault::Unreachable(error.to_string()))?;
@@ -94,12 +103,11 @@ impl HelpCenter {
 
     /// Adds what `deskbridge check` says.
     pub(in crate::zendesk) async fn check(&self, findings: &mut Vec<Finding>) {
-        for origin in self.origins() {
-            findings.push(match self.public_page(origin).await {
-                Ok(_) => Finding::good("Help Center", format!("{origin} answers")),
-                Err(what) => Finding::note("Help Center", format!("{origin}: {what}")),
-            });
-        }
+        let checks = self.origins().iter().map(async |origin| match self.public_page(origin).await {
+            Ok(_) => Finding::good("Help Center", format!("{origin} answers")),
+            Err(what) => Finding::note("Help Center", format!("{origin}: {what}")),
+        });
+        findings.extend(join_all(checks).await);
         if self.takes(CustomerProof::HelpCenterToken) {
             findings.push(self.check_tokens().await);
         }
@@ -163,6 +171,7 @@ fn field_faults(field: &Value) -> Vec<&'static str> {
 
 /// Looks for `<script src="{public_url}/help-center/button.js" data-connection="…">`.
 fn line_in(page: &str, public_url: &str, names: &[&str]) -> LineFound {
+    let page = &without_comments(page);
     let mut found = LineFound::None;
     for (position, _) in page.match_indices(SCRIPT) {
         let start = page[..position].rfind('<').unwrap_or(position);
@@ -178,6 +187,13 @@ fn line_in(page: &str, public_url: &str, names: &[&str]) -> LineFound {
         found = LineFound::Another;
     }
     found
+}
+
+/// A line that was commented out is not there.
+fn without_comments(page: &str) -> String {
+    let mut parts = page.split("<!--");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once("-->").map_or("", |(_, rest)| rest))
 }
 
 /// An attribute of a tag, with its references resolved as far as names of connections need it.
@@ -211,6 +227,8 @@ mod tests {
         check("<script src=https://remote.example.com/help-center/button.js data-connection=id defer></script>", LineFound::Ours);
         check("<p>https://remote.example.com/help-center/button.js data-connection=\"id\"</p>", LineFound::None);
         check("/help-center/button.js", LineFound::None);
+        check(&format!("<!-- {} -->", line("https://remote.example.com", "id")), LineFound::None);
+        check(&format!("<!-- old --><!-- -->{}<!-- not ended", line("https://remote.example.com", "id")), LineFound::Ours);
         check("", LineFound::None);
     }
 

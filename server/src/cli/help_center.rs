@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use deskbridge_core::ids::ConnectionId;
+use deskbridge_help_desks::zendesk::{CustomerProof, HelpCenterSection};
+use deskbridge_use_cases::connections::open_settings;
 
 use super::{ConfigFile, open};
 
@@ -28,6 +30,11 @@ pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
         eprintln!("deskbridge: there is no connection “{connection}”; there are {names}");
         return Ok(ExitCode::FAILURE);
     };
+    let section = open_settings(&opened.master_key, chosen)?.section::<HelpCenterSection>();
+    if !section.is_some_and(|section| section.customer_proof.contains(&CustomerProof::TicketField)) {
+        eprintln!("deskbridge: {} does not use the proof ticket_field; there is nothing to make void", chosen.name);
+        return Ok(ExitCode::FAILURE);
+    }
     opened.store.raise_ticket_value_epoch(&chosen.tenant, chosen.id).await?;
     println!("the values in {}'s ticket fields are void; a ticket gets a new one when an agent opens it", chosen.name);
     Ok(ExitCode::SUCCESS)

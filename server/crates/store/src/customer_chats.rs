@@ -26,6 +26,8 @@ pub struct NewCustomerChat<'a> {
     pub company: Option<&'a str>,
     /// Unix ms until which it can be opened.
     pub expires_at: i64,
+    /// When an earlier chat was opened that may still be going on (Unix ms): this one counts as opened then.
+    pub opened_at: Option<i64>,
 }
 
 /// A chat as it is stored.
@@ -45,7 +47,7 @@ pub struct CustomerChat {
     pub company: Option<String>,
     /// Unix ms until which it can be opened.
     pub expires_at: i64,
-    /// When it was opened first, Unix ms.
+    /// When it was last opened, Unix ms.
     pub opened_at: Option<i64>,
 }
 
@@ -71,8 +73,8 @@ pub trait CustomerChats: Send + Sync {
     async fn start_customer_chat(&self, new: &NewCustomerChat<'_>, instead_of: Option<&str>, now: i64) -> Result<CustomerChat>;
     /// The chat of that id.
     async fn customer_chat(&self, id: &str) -> Result<Option<CustomerChat>>;
-    /// Notes that it is opened at `now` (Unix ms). False: it was opened before.
-    async fn open_customer_chat(&self, id: &str, now: i64) -> Result<bool>;
+    /// Notes that it is opened at `now` (Unix ms). False: it was opened before, and not to be opened `once_more`.
+    async fn open_customer_chat(&self, id: &str, once_more: bool, now: i64) -> Result<bool>;
     /// When a chat of this ticket was last opened, Unix ms.
     async fn customer_chat_opened_at(&self, connection: ConnectionId, ticket: &str) -> Result<Option<i64>>;
     /// Removes up to `limit` chats that could not be opened any more before `before` (Unix ms).

@@ -16,7 +16,7 @@ use deskbridge_store::CustomerChat;
 
 use crate::connections::Connection;
 use crate::customer_chat::{Again, Limits, Refusal, Wanted, count_press, same_or_new};
-use crate::{NotOffered, Services, SupportError, ValueFault, allowed_actions, ownership, ticket_access};
+use crate::{NotOffered, Services, SupportError, ValueFault, allowed_actions, ticket_access};
 
 /// Hours a chat link is valid without a setting.
 const DEFAULT_HOURS: u32 = 72;
@@ -44,7 +44,6 @@ pub async fn make(
     }
     let access = ticket_access::check_open(connection, agent, ticket).await?;
     let link = issue_link(services, connection, &access.ticket.id, issue);
-    ownership::chat_handed_out(services, connection, &access.ticket.id, link.1).await?;
     tracing::info!(connection = connection.name(), ticket = access.ticket.id, %agent, "chat link made");
     Ok(link)
 }
@@ -142,10 +141,6 @@ pub async fn press(services: &Services, token: &str, chosen: Option<&str>, again
             None => return Ok(None),
         },
     };
-    // Links sent by an earlier version were not remembered when they were made.
-    let expires_at = invitation.expires_at.saturating_mul(1_000);
-    let handed_out = ownership::chat_handed_out(services, &connection, &invitation.ticket, expires_at).await;
-    handed_out.map_err(|error| later(&connection, &error))?;
     let holder = format!("link:{}", URL_SAFE_NO_PAD.encode(&sha256(token.as_bytes())[..12]));
     let help_center = connection.help_desk.help_center();
     let limits = help_center.map_or(WITHOUT_HELP_CENTER, |help_center| {

@@ -28,8 +28,10 @@ const PRESSES_PER_CHAT: u32 = 6;
 const LEAST_LIFE_MS: i64 = 30_000;
 /// A refused ticket is answered after a whole number of such spans, so that the time says nothing about the ticket.
 const REFUSAL_PACE: Duration = Duration::from_millis(1_500);
-/// How long a customer waits to be told whether a representative is there.
-const REPRESENTATIVE_TIME: Duration = Duration::from_secs(3);
+/// A customer does not wait longer for their name to be found.
+const NAME_TIME: Duration = Duration::from_secs(3);
+/// A chat opened longer ago is over.
+const LONGEST_CHAT_MS: i64 = 12 * 3_600_000;
 /// How long a customer waits until it is known whether their former chat is still open.
 const SESSION_TIME: Duration = Duration::from_secs(4);
 /// The appliance's clock and ours may differ by so much.
@@ -123,9 +125,9 @@ pub enum Refusal {
 pub async fn offer(connection: &Connection) -> Result<Offer, HelpDeskError> {
     let issues = allowed_actions::current(connection).await?.issues;
     let Some(engine) = connection.engine.as_ref().filter(|_| !issues.is_empty()) else { return Ok(Offer { issues, is_available: false }) };
-    let told = tokio::time::timeout(REPRESENTATIVE_TIME, engine.has_representative()).await;
     // What is not known is not claimed.
-    Ok(Offer { issues, is_available: told.ok().flatten() != Some(false) })
+    let is_available = engine.has_representative().await != Some(false);
+    Ok(Offer { issues, is_available })
 }
 
 /// Starts the chat of a press, or finds the one that an earlier press started.
@@ -181,7 +183,7 @@ pub async fn start(
 async fn user_of_token(services: &Services, connection: &Connection, help_center: &HelpCenter, token: &str) -> Result<u64, Refusal> {
     let user = help_center.user_of_token(token, services.clock.now_seconds()).await.map_err(HelpDeskError::from)?;
     user.map_err(|fault| {
-        tracing::info!(connection = connection.name(), %fault, "a Help Center token was refused");
+        tracing::debug!(connection = connection.name(), %fault, "a Help Center token was refused");
         Refusal::Proof
     })
 }
@@ -221,11 +223,13 @@ async fn customers_ticket(
         return Ok(ticket);
     }
     let Some(user) = user else { return Err(Refusal::Proof) };
-    tracing::info!(connection = connection.name(), user, "a customer asked for a ticket that is not theirs");
+    tracing::debug!(connection = connection.name(), user, "a customer asked for a ticket that is not theirs");
     let subject = foreign_tickets(connection, user);
     let limit = UseLimit { most: help_center.settings().refusals, ..limit_of(connection, &subject) };
-    services.store.count_use(limit, services.clock.now_ms()).await?;
-    Err(Refusal::NotYours)
+    match services.store.count_use(limit, services.clock.now_ms()).await? {
+        Some(ends_at) => Err(too_many(services, ends_at)),
+        None => Err(Refusal::NotYours),
+    }
 }
 
 fn foreign_tickets(connection: &Connection, user: u64) -> String {
@@ -320,6 +324,7 @@ pub(crate) async fn same_or_new(
         name: None,
         company: None,
         expires_at: now + i64::from(wanted.limits.life_minutes) * 60_000,
+        opened_at: None,
     };
     let least = now + LEAST_LIFE_MS.min(i64::from(wanted.limits.life_minutes) * 30_000);
     let former = services.store.customer_chat_of(&new, least).await?;
@@ -334,19 +339,42 @@ pub(crate) async fn same_or_new(
         }
     }
     let instead_of = former.as_ref().map(|chat| chat.id.as_str());
-    for (subject, most) in [
-        (format!("chats of/{}/{}/{}", connection.id, ticket_of(wanted.ticket, wanted.holder), wanted.holder), wanted.limits.of_customer),
-        (format!("chats on/{}/{}", connection.id, wanted.ticket), wanted.limits.of_ticket),
-    ] {
-        if let Some(ends_at) = services.store.count_use(UseLimit { most, ..limit_of(connection, &subject) }, now).await? {
+    let of_customer = format!("chats of/{}/{}/{}", connection.id, ticket_of(wanted.ticket, wanted.holder), wanted.holder);
+    let on_ticket = format!("chats on/{}/{}", connection.id, wanted.ticket);
+    let limits = [
+        UseLimit { most: wanted.limits.of_customer, ..limit_of(connection, &of_customer) },
+        UseLimit { most: wanted.limits.of_ticket, ..limit_of(connection, &on_ticket) },
+    ];
+    // Of both before one of them counts: what the ticket's limit refuses must not use up the customer's.
+    for limit in limits {
+        if let Some(ends_at) = services.store.used_up(limit, now).await? {
             return Err(too_many(services, ends_at));
         }
     }
-    let customer = customer().await;
+    for limit in limits {
+        if let Some(ends_at) = services.store.count_use(limit, now).await? {
+            return Err(too_many(services, ends_at));
+        }
+    }
+    let customer = tokio::time::timeout(NAME_TIME, customer()).await.unwrap_or_default();
     (new.name, new.company) = (customer.name.as_deref(), customer.company.as_deref());
+    if wanted.again != Again::Confirmed {
+        new.opened_at = still_open(services, connection, wanted.ticket, now).await?;
+    }
+    // First: a chat that is stored is given away by the next press, whatever becomes of this one.
+    ownership::chat_handed_out(services, connection, wanted.ticket, new.expires_at).await?;
     let chat = services.store.start_customer_chat(&new, instead_of, least).await?;
-    ownership::chat_handed_out(services, connection, wanted.ticket, chat.expires_at).await?;
     Ok((chat, true))
+}
+
+/// When the ticket's last chat was opened (Unix ms), if the appliance still has its session: whichever issue it is about, and whoever opened it.
+/// The new chat then counts as opened, so that the customer is asked before there are two.
+async fn still_open(services: &Services, connection: &Connection, ticket: &str, now: i64) -> Result<Option<i64>, StoreError> {
+    let opened_at = services.store.customer_chat_opened_at(connection.id, ticket).await?;
+    match opened_at.filter(|opened_at| now - opened_at < LONGEST_CHAT_MS) {
+        Some(opened_at) if has_session(connection, ticket, opened_at).await => Ok(Some(opened_at)),
+        _ => Ok(None),
+    }
 }
 
 /// Whether the appliance has a session of the ticket that began since `opened_at` (Unix ms) and has not ended. One that does not answer
@@ -420,7 +448,7 @@ pub async fn open(services: &Services, id: &str, once_more: bool) -> Result<Open
         tag: SessionTag { ticket: &chat.ticket, connection: connection.id },
     };
     let address = engine.chat_url(&request).map_err(|_| OpenFault::Gone)?;
-    if services.store.open_customer_chat(&chat.id, now).await? || once_more {
+    if services.store.open_customer_chat(&chat.id, once_more, now).await? {
         tracing::info!(connection = connection.name(), ticket = chat.ticket, "a customer opens their chat");
         Ok(Opened::Chat(address))
     } else {

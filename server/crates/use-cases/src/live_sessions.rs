@@ -39,10 +39,11 @@ pub async fn of_ticket(services: &Arc<Services>, connection: &Arc<Connection>, t
     let opened_chat_at = services.store.customer_chat_opened_at(connection.id, ticket).await?;
     let handed_out = services.store.open_since(connection.id, ticket, now - LONGEST_SESSION_MS, now).await?;
     let begun = known.iter().filter(|session| session.ended_at.is_none()).filter_map(|session| session.started_at);
+    let last_start = known.iter().filter_map(|session| session.started_at).max();
+    let awaited = opened_chat_at.filter(|opened| is_awaited(*opened, last_start));
     // Each by itself: a session whose end nobody ever told must not hide what began today.
-    let open_since = begun.chain(handed_out).chain(opened_chat_at).filter(|since| now - since < LONGEST_SESSION_MS).min();
+    let open_since = begun.chain(handed_out).chain(awaited).filter(|since| now - since < LONGEST_SESSION_MS).min();
     if let Some(since) = open_since {
-        let last_start = known.iter().filter_map(|session| session.started_at).max();
         let interval = ask_after(opened_chat_at, last_start, now);
         // One question brings the sessions of all chats that are awaited, on whichever ticket.
         if ask_in_turn(services, connection, since.min(now - CHAT_AWAITED_MS), interval).await {
@@ -55,8 +56,13 @@ pub async fn of_ticket(services: &Arc<Services>, connection: &Arc<Connection>, t
 /// Least time between two questions. `opened_chat_at`: when the customer opened a chat; `last_start`: when the ticket's last session that is
 /// known began, by the appliance's clock; all in Unix ms.
 fn ask_after(opened_chat_at: Option<i64>, last_start: Option<i64>, now: i64) -> Duration {
-    let is_awaited = |opened: i64| now - opened < CHAT_AWAITED_MS && last_start.is_none_or(|start| start < opened - START_TOLERANCE_MS);
-    if opened_chat_at.is_some_and(is_awaited) { ASK_AFTER_CHAT } else { ASK_AFTER }
+    let is_new = |opened: i64| now - opened < CHAT_AWAITED_MS && is_awaited(opened, last_start);
+    if opened_chat_at.is_some_and(is_new) { ASK_AFTER_CHAT } else { ASK_AFTER }
+}
+
+/// Whether no session is known yet that can have come of a chat opened then (Unix ms).
+fn is_awaited(opened_at: i64, last_start: Option<i64>) -> bool {
+    last_start.is_none_or(|start| start < opened_at - START_TOLERANCE_MS)
 }
 
 /// What the accounts of engines are asked for panels' sake: at most one question at a time for each account.

@@ -14,6 +14,7 @@ use deskbridge_shared::routes;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::help_center::START_TIME;
 use super::pages::{self, Message};
 use crate::state::PageState;
 use deskbridge_security::signed_token::TokenError;
@@ -65,7 +66,7 @@ pub async fn look(State(state): State<Arc<PageState>>, token: Result<Path<String
     // What does not read is no token of ours; a person is told so in words like any other.
     let token = token.map(|Path(token)| token).unwrap_or_default();
     let locale = state.translations.of_request(&headers);
-    match chat_link::look(&state.services, &token).await {
+    match in_time(chat_link::look(&state.services, &token)).await {
         Ok(invitation) => pages::respond_with_form(StatusCode::OK, state.pages.invite(locale, &invitation.issues), &invitation.destination),
         Err(error) => link_refused(&state, locale, &error),
     }
@@ -99,12 +100,17 @@ pub async fn press(
     let token = token.map(|Path(token)| token).unwrap_or_default();
     let choice = Choice::of(form);
     let locale = state.translations.of_request(&headers);
-    let chat = match chat_link::press(&state.services, &token, choice.issue.as_deref(), choice.again()).await {
+    let chat = match in_time(chat_link::press(&state.services, &token, choice.issue.as_deref(), choice.again())).await {
         Ok(Some(chat)) => chat,
         Ok(None) => return look(State(state), Ok(Path(token)), headers).await,
         Err(error) => return link_refused(&state, locale, &error),
     };
     opened(&state, locale, &chat.id, false).await
+}
+
+/// A customer is told in words that the help desk does not answer.
+async fn in_time<T>(work: impl Future<Output = Result<T, LinkError>>) -> Result<T, LinkError> {
+    tokio::time::timeout(START_TIME, work).await.unwrap_or(Err(LinkError::Later))
 }
 
 fn link_refused(state: &PageState, locale: &str, error: &LinkError) -> Response {

@@ -37,7 +37,7 @@ const BUTTON_AGE: &str = "public, max-age=300";
 /// A browser keeps the answer to a preflight for so many seconds.
 const PREFLIGHT_AGE: &str = "600";
 /// Time for all that is asked of other systems before a chat starts.
-const START_TIME: Duration = Duration::from_secs(12);
+pub(crate) const START_TIME: Duration = Duration::from_secs(12);
 /// Longest name of a connection, ticket, issue or locale.
 const MAX_NAME: usize = 400;
 /// Longest ticket.

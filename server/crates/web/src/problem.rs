@@ -26,7 +26,7 @@ pub struct Problem {
     /// For programs: the name after `urn:deskbridge:problem:` does not change.
     #[serde(rename = "type", serialize_with = "urn")]
     #[schema(value_type = String, format = "uri")]
-    base: Kind,
+    told_as: Kind,
     #[serde(skip)]
     kind: Kind,
     /// For programs: which of the situations it is, where a type covers several. It does not change either.
@@ -96,7 +96,7 @@ fn number<S: Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S:
 impl Problem {
     fn new(status: StatusCode, kind: Kind, title: &'static str, detail: impl Into<String>) -> Self {
         let reason = (kind.base() != kind).then(|| kind.name());
-        Self { status, base: kind.base(), kind, reason, title, detail: detail.into(), members: Box::default() }
+        Self { status, told_as: kind.base(), kind, reason, title, detail: detail.into(), members: Box::default() }
     }
 
     fn with(self, members: Members) -> Self {
@@ -105,7 +105,7 @@ impl Problem {
 
     /// Its kind as a type of its own, where that is a reason elsewhere.
     fn with_own_type(self) -> Self {
-        Self { base: self.kind, reason: None, ..self }
+        Self { told_as: self.kind, reason: None, ..self }
     }
 
     /// The same request may do after so long.

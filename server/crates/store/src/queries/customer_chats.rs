@@ -45,11 +45,12 @@ impl CustomerChats for SqlStore {
 
     async fn start_customer_chat(&self, new: &NewCustomerChat<'_>, instead_of: Option<&str>, now: i64) -> Result<CustomerChat> {
         sqlx::query(
-            "INSERT INTO customer_chat (tenant, connection, ticket, customer, issue, id, name, company, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            "INSERT INTO customer_chat (tenant, connection, ticket, customer, issue, id, name, company, expires_at, opened_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
              ON CONFLICT (connection, ticket, customer, issue) DO UPDATE SET
-               id = excluded.id, name = excluded.name, company = excluded.company, expires_at = excluded.expires_at, opened_at = NULL
-             WHERE customer_chat.expires_at <= $10 OR customer_chat.id = $11",
+               id = excluded.id, name = excluded.name, company = excluded.company, expires_at = excluded.expires_at,
+               opened_at = excluded.opened_at
+             WHERE customer_chat.expires_at <= $11 OR customer_chat.id = $12",
         )
         .bind(new.tenant.as_str())
         .bind(new.connection.to_string())
@@ -60,6 +61,7 @@ impl CustomerChats for SqlStore {
         .bind(new.name)
         .bind(new.company)
         .bind(new.expires_at)
+        .bind(new.opened_at)
         .bind(now)
         .bind(instead_of)
         .execute(&self.write)
@@ -86,10 +88,11 @@ impl CustomerChats for SqlStore {
         found.as_ref().map(chat).transpose()
     }
 
-    async fn open_customer_chat(&self, id: &str, now: i64) -> Result<bool> {
-        let opened = sqlx::query("UPDATE customer_chat SET opened_at = $2 WHERE id = $1 AND opened_at IS NULL")
+    async fn open_customer_chat(&self, id: &str, once_more: bool, now: i64) -> Result<bool> {
+        let opened = sqlx::query("UPDATE customer_chat SET opened_at = $2 WHERE id = $1 AND ($3 OR opened_at IS NULL)")
             .bind(id)
             .bind(now)
+            .bind(once_more)
             .execute(&self.write)
             .await?;
         Ok(opened.rows_affected() > 0)

@@ -3,7 +3,18 @@
 use super::*;
 
 fn chat<'a>(tenant: &'a TenantId, customer: &'a str, id: &'a str, expires_at: i64) -> NewCustomerChat<'a> {
-    NewCustomerChat { tenant, connection: a(), ticket: "88121", customer, issue: "vpn", id, name: Some("Zoë"), company: None, expires_at }
+    NewCustomerChat {
+        tenant,
+        connection: a(),
+        ticket: "88121",
+        customer,
+        issue: "vpn",
+        id,
+        name: Some("Zoë"),
+        company: None,
+        expires_at,
+        opened_at: None,
+    }
 }
 
 #[tokio::test]
@@ -31,17 +42,21 @@ async fn pressing_again_gets_the_same_chat_until_it_cannot_be_opened() {
         ] {
             assert_eq!(start(other, None, NOW).await, id);
         }
-        assert!(store.open_customer_chat("one", NOW + 60).await.unwrap());
-        assert!(!store.open_customer_chat("one", NOW + 61).await.unwrap(), "it was opened before");
-        assert!(!store.open_customer_chat("none", NOW + 61).await.unwrap());
+        assert!(store.open_customer_chat("one", false, NOW + 60).await.unwrap());
+        assert!(!store.open_customer_chat("one", false, NOW + 61).await.unwrap(), "it was opened before");
         assert_eq!(store.customer_chat("one").await.unwrap().unwrap().opened_at, Some(NOW + 60));
-        assert_eq!(store.customer_chat_opened_at(a(), "88121").await.unwrap(), Some(NOW + 60));
+        assert!(store.open_customer_chat("one", true, NOW + 62).await.unwrap(), "once more");
+        assert!(!store.open_customer_chat("none", true, NOW + 61).await.unwrap());
+        assert_eq!(store.customer_chat_opened_at(a(), "88121").await.unwrap(), Some(NOW + 62));
         assert_eq!(store.customer_chat_opened_at(b(), "88121").await.unwrap(), None);
         assert_eq!(start(again, Some("one"), NOW + 70).await, "two");
         assert_eq!(store.customer_chat("one").await.unwrap(), None);
         assert_eq!(store.customer_chat("two").await.unwrap().unwrap().opened_at, None);
+        let going_on = NewCustomerChat { opened_at: Some(NOW + 62), ..chat(&tenant, "user:3", "going on", NOW + 100) };
+        assert_eq!(store.start_customer_chat(&going_on, None, NOW).await.unwrap().opened_at, Some(NOW + 62));
+        assert!(!store.open_customer_chat("going on", false, NOW + 70).await.unwrap());
         assert_eq!(start(chat(&tenant, "user:1", "three", NOW + 300), None, NOW + 200).await, "three", "the one before has ended");
-        assert_eq!(store.purge_customer_chats(NOW + 101, 10).await.unwrap(), 4);
+        assert_eq!(store.purge_customer_chats(NOW + 101, 10).await.unwrap(), 5);
         assert!(store.customer_chat("three").await.unwrap().is_some());
     })
     .await;

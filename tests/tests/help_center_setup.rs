@@ -265,6 +265,9 @@ async fn without_the_settings_nothing_is_written() -> Result<()> {
 
 // deskbridge check
 
+/// Spoils a field.
+type Change = fn(&mut TicketField);
+
 struct Checked {
     code: i32,
     lines: Vec<String>,
@@ -323,7 +326,6 @@ async fn check_tells_how_the_help_center_is_set_up() -> Result<()> {
         scene.zendesk.clear_faults();
     }
 
-    type Change = fn(&mut TicketField);
     let spoil: [(&str, Change, &str); 5] = [
         ("not a text", |field| "checkbox".clone_into(&mut field.kind), "text field"),
         ("editable by customers", |field| field.editable_in_portal = true, "can edit it"),
@@ -446,7 +448,7 @@ async fn a_help_center_stands_beside_zendesk_only() -> Result<()> {
 #[tokio::test]
 async fn loopback_origins_may_do_without_tls() -> Result<()> {
     let origins = ["http://127.0.0.1:4711", "http://localhost:4712", "http://[::1]:4713"];
-    let desk = Desk::start(plan(&format!("origins = {:?}", origins))).await?;
+    let desk = Desk::start(plan(&format!("origins = {origins:?}"))).await?;
     for origin in origins {
         let offer = desk.ask(&desk.own_offer().with("origin", &[origin])).await?;
         assert_eq!((offer.status, offer.header("access-control-allow-origin")), (200, origin), "{}", offer.body);

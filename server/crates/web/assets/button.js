@@ -48,6 +48,7 @@ const STYLE = `
   :host(.themed) { background-color: inherit; color: inherit }
   select, button { inline-size: 100%; min-block-size: 44px; padding: .5rem; border: 1px solid; border-radius: 4px;
     background: none; color: inherit; font: inherit }
+  label:not([hidden]) { display: block }
   select { margin-block: .25rem .75rem }
   option { background: Canvas; color: CanvasText }
   button { font-weight: 600 }
@@ -118,7 +119,7 @@ async function load() {
     const [offer, answer] = await Promise.all([getOffer().catch(() => pause(2000).then(getOffer)), ask(request).catch(() => ({}))]);
     select.replaceChildren(...offer.options);
     host.lang = offer.locale;
-    host.dir = offer.dir;
+    for (const each of [label, button, message]) each.dir = offer.dir;
     state.offer = offer;
     enter(firstPhase(offer, answer));
   } catch {

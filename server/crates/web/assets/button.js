@@ -106,9 +106,11 @@ function settle() {
 
 // Themes share elements, not class names. What stands in a comment does not count.
 function findDetails() {
-  const found = [...document.querySelectorAll('main dl, main aside > *, main ~ aside > *')];
-  let place = found.find((each) => each !== host && !each.closest('li, article, nav'));
-  while (place && !place.getClientRects().length) place = place.parentElement;
+  const isShown = (each) => each.getClientRects().length;
+  const all = [...document.querySelectorAll('main dl, main aside > *, main ~ aside > *')];
+  const found = all.filter((each) => each !== host && !each.closest('li, article, nav'));
+  let place = found.find(isShown) ?? found[0];
+  while (place && !isShown(place)) place = place.parentElement;
   return place?.matches('main, body') ? null : place;
 }
 

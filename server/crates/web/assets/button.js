@@ -182,7 +182,7 @@ async function follow(chat) {
 async function findChat() {
   let phase = 'no_proof';
   for (const kind of state.offer.proofs) {
-    const value = await getProof(kind).catch(() => void (phase = 'failed'));
+    const value = await getProof(kind).catch(({ cause }) => void (phase = cause ?? 'failed'));
     const answer = value && (await requestChat(kind, value));
     if (answer) return answer;
   }
@@ -192,6 +192,7 @@ async function findChat() {
 async function getProof(kind) {
   const isToken = kind === 'help_center_token';
   const { status, data } = await ask(isToken ? '/api/v2/help_center/integration/token' : request);
+  if (status === 401) throw new Error(status, { cause: 'sign_in' });
   if (status === 429 || status > 499) throw new Error(status);
   if (isToken) return data.token;
   const id = state.offer[kind === 'chat_link' ? 'link_field' : kind];

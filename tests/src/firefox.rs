@@ -42,7 +42,7 @@ pub fn obtainable() -> Result<()> {
     geckodriver().map(drop)
 }
 
-/// One browser with a profile of its own and one extension. Dropping it ends browser and driver.
+/// One browser with a profile of its own. Dropping it ends browser and driver.
 pub struct Firefox {
     page: Page,
     // Fields are dropped in order: the profile goes when nobody writes into it any more.
@@ -53,9 +53,18 @@ pub struct Firefox {
 impl Firefox {
     /// Starts driver and browser, and installs the extension for as long as the browser runs; answers the origin of its pages too.
     pub async fn start(extension: &Path) -> Result<(Self, String)> {
+        let id = id_of(extension)?;
+        let uuids = json!({ id: UUID }).to_string();
+        let firefox = Self::start_with(&[("extensions.webextensions.uuids", json!(uuids))]).await?;
+        firefox.install(extension).await?;
+        Ok((firefox, format!("moz-extension://{UUID}")))
+    }
+
+    /// Starts driver and browser with these preferences. It takes self-signed certificates for good.
+    pub async fn start_with(preferences: &[(&str, Value)]) -> Result<Self> {
         let profile = tempfile::Builder::new().prefix("deskbridge-firefox-").tempdir().context("cannot make a directory")?;
         let geckodriver = Geckodriver::start(profile.path()).await?;
-        let driver = WebDriver::builder(&geckodriver.url, capabilities(&id_of(extension)?)?)
+        let driver = WebDriver::builder(&geckodriver.url, capabilities(preferences)?)
             .request_timeout(COMMAND_LIMIT)
             .await
             .map_err(|error| anyhow!("no browser session: {error}\n{}", geckodriver.logs.tail()))?;
@@ -63,8 +72,7 @@ impl Firefox {
         firefox.driver().set_page_load_timeout(COMMAND_LIMIT).await?;
         // What a frame shows below the window's edge cannot be clicked: the driver scrolls the frame alone.
         firefox.driver().set_window_rect(0, 0, WIDTH, HEIGHT).await?;
-        firefox.install(extension).await?;
-        Ok((firefox, format!("moz-extension://{UUID}")))
+        Ok(firefox)
     }
 
     /// Installs the extension for as long as the browser runs; if it is there already, this is an update.
@@ -169,15 +177,18 @@ fn leashed(program: &Path) -> Command {
     command
 }
 
-fn capabilities(extension_id: &str) -> Result<thirtyfour::FirefoxCapabilities> {
+fn capabilities(further: &[(&str, Value)]) -> Result<thirtyfour::FirefoxCapabilities> {
     let mut preferences = FirefoxPreferences::new();
-    preferences.set("extensions.webextensions.uuids", json!({ extension_id: UUID }).to_string())?;
+    for (name, value) in further {
+        preferences.set(name, value)?;
+    }
     preferences.set("devtools.console.stdout.content", true)?;
     // The proxy of the environment, which may not know loopback.
     preferences.set("network.proxy.type", 0)?;
     let mut capabilities = DesiredCapabilities::firefox();
     capabilities.set_headless()?;
     capabilities.set_preferences(preferences)?;
+    capabilities.accept_insecure_certs(true)?;
     Ok(capabilities)
 }
 

@@ -7,6 +7,7 @@ pub mod appliance;
 pub mod autotask;
 pub mod browser;
 pub mod button;
+pub mod chat_button;
 pub mod delivery_suite;
 pub mod device;
 pub mod extension;

@@ -114,6 +114,15 @@ impl Page {
         Ok(found.element(host.handle().clone())?)
     }
 
+    /// An element's role and name, as the browser tells them to assistive technology.
+    pub async fn role_and_name(&self, element: &WebElement) -> Result<(String, String)> {
+        let ask = async |what| {
+            let answer = element.handle().cmd(Computed { element: element.element_id(), what }).await;
+            answer.with_context(|| format!("no {what}"))?.value::<String>().with_context(|| format!("the {what} is no text"))
+        };
+        Ok((ask("computedrole").await?, ask("computedlabel").await?))
+    }
+
     /// Back to the top document.
     pub async fn leave_frames(&self) -> Result<()> {
         Ok(self.driver.enter_default_frame().await?)
@@ -149,6 +158,19 @@ impl FormatRequestData for Shadow {
             Self::Element(root, css) => RequestData::new(Method::POST, format!("session/{session}/shadow/{root}/element"))
                 .add_body(json!({"using": "css selector", "value": css})),
         }
+    }
+}
+
+/// WebDriver's "Get Computed Role" and "Get Computed Label".
+#[derive(Debug)]
+struct Computed {
+    element: ElementId,
+    what: &'static str,
+}
+
+impl FormatRequestData for Computed {
+    fn format_request(&self, session: &SessionId) -> RequestData {
+        RequestData::new(Method::GET, format!("session/{session}/element/{}/{}", self.element, self.what))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{build, commands, extension};
 /// Which figures.
 #[derive(Args)]
 pub struct Options {
-    /// Only this bench: `sidebar`, `events`, `connections`, `memory`, `panel`, `queue` or `extension`; without it, all
+    /// Only this bench: `sidebar`, `events`, `connections`, `memory`, `panel`, `queue`, `extension` or `help-center`; without it, all
     bench: Option<String>,
     /// Fail when a target is missed
     #[arg(long)]

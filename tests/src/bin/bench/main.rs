@@ -9,6 +9,7 @@ mod bare_route;
 mod connections;
 mod events;
 mod extension;
+mod help_center;
 mod load;
 mod machine;
 mod memory;
@@ -30,7 +31,7 @@ const SENDERS: usize = 64;
 /// Rounds of the server and of its peer each; odd, so that there is a median.
 const ROUNDS: usize = 5;
 
-const USAGE: &str = "usage: bench [sidebar|events|connections|memory|panel|queue|extension] [--check]";
+const USAGE: &str = "usage: bench [sidebar|events|connections|memory|panel|queue|extension|help-center] [--check]";
 
 /// What can be measured by itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,10 +43,11 @@ enum Bench {
     Panel,
     Queue,
     Extension,
+    HelpCenter,
 }
 
 impl Bench {
-    const ALL: [(&str, Self); 7] = [
+    const ALL: [(&str, Self); 8] = [
         ("sidebar", Self::Sidebar),
         ("events", Self::Events),
         ("connections", Self::Connections),
@@ -53,6 +55,7 @@ impl Bench {
         ("panel", Self::Panel),
         ("queue", Self::Queue),
         ("extension", Self::Extension),
+        ("help-center", Self::HelpCenter),
     ];
 
     async fn run(self) -> Result<Vec<Row>> {
@@ -64,6 +67,7 @@ impl Bench {
             Self::Panel => panel::run(),
             Self::Queue => queue::run().await,
             Self::Extension => extension::run().await,
+            Self::HelpCenter => help_center::run().await,
         }
     }
 }

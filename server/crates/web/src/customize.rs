@@ -117,9 +117,10 @@ struct Content<'a> {
     snippet: Code<'a>,
     /// How customers prove that a ticket is theirs.
     proofs: Vec<String>,
+    /// Whether the Help Center's sign-in of people in copy counts, too.
     has_participants: bool,
-    /// The button has no proof where the account's plan has no tokens.
-    needs_plan: bool,
+    /// What the button lacks, where no accepted proof has what it needs.
+    lacking: Option<&'a str>,
     policies: Vec<Code<'a>>,
     /// Where the form of the check leads.
     check_path: &'a str,
@@ -157,13 +158,14 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn page(&self, check_path: &str, results: &[(PageChecked, Option<i64>)]) -> Result<String, RenderError> {
-        let SetUp { public_url, id, link_field, ticket_field, proofs, .. } = self.set_up;
+        let SetUp { public_url, id, link_field, proofs, .. } = self.set_up;
         let button = format!("{public_url}{}", routes::HELP_CENTER_BUTTON);
         let line = |ticket: &str| {
             format!("<script src=\"{button}\" data-connection=\"{id}\"{ticket} data-locale=\"{{{{help_center.locale}}}}\" defer></script>")
         };
         let link_number = link_field.map_or_else(|| NUMBER.to_owned(), |field| field.to_string());
-        let placeholder = format!("{{{{ticket.ticket_field_{link_number}}}}}");
+        let field = format!("ticket.ticket_field_{link_number}");
+        let sentence = self.text("sentence")?.replace("{placeholder}", &format!("{{{{{field}}}}}"));
         let content = Content {
             is_in_settings: self.set_up.is_in_settings,
             settings: self.code("settings", "deskbridge.toml", self.settings_lines()?)?,
@@ -171,16 +173,15 @@ impl<'a> View<'a> {
             takes_links: proofs.contains(&CustomerProof::ChatLink),
             has_link_field: link_field.is_some(),
             link_field: self.code("link-field", "link_field", format!("link_field = {link_number}"))?,
-            sentence: self.code("sentence", "ticket_field", self.text("sentence")?.replace("{placeholder}", &placeholder))?,
+            sentence: self.code("sentence", "ticket_field", format!("{{% if {field} != blank %}}{sentence}{{% endif %}}"))?,
             head_line: self.code("head-line", "document_head.hbs", line(""))?,
             snippet: self.code("snippet", "request_page.hbs", line(" data-ticket=\"{{request.id}}\""))?,
             proofs: proofs.iter().map(|proof| self.proof(*proof)).collect::<Result<_, _>>()?,
-            has_participants: self.set_up.has_participants,
-            needs_plan: proofs.contains(&CustomerProof::HelpCenterToken) && link_field.is_none() && ticket_field.is_none(),
+            has_participants: self.set_up.has_participants && proofs.contains(&CustomerProof::HelpCenterToken),
+            lacking: self.lacking()?,
             policies: vec![
                 self.code("script-src", "script-src", format!("script-src {public_url}"))?,
-                self.code("connect-src", "connect-src", format!("connect-src {public_url}"))?,
-                self.code("connect-src-self", "connect-src 'self'", "connect-src 'self'".to_owned())?,
+                self.code("connect-src", "connect-src", format!("connect-src 'self' {public_url}"))?,
             ],
             check_path,
             results: results.iter().map(|(page, seen)| self.checked(page, *seen)).collect::<Result<_, _>>()?,
@@ -214,6 +215,21 @@ impl<'a> View<'a> {
             self.text("settings_origins")?,
             self.text("settings_link_field")?,
         ))
+    }
+
+    /// What to say where the button has no proof. The account's plan is not known here.
+    fn lacking(&self) -> Result<Option<&'a str>, RenderError> {
+        let SetUp { link_field, ticket_field, proofs, .. } = self.set_up;
+        let takes = |proof| proofs.contains(&proof);
+        let has_field =
+            takes(CustomerProof::TicketField) && ticket_field.is_some() || takes(CustomerProof::ChatLink) && link_field.is_some();
+        let name = match (takes(CustomerProof::HelpCenterToken), takes(CustomerProof::ChatLink)) {
+            _ if has_field => return Ok(None),
+            (true, true) => "proofs_plan",
+            (true, false) => "proofs_plan_only",
+            (false, _) => "proofs_lacking",
+        };
+        self.text(name).map(Some)
     }
 
     fn proof(&self, proof: CustomerProof) -> Result<String, RenderError> {
@@ -303,11 +319,11 @@ mod tests {
                 format!("<html lang=\"{locale}\" dir=\"ltr\""),
                 format!("{line} {end}").replace('=', "&#x3D;"),
                 format!("{line} data-ticket=&quot;{{{{request.id}}}}&quot; {end}").replace('=', "&#x3D;"),
-                "{{ticket.ticket_field_360002}}".to_owned(),
+                "{% if ticket.ticket_field_360002 !&#x3D; blank %}".to_owned(),
+                " {{ticket.ticket_field_360002}}{% endif %}<".to_owned(),
                 "360001".to_owned(),
                 "script-src https://remote.example.com<".to_owned(),
-                "connect-src https://remote.example.com<".to_owned(),
-                "connect-src &#x27;self&#x27;<".to_owned(),
+                "connect-src &#x27;self&#x27; https://remote.example.com<".to_owned(),
                 "action=\"/help-center/customize/t/check#check\"".to_owned(),
             ] {
                 assert!(page.contains(&expected), "{expected} is not in {page}");
@@ -331,12 +347,42 @@ mod tests {
 
     #[test]
     fn what_still_lacks_is_said() {
-        let by_token = SetUp { proofs: vec![CustomerProof::HelpCenterToken], link_field: None, ticket_field: None, ..set_up() };
-        let complete = page("en", &set_up(), &[]);
-        let lacking = page("en", &by_token, &[]);
-        for said in ["Chat links do not count", "not an Enterprise plan"] {
-            assert!(lacking.contains(said) && !complete.contains(said), "{said}");
+        use CustomerProof::{ChatLink, HelpCenterToken, TicketField};
+        const OFF: &str = "needs chat_link among customer_proof";
+        const PLAN: &str = "not an Enterprise plan, the button cannot start a chat yet.";
+        const PLAN_ONLY: &str = "not an Enterprise plan, the button cannot start a chat. Ask";
+        const LACKING: &str = "The button cannot start a chat yet:";
+        for (proofs, ticket_field, link_field, expected) in [
+            (vec![HelpCenterToken, TicketField, ChatLink], Some(1), Some(2), vec![]),
+            (vec![HelpCenterToken, ChatLink], None, Some(2), vec![]),
+            (vec![ChatLink], None, Some(2), vec![]),
+            (vec![TicketField], Some(1), None, vec![OFF]),
+            (vec![HelpCenterToken, TicketField], Some(1), None, vec![OFF]),
+            (vec![TicketField, ChatLink], Some(1), None, vec![]),
+            (vec![HelpCenterToken, ChatLink], None, None, vec![PLAN]),
+            (vec![HelpCenterToken], None, None, vec![OFF, PLAN_ONLY]),
+            (vec![ChatLink], None, None, vec![LACKING]),
+        ] {
+            let what = format!("{proofs:?} {ticket_field:?} {link_field:?}");
+            let page = page("en", &SetUp { proofs, ticket_field, link_field, ..set_up() }, &[]);
+            for said in [OFF, PLAN, PLAN_ONLY, LACKING] {
+                assert_eq!(page.contains(said), expected.contains(&said), "{what}: {said}");
+            }
         }
+    }
+
+    #[test]
+    fn who_can_start_a_chat_is_said_for_each_proof() {
+        let requester = page("en", &SetUp { has_participants: false, ..set_up() }, &[]);
+        let participants = page("en", &set_up(), &[]);
+        for said in ["The ticket’s requester, if they are signed in", "including people in copy", "Everyone who has a chat link"] {
+            assert!(requester.contains(said) && participants.contains(said), "{said}");
+        }
+        let by_setting = "It counts for the Help Center’s sign-in only.";
+        assert!(participants.contains(by_setting) && !requester.contains(by_setting));
+        // Without the Help Center's sign-in the setting changes nothing.
+        let by_field = page("en", &SetUp { proofs: vec![CustomerProof::TicketField], ..set_up() }, &[]);
+        assert!(!by_field.contains(by_setting));
     }
 
     #[test]

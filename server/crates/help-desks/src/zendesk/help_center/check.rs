@@ -127,9 +127,20 @@ impl HelpCenter {
                 WHAT,
                 "the account's plan does not have them, so no customer can start a chat; add ticket_field or chat_link to customer_proof",
             ),
-            Err(fault @ KeysFault::NotOnThisPlan) => Finding::note(WHAT, format!("{fault}; the other proofs are used")),
+            Err(fault @ KeysFault::NotOnThisPlan) if self.has_proof_in_a_field() => {
+                Finding::note(WHAT, format!("{fault}; the other proofs are used"))
+            }
+            Err(fault @ KeysFault::NotOnThisPlan) => {
+                let what = "the button cannot open a chat, only links that agents send can; name a ticket_field, or a link_field";
+                Finding::note(WHAT, format!("{fault}; {what}"))
+            }
             Err(fault) => Finding::bad(WHAT, fault.to_string()),
         }
+    }
+
+    /// Whether the button finds a proof in one of the ticket's fields.
+    fn has_proof_in_a_field(&self) -> bool {
+        self.takes(CustomerProof::TicketField) || (self.takes(CustomerProof::ChatLink) && self.settings.link_field.is_some())
     }
 
     async fn check_field(&self, id: u64, use_for: &'static str) -> Finding {

@@ -121,9 +121,12 @@ async fn read(services: &Services, token: &str) -> Result<Read, LinkError> {
     if issues.is_empty() { Err(LinkError::Gone) } else { Ok(Read { invitation, connection, issues }) }
 }
 
-/// What the page of a link shows. Nothing is started: mail programs open links, too.
-pub async fn look(services: &Services, token: &str) -> Result<Invitation, LinkError> {
-    let Read { connection, issues, .. } = read(services, token).await?;
+/// What the page of a link shows; `chosen`: the code name of the issue chosen already. Nothing is started: mail programs open links, too.
+pub async fn look(services: &Services, token: &str, chosen: Option<&str>) -> Result<Invitation, LinkError> {
+    let Read { connection, mut issues, .. } = read(services, token).await?;
+    if let Some(only) = issues.iter().find(|issue| chosen == Some(issue.code_name.as_str())).cloned() {
+        issues = vec![only];
+    }
     let destination = crate::customer_chat::chat_origin(&connection).ok_or(LinkError::Gone)?;
     Ok(Invitation { issues, destination })
 }

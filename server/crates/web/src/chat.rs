@@ -10,9 +10,10 @@ use axum::extract::rejection::{FormRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use axum_extra::extract::{Query, QueryRejection};
 use deskbridge_shared::routes;
 use serde::Deserialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::help_center::START_TIME;
 use super::pages::{self, Message};
@@ -22,7 +23,8 @@ use deskbridge_use_cases::chat_link::{self, LinkError};
 use deskbridge_use_cases::customer_chat::{self, OpenFault, Opened};
 
 /// What the customer chose on the page.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
 pub struct Choice {
     /// The code name of one of the issues on the page.
     issue: Option<String>,
@@ -31,6 +33,11 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// What the address chooses.
+    fn in_address(query: Result<Query<Self>, QueryRejection>) -> Self {
+        query.map(|Query(choice)| choice).unwrap_or_default()
+    }
+
     /// What does not read is no choice of ours.
     fn of(form: Result<Form<Self>, FormRejection>) -> Self {
         form.map(|Form(choice)| choice).unwrap_or_default()
@@ -47,13 +54,13 @@ fn to(url: &str) -> Response {
 
 /// A customer opens a chat link.
 ///
-/// A page with a button for each issue. Nothing is started. Pages are in the language of `Accept-Language`.
+/// A page with a button for each issue, or for the one that `issue` chooses. Nothing is started. Pages are in the language of `Accept-Language`.
 #[utoipa::path(
     get,
     context_path = routes::CHAT_LINK,
     path = "/{token}",
     operation_id = "open_chat_link",
-    params(("token" = String, Path)),
+    params(("token" = String, Path), Choice),
     responses(
         (status = 200, description = "A choice of issues", body = String, content_type = "text/html"),
         (status = 404, description = "Not a link of this server", body = String, content_type = "text/html"),
@@ -62,11 +69,16 @@ fn to(url: &str) -> Response {
         (status = 503, description = "Try again in a minute", body = String, content_type = "text/html"),
     ),
 )]
-pub async fn look(State(state): State<Arc<PageState>>, token: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Response {
+pub async fn look(
+    State(state): State<Arc<PageState>>,
+    token: Result<Path<String>, PathRejection>,
+    choice: Result<Query<Choice>, QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
     // What does not read is no token of ours; a person is told so in words like any other.
     let token = token.map(|Path(token)| token).unwrap_or_default();
     let locale = state.translations.of_request(&headers);
-    match in_time(chat_link::look(&state.services, &token)).await {
+    match in_time(chat_link::look(&state.services, &token, Choice::in_address(choice).issue.as_deref())).await {
         Ok(invitation) => pages::respond_with_form(StatusCode::OK, state.pages.invite(locale, &invitation.issues), &invitation.destination),
         Err(error) => link_refused(&state, locale, &error),
     }
@@ -102,7 +114,7 @@ pub async fn press(
     let locale = state.translations.of_request(&headers);
     let chat = match in_time(chat_link::press(&state.services, &token, choice.issue.as_deref(), choice.again())).await {
         Ok(Some(chat)) => chat,
-        Ok(None) => return look(State(state), Ok(Path(token)), headers).await,
+        Ok(None) => return look(State(state), Ok(Path(token)), Ok(Query(Choice::default())), headers).await,
         Err(error) => return link_refused(&state, locale, &error),
     };
     opened(&state, locale, &chat.id, false).await

@@ -58,16 +58,18 @@ impl Page {
             .with_context(|| format!("no element '{css}' is displayed"))
     }
 
-    /// The first displayed element of a CSS selector whose text contains `text`, now or within 20 s.
+    /// The first displayed element of a CSS selector whose text contains `text`, now or within 20 s. The error has what the page shows.
     pub async fn element_with_text(&self, css: &str, text: &str) -> Result<WebElement> {
-        self.driver
-            .query(By::Css(css))
-            .wait(PATIENCE, LOOK_INTERVAL)
-            .and_displayed()
-            .with_text(thirtyfour::stringmatch::StringMatch::new(text).partial())
-            .first()
-            .await
-            .with_context(|| format!("no element '{css}' with the text '{text}' is displayed"))
+        let query = self.driver.query(By::Css(css)).wait(PATIENCE, LOOK_INTERVAL).and_displayed();
+        let found = query.with_text(thirtyfour::stringmatch::StringMatch::new(text).partial()).first().await;
+        match found {
+            Ok(element) => Ok(element),
+            Err(error) => {
+                let shown = self.driver.execute("return location.href + '\\n' + document.body?.innerText", Vec::new()).await;
+                let shown = shown.map_or_else(|error| error.to_string(), |shown| shown.json().to_string());
+                Err(error).with_context(|| format!("no element '{css}' with the text '{text}' is displayed, but: {shown}"))
+            }
+        }
     }
 
     /// Waits until no element of a CSS selector is left in the current frame.

@@ -12,7 +12,7 @@ use deskbridge_shared::routes;
 use deskbridge_tests::appliance::{Party, Representative};
 use deskbridge_tests::browser::{Browser, Settings};
 use deskbridge_tests::chat_button::{BLOCKER, ChatButton, FOCUS_COUNTER, HASTE, LISTENER, Shown, head_line, request_line};
-use deskbridge_tests::scene::{Plan, Scene};
+use deskbridge_tests::scene::{CONNECTION, Plan, Scene};
 use deskbridge_tests::server::{Deskbridge, until};
 use deskbridge_tests::zendesk::{self, Details, Fault, HelpCenterTheme, Matching, Sidebar, TicketField};
 use reqwest::Method;
@@ -28,7 +28,9 @@ const START: &str = "Start support chat";
 const CHECKING: &str = "Checking the chat…";
 const READY: &str = "The chat opens in a new window.";
 const OPENING: &str = "Opening the chat…";
-const OPEN: &str = "The chat is open in another window.";
+/// Title of the page that asks before there are two chats.
+const BEFORE: &str = "A chat about this request may already be open";
+const OPEN: &str = "The chat is open in another window. To start again, close that window first.";
 const NOBODY: &str = "Nobody is available for a chat at the moment. This page checks again every minute.";
 const NOT_YOURS: &str = "You cannot start a chat for this request. Please open one of your own requests.";
 const CLOSED: &str = "This request is closed. To chat with us, please submit a new request.";
@@ -131,6 +133,13 @@ impl Stage {
             Ok(window) => Ok(window),
             Err(error) => Err(error.context(format!("{:#?}\n{}", self.browser.console_errors().await?, server.tail()))),
         }
+    }
+
+    /// Presses a button of a chat link's page, once its style is there: what still moves may be missed.
+    async fn press_on_page(&self, text: &str) -> Result<()> {
+        let is_loaded = async || Ok(self.browser.execute("return document.readyState", vec![]).await? == json!("complete"));
+        until("the page is loaded", Duration::from_mins(1), is_loaded).await?;
+        Ok(self.browser.element_with_text("button", text).await?.click().await?)
     }
 
     /// How many sessions the appliance has of this ticket.
@@ -255,13 +264,45 @@ async fn the_link_in_the_tickets_field_and_the_panels_link_lead_to_a_page_with_a
         stage.browser.open(&link).await?;
         stage.browser.element_with_text("h1", "Start a support chat").await?;
         ensure!(stage.sessions(ticket) == 0, "opening a link starts nothing");
-        stage.browser.element_with_text("button", button).await?.click().await?;
+        stage.press_on_page(button).await?;
         stage.browser.element_with_text("p", CHAT_PAGE).await?;
         let session = stage.scene.appliance.wait_for_session(|session| session.external_key == ticket.to_string()).await?;
         ensure!(session.customers[0].person.issue == issue, "{session:?}");
         ensure!(stage.sessions(ticket) == 1);
     }
     stage.no_errors(&[]).await?;
+    stage.browser.close().await
+}
+
+/// Two connections' buttons want the same place, and each watches the page.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_connections_lines_stand_side_by_side_and_the_page_goes_on() -> Result<()> {
+    let stage = Stage::start(plan(ONE_ISSUE, "")).await?;
+    let head = head_line(&stage.scene.server);
+    stage.theme(|theme| theme.head_line = Some(format!("{head}{}", head.replace(CONNECTION, "Another"))))?;
+    stage.open("en-us", stage.ticket).await?;
+    let words =
+        "return [...document.querySelectorAll('deskbridge-chat')].map((each) => each.shadowRoot.querySelector('p').textContent).sort()";
+    let said = async || Ok(stage.browser.execute(words, vec![]).await? == json!([READY, UNAVAILABLE]));
+    until("both say what they have", Duration::from_mins(1), said).await?;
+    // Whatever moves then moves once.
+    let moves = "const done = arguments[0]; let moves = 0; new MutationObserver(() => moves++).observe(document.body, { childList: true, \
+                 subtree: true }); document.querySelector('main').append('.'); setTimeout(() => done(moves), 500)";
+    let moves = stage.browser.driver().execute_async(moves, vec![]).await?.json().as_u64();
+    ensure!(moves.is_some_and(|moves| moves < 5), "{moves:?} moves");
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_that_the_theme_takes_away_is_given_up_for_the_details() -> Result<()> {
+    let stage = Stage::start(plan(ONE_ISSUE, "")).await?;
+    let snippet = format!("<div id=\"own\">{}</div>", request_line(&stage.scene.server));
+    stage.theme(|theme| (theme.head_line, theme.request_page_snippet) = (None, Some(snippet)))?;
+    stage.open_ready(stage.ticket).await?;
+    ensure!(stage.button().look().await?.place == "own");
+    stage.browser.execute("document.querySelector('#own').remove()", vec![]).await?;
+    until("it stands beside the details", Duration::from_mins(1), async || Ok(stage.button().look().await?.place == "dl")).await?;
+    stage.press_and_enter_chat().await?;
     stage.browser.close().await
 }
 
@@ -299,7 +340,10 @@ async fn ready_opening_open_and_ready_again() -> Result<()> {
     ensure!(!shown.is_disabled && shown.button == "Show the chat" && shown.focused == "button", "{shown:?}");
     stage.browser.driver().switch_to_window(chat.clone()).await?;
     stage.browser.element_with_text("p", CHAT_PAGE).await?;
-    ensure!(stage.browser.execute("return window.opener === null", vec![]).await? == json!(true), "the chat cannot reach the page");
+    ensure!(
+        stage.browser.execute("return window.opener !== null", vec![]).await? == json!(true),
+        "else the page cannot bring it to the front"
+    );
 
     // Shown again.
     stage.browser.driver().switch_to_window(own.clone()).await?;
@@ -421,7 +465,7 @@ async fn a_limit_is_said_with_its_minutes_and_ends() -> Result<()> {
     let said = async || Ok(stage.button().said().await?.len() >= 5);
     until("the limit is over", LIMIT, said).await?;
     let said = stage.button().said().await?;
-    let minutes = said[3].strip_prefix("Too many chats were started. Please try again in ").with_context(|| format!("{said:?}"))?;
+    let minutes = said[3].strip_prefix("Too many attempts. Please try again in ").with_context(|| format!("{said:?}"))?;
     let minutes: u32 = minutes.trim_end_matches(" min.").parse()?;
     ensure!((55..=60).contains(&minutes) && said[4] == READY, "{said:?}");
     ensure!(stage.sessions(other) == 0);
@@ -453,7 +497,7 @@ async fn the_first_proof_that_the_page_can_get_is_used() -> Result<()> {
         if holder == "link" {
             stage.browser.element_with_text("h1", "Start a support chat").await?;
             ensure!(stage.sessions(ticket) == 0, "the link's page has a button of its own");
-            stage.browser.click("button").await?;
+            stage.press_on_page("Start the chat").await?;
         } else {
             stage.scene.server.wait_for_log(&format!("a customer starts a chat.*{ticket}.*{holder}")).await?;
         }
@@ -559,7 +603,7 @@ async fn by_keyboard_alone_with_names_and_announcements() -> Result<()> {
     // The session at the appliance goes on: the space bar leads back to it, not to a second one.
     button.keys([Key::Space]).await?;
     button.enter_window_beside(&known).await?;
-    stage.browser.element_with_text("h1", "You have already opened this chat").await?;
+    stage.browser.element_with_text("h1", BEFORE).await?;
     button.close_window(&own).await?;
     button.says(READY).await?;
     ensure!(button.said().await? == [CHECKING, READY, OPENING, OPEN, READY, OPENING, OPEN, READY]);
@@ -736,7 +780,7 @@ async fn however_often_it_is_pressed_the_appliance_has_one_session() -> Result<(
         driver.switch_to_window(window).await?;
         stage.browser.element("h1").await?;
         let title = driver.find(By::Css("h1")).await?.text().await?;
-        ensure!(title == "Chat" || title == "You have already opened this chat", "{title}");
+        ensure!(title == "Chat" || title == BEFORE, "{title}");
         chats += usize::from(title == "Chat");
     }
     ensure!(chats == 1 && stage.sessions(ticket) == 1, "{chats} chats, {} sessions", stage.sessions(ticket));

@@ -1,5 +1,5 @@
 // The customer's button in a Help Center: opens a support chat about the request on this page.
-// It is served below 10,000 bytes, without its comments, and so not indented once more.
+// It is served below 10,000 bytes, without its comments and indentation.
 
 (() => {
 
@@ -21,10 +21,10 @@ const buttons = (window.deskbridgeButtons = window.deskbridgeButtons ?? {});
 if (buttons[name]) return buttons[name](ownPlace);
 buttons[name] = (place) => {
   ownPlace = ownPlace || place;
-  settle();
+  settleSoon();
 };
 
-const state = { phase: 'checking', offer: { texts: {} }, chat: null, minutes: 0 };
+const state = { phase: 'checking', offer: {}, chat: null, frame: null, minutes: 0 };
 
 // The phases with a button: its text, and what a press does.
 const BUTTONS = {
@@ -37,7 +37,9 @@ const BUTTONS = {
 };
 
 // By status, or the end of the problem's type.
-const REFUSALS = { 429: 'wait', 'not-your-ticket': 'not_yours', 'ticket-closed': 'closed', 'invalid-value': 'unavailable' };
+const REFUSALS = new Map([
+  ['429', 'wait'], ['not-your-ticket', 'not_yours'], ['ticket-closed', 'closed'], ['invalid-value', 'unavailable'],
+]);
 
 // The button has the text's color; its label is black or white by luminance (y), 4.5:1 at least.
 const STYLE = `
@@ -68,19 +70,25 @@ function render() {
   const { phase } = state;
   const [title, press] = BUTTONS[phase] ?? [];
   const focused = root.activeElement;
-  host.hidden = phase === 'hidden';
-  host.ariaBusy = phase === 'checking' || phase === 'opening';
+  // In the corner it covers the page, and waits until there is something to say.
+  host.hidden = phase === 'hidden' || (phase === 'checking' && host.matches('.floating'));
   label.hidden = !/ready|opening|wait|failed/.test(phase) || select.length < 2;
-  caption.textContent = text('issue_label');
+  say(caption, text('issue_label'));
   button.hidden = !title;
   button.ariaDisabled = !press;
-  action.textContent = text(title);
-  message.textContent = text(phase === 'ready' ? 'ready_hint' : phase).replace('{minutes}', state.minutes);
+  button.ariaBusy = phase === 'opening';
+  say(action, text(title));
+  say(message, text(phase === 'ready' ? 'ready_hint' : phase).replace('{minutes}', state.minutes));
   if (focused && (focused !== select || label.hidden)) (button.hidden ? message : button).focus();
 }
 
+// What has not changed is not read out again.
+function say(element, words) {
+  if (element.textContent !== words) element.textContent = words;
+}
+
 function text(key) {
-  return state.offer.texts[key] ?? builtIn[key] ?? '';
+  return state.offer.texts?.[key] ?? builtIn[key] ?? '';
 }
 
 function enter(phase) {
@@ -90,28 +98,52 @@ function enter(phase) {
   if (phase === 'wait') setTimeout(enter, state.minutes * 60000, 'ready');
 }
 
+// Once a frame at most: a theme, or the button of another connection, may move things about, too.
+function settleSoon() {
+  state.frame = state.frame ?? requestAnimationFrame(settle);
+}
+
 // After the administrator's script, else before the request's details, else in the corner.
 function settle() {
+  state.frame = null;
+  if (!ownPlace?.isConnected) ownPlace = null;
   const place = ownPlace || findDetails();
-  const isThere = place ? host === (ownPlace ? place.nextSibling : place.previousSibling) : host.parentNode === document.body;
-  if (isThere) return;
+  if (place ? isBeside(place) : host.parentNode === document.body) return;
   const focused = root.activeElement;
   if (ownPlace) place.after(host);
   else if (place) place.before(host);
   else document.body.append(host);
   const isOpaque = getComputedStyle(document.body).backgroundColor.startsWith('rgb(');
   host.className = place ? '' : isOpaque ? 'floating themed' : 'floating';
+  render();
   focused?.focus();
+}
+
+// Another connection's button may stand between.
+function isBeside(place) {
+  let node = place;
+  do node = ownPlace ? node.nextSibling : node.previousSibling;
+  while (node !== host && node?.localName === host.localName);
+  return node === host;
 }
 
 // Themes share elements, not class names. What stands in a comment does not count.
 function findDetails() {
-  const isShown = (each) => each.getClientRects().length;
   const all = [...document.querySelectorAll('main dl, main aside > *, main ~ aside > *')];
-  const found = all.filter((each) => each !== host && !each.closest('li, article, nav'));
+  const found = all.filter((each) => each.localName !== host.localName && !each.closest('li, article, nav'));
   let place = found.find(isShown) ?? found[0];
   while (place && !isShown(place)) place = place.parentElement;
   return place?.matches('main, body') ? null : place;
+}
+
+// Not folded up: it is drawn, and nothing around it cuts it off.
+function isShown(each) {
+  const { top } = each.getBoundingClientRect();
+  let around = each;
+  while ((around = around.parentElement)) {
+    if (/hidden|clip/.test(getComputedStyle(around).overflowY) && top >= around.getBoundingClientRect().bottom) return false;
+  }
+  return each.getClientRects().length > 0;
 }
 
 async function load() {
@@ -152,16 +184,17 @@ function lookAgain() {
 }
 
 async function start() {
-  const chat = window.open('', name); // In the click itself, or browsers block it.
+  // In the click itself, or browsers block it.
+  const chat = window.open('', name);
   try {
     if (chat) chat.document.title = chat.document.body.textContent = text('opening');
   } catch {
-    return follow(chat); // Another site's page: the chat was opened before this page was loaded.
+    // Another site's page: the chat was opened before this page was loaded.
+    return follow(chat);
   }
   enter('opening');
   const { url, phase = 'ready' } = await findChat().catch(() => ({ phase: 'failed' }));
   if (url && chat && !chat.closed) {
-    chat.opener = null;
     chat.location.replace(url);
     return follow(chat);
   }
@@ -170,6 +203,7 @@ async function start() {
   enter(phase);
 }
 
+// The chat keeps its opener, this page: else a browser does not let the page bring it to the front.
 async function follow(chat) {
   state.chat = chat;
   enter('open');
@@ -184,7 +218,9 @@ async function findChat() {
   for (const kind of state.offer.proofs) {
     const value = await getProof(kind).catch(({ cause }) => void (phase = cause ?? 'failed'));
     const answer = value && (await requestChat(kind, value));
-    if (answer) return answer;
+    // Another proof may do.
+    if (answer?.phase === 'wait') phase = 'wait';
+    else if (answer) return answer;
   }
   return { phase };
 }
@@ -200,7 +236,7 @@ async function getProof(kind) {
 }
 
 async function requestChat(kind, value) {
-  if (kind === 'chat_link') return value.startsWith(server('../c/')) && { url: value };
+  if (kind === 'chat_link') return value.startsWith(server('../c/')) && { url: `${value}?issue=${encodeURIComponent(select.value)}` };
   const { status, headers, data } = await ask(server('chats'), {
     method: 'POST',
     credentials: 'omit',
@@ -210,15 +246,16 @@ async function requestChat(kind, value) {
   });
   if (status === 201) return { url: checked(data.url) };
   const problem = String(data.type).split(/[:/]/).pop();
-  if (problem === 'proof-refused') return null; // Another proof may do.
+  // Another proof may do.
+  if (problem === 'proof-refused') return null;
   state.minutes = Math.ceil((data.retry_after ?? headers.get('Retry-After')) / 60) || 1;
-  return { phase: REFUSALS[status] ?? REFUSALS[problem] ?? 'failed' };
+  return { phase: REFUSALS.get(String(status)) ?? REFUSALS.get(problem) ?? 'failed' };
 }
 
 function checked(url) {
-  const { protocol, hostname, href } = new URL(url);
-  if (/^(https:.+|http:(localhost|127\.[\d.]+|\[::1\]))$/.test(protocol + hostname)) return href;
-  throw new Error(protocol);
+  const { href, origin } = new URL(url);
+  if (/^https:|^http:\/\/(localhost|127\.[\d.]+|\[::1\])(:|$)/.test(origin)) return href;
+  throw new Error(origin);
 }
 
 async function ask(url, options) {
@@ -239,10 +276,10 @@ function begin() {
   message.tabIndex = -1;
   settle();
   load();
-  const observer = new MutationObserver(settle);
+  const observer = new MutationObserver(settleSoon);
   observer.observe(document.body, { childList: true, subtree: true });
   setTimeout(() => observer.disconnect(), 10000);
-  addEventListener('resize', settle);
+  addEventListener('resize', settleSoon);
 }
 
 if (document.body) begin();

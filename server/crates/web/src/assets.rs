@@ -62,7 +62,8 @@ impl Button {
             })
             .collect();
         let texts = serde_json::to_string(&texts).unwrap_or_default();
-        let lines = include_str!("../assets/button.js").lines().filter(|line| !line.is_empty() && !line.trim_start().starts_with("//"));
+        let lines = include_str!("../assets/button.js").lines().map(str::trim_start);
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("//"));
         let script = lines.collect::<Vec<_>>().join("\n").replacen(BUTTON_TEXTS, &texts, 1);
         let tag = format!("\"{:016x}\"", hash(script.as_bytes()));
         Self { script: script.into(), tag }

@@ -1375,6 +1375,8 @@ async fn a_chat_that_was_just_opened_is_shown_by_the_next_look() -> Result<()> {
     let made = sidebar.post(routes::SESSION_CHAT_LINK, ticket, json!({"issue": "general_tech"}));
     let link = Told::by(made).await?.ok("a chat link")["url"].as_str().context("url")?.to_owned();
 
+    // A key makes the account be asked already; a link that nobody has pressed does not.
+    sidebar.session_key(ticket).await?;
     let first_look = Instant::now();
     assert_eq!(look().await?, json!([]));
     scene.appliance.wait_for_request(is_question).await?;

@@ -26,6 +26,7 @@ use deskbridge_store::{GroupCommit, NewDevice, Pairing, SeenRequest, Store, Stor
 use deskbridge_work::metrics;
 
 use crate::device_proof::{self, DeviceIdentity, Refusal};
+use crate::panel::read_object;
 use crate::peer::{Peer, network};
 use crate::problem::Problem;
 use crate::state::{PageState, PanelState};
@@ -221,7 +222,7 @@ fn read_wanted(headers: &HeaderMap, body: &[u8]) -> Result<Wanted, Problem> {
     if !media_type::is(headers, media_type::JSON) {
         return Err(Problem::bad_request("Send JSON with Content-Type: application/json."));
     }
-    let request: PairRequest = serde_json::from_slice(body).map_err(|error| Problem::bad_request(error.to_string()))?;
+    let request: PairRequest = read_object(body).map_err(Problem::bad_request)?;
     let public_key =
         device_signature::read_public_key(&request.public_key).map_err(|fault| Problem::invalid("public_key", &fault.to_string()))?;
     let browser = read_name("browser", request.browser)?;

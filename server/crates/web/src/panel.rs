@@ -178,8 +178,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             return Err(Problem::bad_request("Send JSON with Content-Type: application/json."));
         }
         let body = Bytes::from_request(request, state).await.map_err(Problem::unread_body)?;
-        serde_json::from_slice(&body).map(JsonBody).map_err(|error| Problem::bad_request(error.to_string()))
+        read_object(&body).map(JsonBody).map_err(Problem::bad_request)
     }
+}
+
+/// Reads a JSON object; the error says what is wrong with it. To serde an array is an object without its names.
+pub(crate) fn read_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first.is_some_and(|first| *first != b'{') {
+        return Err("The body must be a JSON object.".to_owned());
+    }
+    serde_json::from_slice(body).map_err(|error| error.to_string())
 }
 
 /// The query's parameters, each once.
@@ -638,4 +647,24 @@ fn changes(
         }
         None
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_an_object() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Body {
+            connection: String,
+        }
+        let read = |body: &str| read_object::<Body>(body.as_bytes()).map(|body| body.connection);
+        assert_eq!(read(" \n{\"connection\": \"a\"}"), Ok("a".to_owned()));
+        assert_eq!(read("[\"a\"]"), Err("The body must be a JSON object.".to_owned()));
+        for wrong in ["", "7", "\"a\"", "{", "{\"connection\": \"a\", \"more\": 1}", "{\"connection\": \"a\", \"connection\": \"b\"}"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -14,7 +14,7 @@ use deskbridge_tests::appliance::{self, Authentication, Fault, FaultRule, Sessio
 use deskbridge_tests::outcomes::{CUSTOMER_SURVEY, REPRESENTATIVE_SURVEY, SESSION_END};
 use deskbridge_tests::scene::{EVENT_TOKEN, Plan, Scene, by_api_token, page_data};
 use deskbridge_tests::server::{self, loopback_client};
-use deskbridge_tests::zendesk;
+use deskbridge_tests::zendesk::{self, TicketField};
 use regex::Regex;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -183,14 +183,50 @@ async fn use_panel(page: &Page, secrets: &mut Secrets) -> Result<String> {
     let link = link["url"].as_str().context("a chat link")?.to_owned();
     secrets.add("chat link", link.rsplit('/').next().context("its token")?);
     let opened = page.http.get(&link).send().await?;
-    ensure!(opened.status().is_redirection(), "{}", opened.status());
+    ensure!(opened.status().is_success(), "{}", opened.status());
+    let pressed = page.http.post(&link).form(&[("issue", "general_tech")]).send().await?;
+    ensure!(pressed.status().is_redirection(), "{}", pressed.status());
     assert_eq!(page.http.get(format!("{link}x")).send().await?.status(), StatusCode::NOT_FOUND);
     key["short_key"].as_str().map(str::to_owned).context("a short key")
 }
 
+/// What a customer shows to start a chat, as it is meant and otherwise.
+async fn press_as_customer(scene: &Scene, page: &Page, secrets: &mut Secrets) -> Result<()> {
+    let customer = scene.zendesk.ticket(page.ticket).context("the ticket")?.requester_id;
+    let filled = scene.zendesk.wait_until(|zendesk| {
+        let value = zendesk.ticket(page.ticket)?.custom_fields.get(&TICKET_FIELD)?.as_str()?.to_owned();
+        (!value.is_empty()).then_some(value)
+    });
+    let value = filled.await.context("the panel's look fills the field")?;
+    let token = scene.zendesk.help_center_token(customer)?.encode()?;
+    secrets.add("ticket field's value", &value);
+    secrets.add("Help Center token", &token);
+    secrets.add("Help Center token's signature", token.rsplit_once('.').context("a signature")?.1);
+    let press = async |kind: &str, value: &str| {
+        let body = json!({"connection": page.connection, "ticket": page.ticket.to_string(), "issue": "general_tech",
+                          "proof": {"kind": kind, "value": value}});
+        let chats = page.http.post(format!("{}{}", page.base, routes::HELP_CENTER_CHATS));
+        anyhow::Ok(chats.header("origin", scene.zendesk.help_center_origin()).json(&body).send().await?.status())
+    };
+    assert_eq!(press("help_center_token", &token).await?, StatusCode::CREATED);
+    assert_eq!(press("ticket_field", &value).await?, StatusCode::CREATED);
+    // Refused, and so perhaps told of.
+    assert_eq!(press("ticket_field", &token).await?, StatusCode::FORBIDDEN);
+    assert_eq!(press("help_center_token", &value).await?, StatusCode::FORBIDDEN);
+    assert_eq!(press(&token, &value).await?, StatusCode::BAD_REQUEST);
+    Ok(())
+}
+
+/// The ticket field that holds the customer's proof.
+const TICKET_FIELD: u64 = 360_001;
+
 #[tokio::test]
 async fn a_whole_story_leaves_no_secret_behind() -> Result<()> {
-    let mut scene = Scene::start(Plan { server: talkative(), ..Plan::default() }).await?;
+    let proofs = "[\"help_center_token\", \"ticket_field\", \"chat_link\"]";
+    let help_center = toml::from_str(&format!("[help_center]\ncustomer_proof = {proofs}\nticket_field = {TICKET_FIELD}"))?;
+    let mut scene = Scene::prepare(Plan { server: talkative(), connection: help_center, ..Plan::default() }).await?;
+    scene.zendesk.add_ticket_field(TicketField { id: TICKET_FIELD, ..TicketField::shown_to_customers("Support reference") });
+    scene.server.start().await?;
     let ticket = scene.people.vpn_ticket;
     let (of_appliance, of_zendesk) = (scene.appliance.options(), scene.zendesk.options());
     let mut secrets = Secrets::default();
@@ -203,6 +239,7 @@ async fn a_whole_story_leaves_no_secret_behind() -> Result<()> {
 
     let page = open_sidebar(&scene, &mut secrets).await?;
     let short_key = use_panel(&page, &mut secrets).await?;
+    press_as_customer(&scene, &page, &mut secrets).await?;
     let lsid = scene.appliance.begin_session_with_key(&short_key)?;
     let mut script = SessionScript::example(ticket.to_string());
     for (_, step) in script.steps.drain(..) {

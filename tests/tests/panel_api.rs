@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use deskbridge_shared::problem::{Kind, Reader, TYPE_PREFIX};
@@ -15,6 +14,7 @@ use deskbridge_tests::appliance::{
     self, AuthorizationKind, Customer, Endpoint, EventKind, Fault as ApplianceFault, FaultRule, NewSession, Queue, Recipient,
     RecordedRequest, Representative, SimulatedAppliance, read_script,
 };
+use deskbridge_tests::button::sign;
 use deskbridge_tests::scene::{CONNECTION, EVENT_TOKEN, Plan, Scene, Sidebar};
 use deskbridge_tests::server::{loopback_client, until};
 use deskbridge_tests::zendesk::{
@@ -935,11 +935,7 @@ async fn at_appliance(appliance: &SimulatedAppliance, url: &str) -> Result<Respo
 
 /// A chat link of our own making, signed by the server's master key: the only way to an old one.
 fn sign_invitation(master_key: &str, invitation: &Value) -> Result<String> {
-    let master = hmac::Key::new(hmac::HMAC_SHA256, &STANDARD.decode(master_key.trim())?);
-    let key = hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&master, b"chat link").as_ref());
-    let payload = invitation.to_string();
-    let tag = hmac::sign(&key, payload.as_bytes());
-    Ok(format!("{}.{}", URL_SAFE_NO_PAD.encode(&payload), URL_SAFE_NO_PAD.encode(&tag.as_ref()[..16])))
+    sign(master_key, "chat link", invitation)
 }
 
 /// What a customer's browser gets for a link, or a part of one.

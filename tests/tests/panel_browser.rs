@@ -12,7 +12,7 @@ use deskbridge_tests::appliance::{
 };
 use deskbridge_tests::browser::{Browser, Settings};
 use deskbridge_tests::scene::{Plan, Scene};
-use deskbridge_tests::server::until;
+use deskbridge_tests::server::{loopback_client, until};
 use deskbridge_tests::zendesk::{self, Matching, SimulatedZendesk};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -184,6 +184,9 @@ async fn a_customer_who_waits_in_a_chat_is_announced_once() -> Result<()> {
         let said = stage.browser.execute("return said", vec![]).await?;
         anyhow::Ok(said.as_array().context("a list")?.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>())
     };
+    // The customer presses the button on the link's page: from then on the appliance is asked.
+    let pressed = loopback_client()?.post(&link).form(&[("issue", "general_tech")]).send().await?;
+    ensure!(pressed.status().is_redirection(), "{}", pressed.status());
     let lsid = appliance.begin_session(NewSession::default());
     appliance.customer_joins(&lsid, Customer::named("Tom <Okafor>"))?;
     // Now that it has a name, it is the ticket's.
@@ -335,7 +338,7 @@ async fn the_customers_page_has_the_panels_style() -> Result<()> {
     stage.browser.open(made["url"].as_str().context("url")?).await?;
     ensure!(stage.browser.execute("return document.documentElement.lang", vec![]).await? == json!("de"));
     stage.browser.element_with_text("h1", "Support-Chat starten").await?;
-    let border = "return getComputedStyle(document.querySelector('a.button')).borderTopStyle";
+    let border = "return getComputedStyle(document.querySelector('button.button')).borderTopStyle";
     ensure!(stage.browser.execute(border, vec![]).await? == json!("solid"), "the choices look like buttons");
     let width = stage.browser.execute("return document.querySelector('main').offsetWidth", vec![]).await?;
     ensure!(width.as_u64().is_some_and(|width| width <= 480), "{width}");

@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use reqwest::Method;
 use serde_json::{Value, json};
 use thirtyfour::common::command::FormatRequestData;
+use thirtyfour::error::WebDriverErrorInner;
 use thirtyfour::prelude::*;
 use thirtyfour::{ElementId, RequestData, SessionId};
 
@@ -58,17 +59,24 @@ impl Page {
             .with_context(|| format!("no element '{css}' is displayed"))
     }
 
-    /// The first displayed element of a CSS selector whose text contains `text`, now or within 20 s. The error has what the page shows.
+    /// The first displayed element of a CSS selector whose text contains `text`, now or within 20 s, also where one page gives way to the next
+    /// meanwhile. The error has what the page shows.
     pub async fn element_with_text(&self, css: &str, text: &str) -> Result<WebElement> {
-        let query = self.driver.query(By::Css(css)).wait(PATIENCE, LOOK_INTERVAL).and_displayed();
-        let found = query.with_text(thirtyfour::stringmatch::StringMatch::new(text).partial()).first().await;
-        match found {
-            Ok(element) => Ok(element),
-            Err(error) => {
-                let shown = self.driver.execute("return location.href + '\\n' + document.body?.innerText", Vec::new()).await;
-                let shown = shown.map_or_else(|error| error.to_string(), |shown| shown.json().to_string());
-                Err(error).with_context(|| format!("no element '{css}' with the text '{text}' is displayed, but: {shown}"))
-            }
+        let begun = Instant::now();
+        loop {
+            let query = self.driver.query(By::Css(css)).wait(PATIENCE.saturating_sub(begun.elapsed()), LOOK_INTERVAL).and_displayed();
+            let found = query.with_text(thirtyfour::stringmatch::StringMatch::new(text).partial()).first().await;
+            let error = match found {
+                Ok(element) => return Ok(element),
+                // What was found stood on the page before.
+                Err(error) if matches!(error.as_inner(), WebDriverErrorInner::StaleElementReference(_)) && begun.elapsed() < PATIENCE => {
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let shown = self.driver.execute("return location.href + '\\n' + document.body?.innerText", Vec::new()).await;
+            let shown = shown.map_or_else(|error| error.to_string(), |shown| shown.json().to_string());
+            return Err(error).with_context(|| format!("no element '{css}' with the text '{text}' is displayed, but: {shown}"));
         }
     }
 

@@ -6,12 +6,12 @@ use clap::Subcommand;
 use uuid::Uuid;
 
 use deskbridge_core::clock::rfc3339;
-use deskbridge_core::ids::{ConnectionId, EngineAccount};
-use deskbridge_store::{AttemptRow, EventFilter, EventRow, OwnerDecision, StoredConnection};
+use deskbridge_core::ids::EngineAccount;
+use deskbridge_store::{AttemptRow, EventFilter, EventRow, OwnerDecision};
 
 use deskbridge_use_cases::connections::{Builder, open_settings};
 
-use super::{ConfigFile, Opened, open};
+use super::{ConfigFile, Opened, named_connection, open};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -108,13 +108,7 @@ async fn assign(opened: &Opened, id: Uuid, connection: &str) -> anyhow::Result<E
         return Ok(ExitCode::FAILURE);
     }
     let stored = opened.store.connections().await?;
-    let named = connection.parse::<ConnectionId>().ok();
-    let is_it = |stored: &&StoredConnection| stored.name == connection || Some(stored.id) == named;
-    let Some(chosen) = stored.iter().find(is_it) else {
-        let names = stored.iter().map(|stored| format!("“{}”", stored.name)).collect::<Vec<_>>().join(", ");
-        eprintln!("deskbridge: there is no connection “{connection}”; there are {names}");
-        return Ok(ExitCode::FAILURE);
-    };
+    let Some(chosen) = named_connection(&stored, connection) else { return Ok(ExitCode::FAILURE) };
     let now = opened.clock.now_ms();
     let builder = Builder::default();
     let Some(account) = builder.account(&open_settings(&opened.master_key, chosen)?) else {

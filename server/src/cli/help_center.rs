@@ -3,11 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use deskbridge_core::ids::ConnectionId;
 use deskbridge_help_desks::zendesk::{CustomerProof, HelpCenterSection};
 use deskbridge_use_cases::connections::open_settings;
 
-use super::{ConfigFile, open};
+use super::{ConfigFile, named_connection, open};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -24,12 +23,7 @@ pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
     let Command::Rotate { connection, file } = command;
     let opened = open(&file.load()?.server).await?;
     let stored = opened.store.connections().await?;
-    let id = connection.parse::<ConnectionId>().ok();
-    let Some(chosen) = stored.iter().find(|stored| stored.name == *connection || Some(stored.id) == id) else {
-        let names = stored.iter().map(|stored| format!("“{}”", stored.name)).collect::<Vec<_>>().join(", ");
-        eprintln!("deskbridge: there is no connection “{connection}”; there are {names}");
-        return Ok(ExitCode::FAILURE);
-    };
+    let Some(chosen) = named_connection(&stored, connection) else { return Ok(ExitCode::FAILURE) };
     let section = open_settings(&opened.master_key, chosen)?.section::<HelpCenterSection>();
     if !section.is_some_and(|section| section.customer_proof.contains(&CustomerProof::TicketField)) {
         eprintln!("deskbridge: {} does not use the proof ticket_field; there is nothing to make void", chosen.name);

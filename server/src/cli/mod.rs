@@ -16,9 +16,10 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use deskbridge_core::clock::Clock;
+use deskbridge_core::ids::ConnectionId;
 use deskbridge_core::settings::{Faults, LogFormat, ServerSection, Settings};
 use deskbridge_security::seal::MasterKey;
-use deskbridge_store::{self as store, Store};
+use deskbridge_store::{self as store, Store, StoredConnection};
 use deskbridge_use_cases::connections::sections;
 
 use crate::serve;
@@ -157,6 +158,17 @@ pub(crate) async fn open(server: &ServerSection) -> anyhow::Result<Opened> {
         store: store::open(&server.database).await?,
         clock: Clock::System,
     })
+}
+
+/// The stored connection of that name or id; a person is told which there are where there is none.
+pub(crate) fn named_connection<'a>(stored: &'a [StoredConnection], name: &str) -> Option<&'a StoredConnection> {
+    let id = name.parse::<ConnectionId>().ok();
+    let found = stored.iter().find(|stored| stored.name == name || Some(stored.id) == id);
+    if found.is_none() {
+        let names = stored.iter().map(|stored| format!("“{}”", stored.name)).collect::<Vec<_>>().join(", ");
+        eprintln!("deskbridge: there is no connection “{name}”; there are {names}");
+    }
+    found
 }
 
 async fn serve(file: &ConfigFile) -> anyhow::Result<()> {

@@ -146,10 +146,7 @@ pub async fn press(services: &Services, token: &str, chosen: Option<&str>, again
     };
     let holder = format!("link:{}", URL_SAFE_NO_PAD.encode(&sha256(token.as_bytes())[..12]));
     let help_center = connection.help_desk.help_center();
-    let limits = help_center.map_or(WITHOUT_HELP_CENTER, |help_center| {
-        let settings = help_center.settings();
-        Limits { life_minutes: settings.chat_minutes, of_customer: settings.chats_per_customer, of_ticket: settings.chats_per_ticket }
-    });
+    let limits = help_center.map_or(WITHOUT_HELP_CENTER, |help_center| Limits::of(help_center.settings()));
     let refused = |refusal| match refusal {
         Refusal::TooMany { .. } => LinkError::TooMany,
         other => later(&connection, &other),

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use deskbridge_core::clock::random_bytes;
 use deskbridge_help_desks::HelpDeskError;
-use deskbridge_help_desks::zendesk::{Customer, CustomerProof, CustomersTicket, HelpCenter};
+use deskbridge_help_desks::zendesk::{Customer, CustomerProof, CustomersTicket, HelpCenter, HelpCenterSection};
 use deskbridge_remote_support::{ChatRequest, SessionTag};
 use deskbridge_security::ticket_value::TicketValue;
 use deskbridge_shared::api::Issue;
@@ -163,8 +163,7 @@ pub async fn start(
     }
     offered(connection, press.issue).await?;
     let customer = async || help_center.customer(user.or(ticket.requester()), &ticket).await;
-    let limits =
-        Limits { life_minutes: settings.chat_minutes, of_customer: settings.chats_per_customer, of_ticket: settings.chats_per_ticket };
+    let limits = Limits::of(settings);
     let again = if press.again { Again::WindowClosed } else { Again::No };
     let wanted = Wanted { ticket: &ticket.id, issue: press.issue, holder: &holder, again, limits };
     let (chat, is_new) = same_or_new(services, connection, &wanted, customer).await?;
@@ -202,13 +201,11 @@ async fn customers_ticket(
     press: &Press<'_>,
     user: Option<u64>,
 ) -> Result<CustomersTicket, Refusal> {
-    if let Some(user) = user {
+    let subject = user.map(|user| format!("foreign tickets/{}/{user}", connection.id));
+    let foreign = subject.as_ref().map(|subject| limit_of(connection, subject, help_center.settings().refusals));
+    if let Some(limit) = foreign {
         // Each one that is not theirs was counted; whoever tries one after the other is not even told so any more.
-        let subject = foreign_tickets(connection, user);
-        let limit = UseLimit { most: help_center.settings().refusals, ..limit_of(connection, &subject) };
-        if let Some(ends_at) = services.store.used_up(limit, services.clock.now_ms()).await? {
-            return Err(too_many(services, ends_at));
-        }
+        check_use(services, limit).await?;
     }
     let found = if connection.help_desk.is_ticket_name(press.ticket) { help_center.ticket(press.ticket).await? } else { None };
     let is_theirs = |ticket: &CustomersTicket| match (user, press.proof) {
@@ -222,27 +219,32 @@ async fn customers_ticket(
     if let Some(ticket) = found.filter(is_theirs) {
         return Ok(ticket);
     }
-    let Some(user) = user else { return Err(Refusal::Proof) };
+    let Some(limit) = foreign else { return Err(Refusal::Proof) };
     tracing::debug!(connection = connection.name(), user, "a customer asked for a ticket that is not theirs");
-    let subject = foreign_tickets(connection, user);
-    let limit = UseLimit { most: help_center.settings().refusals, ..limit_of(connection, &subject) };
-    match services.store.count_use(limit, services.clock.now_ms()).await? {
-        Some(ends_at) => Err(too_many(services, ends_at)),
-        None => Err(Refusal::NotYours),
-    }
+    count_use(services, limit).await?;
+    Err(Refusal::NotYours)
 }
 
-fn foreign_tickets(connection: &Connection, user: u64) -> String {
-    format!("foreign tickets/{}/{user}", connection.id)
-}
-
-fn limit_of<'a>(connection: &'a Connection, subject: &'a str) -> UseLimit<'a> {
+/// At most so many uses in [`LIMIT_SPAN`].
+fn limit_of<'a>(connection: &'a Connection, subject: &'a str, most: u32) -> UseLimit<'a> {
     let span_ms = i64::try_from(LIMIT_SPAN.as_millis()).unwrap_or(i64::MAX);
-    UseLimit { tenant: &connection.tenant, subject, most: 1, span_ms }
+    UseLimit { tenant: &connection.tenant, subject, most, span_ms }
 }
 
-fn too_many(services: &Services, ends_at: i64) -> Refusal {
-    let wait = u64::try_from(ends_at - services.clock.now_ms()).unwrap_or_default();
+/// Refuses where there were too many uses already.
+async fn check_use(services: &Services, limit: UseLimit<'_>) -> Result<(), Refusal> {
+    let now = services.clock.now_ms();
+    services.store.used_up(limit, now).await?.map_or(Ok(()), |ends_at| Err(too_many(ends_at, now)))
+}
+
+/// Counts a use, or refuses it where there were too many.
+async fn count_use(services: &Services, limit: UseLimit<'_>) -> Result<(), Refusal> {
+    let now = services.clock.now_ms();
+    services.store.count_use(limit, now).await?.map_or(Ok(()), |ends_at| Err(too_many(ends_at, now)))
+}
+
+fn too_many(ends_at: i64, now: i64) -> Refusal {
+    let wait = u64::try_from(ends_at - now).unwrap_or_default();
     Refusal::TooMany { wait: Duration::from_millis(wait) }
 }
 
@@ -262,11 +264,7 @@ pub(crate) async fn count_press(
     chats: u32,
 ) -> Result<(), Refusal> {
     let subject = format!("presses of/{}/{}/{holder}", connection.id, ticket_of(ticket, holder));
-    let limit = UseLimit { most: chats.saturating_mul(PRESSES_PER_CHAT), ..limit_of(connection, &subject) };
-    match services.store.count_use(limit, services.clock.now_ms()).await? {
-        Some(ends_at) => Err(too_many(services, ends_at)),
-        None => Ok(()),
-    }
+    count_use(services, limit_of(connection, &subject, chats.saturating_mul(PRESSES_PER_CHAT))).await
 }
 
 /// A user is one person on all their tickets; of other holders only their ticket is known.
@@ -292,6 +290,13 @@ pub(crate) struct Limits {
     pub of_customer: u32,
     /// Chats on one ticket in [`LIMIT_SPAN`].
     pub of_ticket: u32,
+}
+
+impl Limits {
+    /// As a Help Center's settings have them.
+    pub fn of(settings: &HelpCenterSection) -> Self {
+        Self { life_minutes: settings.chat_minutes, of_customer: settings.chats_per_customer, of_ticket: settings.chats_per_ticket }
+    }
 }
 
 /// A chat somebody may have.
@@ -341,20 +346,13 @@ pub(crate) async fn same_or_new(
     let instead_of = former.as_ref().map(|chat| chat.id.as_str());
     let of_customer = format!("chats of/{}/{}/{}", connection.id, ticket_of(wanted.ticket, wanted.holder), wanted.holder);
     let on_ticket = format!("chats on/{}/{}", connection.id, wanted.ticket);
-    let limits = [
-        UseLimit { most: wanted.limits.of_customer, ..limit_of(connection, &of_customer) },
-        UseLimit { most: wanted.limits.of_ticket, ..limit_of(connection, &on_ticket) },
-    ];
+    let limits = [limit_of(connection, &of_customer, wanted.limits.of_customer), limit_of(connection, &on_ticket, wanted.limits.of_ticket)];
     // Of both before one of them counts: what the ticket's limit refuses must not use up the customer's.
     for limit in limits {
-        if let Some(ends_at) = services.store.used_up(limit, now).await? {
-            return Err(too_many(services, ends_at));
-        }
+        check_use(services, limit).await?;
     }
     for limit in limits {
-        if let Some(ends_at) = services.store.count_use(limit, now).await? {
-            return Err(too_many(services, ends_at));
-        }
+        count_use(services, limit).await?;
     }
     let customer = tokio::time::timeout(NAME_TIME, customer()).await.unwrap_or_default();
     (new.name, new.company) = (customer.name.as_deref(), customer.company.as_deref());

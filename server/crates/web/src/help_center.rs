@@ -76,11 +76,7 @@ pub async fn button(State(assets): State<Arc<Assets>>, headers: HeaderMap) -> Re
 /// Lets pages of the Help Centers call across origins, without anything a browser adds by itself. Whose connection a page may name is checked
 /// by the calls; a preflight names none.
 pub async fn cors(State(state): State<Arc<HelpCenterState>>, request: Request, next: Next) -> Response {
-    let allowed = origin(request.headers()).ok().flatten().filter(|origin| {
-        let directory = state.services.connections.current();
-        origin.to_str().is_ok_and(|origin| directory.is_help_center_origin(origin))
-    });
-    let allowed = allowed.cloned();
+    let allowed = origin(request.headers()).ok().flatten().filter(|origin| is_help_centers(&state.services, origin)).cloned();
     let mut response = if request.method() == Method::OPTIONS {
         match &allowed {
             Some(_) => {
@@ -112,6 +108,11 @@ fn origin(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Problem> {
         (origin, None) => Ok(origin),
         _ => Err(Problem::foreign_page()),
     }
+}
+
+/// Whether the origin is that of a Help Center, of whatever connection.
+fn is_help_centers(services: &Services, origin: &HeaderValue) -> bool {
+    origin.to_str().is_ok_and(|origin| services.connections.current().is_help_center_origin(origin))
 }
 
 /// The connection that a page names, if it has a Help Center.
@@ -194,11 +195,8 @@ pub async fn offer(
     headers: HeaderMap,
 ) -> Result<Json<OfferAnswer>, Problem> {
     let origin = origin(&headers)?;
-    if let Some(origin) = origin {
-        let directory = state.services.connections.current();
-        if !origin.to_str().is_ok_and(|origin| directory.is_help_center_origin(origin)) {
-            return Err(Problem::foreign_page());
-        }
+    if origin.is_some_and(|origin| !is_help_centers(&state.services, origin)) {
+        return Err(Problem::foreign_page());
     }
     let mut values = read_query(query.as_deref())?;
     let name = values.remove("connection").filter(|name| name.len() <= MAX_NAME);
@@ -308,7 +306,7 @@ pub async fn start(
 ) -> Result<(StatusCode, Json<ChatAnswer>), Problem> {
     let origin = origin(&headers)?.ok_or_else(Problem::foreign_page)?;
     let services = &state.services;
-    if !origin.to_str().is_ok_and(|origin| services.connections.current().is_help_center_origin(origin)) {
+    if !is_help_centers(services, origin) {
         return Err(Problem::foreign_page());
     }
     if !media_type::is(&headers, media_type::JSON) {

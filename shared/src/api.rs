@@ -174,6 +174,19 @@ impl JumpRequest {
     }
 }
 
+/// Whether a machine can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum MachineState {
+    /// It can.
+    Online,
+    /// It can, and somebody has a session with it.
+    InUse,
+    /// It cannot now.
+    Offline,
+}
+
 /// Answer of `POST /api/v1/sessions/jump`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]

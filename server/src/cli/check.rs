@@ -72,7 +72,7 @@ pub(super) async fn chosen_settings(
 /// A connection of these settings, stored or not; nothing is contacted.
 pub(super) fn build(opened: &Opened, settings: ConnectionSettings) -> Result<Connection, BuildFault> {
     let id = settings.id.unwrap_or_else(|| ConnectionId::new(&opened.clock));
-    Builder::default().build(id, TenantId::main(), settings)
+    Builder::new(&opened.master_key).build(id, TenantId::main(), settings)
 }
 
 async fn check(opened: &Opened, settings: ConnectionSettings, public_url: &str) -> Vec<Finding> {

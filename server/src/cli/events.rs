@@ -110,7 +110,7 @@ async fn assign(opened: &Opened, id: Uuid, connection: &str) -> anyhow::Result<E
     let stored = opened.store.connections().await?;
     let Some(chosen) = named_connection(&stored, connection) else { return Ok(ExitCode::FAILURE) };
     let now = opened.clock.now_ms();
-    let builder = Builder::default();
+    let builder = Builder::new(&opened.master_key);
     let Some(account) = builder.account(&open_settings(&opened.master_key, chosen)?) else {
         eprintln!("deskbridge: {} has no appliance", chosen.name);
         return Ok(ExitCode::FAILURE);

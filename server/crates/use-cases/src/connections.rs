@@ -10,7 +10,7 @@ use deskbridge_core::settings::{ConnectionSettings, EventPolicy, SectionKind, Se
 use deskbridge_core::time_zone::TimeZone;
 use deskbridge_help_desks::zendesk::SidebarApp;
 use deskbridge_help_desks::{AgentReference, COMPANIONS, HELP_DESKS, HelpDesk, Surroundings};
-use deskbridge_remote_support::{EngineKind, EventDoor, EventSource, RemoteSupport, engines};
+use deskbridge_remote_support::{EngineKind, EventDoor, EventSource, LinkKey, RemoteSupport, engines};
 use deskbridge_security::seal::{MasterKey, SealError};
 use deskbridge_store::{ConnectionStamp, ConnectionStore, StoreError, StoredConnection};
 use moka::future::Cache;
@@ -71,7 +71,7 @@ impl Connection {
     pub fn event_door(&self) -> Option<&dyn EventDoor> {
         match self.engine.as_ref()?.event_source() {
             EventSource::Door(door) => Some(door),
-            EventSource::Sweep => None,
+            EventSource::Listener(_) | EventSource::Sweep => None,
         }
     }
 
@@ -99,17 +99,14 @@ pub struct Builder {
     engines: Vec<Box<dyn EngineKind>>,
 }
 
-impl Default for Builder {
-    fn default() -> Self {
-        Self { engines: engines() }
-    }
-}
+/// What the key is for that signs links at engines.
+const LINKS: &str = "links at remote-support systems";
 
 /// Every section that a `[[connection]]` can have for a system.
 pub fn sections() -> &'static Sections {
     static SECTIONS: LazyLock<Sections> = LazyLock::new(|| {
         let help_desks = HELP_DESKS.iter().map(|kind| kind.section);
-        let engines: Vec<SectionKind> = engines().iter().map(|kind| kind.section()).collect();
+        let engines: Vec<SectionKind> = engines(&LinkKey::default()).iter().map(|kind| kind.section()).collect();
         Sections::new(engines.into_iter().chain(help_desks).chain(COMPANIONS.iter().copied()))
     });
     &SECTIONS
@@ -122,6 +119,11 @@ pub fn named_ticket(users: &[Arc<Connection>], key: Option<&str>) -> Option<Stri
 }
 
 impl Builder {
+    /// One list of engines for a server: it remembers what connections share.
+    pub fn new(master_key: &MasterKey) -> Self {
+        Self { engines: engines(&master_key.derive(LINKS)) }
+    }
+
     /// The engine's account that the settings name, whether the connection can be built or not.
     pub fn account(&self, settings: &ConnectionSettings) -> Option<EngineAccount> {
         self.engines.iter().find_map(|kind| kind.account(settings))
@@ -315,8 +317,8 @@ impl Connections {
     /// None yet.
     pub fn new(master_key: MasterKey) -> Self {
         Self {
+            builder: Builder::new(&master_key),
             master_key,
-            builder: Builder::default(),
             current: RwLock::default(),
             stamp: Mutex::default(),
             live_questions: Questions::default(),

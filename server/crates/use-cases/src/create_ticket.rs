@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use deskbridge_core::session_report::SessionReport;
 use deskbridge_help_desks::{Item, NewTicket};
-use deskbridge_remote_support::Error as EngineError;
+use deskbridge_remote_support::{EngineFault, Error as EngineError};
 use deskbridge_store::LeasedEvent;
 use deskbridge_work::WorkError;
 use deskbridge_work::delivery::{Deliverer, Planned};
@@ -81,7 +81,7 @@ pub(crate) async fn ensure(
     {
         match engine.set_ticket(&report.lsid, external_key(report), &ticket).await {
             // The record finds its ticket without it, and needs no such permission.
-            Err(EngineError::Denied { reason }) => {
+            Err(EngineError { fault: EngineFault::Denied { reason }, .. }) => {
                 tracing::warn!(connection = connection.name(), lsid = report.lsid, reason, "the session does not name its new ticket");
             }
             answer => deliverer.heard().engine(answer)?,

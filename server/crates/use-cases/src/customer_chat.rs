@@ -445,7 +445,7 @@ pub async fn open(services: &Services, id: &str, once_more: bool) -> Result<Open
         customer_company: chat.company.as_deref(),
         tag: SessionTag { ticket: &chat.ticket, connection: connection.id },
     };
-    let address = engine.chat_url(&request).map_err(|_| OpenFault::Gone)?;
+    let address = engine.chat_url(&request).and_then(Result::ok).ok_or(OpenFault::Gone)?;
     if services.store.open_customer_chat(&chat.id, once_more, now).await? {
         tracing::info!(connection = connection.name(), ticket = chat.ticket, "a customer opens their chat");
         Ok(Opened::Chat(address))
@@ -462,7 +462,7 @@ fn origin_of(address: &str) -> Option<String> {
 pub(crate) fn chat_origin(connection: &Connection) -> Option<String> {
     let tag = SessionTag { ticket: "0", connection: connection.id };
     let request = ChatRequest { issue: "issue", customer_name: None, customer_company: None, tag };
-    origin_of(&connection.engine.as_ref()?.chat_url(&request).ok()?)
+    origin_of(&connection.engine.as_ref()?.chat_url(&request)?.ok()?)
 }
 
 #[cfg(test)]

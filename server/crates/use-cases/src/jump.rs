@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use deskbridge_help_desks::AgentReference;
-use deskbridge_remote_support::SessionTag;
+use deskbridge_remote_support::{Jump, Launch, LaunchError, SessionTag};
 use deskbridge_shared::api::JumpRequest;
 use deskbridge_shared::client_script::{Fault, Unit};
 
 use crate::connections::Connection;
 use crate::{NotOffered, Services, SupportError, ValueFault, allowed_actions, ownership, ticket_access};
 
-/// The launch URL for `ticket`, if the method and the Jumpoint are among those offered.
-pub async fn launch_url(
+/// What opens a session for `ticket`, if the method and the Jumpoint are among those offered.
+pub async fn launch(
     services: &Services,
     connection: &Arc<Connection>,
     agent: &AgentReference,
     ticket: &str,
     request: &JumpRequest,
-) -> Result<String, SupportError> {
+) -> Result<Launch, SupportError> {
     let allowed = allowed_actions::current(connection).await?;
     if !allowed.methods.contains(&request.method) {
         let what = format!("{} is not allowed here; the administrator can allow it in the app's settings", request.method.name());
@@ -31,8 +31,11 @@ pub async fn launch_url(
     let access = ticket_access::check_open(connection, agent, ticket).await?;
     let engine = connection.engine.as_ref().ok_or_else(SupportError::no_engine)?;
     let tag = SessionTag { ticket: &access.ticket.id, connection: connection.id };
-    let url =
-        engine.launch_url(request, tag).map_err(|fault| SupportError::invalid(fault.field(), value_fault(&fault), fault.to_string()))?;
+    let jump = Jump { request, agent: &access.agent.name, agent_email: access.agent.email.as_deref(), tag };
+    let launch = engine.launch(&jump).await.map_err(|error| match error {
+        LaunchError::Argument(fault) => SupportError::invalid(fault.field(), value_fault(&fault), fault.to_string()),
+        LaunchError::Engine(error) => error.into(),
+    })?;
     ownership::jump_handed_out(services, connection, &access.ticket.id).await?;
     tracing::info!(
         connection = connection.name(),
@@ -41,7 +44,7 @@ pub async fn launch_url(
         method = request.method.name(),
         "jump made"
     );
-    Ok(url)
+    Ok(launch)
 }
 
 fn value_fault(fault: &Fault) -> ValueFault {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use deskbridge_core::clock::rfc3339;
 use deskbridge_core::settings::SessionKeyQueue;
 use deskbridge_help_desks::AgentReference;
-use deskbridge_remote_support::{Error as EngineError, KeyRequest, SessionTag};
+use deskbridge_remote_support::{EngineFault, Error as EngineError, KeyRequest, SessionTag};
 use deskbridge_shared::api::SessionKey;
 
 use crate::connections::Connection;
@@ -69,7 +69,8 @@ pub async fn generate(
     let expires_ms = made.expires.map(|seconds| seconds.saturating_mul(1_000));
     ownership::key_handed_out(services, connection, &access.ticket.id, expires_ms.unwrap_or(now + ASSUMED_LIFE_MS)).await?;
     if made.short_key.is_empty() || made.key_url.is_empty() {
-        return Err(EngineError::Unexpected { what: "a session key without key or link".into(), excerpt: String::new() }.into());
+        let what = format!("{} made a session key without key or link", engine.title());
+        return Err(EngineError::new(EngineFault::Unexpected, what).into());
     }
     tracing::info!(connection = connection.name(), ticket = access.ticket.id, %agent, "session key made");
     Ok(SessionKey {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use deskbridge_core::clock::new_id;
 use deskbridge_core::event::{EventKind, Origin};
 use deskbridge_core::session_report::{ExitSurvey, SessionReport};
-use deskbridge_remote_support::{Error as EngineError, RemoteSupport, SurveyBy};
+use deskbridge_remote_support::{EngineFault, Error as EngineError, RemoteSupport, SurveyBy};
 use deskbridge_security::sha256;
 use deskbridge_store::{KnownEvent, NewEvent};
 use deskbridge_work::WorkError;
@@ -96,8 +96,8 @@ async fn sweep(services: &Services, account: &Account, checkpoint: Option<i64>) 
         }
         questions += 1;
         let found = match account.engine.sessions_ended_since(window.since, window.seconds).await {
-            Err(EngineError::TooLarge { .. } | EngineError::Unexpected { .. }) if windows.halve() => continue,
-            Err(EngineError::TooLarge { .. } | EngineError::Unexpected { .. }) => {
+            Err(EngineError { fault: EngineFault::TooLarge | EngineFault::Unexpected, .. }) if windows.halve() => continue,
+            Err(EngineError { fault: EngineFault::TooLarge | EngineFault::Unexpected, .. }) => {
                 one_by_one(account.engine.as_ref(), window).await.map_err(WorkError::of_engine)?
             }
             other => of_tickets(other.map_err(WorkError::of_engine)?.iter()),
@@ -180,7 +180,7 @@ async fn one_by_one(engine: &dyn RemoteSupport, window: Window) -> Result<Vec<Fo
         match engine.session(&lsid).await {
             Ok(report) => reports.extend(report),
             // Whose session it is is not known; its event is a dead letter that says where to look.
-            Err(EngineError::TooLarge { .. } | EngineError::Unexpected { .. }) => unreadable.push(Found::session(&lsid, None)),
+            Err(EngineError { fault: EngineFault::TooLarge | EngineFault::Unexpected, .. }) => unreadable.push(Found::session(&lsid, None)),
             Err(error) => return Err(error),
         }
     }
@@ -206,8 +206,8 @@ async fn surveys(engine: &dyn RemoteSupport, by: SurveyBy, their_now: i64) -> Re
     let mut surveys = Vec::new();
     while let Some(window) = windows.next() {
         match engine.surveys_since(by, window.since, window.seconds).await {
-            Err(EngineError::TooLarge { .. }) if windows.halve() => continue,
-            Err(error @ EngineError::TooLarge { .. }) => {
+            Err(EngineError { fault: EngineFault::TooLarge, .. }) if windows.halve() => continue,
+            Err(error @ EngineError { fault: EngineFault::TooLarge, .. }) => {
                 tracing::warn!(since = window.since, %error, "surveys of sessions that began in this second are left out");
             }
             found => surveys.extend(found?),

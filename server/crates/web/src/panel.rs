@@ -369,8 +369,8 @@ pub async fn jump(
         return Err(Problem::bad_request(format!("{} is no field of a jump", unknown.chars().take(60).collect::<String>())));
     }
     let request: JumpRequest = serde_json::from_value(Value::Object(body)).map_err(|error| Problem::bad_request(error.to_string()))?;
-    let launch_url = jump::launch_url(&state.services, connection, &caller.agent, ticket, &request).await?;
-    Ok(Json(JumpLaunch { launch_url }))
+    let launch = jump::launch(&state.services, connection, &caller.agent, ticket, &request).await?;
+    Ok(Json(JumpLaunch { launch_url: launch.url }))
 }
 
 /// Body of `POST /api/v1/sessions/chat-link`.

@@ -12,7 +12,7 @@ use utoipa::openapi::{ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, 
 use utoipa::{ToResponse, ToSchema};
 
 use deskbridge_help_desks::{HelpDeskError, NotAllowed};
-use deskbridge_remote_support::Error as EngineError;
+use deskbridge_remote_support::{EngineFault, Error as EngineError};
 use deskbridge_shared::problem::{Kind, TYPE_PREFIX};
 use deskbridge_store::StoreError;
 use deskbridge_use_cases::customer_chat::Refusal;
@@ -419,9 +419,9 @@ impl From<Refusal> for Problem {
 
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
-        tracing::warn!(%error, "the appliance failed");
-        match error {
-            EngineError::RateLimited { retry_after } | EngineError::Busy { retry_after } => {
+        tracing::warn!(%error, "the remote-support system failed");
+        match error.fault {
+            EngineFault::Busy { retry_after } => {
                 let problem = Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     Kind::ApplianceBusy,
@@ -430,22 +430,22 @@ impl From<EngineError> for Problem {
                 );
                 problem.again_in(retry_after)
             }
-            EngineError::Denied { .. } | EngineError::Resting { .. } | EngineError::Settings(_) => {
-                let retry_after = if let EngineError::Resting { again_in, .. } = &error { Some(*again_in) } else { None };
+            fault @ (EngineFault::Denied { .. } | EngineFault::Resting { .. }) => {
+                let retry_after = if let EngineFault::Resting { again_in } = fault { Some(again_in) } else { None };
                 let detail = "The appliance refused Deskbridge's API account. Ask the administrator to run `deskbridge check`.";
                 let problem = Self::new(StatusCode::BAD_GATEWAY, Kind::ApplianceDenied, "The appliance refused", detail);
                 problem.again_in(retry_after)
             }
-            EngineError::Refused { message } => {
+            EngineFault::Refused { message } => {
                 let detail = format!("It said: {message}");
                 let members = Members { said: Some(message), ..Members::default() };
                 Self::new(StatusCode::BAD_GATEWAY, Kind::ApplianceRefused, "The appliance refused", detail).with(members)
             }
-            EngineError::TooLarge { .. } => {
+            EngineFault::TooLarge => {
                 let detail = "The appliance's report is too large to be read. Look at it on the appliance.";
                 Self::new(StatusCode::BAD_GATEWAY, Kind::ReportTooLarge, "The report is too large", detail)
             }
-            EngineError::Unexpected { .. } => {
+            EngineFault::Unexpected => {
                 let detail = "Try again in a moment. If it stays, ask the administrator to run `deskbridge check`.";
                 Self::new(StatusCode::BAD_GATEWAY, Kind::ApplianceNotUnderstood, "The appliance's answer is not understood", detail)
             }

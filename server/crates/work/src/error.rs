@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use deskbridge_help_desks::HelpDeskError;
-use deskbridge_remote_support::Error as EngineError;
+use deskbridge_remote_support::{EngineFault, Error as EngineError};
 use deskbridge_store::StoreError;
 
 /// Why an event could not be brought to its end now. `retry` turns each kind into a time.
@@ -65,17 +65,13 @@ pub enum WorkError {
 
 impl WorkError {
     /// The same of a remote-support system. Work at an event goes through [`crate::heard::Heard`] instead.
-    #[expect(clippy::needless_pass_by_value, reason = "the form `map_err` takes")]
-    pub fn of_engine(error: EngineError) -> Self {
-        let what = error.to_string();
-        match error {
-            EngineError::NoReport => Self::NotReady,
-            EngineError::Denied { .. } | EngineError::Settings(_) => Self::Denied(what),
-            EngineError::Resting { again_in, .. } => Self::Resting { what, again_in },
-            EngineError::RateLimited { retry_after } | EngineError::Busy { retry_after } => {
-                Self::Passing { what, retry_after: Some(retry_after) }
-            }
-            EngineError::TooLarge { .. } => Self::Permanent(what),
+    pub fn of_engine(EngineError { what, fault }: EngineError) -> Self {
+        match fault {
+            EngineFault::NoReport => Self::NotReady,
+            EngineFault::Denied { .. } => Self::Denied(what),
+            EngineFault::Resting { again_in } => Self::Resting { what, again_in },
+            EngineFault::Busy { retry_after } => Self::Passing { what, retry_after: Some(retry_after) },
+            EngineFault::TooLarge => Self::Permanent(what),
             // A refusal in words may pass (a site that restarts says many things); the retry limit ends it.
             _ => Self::Passing { what, retry_after: None },
         }

@@ -98,6 +98,8 @@ impl Heard {
 
 #[cfg(test)]
 mod tests {
+    use deskbridge_remote_support::EngineFault;
+
     use super::*;
 
     #[test]
@@ -111,7 +113,7 @@ mod tests {
         heard.help_desk::<()>(Err(HelpDeskError::Denied("no".into()))).unwrap_err();
         heard.help_desk(Ok(())).unwrap();
         // What concerns one ticket is an answer like any other.
-        heard.engine::<()>(Err(EngineError::NoReport)).unwrap_err();
+        heard.engine::<()>(Err(EngineError::new(EngineFault::NoReport, "none yet"))).unwrap_err();
         assert_eq!(heard.into_said(), [(System::Engine, Said::Well), (System::HelpDesk, Said::Denied("no".into()))]);
     }
 }

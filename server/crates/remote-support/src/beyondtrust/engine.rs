@@ -22,10 +22,12 @@ use super::section::ApplianceSection;
 use super::transport::Transport;
 use super::{ApplianceClient, ApplianceSettings, Credentials, Error, Health, Limits, SessionKey, SessionKeyRequest, SurveyQuery};
 use crate::{
-    ArgumentFault, ChatRequest, ClientScripts, EXTERNAL_KEY, EngineAbilities, EngineKind, EventDoor, EventRefusal, EventSource, KeyRequest,
-    RemoteSupport, SessionTag, SurveyBy,
+    ArgumentFault, ChatRequest, ClientScripts, EngineAbilities, EngineKind, Error as EngineError, EventDoor, EventRefusal, EventSource,
+    Jump, KeyRequest, Launch, LaunchError, RemoteSupport, SessionTag, SurveyBy,
 };
 
+/// Stands in an address for a session's external key: the one macro of custom links that is known for sure (beyondtrust.md G).
+const EXTERNAL_KEY: &str = "%SESSION.CUSTOM.EXTERNAL_KEY%";
 /// A clock this far off makes tokens and sweeps go wrong.
 const CLOCK_TOLERANCE_SECONDS: i64 = 30;
 /// Length of the window in which a session's surveys are looked for by its start, where the appliance knows no other way.
@@ -191,6 +193,18 @@ impl BeyondTrust {
         }
     }
 
+    fn launch_url(&self, request: &JumpRequest, tag: SessionTag<'_>) -> Result<String, ArgumentFault> {
+        self.with_fields(tag, |fields| {
+            client_script::client_script_url(
+                self.for_browsers(&self.browser_host()),
+                request,
+                tag.ticket,
+                self.section.jump_action.into(),
+                fields,
+            )
+        })
+    }
+
     async fn surveys(&self, by: SurveyBy, query: SurveyQuery<'_>) -> Result<Vec<ExitSurvey>, Error> {
         match by {
             SurveyBy::Customer => self.client.customer_surveys(query).await,
@@ -222,12 +236,24 @@ impl RemoteSupport for BeyondTrust {
         ApplianceSection::NAME
     }
 
+    fn title(&self) -> &'static str {
+        "the appliance"
+    }
+
     fn account(&self) -> &EngineAccount {
         &self.key
     }
 
     fn abilities(&self) -> EngineAbilities {
-        EngineAbilities { jump_methods: &JumpMethod::ALL, chats: true, surveys: true, can_be_swept: true }
+        EngineAbilities {
+            jump_methods: &JumpMethod::ALL,
+            session_keys: true,
+            machines: false,
+            recordings: false,
+            chats: true,
+            surveys: true,
+            can_be_swept: true,
+        }
     }
 
     fn policy(&self) -> &EventPolicy {
@@ -242,7 +268,7 @@ impl RemoteSupport for BeyondTrust {
         Some(&self.section.host)
     }
 
-    async fn create_session_key(&self, request: &KeyRequest<'_>) -> Result<SessionKey, Error> {
+    async fn create_session_key(&self, request: &KeyRequest<'_>) -> Result<SessionKey, EngineError> {
         let connection = self.section.connection_field.iter().map(|field| (field.clone(), request.tag.connection.to_string()));
         let request = SessionKeyRequest {
             queue: request.queue.to_owned(),
@@ -251,23 +277,17 @@ impl RemoteSupport for BeyondTrust {
             custom_fields: connection.collect(),
             url_hostname: None,
         };
-        self.client.generate_session_key(&request).await
+        Ok(self.client.generate_session_key(&request).await?)
     }
 
-    fn launch_url(&self, request: &JumpRequest, tag: SessionTag<'_>) -> Result<String, ArgumentFault> {
-        self.with_fields(tag, |fields| {
-            client_script::client_script_url(
-                self.for_browsers(&self.browser_host()),
-                request,
-                tag.ticket,
-                self.section.jump_action.into(),
-                fields,
-            )
-        })
+    /// A client script. It holds no credential: the representative console that opens it has its own.
+    async fn launch(&self, jump: &Jump<'_>) -> Result<Launch, LaunchError> {
+        let url = self.launch_url(jump.request, jump.tag).map_err(LaunchError::Argument)?;
+        Ok(Launch { url, expires_at: None, link: None })
     }
 
-    fn chat_url(&self, chat: &ChatRequest<'_>) -> Result<String, ArgumentFault> {
-        self.with_fields(chat.tag, |custom_fields| {
+    fn chat_url(&self, chat: &ChatRequest<'_>) -> Option<Result<String, ArgumentFault>> {
+        Some(self.with_fields(chat.tag, |custom_fields| {
             let start = StartSession {
                 by: StartBy::Issue(chat.issue),
                 customer_name: chat.customer_name.and_then(within_name),
@@ -278,7 +298,7 @@ impl RemoteSupport for BeyondTrust {
                 click_to_chat: true,
             };
             client_script::start_session_url(self.for_browsers(&self.browser_host()), &start)
-        })
+        }))
     }
 
     async fn has_representative(&self) -> Option<bool> {
@@ -296,7 +316,7 @@ impl RemoteSupport for BeyondTrust {
         }
     }
 
-    async fn session(&self, lsid: &str) -> Result<Option<Arc<SessionReport>>, Error> {
+    async fn session(&self, lsid: &str) -> Result<Option<Arc<SessionReport>>, EngineError> {
         let lsid = lsid.to_ascii_lowercase();
         if let Some(report) = self.account.reports.get(&lsid).await {
             return Ok(Some(report));
@@ -308,19 +328,19 @@ impl RemoteSupport for BeyondTrust {
         Ok(Some(report))
     }
 
-    async fn sessions_ended_since(&self, since: i64, seconds: u32) -> Result<Vec<SessionReport>, Error> {
-        self.client.support_sessions_ended_since(since, seconds).await
+    async fn sessions_ended_since(&self, since: i64, seconds: u32) -> Result<Vec<SessionReport>, EngineError> {
+        Ok(self.client.support_sessions_ended_since(since, seconds).await?)
     }
 
-    async fn ids_of_sessions_ended_since(&self, since: i64, seconds: u32) -> Result<Vec<String>, Error> {
-        self.client.ids_of_sessions_ended_since(since, seconds).await
+    async fn ids_of_sessions_ended_since(&self, since: i64, seconds: u32) -> Result<Vec<String>, EngineError> {
+        Ok(self.client.ids_of_sessions_ended_since(since, seconds).await?)
     }
 
-    async fn sessions_started_since(&self, since: i64) -> Result<Vec<SessionReport>, Error> {
-        self.client.support_sessions_started_since(since).await
+    async fn sessions_started_since(&self, since: i64) -> Result<Vec<SessionReport>, EngineError> {
+        Ok(self.client.support_sessions_started_since(since).await?)
     }
 
-    async fn surveys_of_session(&self, by: SurveyBy, lsid: &str, started_at: Option<i64>) -> Result<Vec<ExitSurvey>, Error> {
+    async fn surveys_of_session(&self, by: SurveyBy, lsid: &str, started_at: Option<i64>) -> Result<Vec<ExitSurvey>, EngineError> {
         let found = match (self.surveys(by, SurveyQuery::Lsid(lsid)).await, started_at) {
             // Old appliances know surveys by the time their session began only (beyondtrust.md D.7).
             (Err(Error::Refused { .. }), Some(started_at)) => {
@@ -332,15 +352,15 @@ impl RemoteSupport for BeyondTrust {
         Ok(found.into_iter().filter(|survey| survey.lsid.eq_ignore_ascii_case(lsid)).collect())
     }
 
-    async fn surveys_since(&self, by: SurveyBy, since: i64, seconds: u32) -> Result<Vec<ExitSurvey>, Error> {
-        self.surveys(by, SurveyQuery::Window { start: since, seconds }).await
+    async fn surveys_since(&self, by: SurveyBy, since: i64, seconds: u32) -> Result<Vec<ExitSurvey>, EngineError> {
+        Ok(self.surveys(by, SurveyQuery::Window { start: since, seconds }).await?)
     }
 
-    async fn clock(&self) -> Result<Option<i64>, Error> {
+    async fn clock(&self) -> Result<Option<i64>, EngineError> {
         Ok(self.client.api_info().await?.timestamp)
     }
 
-    async fn set_ticket(&self, lsid: &str, seen: Option<&str>, ticket: &str) -> Result<(), Error> {
+    async fn set_ticket(&self, lsid: &str, seen: Option<&str>, ticket: &str) -> Result<(), EngineError> {
         let now = self.client.get_session_attributes(lsid).await?;
         if now.get("external_key").is_some_and(|key| seen != Some(key.trim())) {
             return Ok(());
@@ -350,7 +370,7 @@ impl RemoteSupport for BeyondTrust {
                 tracing::warn!(lsid, message, "the session took no external key; it has probably ended");
                 Ok(())
             }
-            other => other,
+            other => Ok(other?),
         }
     }
 
@@ -512,7 +532,7 @@ mod tests {
         let engine = of_section(json!({"host": "support.example.com", "client_id": "client", "client_secret": "s3cret"}));
         let named = |name: &str| {
             let chat = ChatRequest { issue: "vpn", customer_name: Some(name), customer_company: Some("  "), tag };
-            let url = url::Url::parse(&engine.chat_url(&chat).unwrap()).unwrap();
+            let url = url::Url::parse(&engine.chat_url(&chat).unwrap().unwrap()).unwrap();
             url.query_pairs().find(|(key, _)| key.starts_with("customer.")).map(|(key, value)| (key.into_owned(), value.into_owned()))
         };
         let name = |value: String| Some(("customer.name".to_owned(), value));
@@ -532,7 +552,7 @@ mod tests {
         let addresses = |engine: &BeyondTrust| {
             let beginning = |url: String| url.split('?').next().unwrap_or_default().to_owned();
             let script = engine.client_scripts().unwrap().base;
-            [beginning(engine.launch_url(&request, tag).unwrap()), beginning(engine.chat_url(&chat).unwrap()), script]
+            [beginning(engine.launch_url(&request, tag).unwrap()), beginning(engine.chat_url(&chat).unwrap().unwrap()), script]
         };
         let new = of_section(json!({"host": "support.example.com", "client_id": "client", "client_secret": "s3cret"}));
         let paths = ["client_script", "start_session", "client_script"];

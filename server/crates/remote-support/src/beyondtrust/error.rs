@@ -7,6 +7,8 @@ use deskbridge_http_client::limiter::NoTurn;
 use deskbridge_http_client::refusals::Resting;
 use std::time::Duration;
 
+use crate::EngineFault;
+
 /// Longest piece of a foreign answer that may stand in an error.
 const EXCERPT_CHARACTERS: usize = 300;
 /// A run of this many token-like characters with a digit in it is taken for a key, a hash or a signed link.
@@ -96,6 +98,24 @@ pub enum Error {
     /// What the caller asked can never succeed.
     #[error("{0}")]
     Argument(String),
+}
+
+impl From<Error> for crate::Error {
+    fn from(error: Error) -> Self {
+        let what = error.to_string();
+        let fault = match error {
+            Error::NotReachable { .. } | Error::Timeout { .. } => EngineFault::Unreachable,
+            Error::RateLimited { retry_after } | Error::Busy { retry_after } => EngineFault::Busy { retry_after },
+            Error::Denied { reason } | Error::Settings(reason) => EngineFault::Denied { reason },
+            Error::Resting { again_in, .. } => EngineFault::Resting { again_in },
+            Error::NoReport => EngineFault::NoReport,
+            Error::Refused { message } => EngineFault::Refused { message },
+            Error::Unexpected { .. } => EngineFault::Unexpected,
+            Error::TooLarge { .. } => EngineFault::TooLarge,
+            Error::Argument(_) => EngineFault::Impossible,
+        };
+        Self::new(fault, what)
+    }
 }
 
 impl From<NoTurn> for Error {

@@ -100,6 +100,18 @@ pub struct SessionReport {
     pub events: Vec<SessionEvent>,
     /// The report is too large to be read: its events are left out.
     pub is_without_events: bool,
+    /// Name of the machine that was worked on.
+    pub machine: Option<String>,
+    /// What it was, where an engine has several kinds.
+    pub kind: Option<SessionKind>,
+    /// What went over the wire.
+    pub traffic: Option<Traffic>,
+    /// What the terminal showed.
+    pub terminal: Option<TerminalTranscript>,
+    /// The engine keeps a recording, which is read through this server alone. (The signed links above are the engine's own.)
+    pub recording: bool,
+    /// English sentences about what is not known exactly, such as the end.
+    pub remarks: Vec<String>,
 }
 
 impl SessionReport {
@@ -154,6 +166,54 @@ impl SessionReport {
         let named = self.primary_customer.as_ref().and_then(|primary| primary.name.as_deref());
         named.or_else(|| self.primary_customer().and_then(Customer::name))
     }
+}
+
+/// What a session was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionKind {
+    /// Screen, keyboard and mouse.
+    Desktop,
+    /// A command line.
+    Terminal,
+    /// Files of the machine.
+    Files,
+    /// Messages.
+    Chat,
+    /// Whatever else an engine has.
+    Other,
+}
+
+impl SessionKind {
+    const ALL: [(Self, &'static str); 5] =
+        [(Self::Desktop, "desktop"), (Self::Terminal, "terminal"), (Self::Files, "files"), (Self::Chat, "chat"), (Self::Other, "other")];
+
+    /// Its name in the database and the panel API.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("other", |(_, name)| name)
+    }
+
+    /// The kind of such a name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, name)| *name == text).map(|(kind, _)| *kind)
+    }
+}
+
+/// What went through the engine's server, both ends' connections together. In bytes; what the wire adds is counted, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// What it received from both ends.
+    pub received: u64,
+    /// What it sent to both ends.
+    pub sent: u64,
+}
+
+/// What a terminal showed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TerminalTranscript {
+    /// Lines, without control characters but line ends and tabs.
+    pub text: String,
+    /// The recording goes on beyond this text.
+    pub is_cut: bool,
 }
 
 /// Something the appliance names with an id: public site, Jumpoint, Jump group.
@@ -468,4 +528,17 @@ pub struct SurveyQuestion {
     pub report_header: Option<String>,
     /// Empty when it was left out; several for checkboxes.
     pub answers: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_session_keep_their_names() {
+        for (kind, name) in SessionKind::ALL {
+            assert_eq!((kind.as_str(), SessionKind::parse(name)), (name, Some(kind)));
+        }
+        assert_eq!(SessionKind::parse("Desktop"), None);
+    }
 }

@@ -54,7 +54,7 @@ pub(super) fn read_session(session: &Element) -> Option<SessionReport> {
         customer_surveys: surveys("cust_survey_list", "cust_exit_survey"),
         representative_surveys: surveys("rep_survey_list", "rep_exit_survey"),
         events: session.listed("session_details", "event").map(read_session_event).collect(),
-        is_without_events: false,
+        ..SessionReport::default()
     })
 }
 

@@ -17,6 +17,8 @@
 //! | `session_owner` | which connection a session of a shared appliance belongs to, once that is decided | [`Ownership`] |
 //! | `sweep` | how far each engine's account was asked for ended sessions, and whose turn it is | [`Sweeps`] |
 //! | `former_sweep` | how far connections were swept before sweeps were by account; an account's first sweep begins there | [`Sweeps`] |
+//! | `listener` | which server hears an engine's account, and how far that account's events are stored | [`Listeners`] |
+//! | `machine_link` | links to machines, made for tickets | [`MachineLinks`] |
 //! | `server` | servers alive, which share an account's limits | [`Servers`] |
 //! | `app_key` | public keys fetched from accounts, so that servers agree on them | [`AppKeys`] |
 //! | `customer_chat` | chats that customers start from their tickets | [`CustomerChats`] |
@@ -33,6 +35,8 @@ mod devices;
 mod due;
 mod group_commit;
 mod inbox;
+mod listeners;
+mod machine_links;
 mod migrations;
 mod note_leases;
 mod ownership;
@@ -54,6 +58,8 @@ pub use devices::{
 };
 pub use group_commit::GroupCommit;
 pub use inbox::{AttemptRow, EventFilter, EventRow, Inbox, KnownEvent, LeasedEvent, NewEvent, Outcome, QueueSize, SlotWork};
+pub use listeners::{Held, Listeners};
+pub use machine_links::{MachineLink, MachineLinks};
 pub use note_leases::{NoteLease, NoteLeaseHolder, NoteLeases};
 pub use ownership::{HandedOut, HandedOutKind, NewHandedOut, OwnerDecision, Ownership};
 pub use servers::{AppKeys, Servers, Sweeps};
@@ -103,6 +109,8 @@ pub trait Store:
     + SupportSessions
     + Ownership
     + Sweeps
+    + Listeners
+    + MachineLinks
     + Servers
     + AppKeys
     + DeviceStore

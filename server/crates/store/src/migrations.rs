@@ -17,6 +17,7 @@ macro_rules! migrations {
             (5, "ids and tenants", include_str!(concat!("../migrations/", $folder, "/0005_ids_and_tenants.sql"))),
             (6, "note leases", include_str!(concat!("../migrations/", $folder, "/0006_note_leases.sql"))),
             (7, "customer chats", include_str!(concat!("../migrations/", $folder, "/0007_customer_chats.sql"))),
+            (8, "listeners", include_str!(concat!("../migrations/", $folder, "/0008_listeners.sql"))),
         ])
     };
 }

@@ -15,15 +15,15 @@ const KEEP_CODES_MS: i64 = 30 * DAY_MS;
 const KEEP_HANDED_OUT_MS: i64 = 7 * DAY_MS;
 /// So long after its end a customer who opens a chat is told that it has ended.
 const KEEP_CHATS_MS: i64 = DAY_MS;
-/// Sweeps of accounts that no connection uses any more.
-const KEEP_SWEEPS_MS: i64 = 90 * DAY_MS;
+/// How far accounts were swept and listened to that no connection uses any more.
+const KEEP_ACCOUNTS_MS: i64 = 90 * DAY_MS;
 
 /// How long things are kept, by the server's settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
     /// Events that are done.
     pub events_days: u32,
-    /// What was written to help desks, what is known of sessions and whose they are, revoked devices.
+    /// What was written to help desks, what is known of sessions and whose they are, links to machines, revoked devices.
     pub sessions_days: u32,
 }
 
@@ -42,7 +42,9 @@ pub async fn purge(services: &Services, retention: Retention) -> Result<u64, Sto
     removed += in_steps(|| store.purge_use_counts(now, STEP)).await?;
     removed += in_steps(|| store.purge_sessions(sessions, STEP)).await?;
     removed += in_steps(|| store.purge_ownership(now - KEEP_HANDED_OUT_MS, sessions, STEP)).await?;
-    removed += in_steps(|| store.purge_sweeps(now - KEEP_SWEEPS_MS, STEP)).await?;
+    removed += in_steps(|| store.purge_sweeps(now - KEEP_ACCOUNTS_MS, STEP)).await?;
+    removed += in_steps(|| store.purge_listeners(now - KEEP_ACCOUNTS_MS, STEP)).await?;
+    removed += in_steps(|| store.purge_links(sessions, STEP)).await?;
     removed += in_steps(|| store.purge_devices(now, now - KEEP_CODES_MS, sessions, STEP)).await?;
     Ok(removed)
 }

@@ -8,6 +8,8 @@ mod customer_chats;
 mod deliveries;
 mod devices;
 mod inbox;
+mod listeners;
+mod machine_links;
 mod note_leases;
 mod ownership;
 mod servers;
@@ -73,14 +75,22 @@ fn delete_before(retention: &Retention, before: i64, limit: i64) -> QueryBuilder
 /// The statements that remove what was kept long enough; `$1`: a time, `$2`: how many rows.
 #[cfg(test)]
 pub(crate) fn purge_statements() -> Vec<String> {
-    [agent_sessions::RETENTION, deliveries::RETENTION, inbox::RETENTION, note_leases::RETENTION, support_sessions::RETENTION]
-        .iter()
-        .chain(&customer_chats::RETENTIONS)
-        .chain(&devices::RETENTIONS)
-        .chain(&ownership::RETENTIONS)
-        .chain(&servers::RETENTIONS)
-        .map(|retention| delete_before(retention, 0, 0).sql().as_str().to_owned())
-        .collect()
+    [
+        agent_sessions::RETENTION,
+        deliveries::RETENTION,
+        inbox::RETENTION,
+        listeners::RETENTION,
+        machine_links::RETENTION,
+        note_leases::RETENTION,
+        support_sessions::RETENTION,
+    ]
+    .iter()
+    .chain(&customer_chats::RETENTIONS)
+    .chain(&devices::RETENTIONS)
+    .chain(&ownership::RETENTIONS)
+    .chain(&servers::RETENTIONS)
+    .map(|retention| delete_before(retention, 0, 0).sql().as_str().to_owned())
+    .collect()
 }
 
 /// Cuts rows into as few chunks as powers of two allow: few different statements, so that each is prepared once and kept.

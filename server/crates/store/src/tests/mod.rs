@@ -8,6 +8,8 @@ mod deliveries;
 mod devices;
 mod inbox;
 mod inbox_model;
+mod listeners;
+mod machine_links;
 mod migration;
 mod note_leases;
 mod ownership;

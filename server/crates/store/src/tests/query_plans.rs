@@ -42,6 +42,19 @@ async fn slots_and_claims_are_found_by_index() {
     .await;
 }
 
+/// Every open panel asks for them again and again.
+#[tokio::test]
+async fn links_of_a_ticket_are_found_by_index() {
+    on_each(async |url| {
+        drop(crate::open(&url).await.unwrap());
+        let raw = Raw::connect(&url).await;
+        let plan = raw.plan(&with_values(crate::machine_links::LINKS_OF_TICKET, &["'connection'", "'1'", "7"])).await;
+        check(&plan, "machine_link", "machine_link", "machine_link_ticket");
+        raw.close().await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn rows_to_purge_are_found_by_index() {
     let index_of = [
@@ -52,6 +65,8 @@ async fn rows_to_purge_are_found_by_index() {
         ("former_sweep", ""),
         ("handed_out", "handed_out_usable"),
         ("inbox_event", "inbox_event_done"),
+        ("listener", "listener_held"),
+        ("machine_link", "machine_link_over"),
         ("note_lease", "note_lease_until"),
         ("customer_chat", "customer_chat_expires"),
         ("use_count", "use_count_ends"),

@@ -14,7 +14,7 @@ pub const PANEL_PATIENCE_MS: u32 = ANSWER_DEADLINE_MS + 10_000;
 /// For so many milliseconds a browser has a ticket for a note that its page writes; so long one that nobody has seen may still come.
 pub const NOTE_LEASE_MS: u32 = 180_000;
 
-/// A way to Jump to a machine. The names are the API's; the settings' switches are `allow_` + the name.
+/// A way to reach a machine. The names are the API's; the settings' switches are `allow_` + the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -29,11 +29,21 @@ pub enum JumpMethod {
     Rdp,
     /// Shell Jump (SSH or Telnet) through a Jumpoint.
     ShellJump,
+    /// The screen of a machine from the engine's list.
+    Desktop,
+    /// A shell on a machine from the engine's list.
+    Terminal,
+    /// The files of a machine from the engine's list.
+    Files,
 }
 
 impl JumpMethod {
+    /// Those of a BeyondTrust appliance, in the order in which the panel offers them.
+    pub const JUMPS: [Self; 5] = [Self::JumpClient, Self::LocalPush, Self::RemotePush, Self::Rdp, Self::ShellJump];
+
     /// In the order in which the panel offers them.
-    pub const ALL: [Self; 5] = [Self::JumpClient, Self::LocalPush, Self::RemotePush, Self::Rdp, Self::ShellJump];
+    pub const ALL: [Self; 8] =
+        [Self::JumpClient, Self::LocalPush, Self::RemotePush, Self::Rdp, Self::ShellJump, Self::Desktop, Self::Terminal, Self::Files];
 
     /// The API's name.
     pub const fn name(self) -> &'static str {
@@ -43,6 +53,9 @@ impl JumpMethod {
             Self::RemotePush => "remote_push",
             Self::Rdp => "rdp",
             Self::ShellJump => "shell_jump",
+            Self::Desktop => "desktop",
+            Self::Terminal => "terminal",
+            Self::Files => "files",
         }
     }
 
@@ -54,6 +67,11 @@ impl JumpMethod {
     /// Whether the appliance reaches the target through a Jumpoint, so that one must be configured (Zendesk seed guide, "Configure the App").
     pub const fn needs_jumpoint(self) -> bool {
         matches!(self, Self::RemotePush | Self::Rdp | Self::ShellJump)
+    }
+
+    /// Whether the target is the id of a machine from the engine's list (`GET /api/v1/machines`).
+    pub const fn needs_machine(self) -> bool {
+        matches!(self, Self::Desktop | Self::Terminal | Self::Files)
     }
 }
 
@@ -92,6 +110,18 @@ pub struct PanelModel {
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     #[cfg_attr(feature = "openapi", schema(format = "uri"))]
     pub help_center_page: Option<String>,
+    /// Whether session keys can be made.
+    #[cfg_attr(feature = "serde", serde(default = "yes"))]
+    pub session_keys: bool,
+    /// Whether the engine lists its machines: then one of them is chosen, and no target is typed.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub machines: bool,
+}
+
+/// A server that does not say whether it makes session keys makes them.
+#[cfg(feature = "serde")]
+const fn yes() -> bool {
+    true
 }
 
 /// Answer of `POST /api/v1/sessions/key`.
@@ -120,7 +150,7 @@ pub struct SessionKey {
 pub struct JumpRequest {
     /// How.
     pub method: JumpMethod,
-    /// Host name, address or, for a Jump Client, search text.
+    /// Host name or address; for a Jump Client search text; for a machine from the engine's list its id.
     #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 255, pattern = r"\S"))]
     pub target: String,
     /// Jumpoint name; one of the panel's.
@@ -174,27 +204,122 @@ impl JumpRequest {
     }
 }
 
-/// Whether a machine can be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum MachineState {
-    /// It can.
-    Online,
-    /// It can, and somebody has a session with it.
-    InUse,
-    /// It cannot now.
-    Offline,
-}
-
 /// Answer of `POST /api/v1/sessions/jump`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JumpLaunch {
-    /// The client-script URL; opened by the agent's browser.
+    /// The client-script URL or the link to the machine; opened by the agent's browser.
     #[cfg_attr(feature = "openapi", schema(format = "uri"))]
     pub launch_url: String,
+    /// RFC 3339 UTC; `null`: it does not expire.
+    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "openapi", schema(required, format = "date-time"))]
+    pub expires_at: Option<String>,
+    /// The link's id, by which it can be ended; `null`: there is nothing to end.
+    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub link: Option<String>,
+}
+
+/// Answer of `GET /api/v1/machines`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MachineList {
+    /// At most 50: the suggested ones first, then by state and name.
+    pub machines: Vec<Machine>,
+    /// There are more than these: a search finds them.
+    pub more: bool,
+    /// The ticket's links that are still good, whatever was searched for; the latest first.
+    pub links: Vec<MachineLink>,
+}
+
+/// Whether a machine can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum MachineState {
+    /// It is, and nobody is in a session with it.
+    Online,
+    /// It is, and somebody is in a session with it.
+    InUse,
+    /// It is not.
+    Offline,
+}
+
+impl MachineState {
+    /// In the order in which machines are listed.
+    pub const ALL: [Self; 3] = [Self::Online, Self::InUse, Self::Offline];
+
+    /// The API's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::InUse => "in_use",
+            Self::Offline => "offline",
+        }
+    }
+
+    /// The state of that API name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// A machine of the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Machine {
+    /// The engine's id of the machine; the `target` of a session with it.
+    pub id: String,
+    /// What people read.
+    pub name: String,
+    /// Whether it can be reached.
+    pub state: MachineState,
+    /// Who is signed in at it.
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub person: Option<String>,
+    /// Whether it is likely the ticket's: the ticket names it, or it was used for this ticket before.
+    pub suggested: bool,
+}
+
+/// A link to a machine that was made for the ticket and is still good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MachineLink {
+    /// The link's id, by which it is ended.
+    pub id: String,
+    /// The machine's id.
+    pub machine: String,
+    /// The machine's name when the link was made.
+    pub machine_name: String,
+    /// The kind of session it opens.
+    pub method: JumpMethod,
+    /// The name of the agent who made it.
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub agent: Option<String>,
+    /// RFC 3339 UTC; `null`: it does not expire.
+    #[cfg_attr(feature = "openapi", schema(required, format = "date-time"))]
+    pub expires_at: Option<String>,
+}
+
+/// Answer of `POST /api/v1/links/end`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LinkEnded {}
+
+/// Answer of `POST /api/v1/sessions/recording`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RecordingLink {
+    /// Where the recording is for the next five minutes.
+    #[cfg_attr(feature = "openapi", schema(format = "uri"))]
+    pub url: String,
 }
 
 /// Answer of `POST /api/v1/sessions/chat-link`.
@@ -291,7 +416,7 @@ impl SessionState {
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LiveSession {
-    /// The appliance's id of the session, 32 hexadecimal characters.
+    /// The id of the session, 32 hexadecimal characters.
     pub lsid: String,
     /// Where it stands.
     pub state: SessionState,
@@ -307,6 +432,17 @@ pub struct LiveSession {
     /// RFC 3339 UTC.
     #[cfg_attr(feature = "openapi", schema(required, format = "date-time"))]
     pub ended_at: Option<String>,
+    /// The name of the machine, where the engine's sessions are with one.
+    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub machine: Option<String>,
+    /// What kind of session: `desktop`, `terminal`, `files`, `chat` or `other`; `null` where the engine has one kind.
+    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub kind: Option<String>,
+    /// Whether the engine keeps a recording of it.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub recording: bool,
 }
 
 /// Schemas of fields with a few values, which stand in `client_script`.

@@ -178,6 +178,9 @@ pub fn client_script_url(
     jump_action: JumpAction,
     custom_fields: &[CustomField<'_>],
 ) -> Result<String, Fault> {
+    if request.method.needs_machine() {
+        return Err(Fault::Unknown { field: "method".into(), expected: "a way to Jump" });
+    }
     refuse_foreign_options(request)?;
     let (action, target_name) = match (request.method, jump_action) {
         (JumpMethod::JumpClient, JumpAction::JumpItem) => ("start_jump_item_session&jump.method=pinned", "search_string"),
@@ -185,7 +188,9 @@ pub fn client_script_url(
         (JumpMethod::LocalPush, _) => ("push_and_start_local", "hostname"),
         (JumpMethod::RemotePush, _) => ("push_and_start_remote", "target"),
         (JumpMethod::Rdp, _) => ("start_rdp_session", "target"),
-        (JumpMethod::ShellJump, _) => ("start_shell_jump_session", "target"),
+        (JumpMethod::ShellJump | JumpMethod::Desktop | JumpMethod::Terminal | JumpMethod::Files, _) => {
+            ("start_shell_jump_session", "target")
+        }
     };
     let mut url = script_url(appliance, action)?;
     append_required(&mut url, "target", target_name, &request.target)?;
@@ -420,6 +425,16 @@ mod tests {
 
     /// The lines of beyondtrust.md A.3, as they stand there.
     #[test]
+    fn a_machine_from_a_list_is_none_of_the_appliances() {
+        for method in JumpMethod::ALL {
+            let request = if method.needs_jumpoint() { via_jumpoint(method, "node//1") } else { jump(method, "node//1") };
+            let made = client_script_url(APPLIANCE, &request, "88121", JumpAction::JumpItem, &[]);
+            assert_eq!(made.is_ok(), JumpMethod::JUMPS.contains(&method), "{method:?}");
+            assert_eq!(JumpMethod::JUMPS.contains(&method), !method.needs_machine());
+        }
+    }
+
+    #[test]
     fn the_documented_examples() {
         check(
             &jump(JumpMethod::JumpClient, "LAPTOP-0042"),
@@ -584,7 +599,7 @@ mod tests {
             ("terminal", |request| request.terminal = Some("xterm".into()), &[JumpMethod::ShellJump]),
         ];
         for (field, set, takers) in options {
-            for method in JumpMethod::ALL {
+            for method in JumpMethod::JUMPS {
                 let mut request = jump(method, "host");
                 set(&mut request);
                 let made = client_script_url(APPLIANCE, &request, "1", JumpAction::JumpItem, &[]);
@@ -657,7 +672,7 @@ mod tests {
             let action = if pinned { JumpAction::PinnedClient } else { JumpAction::JumpItem };
             let fields = [("note", field.as_str())];
             let custom = [("session.custom.external_key", Some(external_key.as_str())), ("session.custom.note", Some(field.as_str()))];
-            for method in JumpMethod::ALL {
+            for method in JumpMethod::JUMPS {
                 let reaches = method.needs_jumpoint();
                 let shell = method == JumpMethod::ShellJump;
                 let signs_in = shell || method == JumpMethod::Rdp;
@@ -673,7 +688,7 @@ mod tests {
                     JumpMethod::LocalPush => ("push_and_start_local", "hostname", None),
                     JumpMethod::RemotePush => ("push_and_start_remote", "target", None),
                     JumpMethod::Rdp => ("start_rdp_session", "target", None),
-                    JumpMethod::ShellJump => ("start_shell_jump_session", "target", None),
+                    _ => ("start_shell_jump_session", "target", None),
                 };
                 let port = request.port.map(|port| port.to_string());
                 let mut expected = pairs(&[

@@ -20,8 +20,16 @@ pub const HELP_CENTER_CUSTOMIZE: &str = "/help-center/customize";
 pub const PANEL: &str = "/api/v1/panel";
 /// Makes a session key.
 pub const SESSION_KEY: &str = "/api/v1/sessions/key";
-/// Makes the client-script URL of a Jump.
+/// Makes what opens a session: the client-script URL of a Jump, or a link to a machine.
 pub const JUMP: &str = "/api/v1/sessions/jump";
+/// The engine's machines, and the ticket's links to them.
+pub const MACHINES: &str = "/api/v1/machines";
+/// Ends a link to a machine.
+pub const LINK_END: &str = "/api/v1/links/end";
+/// Makes a link to a session's recording.
+pub const SESSION_RECORDING: &str = "/api/v1/sessions/recording";
+/// A session's recording; followed by `/{connection}/{lsid}`.
+pub const RECORDINGS: &str = "/recordings";
 /// Makes a chat link.
 pub const SESSION_CHAT_LINK: &str = "/api/v1/sessions/chat-link";
 /// Support sessions of a ticket; server-sent events with `Accept: text/event-stream`.

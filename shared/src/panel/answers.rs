@@ -174,6 +174,8 @@ fn panel_model(object: &Members) -> PanelModel {
         target: object.get("target").as_string(),
         locale: object.text("locale"),
         help_center_page: object.get("help_center_page").as_string(),
+        session_keys: object.get("session_keys") != JsValue::FALSE,
+        machines: object.get("machines").is_truthy(),
     }
 }
 
@@ -224,6 +226,9 @@ fn sessions(object: &Members) -> Vec<LiveSession> {
                 customer: text("customer"),
                 started_at: text("started_at"),
                 ended_at: text("ended_at"),
+                machine: text("machine"),
+                kind: text("kind"),
+                recording: session.get("recording").is_truthy(),
             });
         }
     }

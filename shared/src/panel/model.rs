@@ -376,7 +376,9 @@ impl Field {
     /// The fields of a method which everybody fills in.
     pub const fn main_of(method: JumpMethod) -> &'static [Self] {
         match method {
-            JumpMethod::JumpClient | JumpMethod::LocalPush => &[Self::Target],
+            JumpMethod::JumpClient | JumpMethod::LocalPush | JumpMethod::Desktop | JumpMethod::Terminal | JumpMethod::Files => {
+                &[Self::Target]
+            }
             JumpMethod::RemotePush => &[Self::Target, Self::Jumpoint],
             JumpMethod::Rdp | JumpMethod::ShellJump => &[Self::Target, Self::Jumpoint, Self::Username],
         }
@@ -385,9 +387,9 @@ impl Field {
     /// The fields of a method which have a good default and stand behind a button.
     pub const fn options_of(method: JumpMethod) -> &'static [Self] {
         match method {
-            JumpMethod::JumpClient | JumpMethod::LocalPush | JumpMethod::RemotePush => &[],
             JumpMethod::Rdp => &[Self::DisplaySize, Self::Quality, Self::Console],
             JumpMethod::ShellJump => &[Self::Protocol, Self::Port, Self::Terminal],
+            _ => &[],
         }
     }
 }
@@ -1327,12 +1329,14 @@ pub(super) mod tests {
         PanelModel {
             connection: "Zendesk production".into(),
             ticket: "1".into(),
-            methods: JumpMethod::ALL.into(),
+            methods: JumpMethod::JUMPS.into(),
             jumpoints: vec!["HQ-Net".into(), "Branch".into()],
             issues: vec![issue("general_tech"), issue("network")],
             target: Some("LAPTOP-0042".into()),
             locale: "en".into(),
             help_center_page: None,
+            session_keys: true,
+            machines: false,
         }
     }
 
@@ -1364,6 +1368,9 @@ pub(super) mod tests {
             customer: Some("Charlie Customer".into()),
             started_at: Some("2026-11-22T10:00:00Z".into()),
             ended_at: matches!(state, SessionState::Ended | SessionState::Recorded).then(|| "2026-11-22T10:31:00Z".into()),
+            machine: None,
+            kind: None,
+            recording: false,
         }
     }
 

@@ -566,7 +566,7 @@ const fn method_texts(method: JumpMethod) -> (Text, Text) {
         JumpMethod::LocalPush => (Text::MethodLocalPush, Text::HintLocalPush),
         JumpMethod::RemotePush => (Text::MethodRemotePush, Text::HintRemotePush),
         JumpMethod::Rdp => (Text::MethodRdp, Text::HintRdp),
-        JumpMethod::ShellJump => (Text::MethodShellJump, Text::HintShellJump),
+        _ => (Text::MethodShellJump, Text::HintShellJump),
     }
 }
 
@@ -616,7 +616,7 @@ mod tests {
         ] {
             screens.push((name.into(), Panel { phase, ..at_work() }));
         }
-        for method in JumpMethod::ALL {
+        for method in JumpMethod::JUMPS {
             let mut panel = at_work();
             panel.update(Event::Filled(Field::Method, method.name().into()), NOW);
             panel.update(Event::Pressed(Action::ToggleOptions), NOW);

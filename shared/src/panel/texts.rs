@@ -354,7 +354,7 @@ mod tests {
                 assert!(app[name].as_str().is_some_and(|text| !text.is_empty()), "app.{name}");
             }
             assert!(!app["name"].as_str().expect("a name").contains("Zendesk"));
-            let switches = crate::api::JumpMethod::ALL.map(|method| ["allow_", method.name()].concat());
+            let switches = crate::api::JumpMethod::JUMPS.map(|method| ["allow_", method.name()].concat());
             let expected: BTreeSet<&str> =
                 ["hostname", "issues", "jumpoints"].into_iter().chain(switches.iter().map(String::as_str)).collect();
             let parameters = app["parameters"].as_object().expect("parameters");

@@ -29,7 +29,7 @@ impl AllowedActions {
             let switch = match (panel.switch(method), installation.switch(method)) {
                 (Some(own), Some(installed)) => own && installed,
                 (Some(one), None) | (None, Some(one)) => one,
-                (None, None) => method == JumpMethod::JumpClient,
+                (None, None) => method == JumpMethod::JumpClient || method.needs_machine(),
             };
             switch && (!method.needs_jumpoint() || !jumpoints.is_empty())
         };
@@ -48,6 +48,9 @@ mod tests {
     fn what_one_forbids_is_forbidden() {
         let check = |panel: PanelSection, installation: serde_json::Value, expected: &[JumpMethod]| {
             let allowed = AllowedActions::combine(&panel, &InstallationSettings::read(&installation).panel);
+            // The engine has the last word on these.
+            let by_default = JumpMethod::ALL.into_iter().filter(|method| method.needs_machine());
+            let expected: Vec<_> = expected.iter().copied().chain(by_default).collect();
             assert_eq!(allowed.methods, expected, "{panel:?} {installation}");
         };
         let jumpoint = || Some(vec!["HQ-Net".to_owned()]);
@@ -71,6 +74,15 @@ mod tests {
             json!({"jumpoints": "A\nB"}),
             &[JumpMethod::JumpClient, JumpMethod::Rdp],
         );
+    }
+
+    #[test]
+    fn each_kind_of_session_with_a_machine_can_be_forbidden() {
+        let panel = PanelSection { allow_jump_client: Some(false), allow_terminal: Some(false), ..PanelSection::default() };
+        let forbidden = PanelSection { allow_desktop: Some(false), allow_files: Some(false), ..panel.clone() };
+        let methods = |panel| AllowedActions::combine(panel, &PanelPolicy::default()).methods;
+        assert_eq!(methods(&panel), [JumpMethod::Desktop, JumpMethod::Files]);
+        assert_eq!(methods(&forbidden), []);
     }
 
     #[test]

@@ -212,6 +212,9 @@ fn shown(session: &KnownSession) -> LiveSession {
         customer: session.customer.clone(),
         started_at: session.started_at.map(rfc3339),
         ended_at: session.ended_at.map(rfc3339),
+        machine: None,
+        kind: None,
+        recording: false,
     }
 }
 

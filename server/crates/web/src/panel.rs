@@ -278,6 +278,8 @@ pub async fn model(State(state): State<Arc<PanelState>>, caller: Caller, RawQuer
         target: access.ticket.target.clone(),
         locale: locale.to_owned(),
         help_center_page: customize_help_center::address(&state.services, connection, &caller.agent, &access),
+        session_keys: true,
+        machines: false,
     };
     Ok(Json(PanelAnswer { model, texts: texts.clone(), record_in_page: connection.help_desk.abilities().note.is_none() }))
 }
@@ -370,7 +372,11 @@ pub async fn jump(
     }
     let request: JumpRequest = serde_json::from_value(Value::Object(body)).map_err(|error| Problem::bad_request(error.to_string()))?;
     let launch = jump::launch(&state.services, connection, &caller.agent, ticket, &request).await?;
-    Ok(Json(JumpLaunch { launch_url: launch.url }))
+    Ok(Json(JumpLaunch {
+        launch_url: launch.url,
+        expires_at: launch.expires_at.map(|seconds| rfc3339(seconds.saturating_mul(1_000))),
+        link: launch.link.map(|link| link.id),
+    }))
 }
 
 /// Body of `POST /api/v1/sessions/chat-link`.

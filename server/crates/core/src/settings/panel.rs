@@ -27,6 +27,12 @@ pub struct PanelSection {
     pub allow_rdp: Option<bool>,
     /// Shell Jump through a Jumpoint. Default false.
     pub allow_shell_jump: Option<bool>,
+    /// Screens of machines from the engine's list. Default true.
+    pub allow_desktop: Option<bool>,
+    /// Shells on machines from the engine's list. Default true.
+    pub allow_terminal: Option<bool>,
+    /// Files of machines from the engine's list. Default true.
+    pub allow_files: Option<bool>,
     /// The ticket field whose value is the machine; for Zendesk the number of a custom field, or `subject` or `external_id`.
     pub target_field: Option<String>,
     /// Where a session key's customer queues: `general`, `agent`, `team:ID` or `issue:CODE`.
@@ -121,6 +127,9 @@ impl PanelSection {
             JumpMethod::RemotePush => self.allow_remote_push,
             JumpMethod::Rdp => self.allow_rdp,
             JumpMethod::ShellJump => self.allow_shell_jump,
+            JumpMethod::Desktop => self.allow_desktop,
+            JumpMethod::Terminal => self.allow_terminal,
+            JumpMethod::Files => self.allow_files,
         }
     }
 }

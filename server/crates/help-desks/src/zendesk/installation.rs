@@ -34,7 +34,8 @@ impl InstallationSettings {
         let panel = PanelPolicy {
             issues: issues.into_iter().filter_map(Result::ok).collect(),
             jumpoints: lines("jumpoints"),
-            switches: JumpMethod::ALL
+            // The app has no switches for the others.
+            switches: JumpMethod::JUMPS
                 .into_iter()
                 .filter_map(|method| switch(&settings[format!("allow_{}", method.name()).as_str()]).map(|on| (method, on)))
                 .collect(),
@@ -74,6 +75,6 @@ mod tests {
         assert_eq!(settings.panel.issues.iter().map(|issue| issue.code_name.as_str()).collect::<Vec<_>>(), ["general_tech", "vpn"]);
         assert_eq!(settings.unreadable_issues, ["no equals sign"]);
         assert_eq!(settings.panel.jumpoints, ["HQ-Net", "Branch"]);
-        assert_eq!(JumpMethod::ALL.map(|method| settings.panel.switch(method)), [Some(true), None, None, Some(false), None]);
+        assert_eq!(JumpMethod::JUMPS.map(|method| settings.panel.switch(method)), [Some(true), None, None, Some(false), None]);
     }
 }

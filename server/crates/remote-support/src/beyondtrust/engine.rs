@@ -246,7 +246,7 @@ impl RemoteSupport for BeyondTrust {
 
     fn abilities(&self) -> EngineAbilities {
         EngineAbilities {
-            jump_methods: &JumpMethod::ALL,
+            jump_methods: &JumpMethod::JUMPS,
             session_keys: true,
             machines: false,
             recordings: false,

@@ -5,9 +5,8 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::ops::Deref;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Value, json};
@@ -19,15 +18,13 @@ use thirtyfour::prelude::*;
 use crate::extension::{ExtendedBrowser, built_extension};
 use crate::logs::Logs;
 use crate::page::{COMMAND_LIMIT, Page, end_session, port_in};
+use crate::processes::leashed;
 
 /// Where Debian's package `firefox-esr` puts it.
 const FIREFOX: &str = "/usr/bin/firefox-esr";
 
 /// Where `cargo xtask setup` puts its tools, below the target directory the running test lies in.
 const GECKODRIVER: &str = "tools/bin/geckodriver";
-
-/// Runs the driver until our end of its standard input closes, whatever we die of; then ends the whole process group, Firefox included.
-const LEASH: &str = r#""$0" "$@" & exec >/dev/null 2>&1; cat; kill -s KILL $!; wait; kill -s KILL 0"#;
 
 /// Firefox draws an extension's address at random, unless it finds one in its settings (autotask-extension.md g.2).
 const UUID: &str = "7c1d0f4e-5b7a-4f0e-9a55-0d1b6a3c2e10";
@@ -169,14 +166,6 @@ impl Drop for Geckodriver {
     }
 }
 
-/// A program on the leash, in a process group of its own.
-fn leashed(program: &Path) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", LEASH]).arg(program).process_group(0);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
 fn capabilities(further: &[(&str, Value)]) -> Result<thirtyfour::FirefoxCapabilities> {
     let mut preferences = FirefoxPreferences::new();
     for (name, value) in further {
@@ -210,24 +199,5 @@ fn geckodriver() -> Result<PathBuf> {
     match built.chain(on_path).find(|program| program.is_file()) {
         Some(program) => Ok(program),
         None => bail!("no geckodriver: cargo xtask setup"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Read;
-
-    use super::*;
-
-    #[test]
-    fn the_leash_ends_the_program_and_what_it_started() {
-        // The grandchild holds the pipe open: its end shows that both are gone.
-        let mut leash = leashed(Path::new("/bin/sh")).args(["-c", "echo begun; sh -c 'sleep 600' & wait"]).spawn().unwrap();
-        let mut output = leash.stdout.take().unwrap();
-        let mut begun = [0; 6];
-        output.read_exact(&mut begun).unwrap();
-        drop(leash.stdin.take());
-        output.read_to_end(&mut Vec::new()).unwrap();
-        assert!(!leash.wait().unwrap().success(), "the leash itself ends by the signal");
     }
 }

@@ -2,9 +2,13 @@
 //!
 //! Must never look a process up by its name: a developer's own browser or server runs on the same machine.
 
-use std::process::{Command, Stdio};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+
+use crate::logs::Logs;
 
 /// What to tell a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +47,58 @@ pub fn send(id: u32, signal: Signal) -> Result<()> {
     Ok(())
 }
 
+/// Runs a program until our end of its standard input closes, whatever we die of; then ends the whole process group. Tells the program's id first.
+const LEASH: &str = r#""$0" "$@" & echo "leash: $!"; exec >/dev/null 2>&1; cat; kill -s KILL $!; wait; kill -s KILL 0"#;
+
+/// The shell that holds a program on the leash, in a process group of its own.
+pub fn leashed(program: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", LEASH]).arg(program).process_group(0);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A program that ends with us, and with it everything it started.
+#[derive(Debug)]
+pub struct Leashed {
+    leash: Child,
+    logs: Logs,
+    program: u32,
+}
+
+impl Leashed {
+    /// Starts a command of [`leashed`]; its output goes to `logs`.
+    pub async fn start(mut command: Command, logs: &Logs) -> Result<Self> {
+        let mark = logs.mark();
+        let mut leash = command.spawn().context("cannot start sh")?;
+        if let Some(output) = leash.stdout.take() {
+            logs.follow(output);
+        }
+        if let Some(errors) = leash.stderr.take() {
+            logs.follow(errors);
+        }
+        let mut leashed = Self { leash, logs: logs.clone(), program: 0 };
+        let line = leashed.logs.wait_for_after(mark, "^leash: [0-9]+$").await?;
+        leashed.program = line.trim_start_matches("leash: ").parse().with_context(|| line.clone())?;
+        Ok(leashed)
+    }
+
+    /// The program's own id, for signals.
+    pub const fn id(&self) -> u32 {
+        self.program
+    }
+}
+
+impl Drop for Leashed {
+    /// Kills the program at once and returns when it is gone.
+    fn drop(&mut self) {
+        drop(self.leash.stdin.take());
+        if let Err(error) = self.leash.wait() {
+            eprintln!("cannot wait for a program's end: {error}");
+        }
+    }
+}
+
 /// A program's place beside the running one: tests lie in `target/PROFILE/deps`, programs in `target/PROFILE`.
 pub fn program_beside_us(name: &str) -> Result<std::path::PathBuf> {
     let own = std::env::current_exe().context("cannot find the running program")?;
@@ -53,4 +109,39 @@ pub fn program_beside_us(name: &str) -> Result<std::path::PathBuf> {
     let program = directory.join(name);
     ensure!(program.is_file(), "{} is not there: build it first (cargo build --bin {name}, or cargo xtask test)", program.display());
     Ok(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn the_leash_ends_the_program_and_what_it_started() {
+        // The grandchild holds the pipe open: its end shows that both are gone.
+        let mut leash = leashed(Path::new("/bin/sh")).args(["-c", "echo begun; sh -c 'sleep 600' & wait"]).spawn().unwrap();
+        let mut output = leash.stdout.take().unwrap();
+        let mut shown = String::new();
+        while !shown.contains("begun\n") {
+            let mut byte = [0];
+            output.read_exact(&mut byte).unwrap();
+            shown.push(char::from(byte[0]));
+        }
+        drop(leash.stdin.take());
+        output.read_to_end(&mut Vec::new()).unwrap();
+        assert!(!leash.wait().unwrap().success(), "the leash itself ends by the signal");
+    }
+
+    #[tokio::test]
+    async fn a_leashed_program_is_known_by_its_id() {
+        let logs = Logs::new();
+        let mut command = leashed(Path::new("/bin/sh"));
+        command.args(["-c", "echo own $$; sleep 600"]);
+        let program = Leashed::start(command, &logs).await.unwrap();
+        assert_eq!(logs.wait_for("^own ").await.unwrap(), format!("own {}", program.id()));
+        let id = program.id();
+        drop(program);
+        assert!(send(id, Signal::Continue).is_err(), "it is gone");
+    }
 }

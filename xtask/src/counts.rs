@@ -11,7 +11,7 @@ pub struct Counts {
     pub passed: u64,
     /// Tests that failed, and checks besides tests that failed.
     pub failed: u64,
-    /// Tests marked as ignored.
+    /// Tests marked as ignored, and tests that showed nothing for want of a program.
     pub skipped: u64,
 }
 
@@ -33,6 +33,13 @@ impl Counts {
         self.skipped += other.skipped;
     }
 
+    /// Of `skipped` tests, which the test harness counts as passed.
+    pub fn with_skipped(mut self, skipped: u64) -> Self {
+        self.passed = self.passed.saturating_sub(skipped);
+        self.skipped += skipped;
+        self
+    }
+
     /// Whether the run shows that all is well: something ran, and nothing failed.
     pub fn all_well(self) -> bool {
         self.passed > 0 && self.failed == 0
@@ -52,6 +59,11 @@ impl fmt::Display for Counts {
 /// The name in a line of the form `test store::inbox::twice ... FAILED`.
 pub fn failed_test(line: &str) -> Option<&str> {
     line.strip_prefix("test ")?.trim_end().strip_suffix(" ... FAILED")
+}
+
+/// The name and the reason in a line of the form `skipped test: NAME: REASON`, which a test prints that cannot run here.
+pub fn skipped_test(line: &str) -> Option<&str> {
+    line.strip_prefix("skipped test: ").map(str::trim_end)
 }
 
 #[cfg(test)]
@@ -98,6 +110,20 @@ mod tests {
         let one = |failed| Counts { passed: 1, failed, skipped: 0 };
         assert!(one(0).all_well());
         assert!(!one(1).all_well());
+    }
+
+    #[test]
+    fn tests_that_could_not_run_do_not_count_as_passed() {
+        let counts = Counts { passed: 3, failed: 0, skipped: 1 }.with_skipped(2);
+        assert_eq!(counts.to_string(), "1 passed, 0 failed, 3 skipped");
+        assert!(counts.all_well());
+        assert!(!Counts { passed: 2, failed: 0, skipped: 0 }.with_skipped(2).all_well(), "nothing ran");
+    }
+
+    #[test]
+    fn skipped_tests_are_named() {
+        assert_eq!(skipped_test("skipped test: a_session: no npm\n"), Some("a_session: no npm"));
+        assert_eq!(skipped_test("test a_session ... ok"), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use crate::counts::{Counts, failed_test};
+use crate::counts::{Counts, failed_test, skipped_test};
 use crate::steps::{Steps, seconds};
 use crate::{commands, extension, setup, wasm};
 
@@ -104,17 +104,24 @@ fn compile(root: &Path) -> Result<()> {
 struct Outcome {
     counts: Counts,
     failed: Vec<String>,
+    /// Tests that said they cannot run here, with the reason.
+    skipped: Vec<String>,
     /// Why the run as a whole is no good, whatever the counts say.
     complaint: Option<String>,
 }
 
 impl Outcome {
+    /// All counts, tests that could not run among the skipped ones.
+    fn counts(&self) -> Counts {
+        self.counts.with_skipped(u64::try_from(self.skipped.len()).unwrap_or(u64::MAX))
+    }
+
     fn verdict(&self) -> Result<()> {
         if let Some(complaint) = &self.complaint {
             bail!("{complaint}");
         }
         ensure!(self.counts.failed == 0, "{} tests failed", self.counts.failed);
-        ensure!(self.counts.all_well(), "no test ran");
+        ensure!(self.counts().all_well(), "no test ran");
         Ok(())
     }
 }
@@ -155,6 +162,8 @@ fn read_output(mut output: impl BufRead, mut to: impl Write, outcome: &mut Outco
             outcome.counts.add(counts);
         } else if let Some(name) = failed_test(&text) {
             outcome.failed.push(name.to_owned());
+        } else if let Some(test) = skipped_test(&text) {
+            outcome.skipped.push(test.to_owned());
         }
         line.clear();
     }
@@ -167,6 +176,9 @@ fn close(steps: &Steps, outcome: &Outcome) -> ExitCode {
     for step in steps.failures() {
         println!("failed step: {step}");
     }
+    for test in &outcome.skipped {
+        println!("skipped test: {test}");
+    }
     for name in &outcome.failed {
         println!("failed test: {name}");
     }
@@ -177,7 +189,7 @@ fn close(steps: &Steps, outcome: &Outcome) -> ExitCode {
 
 /// The tests' counts; each failed step adds one failure, unless it is the tests' own and they are counted already.
 fn closing_counts(failed_steps: &[String], outcome: &Outcome) -> Counts {
-    let mut counts = outcome.counts;
+    let mut counts = outcome.counts();
     let counted_already = u64::from(outcome.complaint.is_none() && counts.failed > 0);
     counts.failed += u64::try_from(failed_steps.len()).unwrap_or(u64::MAX) - counted_already;
     counts
@@ -248,6 +260,15 @@ mod tests {
     }
 
     #[test]
+    fn tests_that_could_not_run_are_counted_apart() {
+        let output = b"\nskipped test: a: no npm\ntest a ... ok\ntest b ... ok\n\
+            test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s\n";
+        let (outcome, _) = outcome_of(output);
+        assert_eq!(outcome.skipped, ["a: no npm"]);
+        assert_eq!(closing_counts(&[], &outcome).to_string(), "1 passed, 0 failed, 1 skipped");
+    }
+
+    #[test]
     fn a_run_without_tests_fails() {
         let (outcome, _) = outcome_of(b"running 0 tests\n");
         assert_eq!(outcome.verdict().unwrap_err().to_string(), "no test ran");
@@ -258,7 +279,7 @@ mod tests {
         let check = |steps: &[&str], failed, complaint: Option<&str>, expected: &str| {
             let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
             let outcome =
-                Outcome { counts: Counts { passed: 4, failed, skipped: 0 }, failed: Vec::new(), complaint: complaint.map(str::to_owned) };
+                Outcome { counts: Counts { passed: 4, failed, skipped: 0 }, complaint: complaint.map(str::to_owned), ..Outcome::default() };
             assert_eq!(closing_counts(&steps, &outcome).to_string(), expected);
         };
         check(&[], 0, None, "4 passed, 0 failed");

@@ -6,6 +6,7 @@
 pub mod beyondtrust;
 mod error;
 mod machine;
+pub mod meshcentral;
 mod pushed;
 
 use std::net::IpAddr;

@@ -1,0 +1,3 @@
+//! MeshCentral as a client sees it.
+
+pub mod recording;

@@ -1,19 +1,21 @@
 //! Recordings that MeshCentral's relay keeps of its sessions (`recordingEntry` in meshrelay.js, read in version 1.1.55).
 //!
-//! Two forms: `.mcrec`, blocks of what each side sent, and `.txt`, the messages of a chat
-//! ([`chat`]). Both come from outside, can end anywhere (the server was killed) and hold whatever the two sides chose to send. Must do no
+//! Two forms: `.mcrec`, blocks of what each side sent ([`transcript()`] reads those of terminals), and `.txt`, the messages of a chat
+//! ([`chat()`]). Both come from outside, can end anywhere (the server was killed) and hold whatever the two sides chose to send. Must do no
 //! I/O. A recording of [`MAX_BYTES`] takes up to seconds to read, so not on a thread that serves requests.
 
 mod chat;
 mod legible;
 #[cfg(test)]
 mod testing;
+mod transcript;
 
 use serde::Deserialize;
 
 pub use chat::{ChatLine, chat};
+pub use transcript::transcript;
 
-/// What is read of a recording, and need be fetched of it. Fast typing and the answers to it take 50 kB a minute: at
+/// What is read of a recording, and need be fetched of it. Fast typing and the answers to it take 50 kB a minute (full_screen.mcrec): at
 /// that rate this is eleven hours.
 pub const MAX_BYTES: usize = 32 * 1024 * 1024;
 
@@ -28,6 +30,12 @@ pub enum RecordingError {
     /// It does not begin as a recording of the relay does.
     #[error("this is not a recording of MeshCentral's relay")]
     NotARecording,
+    /// The session was of another kind.
+    #[error("this is not the recording of a terminal")]
+    NotATerminal,
+    /// Keystrokes cannot be told from what the terminal showed.
+    #[error("the recording does not tell which side sent what")]
+    UnknownSides,
 }
 
 /// Who sent something.
@@ -283,7 +291,7 @@ mod tests {
                 file[position] = byte;
             }
             file.truncate(length);
-            let _ = chat(&file);
+            let _ = (transcript(&file), chat(&file));
             if let Ok((blocks, _)) = blocks(&file) {
                 prop_assert!(blocks.len() <= file.len() / HEADER_BYTES);
             }
@@ -293,7 +301,7 @@ mod tests {
         fn any_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let start = RecordingWriter::new().file;
             for file in [bytes.clone(), [start, bytes].concat()] {
-                let _ = chat(&file);
+                let _ = (transcript(&file), chat(&file));
             }
         }
     }

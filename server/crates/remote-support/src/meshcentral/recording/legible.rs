@@ -7,7 +7,7 @@ pub(super) fn is_legible(character: char) -> bool {
 
 /// A character without a shape of its own, which can hide text or change its order: Unicode's `Bidi_Control` and
 /// `Default_Ignorable_Code_Point`, line and paragraph separator, the marks of annotations. (Joined emoji come apart.)
-fn is_invisible(character: char) -> bool {
+pub(super) fn is_invisible(character: char) -> bool {
     matches!(character,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'

@@ -56,6 +56,12 @@ impl From<Uuid> for ConnectionId {
     }
 }
 
+impl From<ConnectionId> for Uuid {
+    fn from(id: ConnectionId) -> Self {
+        id.0
+    }
+}
+
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -108,6 +108,8 @@ pub struct SessionReport {
     pub traffic: Option<Traffic>,
     /// What the terminal showed.
     pub terminal: Option<TerminalTranscript>,
+    /// The session has ended, and the engine will tell more of it in a moment.
+    pub is_incomplete: bool,
     /// The engine keeps a recording, which is read through this server alone. (The signed links above are the engine's own.)
     pub recording: bool,
     /// English sentences about what is not known exactly, such as the end.

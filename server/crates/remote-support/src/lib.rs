@@ -234,6 +234,6 @@ pub trait EngineKind: Send + Sync {
 }
 
 /// Every kind of engine there is. One list is to be made for a server: it remembers what connections share.
-pub fn engines(_link_key: &LinkKey) -> Vec<Box<dyn EngineKind>> {
-    vec![Box::new(beyondtrust::BeyondTrustKind::default())]
+pub fn engines(link_key: &LinkKey) -> Vec<Box<dyn EngineKind>> {
+    vec![Box::new(beyondtrust::BeyondTrustKind::default()), Box::new(meshcentral::MeshCentralKind::new(link_key.clone()))]
 }

@@ -50,7 +50,7 @@ pub(crate) async fn run(
         Err(WorkError::NotReady) => return Err(no_report_yet(services, event).await),
         other => other?,
     };
-    if report.end_time.is_none() {
+    if report.end_time.is_none() || report.is_incomplete {
         live_sessions::remember(services, connection, &report, None).await?;
         return Err(WorkError::NotReady);
     }

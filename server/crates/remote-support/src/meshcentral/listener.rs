@@ -1,0 +1,120 @@
+//! Hears what the server pushes, after what was missed.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::engine::MeshCentral;
+use super::events::{HelpEvent, RelayEvent, Session};
+use crate::{Batch, EngineFault, Error, Happened, Listener, TakeBatch, What};
+
+/// A quiet server moves the cursor on this often.
+const QUIET: Duration = Duration::from_secs(20);
+/// An event is pushed some milliseconds after its time; what is older than this has been heard.
+const SETTLED_MS: i64 = 3_000;
+/// A session that goes on can have begun so long ago.
+const LONGEST_SESSION_MS: i64 = 25 * 3_600_000;
+
+impl MeshCentral {
+    fn happened(&self, what: What, session: &Session) -> Option<Happened> {
+        let name = self.name_of(session)?;
+        let at = if what == What::SessionEnded { session.end.as_ref().map_or(session.began_at, |end| end.at) } else { session.began_at };
+        Some(Happened { what, lsid: session.lsid.clone(), external_key: Some(name.ticket), at })
+    }
+
+    fn help_requested(&self, help: &HelpEvent) -> Option<Happened> {
+        self.section.help_requests.then(|| Happened { what: What::HelpRequested, lsid: help.id.clone(), external_key: None, at: help.at })
+    }
+
+    /// What happened from that moment on, as far as MeshCentral tells it now.
+    async fn missed(&self, since: i64) -> Result<Vec<Happened>, Error> {
+        let mut happened = Vec::new();
+        for session in self.server.sessions_since(None, since - LONGEST_SESSION_MS).await? {
+            if self.name_of(&session).is_none() {
+                continue;
+            }
+            if session.began_at >= since {
+                happened.extend(self.happened(What::SessionBegan, &session));
+            }
+            let session = self.with_end(session).await?;
+            if session.end.as_ref().is_some_and(|end| end.at >= since) {
+                happened.extend(self.happened(What::SessionEnded, &session));
+            }
+        }
+        happened.extend(self.server.help_since(since).await?.iter().filter_map(|help| self.help_requested(help)));
+        happened.sort_by_key(|happened| happened.at);
+        Ok(happened)
+    }
+
+    /// What a pushed message tells.
+    async fn heard(&self, message: &Value) -> Result<Vec<Happened>, Error> {
+        let Some(event) = message.get("event") else { return Ok(Vec::new()) };
+        if let Some(relay) = RelayEvent::read(event, None) {
+            let Some(session) = self.server.remembered(&relay) else { return Ok(Vec::new()) };
+            let what = if relay.end.is_some() { What::SessionEnded } else { What::SessionBegan };
+            return Ok(self.happened(what, &session).into_iter().collect());
+        }
+        if let Some(help) = HelpEvent::read(event) {
+            return Ok(self.help_requested(&help).into_iter().collect());
+        }
+        let is_of_machine = matches!(event.get("action").and_then(Value::as_str), Some("nodeconnect" | "removenode"));
+        if is_of_machine { self.dead(event.get("nodeid").and_then(Value::as_str).unwrap_or_default()).await } else { Ok(Vec::new()) }
+    }
+
+    /// Sessions of a machine that came or went, of which no end was told and none will be.
+    async fn dead(&self, node: &str) -> Result<Vec<Happened>, Error> {
+        let mut happened = Vec::new();
+        for session in self.server.open_sessions().into_iter().filter(|session| session.node == node && self.name_of(session).is_some()) {
+            let session = self.with_end(session).await?;
+            if session.end.is_some() {
+                happened.extend(self.happened(What::SessionEnded, &session));
+            }
+        }
+        Ok(happened)
+    }
+}
+
+#[async_trait]
+impl Listener for MeshCentral {
+    async fn listen(&self, since: Option<i64>, take: &dyn TakeBatch) -> Result<(), Error> {
+        let socket = self.server.socket().await?;
+        // Before the lists are read: nothing falls between.
+        let mut pushed = socket.listen();
+        let mut cursor = since.unwrap_or_else(|| socket.server_now());
+        let until = socket.server_now() - SETTLED_MS;
+        let happened = self.missed(cursor).await?;
+        cursor = cursor.max(until);
+        if !take.take(Batch { happened, until: cursor }).await {
+            return Ok(());
+        }
+        let mut quiet = interval(QUIET);
+        quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let happened = tokio::select! {
+                message = pushed.recv() => match message {
+                    Ok(message) => self.heard(&message).await?,
+                    // Too much at once: it stands in the lists.
+                    Err(RecvError::Lagged(_)) => self.missed(cursor - SETTLED_MS).await?,
+                    Err(RecvError::Closed) => break,
+                },
+                _ = quiet.tick() => Vec::new(),
+                () = socket.closed() => break,
+            };
+            let is_due = !happened.is_empty()
+                || pushed.is_empty() && socket.server_now() - cursor > i64::try_from(QUIET.as_millis()).unwrap_or(i64::MAX);
+            if !is_due {
+                continue;
+            }
+            // What waits in the queue was not handed over yet.
+            let until = if pushed.is_empty() { socket.server_now() - SETTLED_MS } else { cursor };
+            cursor = cursor.max(until);
+            if !take.take(Batch { happened, until: cursor }).await {
+                return Ok(());
+            }
+        }
+        Err(Error::new(EngineFault::Unreachable, "the connection to MeshCentral broke; it is opened again"))
+    }
+}

@@ -1,0 +1,235 @@
+//! The machines of an account: read once, then kept up to date by what is pushed.
+
+use std::collections::{HashMap, HashSet};
+
+use deskbridge_core::text::shown;
+use deskbridge_shared::api::MachineState;
+use serde_json::Value;
+
+use super::events::RelayEvent;
+use crate::Machine;
+
+/// Names come from the machines themselves.
+const LONGEST_NAME: usize = 100;
+/// An agent is connected (bit 1 of `conn`; the others are ways to switch a machine on).
+const AGENT: u64 = 1;
+
+/// A machine, as far as we use what is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Node {
+    pub(super) name: String,
+    pub(super) host_name: String,
+    pub(super) address: String,
+    pub(super) system: String,
+    pub(super) group: String,
+    pub(super) is_online: bool,
+    pub(super) person: Option<String>,
+    /// When its agent connected, Unix ms.
+    pub(super) connected_at: Option<i64>,
+    /// Somebody has its screen, files or terminal, as it says itself.
+    has_sessions: bool,
+    /// Sessions that have begun and not ended: not all of them are in what it says.
+    relays: HashSet<String>,
+}
+
+/// All machines of an account.
+#[derive(Debug, Default)]
+pub(super) struct Nodes(HashMap<String, Node>);
+
+fn text(value: &Value, member: &str) -> String {
+    value.get(member).and_then(Value::as_str).map(|text| shown(text, LONGEST_NAME)).unwrap_or_default()
+}
+
+fn has_agent(node: &Value) -> bool {
+    node.get("conn").and_then(Value::as_u64).is_some_and(|conn| conn & AGENT != 0)
+}
+
+/// Somebody has the screen, the files or a terminal. Requests for help stand in the same place.
+fn has_sessions(sessions: Option<&Value>) -> bool {
+    let of = |kind: &str| sessions.and_then(|sessions| sessions.get(kind)).and_then(Value::as_object).is_some_and(|who| !who.is_empty());
+    ["kvm", "terminal", "files"].into_iter().any(of)
+}
+
+impl Node {
+    /// Takes what is told of it; what is not told stays.
+    fn update(&mut self, node: &Value) {
+        let set = |member: &str, value: &mut String| {
+            if node.get(member).is_some_and(Value::is_string) {
+                *value = text(node, member);
+            }
+        };
+        set("name", &mut self.name);
+        set("rname", &mut self.host_name);
+        set("ip", &mut self.address);
+        set("osdesc", &mut self.system);
+        if let Some(group) = node.get("meshid").and_then(Value::as_str) {
+            group.clone_into(&mut self.group);
+        }
+        if let Some(people) = node.get("users").and_then(Value::as_array) {
+            self.person = people.iter().find_map(Value::as_str).map(|name| shown(name, LONGEST_NAME)).filter(|name| !name.is_empty());
+        }
+        if let Some(at) = node.get("agct").and_then(Value::as_i64) {
+            self.connected_at = Some(at);
+        }
+    }
+
+    fn machine(&self, id: &str) -> Machine {
+        let state = match (self.is_online, self.has_sessions || !self.relays.is_empty()) {
+            (false, _) => MachineState::Offline,
+            (true, true) => MachineState::InUse,
+            (true, false) => MachineState::Online,
+        };
+        let others = [&self.host_name, &self.address].into_iter().filter(|other| !other.is_empty() && **other != self.name);
+        Machine { id: id.to_owned(), name: self.name.clone(), state, person: self.person.clone(), other_names: others.cloned().collect() }
+    }
+}
+
+impl Nodes {
+    /// Reads the answer to `nodes`. What was seen of sessions before stays.
+    pub(super) fn read(&mut self, answer: &Value) {
+        let mut before = std::mem::take(&mut self.0);
+        let groups = answer.get("nodes").and_then(Value::as_object).into_iter().flatten();
+        for (group, nodes) in groups {
+            for told in nodes.as_array().into_iter().flatten() {
+                let Some(id) = told.get("_id").and_then(Value::as_str) else { continue };
+                let mut node = Node {
+                    group: group.clone(),
+                    is_online: has_agent(told),
+                    has_sessions: has_sessions(told.get("sessions")),
+                    ..Node::default()
+                };
+                node.update(told);
+                node.relays = before.remove(id).map(|before| before.relays).unwrap_or_default();
+                self.0.insert(id.to_owned(), node);
+            }
+        }
+    }
+
+    /// Takes a pushed event.
+    pub(super) fn hear(&mut self, event: &Value) {
+        if let Some(relay) = RelayEvent::read(event, None) {
+            if let Some(node) = self.0.get_mut(&relay.node) {
+                if relay.end.is_some() {
+                    node.relays.remove(&relay.relay)
+                } else {
+                    node.relays.insert(relay.relay)
+                };
+            }
+            return;
+        }
+        let id = |value: &Value| value.get("nodeid").or_else(|| value.get("node")?.get("_id")).and_then(Value::as_str).map(str::to_owned);
+        let (Some(action), Some(id)) = (event.get("action").and_then(Value::as_str), id(event)) else { return };
+        match action {
+            "addnode" | "changenode" => {
+                let told = event.get("node").unwrap_or(&Value::Null);
+                let node = self.0.entry(id).or_default();
+                node.update(told);
+                if told.get("conn").is_some() {
+                    node.is_online = has_agent(told);
+                }
+            }
+            "removenode" => {
+                self.0.remove(&id);
+            }
+            "nodeconnect" => {
+                let Some(node) = self.0.get_mut(&id) else { return };
+                node.is_online = has_agent(event);
+                if let Some(at) = event.get("ct").and_then(Value::as_i64) {
+                    node.connected_at = Some(at);
+                }
+                if !node.is_online {
+                    node.has_sessions = false;
+                    node.relays.clear();
+                }
+            }
+            "devicesessions" => {
+                if let Some(node) = self.0.get_mut(&id) {
+                    node.has_sessions = has_sessions(event.get("sessions"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn get(&self, id: &str) -> Option<&Node> {
+        self.0.get(id)
+    }
+
+    pub(super) fn machines(&self) -> Vec<Machine> {
+        self.0.iter().map(|(id, node)| node.machine(id)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn nodes() -> Nodes {
+        let mut nodes = Nodes::default();
+        nodes.read(&json!({"action": "nodes", "nodes": {"mesh//g": [
+            {"_id": "node//a", "name": "LAPTOP-1", "rname": "laptop-1", "ip": "192.0.2.7", "osdesc": "Windows 11", "conn": 1, "agct": 5, "users": ["CORP\\anna"]},
+            {"_id": "node//b", "name": "SERVER-2", "conn": 1, "sessions": {"kvm": {"user//eve": 1}}},
+            {"_id": "node//c", "name": "OLD", "conn": 4, "sessions": {"help": {"anna": "burns"}, "app": {"anna": 1}}},
+            {"name": "without an id"}, 7,
+        ], "mesh//h": "no list"}}));
+        nodes
+    }
+
+    fn state(nodes: &Nodes, id: &str) -> MachineState {
+        nodes.machines().into_iter().find(|machine| machine.id == id).unwrap().state
+    }
+
+    #[test]
+    fn machines_are_read_with_their_state() {
+        let nodes = nodes();
+        assert_eq!(nodes.machines().len(), 3);
+        let laptop = nodes.machines().into_iter().find(|machine| machine.id == "node//a").unwrap();
+        assert_eq!((laptop.name.as_str(), laptop.person.as_deref()), ("LAPTOP-1", Some("CORP\\anna")));
+        assert_eq!(laptop.other_names, ["laptop-1", "192.0.2.7"]);
+        assert_eq!(
+            [state(&nodes, "node//a"), state(&nodes, "node//b"), state(&nodes, "node//c")],
+            [MachineState::Online, MachineState::InUse, MachineState::Offline]
+        );
+    }
+
+    #[test]
+    fn what_is_pushed_changes_them() {
+        let mut nodes = nodes();
+        let relay = |msgid: i64| json!({"action": "relaylog", "msgid": msgid, "msgArgs": ["x", "", "", 5], "nodeid": "node//a", "time": "2026-11-30T02:39:00Z"});
+        nodes.hear(&relay(14));
+        assert_eq!(state(&nodes, "node//a"), MachineState::InUse, "a link's terminal stands in nothing the machine says");
+        nodes.read(&json!({"nodes": {"mesh//g": [{"_id": "node//a", "name": "LAPTOP-1", "conn": 1}]}}));
+        assert_eq!(state(&nodes, "node//a"), MachineState::InUse);
+        nodes.hear(&relay(10));
+        assert_eq!(state(&nodes, "node//a"), MachineState::Online);
+        nodes.hear(&json!({"action": "devicesessions", "nodeid": "node//a", "sessions": {"files": {"user//eve": 1}}}));
+        assert_eq!(state(&nodes, "node//a"), MachineState::InUse);
+        nodes.hear(&json!({"action": "devicesessions", "nodeid": "node//a"}));
+        assert_eq!(state(&nodes, "node//a"), MachineState::Online);
+        nodes.hear(&relay(14));
+        nodes.hear(&json!({"action": "nodeconnect", "nodeid": "node//a", "conn": 0}));
+        assert_eq!(state(&nodes, "node//a"), MachineState::Offline);
+        nodes.hear(&json!({"action": "nodeconnect", "nodeid": "node//a", "conn": 1, "ct": 9}));
+        assert_eq!((state(&nodes, "node//a"), nodes.get("node//a").unwrap().connected_at), (MachineState::Online, Some(9)));
+        nodes.hear(
+            &json!({"action": "changenode", "nodeid": "node//a", "node": {"_id": "node//a", "name": "RENAMED\u{202e}", "users": []}}),
+        );
+        let renamed = nodes.get("node//a").unwrap();
+        assert!(renamed.name.starts_with("RENAMED") && !renamed.name.contains('\u{202e}') && renamed.is_online, "{renamed:?}");
+        nodes.hear(&json!({"action": "addnode", "node": {"_id": "node//d", "meshid": "mesh//g", "name": "NEW", "conn": 1}}));
+        assert_eq!(state(&nodes, "node//d"), MachineState::Online);
+        nodes.hear(&json!({"action": "removenode", "nodeid": "node//d"}));
+        assert!(nodes.get("node//d").is_none());
+        for ignored in [
+            json!({}),
+            json!({"action": "nodeconnect"}),
+            json!({"action": "nodeconnect", "nodeid": "node//zz", "conn": 1}),
+            json!({"action": 5, "nodeid": "node//a"}),
+        ] {
+            nodes.hear(&ignored);
+        }
+        assert!(nodes.get("node//zz").is_none());
+    }
+}

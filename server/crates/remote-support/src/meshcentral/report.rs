@@ -1,0 +1,210 @@
+//! A session's report, made of what MeshCentral tells in several places.
+
+use deskbridge_core::session_report::{
+    Actor, Customer, CustomerInfo, Participant, Representative, SessionEvent, SessionKind, SessionReport, SystemCategory,
+    SystemInformation, event_type,
+};
+use deskbridge_core::text::shown;
+use deskbridge_http_client::{BodyError, read_body};
+use serde_json::{Value, json};
+
+use super::events::Session;
+use super::guest_name::GuestName;
+use super::nodes::Node;
+use super::recording::{self, ChatLine, Sender};
+use super::server::{Recording, Server};
+use crate::{EngineFault, Error};
+
+/// Longest value of system information.
+const LONGEST_VALUE: usize = 200;
+/// Most rows of one category.
+const MOST_ROWS: usize = 40;
+
+/// What is known at once.
+pub(super) fn beginning(session: &Session, name: Option<&GuestName>, node: Option<&Node>) -> SessionReport {
+    let machine = node.map(|node| node.name.clone()).filter(|machine| !machine.is_empty());
+    let who = name.map(|name| name.agent.clone()).filter(|agent| !agent.is_empty()).unwrap_or_else(|| shown(&session.user_name, 100));
+    let end = session.end.as_ref();
+    let mut report = SessionReport {
+        lsid: session.lsid.clone(),
+        session_type: Some("support".into()),
+        start_time: Some(session.began_at.div_euclid(1_000)),
+        end_time: end.map(|end| end.at.div_euclid(1_000)),
+        external_key: name.map(|name| name.ticket.clone()),
+        kind: Some(session.kind),
+        machine: machine.clone(),
+        traffic: end.and_then(|end| end.traffic),
+        primary_representative: Some(Participant { gsnumber: Some("1".into()), id: None, name: Some(who.clone()) }),
+        representatives: vec![Representative {
+            gsnumber: Some("1".into()),
+            display_name: Some(who),
+            is_owner: true,
+            seconds_involved: end.map(|end| end.seconds),
+            ..Representative::default()
+        }],
+        ..SessionReport::default()
+    };
+    if let Some(node) = node {
+        let told = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        report.customers = vec![Customer {
+            gsnumber: Some("2".into()),
+            username: node.person.clone(),
+            private_ip: told(&node.address),
+            hostname: told(&node.host_name).or(machine),
+            os: told(&node.system),
+            is_primary: true,
+            info: CustomerInfo::default(),
+            ..Customer::default()
+        }];
+    }
+    if end.is_some_and(|end| end.is_estimated) {
+        report.remarks.push(
+            "When this session ended is not known exactly: MeshCentral or the machine lost its connection meanwhile. The end given here is the latest possible."
+                .into(),
+        );
+    }
+    report
+}
+
+/// What the recording tells.
+pub(super) async fn add_recording(report: &mut SessionReport, session: &Session, server: &Server, found: &Recording) -> Result<(), Error> {
+    report.recording = true;
+    if !matches!(session.kind, SessionKind::Terminal | SessionKind::Chat) {
+        return Ok(());
+    }
+    let what = if session.kind == SessionKind::Chat { "messages" } else { "terminal" };
+    let Some(answer) = server.file(found, None).await? else {
+        report.recording = false;
+        return Ok(());
+    };
+    let body = match read_body(answer, recording::MAX_BYTES).await {
+        Ok(body) => body,
+        Err(BodyError::TooLarge(_)) => {
+            report.remarks.push(format!("The recording is too large for the {what} to stand here; open it from the ticket's panel."));
+            return Ok(());
+        }
+        Err(BodyError::Broken(_)) => {
+            return Err(Error::new(EngineFault::Unreachable, "MeshCentral's recording broke off; it is read again"));
+        }
+    };
+    if session.kind == SessionKind::Chat {
+        report.events.extend(recording::chat(&body).into_iter().map(chat_event));
+        return Ok(());
+    }
+    let transcript = tokio::task::spawn_blocking(move || recording::transcript(&body)).await;
+    match transcript.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+        Ok(transcript) => report.terminal = Some(transcript),
+        Err(fault) => {
+            tracing::warn!(lsid = session.lsid, %fault, "a terminal's recording is not understood");
+            report.remarks.push("The recording of the terminal could not be read; open it from the ticket's panel.".into());
+        }
+    }
+    Ok(())
+}
+
+fn chat_event(line: ChatLine) -> SessionEvent {
+    let (kind, gsnumber) = if line.sender == Sender::Technician { ("representative", "1") } else { ("customer", "2") };
+    SessionEvent {
+        timestamp: Some(line.at),
+        event_type: event_type::CHAT_MESSAGE.into(),
+        performed_by: Some(Actor { kind: kind.into(), gsnumber: Some(gsnumber.into()), name: None }),
+        body: Some(line.text),
+        ..SessionEvent::default()
+    }
+}
+
+/// What the machine says of itself.
+pub(super) async fn add_system_information(
+    report: &mut SessionReport,
+    session: &Session,
+    server: &Server,
+    node: Option<&Node>,
+) -> Result<(), Error> {
+    let mut general = Vec::new();
+    if let Some(node) = node {
+        for (name, value) in
+            [("Name", &node.name), ("Host name", &node.host_name), ("Operating system", &node.system), ("Address", &node.address)]
+        {
+            if !value.is_empty() {
+                general.push(vec![name.to_owned(), value.clone()]);
+            }
+        }
+    }
+    let mut categories = vec![table("General", general)];
+    // Without the right, or from an agent that tells nothing, there is an answer that says so.
+    match server.socket().await?.ask(json!({"action": "getsysinfo", "nodeid": session.node})).await {
+        Ok(answer) => categories.extend(hardware(&answer)),
+        Err(error) => tracing::debug!(%error, "no system information"),
+    }
+    categories.retain(|category| !category.rows.is_empty());
+    if !categories.is_empty() {
+        report.events.push(SessionEvent {
+            timestamp: report.end_time,
+            event_type: event_type::SYSTEM_INFORMATION.into(),
+            performed_by: Some(Actor { kind: "customer".into(), gsnumber: Some("2".into()), name: report.machine.clone() }),
+            system_information: Some(SystemInformation { categories }),
+            ..SessionEvent::default()
+        });
+    }
+    Ok(())
+}
+
+fn table(name: &str, rows: Vec<Vec<String>>) -> SystemCategory {
+    SystemCategory { name: name.into(), columns: vec!["Name".into(), "Value".into()], rows }
+}
+
+/// Hardware's own names for what it is (meshcentral.md), in words.
+const HARDWARE: [(&str, &str); 11] = [
+    ("product_name", "Product"),
+    ("board_vendor", "Board vendor"),
+    ("board_name", "Board"),
+    ("board_version", "Board version"),
+    ("board_serial", "Serial number"),
+    ("cpu_name", "Processor"),
+    ("bios_vendor", "BIOS vendor"),
+    ("bios_version", "BIOS version"),
+    ("bios_date", "BIOS date"),
+    ("bios_mode", "BIOS mode"),
+    ("product_uuid", "Product id"),
+];
+
+fn hardware(answer: &Value) -> Vec<SystemCategory> {
+    let hardware = answer.get("hardware").unwrap_or(&Value::Null);
+    let identifiers = hardware.get("identifiers").unwrap_or(&Value::Null);
+    let value = |value: &Value| match value {
+        Value::String(text) => shown(text.trim(), LONGEST_VALUE),
+        Value::Number(number) => number.to_string(),
+        _ => String::new(),
+    };
+    let mut rows: Vec<Vec<String>> = HARDWARE
+        .iter()
+        .filter_map(|(key, name)| Some(vec![(*name).to_owned(), value(identifiers.get(key)?)]).filter(|row| !row[1].is_empty()))
+        .collect();
+    for graphics in identifiers.get("gpu_name").and_then(Value::as_array).into_iter().flatten() {
+        rows.push(vec!["Graphics".to_owned(), value(graphics)]);
+    }
+    rows.truncate(MOST_ROWS);
+    let storage = identifiers.get("storage_devices").and_then(Value::as_array).into_iter().flatten().map(|device| {
+        let name = ["Caption", "Model"].iter().find_map(|key| device.get(key)).map(value).unwrap_or_default();
+        vec![name, device.get("Size").map(value).unwrap_or_default()]
+    });
+    let storage =
+        SystemCategory { name: "Storage".into(), columns: vec!["Name".into(), "Size".into()], rows: storage.take(MOST_ROWS).collect() };
+    vec![table("Hardware", rows), storage]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hardware_is_told_in_words_and_nothing_strange_gets_through() {
+        let answer = json!({"action": "getsysinfo", "hardware": {"identifiers": {"product_name": "ThinkPad\u{202e} X1", "cpu_name": "Intel i7", "bios_version": 5,
+            "board_name": {"no": "text"}, "gpu_name": ["Iris", 7], "storage_devices": [{"Model": "SSD", "Size": 512}, "no"]}}});
+        let categories = hardware(&answer);
+        let rows = |index: usize| categories[index].rows.iter().map(|row| row.join("=")).collect::<Vec<_>>();
+        assert_eq!(rows(0), ["Product=ThinkPad X1", "Processor=Intel i7", "BIOS version=5", "Graphics=Iris", "Graphics=7"]);
+        assert_eq!(rows(1), ["SSD=512", "="]);
+        assert!(hardware(&json!({"noinfo": true})).iter().all(|category| category.rows.is_empty()));
+    }
+}

@@ -1,0 +1,513 @@
+//! A MeshCentral server by one account: one socket for all its connections, what was heard over it, and the files it keeps.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use deskbridge_core::session_report::{SessionKind, SessionReport};
+use deskbridge_http_client::refusals::{Refusals, Resting};
+use moka::future::Cache;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, COOKIE, RANGE, SET_COOKIE};
+use reqwest::{Response, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use url::Url;
+
+use super::events::{End, HelpEvent, RelayEvent, Session, sessions};
+use super::nodes::{Node, Nodes};
+use super::socket::{Socket, Target};
+use crate::{EngineFault, Error, LinkId, Machine};
+
+/// The right to read recordings (meshcentral.md, rights).
+pub(super) const RECORDINGS: u32 = 512;
+/// The list of machines is read again after so long, in case something was not pushed.
+const NODES_LIFE: Duration = Duration::from_mins(1);
+/// Events that are listed in one question: at first, and at most.
+const EVENTS: (usize, usize) = (200, 50_000);
+/// A session that goes on is remembered so long; its link cannot be older.
+const LONGEST_SESSION_MS: i64 = 25 * 3_600_000;
+/// Sessions and requests for help that are remembered.
+const REMEMBERED: usize = 5_000;
+/// How far a recording's begin may be from its session's (some milliseconds were seen).
+const RECORDING_TOLERANCE_MS: i64 = 5_000;
+/// A web session's cookie is used for so long; MeshCentral's last an hour by default.
+const COOKIE_LIFE: Duration = Duration::from_mins(10);
+/// Reports of ended sessions do not change.
+const REPORT_CACHE: Duration = Duration::from_mins(1);
+
+/// How a server is reached.
+#[derive(Clone)]
+pub(super) struct ServerSettings {
+    pub(super) url: Url,
+    pub(super) user: String,
+    pub(super) password: SecretString,
+    /// Certificates (PEM) that vouch for the server's.
+    pub(super) certificates: Option<Vec<u8>>,
+}
+
+impl ServerSettings {
+    fn is_same(&self, other: &Self) -> bool {
+        self.url == other.url
+            && self.user == other.user
+            && self.password.expose_secret() == other.password.expose_secret()
+            && self.certificates == other.certificates
+    }
+
+    fn client(&self, has_end: bool) -> Result<reqwest::Client, Error> {
+        let fault = |what: &str| Error::new(EngineFault::Denied { reason: what.to_owned() }, format!("meshcentral: {what}"));
+        let mut builder = deskbridge_http_client::client().http1_only();
+        if !has_end {
+            // For the socket, and for recordings, which have no end in sight: each piece has its time.
+            builder = builder.timeout(Duration::from_hours(24 * 365)).read_timeout(deskbridge_http_client::TOTAL_TIMEOUT);
+        }
+        if let Some(certificates) = &self.certificates {
+            let read = reqwest::Certificate::from_pem_bundle(certificates).ok().filter(|read| !read.is_empty());
+            builder = builder.tls_certs_merge(read.ok_or_else(|| fault("ca_file holds no certificate in PEM form"))?);
+        }
+        builder.build().map_err(|_| fault("the certificates in ca_file cannot be used"))
+    }
+}
+
+/// A recording that the server keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Recording {
+    pub(super) file: String,
+    pub(super) size: u64,
+}
+
+#[derive(Default)]
+struct Memory {
+    user_id: String,
+    nodes: Nodes,
+    nodes_read: Option<Instant>,
+    sessions: HashMap<String, Session>,
+    /// Ids by begin, to forget the oldest first.
+    by_begin: BTreeSet<(i64, String)>,
+    help: BTreeMap<(i64, String), HelpEvent>,
+}
+
+/// The server.
+pub(super) struct Server {
+    pub(super) settings: ServerSettings,
+    target: Target,
+    files: reqwest::Client,
+    socket: tokio::sync::Mutex<Option<Arc<Socket>>>,
+    pub(super) refusals: Refusals,
+    memory: Mutex<Memory>,
+    cookie: tokio::sync::Mutex<Option<(String, Instant)>>,
+    pub(super) reports: Cache<String, Arc<SessionReport>>,
+    this: Weak<Server>,
+}
+
+impl Server {
+    pub(super) fn new(settings: ServerSettings) -> Result<Arc<Self>, Error> {
+        let target = Target {
+            client: settings.client(false)?,
+            url: settings.url.clone(),
+            user: settings.user.clone(),
+            password: settings.password.clone(),
+        };
+        let files = settings.client(true)?;
+        Ok(Arc::new_cyclic(|this| Self {
+            target,
+            files,
+            socket: tokio::sync::Mutex::default(),
+            refusals: Refusals::default(),
+            memory: Mutex::default(),
+            cookie: tokio::sync::Mutex::default(),
+            reports: Cache::builder().max_capacity(200).time_to_live(REPORT_CACHE).build(),
+            settings,
+            this: this.clone(),
+        }))
+    }
+
+    pub(super) fn has_settings(&self, settings: &ServerSettings) -> bool {
+        self.settings.is_same(settings)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The open socket, or a new one.
+    pub(super) async fn socket(&self) -> Result<Arc<Socket>, Error> {
+        let mut socket = self.socket.lock().await;
+        if let Some(open) = socket.as_ref().filter(|socket| socket.is_open()) {
+            return Ok(open.clone());
+        }
+        self.refusals
+            .turn()
+            .map_err(|resting: Resting| Error::new(EngineFault::Resting { again_in: resting.again_in }, resting.to_string()))?;
+        // What happened meanwhile was not heard.
+        self.memory().nodes_read = None;
+        let this = self.this.clone();
+        let hear = Box::new(move |message: &Value| {
+            if let Some(server) = this.upgrade() {
+                server.hear(message);
+            }
+        });
+        match Socket::connect(&self.target, hear).await {
+            Ok(open) => {
+                self.refusals.forget();
+                self.memory().user_id.clone_from(&open.greeting.user_id);
+                *socket = Some(open.clone());
+                Ok(open)
+            }
+            Err(error) => {
+                if matches!(error.fault, EngineFault::Denied { .. }) {
+                    self.refusals.refused(&error);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn hear(&self, message: &Value) {
+        let Some(event) = message.get("event").filter(|_| message.get("action").is_some_and(|action| action == "event")) else { return };
+        let mut memory = self.memory();
+        memory.nodes.hear(event);
+        if let Some(relay) = RelayEvent::read(event, None) {
+            memory.take_relay(&relay);
+        }
+        if let Some(help) = HelpEvent::read(event) {
+            memory.take_help(help);
+        }
+    }
+
+    /// Our account, like `user//deskbridge`; empty before the first connection.
+    pub(super) fn user_id(&self) -> String {
+        self.memory().user_id.clone()
+    }
+
+    /// Every machine.
+    pub(super) async fn machines(&self) -> Result<Vec<Machine>, Error> {
+        self.read_nodes(NODES_LIFE).await?;
+        Ok(self.memory().nodes.machines())
+    }
+
+    /// A machine, as it is known.
+    pub(super) async fn node(&self, id: &str) -> Result<Option<Node>, Error> {
+        self.read_nodes(NODES_LIFE).await?;
+        let known = self.memory().nodes.get(id).cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        self.read_nodes(Duration::from_secs(2)).await?;
+        Ok(self.memory().nodes.get(id).cloned())
+    }
+
+    async fn read_nodes(&self, life: Duration) -> Result<(), Error> {
+        let socket = self.socket().await?;
+        if self.memory().nodes_read.is_some_and(|read| read.elapsed() < life) {
+            return Ok(());
+        }
+        let answer = socket.ask_until(json!({"action": "nodes"}), |answer| answer.get("nodes").is_some()).await?;
+        let mut memory = self.memory();
+        memory.nodes.read(&answer);
+        memory.nodes_read = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Events of one kind (`relaylog` or `agentlog`) of all machines or of one, back to `since` (Unix ms) or to the first, in any order.
+    async fn events(&self, filter: &str, node: Option<&str>, since: i64) -> Result<Vec<Value>, Error> {
+        let socket = self.socket().await?;
+        let mut limit = EVENTS.0;
+        loop {
+            let mut question = json!({"action": "events", "filter": filter, "limit": limit});
+            if let Some(node) = node {
+                question["nodeid"] = Value::from(node);
+            }
+            let mut answer = socket.ask(question).await?;
+            let Some(Value::Array(events)) = answer.get_mut("events").map(Value::take) else {
+                return Err(Error::new(EngineFault::Unexpected, "MeshCentral's list of events is not understood"));
+            };
+            let is_far_enough =
+                events.len() < limit || events.iter().filter_map(super::events::moment).min().is_some_and(|oldest| oldest < since);
+            if is_far_enough || limit >= EVENTS.1 {
+                return Ok(events);
+            }
+            limit = (limit * 8).min(EVENTS.1);
+        }
+    }
+
+    /// The sessions that began at or after that moment (Unix ms), of all machines or of one, as far as the account sees them.
+    pub(super) async fn sessions_since(&self, node: Option<&str>, since: i64) -> Result<Vec<Session>, Error> {
+        let events = self.events("relaylog", node, since).await?;
+        let found = sessions(events.iter().filter_map(|event| RelayEvent::read(event, node)).collect());
+        let mut memory = self.memory();
+        for session in &found {
+            memory.remember(session.clone());
+        }
+        Ok(found.into_iter().filter(|session| session.began_at >= since).collect())
+    }
+
+    /// Requests for help at or after that moment (Unix ms).
+    pub(super) async fn help_since(&self, since: i64) -> Result<Vec<HelpEvent>, Error> {
+        let events = self.events("agentlog", None, since).await?;
+        let found: Vec<HelpEvent> = events.iter().filter_map(HelpEvent::read).filter(|help| help.at >= since).collect();
+        let mut memory = self.memory();
+        for help in &found {
+            memory.take_help(help.clone());
+        }
+        Ok(found)
+    }
+
+    /// A session as it stands now.
+    pub(super) async fn session(&self, lsid: &str) -> Result<Option<Session>, Error> {
+        let known = self.memory().sessions.get(lsid).cloned();
+        match known {
+            Some(session) if session.end.is_some() => Ok(Some(session)),
+            Some(session) => {
+                let found = self.sessions_since(Some(&session.node), session.began_at).await?;
+                Ok(found.into_iter().find(|found| found.lsid == lsid).or(Some(session)))
+            }
+            None => {
+                let since = self.socket().await?.server_now() - 30 * 24 * 3_600_000;
+                Ok(self.sessions_since(None, since).await?.into_iter().find(|found| found.lsid == lsid))
+            }
+        }
+    }
+
+    /// The session that began with this event, as it is remembered.
+    pub(super) fn remembered(&self, event: &RelayEvent) -> Option<Session> {
+        let memory = self.memory();
+        let fits = |session: &&Session| {
+            let is_end = session.end.as_ref().zip(event.end.as_ref()).is_some_and(|(one, other)| one == other);
+            session.node == event.node && session.relay == event.relay && (session.began_at == event.at || is_end)
+        };
+        memory.sessions.values().find(fits).cloned()
+    }
+
+    /// Sessions that have begun, and of which no end is known.
+    pub(super) fn open_sessions(&self) -> Vec<Session> {
+        self.memory().sessions.values().filter(|session| session.end.is_none()).cloned().collect()
+    }
+
+    /// No end of this session will ever be told: it is taken to have ended then.
+    pub(super) fn end(&self, session: &Session, end: End) -> Session {
+        let ended = Session { end: Some(end), ..session.clone() };
+        self.memory().remember(ended.clone());
+        ended
+    }
+
+    /// A session as its lsid was given out.
+    pub(super) fn known(&self, lsid: &str) -> Option<Session> {
+        self.memory().sessions.get(lsid).cloned()
+    }
+
+    /// A request for help.
+    pub(super) async fn help(&self, id: &str) -> Result<Option<HelpEvent>, Error> {
+        let find = |memory: &Memory| memory.help.values().find(|help| help.id == id).cloned();
+        if let Some(known) = find(&self.memory()) {
+            return Ok(Some(known));
+        }
+        let since = self.socket().await?.server_now() - 30 * 24 * 3_600_000;
+        self.help_since(since).await?;
+        Ok(find(&self.memory()))
+    }
+
+    /// Makes a link. The answer: where it leads, its id, and when it ends (Unix ms).
+    pub(super) async fn make_link(
+        &self,
+        node: &str,
+        guest_name: &str,
+        protocols: u32,
+        consent: u32,
+        minutes: u32,
+    ) -> Result<(Url, LinkId, i64), Error> {
+        let socket = self.socket().await?;
+        if socket.greeting.has_no_links {
+            let what = "links to machines are switched off on this MeshCentral server (guestDeviceSharing in its config.json)";
+            return Err(Error::new(EngineFault::Refused { message: what.into() }, what));
+        }
+        let minutes = socket.greeting.longest_link.filter(|longest| *longest > 0).map_or(minutes, |longest| minutes.min(longest));
+        let question = json!({"action": "createDeviceShareLink", "nodeid": node, "guestname": guest_name, "p": protocols, "consent": consent, "expire": minutes, "viewOnly": false});
+        let answer = socket.ask(question).await?;
+        let said = answer.get("result").and_then(Value::as_str).unwrap_or_default();
+        if said != "OK" {
+            return Err(link_refused(said));
+        }
+        let text = |member: &str| answer.get(member).and_then(Value::as_str);
+        let path = text("url").and_then(|url| Url::parse(url).ok()).zip(text("publicid"));
+        let Some((told, id)) = path else { return Err(Error::new(EngineFault::Unexpected, "MeshCentral made a link without an address")) };
+        // MeshCentral writes the host its certificate names; browsers reach it as the settings say.
+        let mut url = self.settings.url.clone();
+        url.set_path(told.path());
+        url.set_query(told.query());
+        let expires_at = answer.get("expire").and_then(Value::as_i64).unwrap_or_else(|| socket.server_now() + i64::from(minutes) * 60_000);
+        let machine_name = self.memory().nodes.get(node).map(|node| node.name.clone()).unwrap_or_default();
+        Ok((url, LinkId { machine: node.to_owned(), machine_name, id: id.to_owned() }, expires_at))
+    }
+
+    /// Ends a link and its sessions.
+    pub(super) async fn end_link(&self, link: &LinkId) -> Result<(), Error> {
+        let question = json!({"action": "removeDeviceShare", "nodeid": link.machine, "publicid": link.id});
+        let answer = self.socket().await?.ask_until(question, |answer| answer.get("result").is_some()).await?;
+        match answer.get("result").and_then(Value::as_str).unwrap_or_default() {
+            "OK" | "Invalid device share identifier." => Ok(()),
+            said => Err(link_refused(said)),
+        }
+    }
+
+    /// The recording of an ended session. None: there is none, or not yet, or the account may not read recordings.
+    pub(super) async fn recording(&self, session: &Session) -> Result<Option<Recording>, Error> {
+        let socket = self.socket().await?;
+        if socket.greeting.site_rights & RECORDINGS == 0 {
+            return Ok(None);
+        }
+        let mut limit = EVENTS.0;
+        loop {
+            let answer = socket.ask(json!({"action": "recordings", "limit": limit})).await?;
+            let events = answer.get("events").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            if let Some(found) = events.iter().find_map(|event| recording_of(session, event)) {
+                return Ok(Some(found));
+            }
+            let began = |event: &Value| event.get("startTime").and_then(Value::as_i64);
+            let is_far_enough = events.len() < limit
+                || events.iter().filter_map(began).min().is_some_and(|oldest| oldest < session.began_at - RECORDING_TOLERANCE_MS);
+            if is_far_enough || limit >= EVENTS.1 {
+                return Ok(None);
+            }
+            limit = (limit * 8).min(EVENTS.1);
+        }
+    }
+
+    /// A file of a recording, or a part of it.
+    pub(super) async fn file(&self, recording: &Recording, range: Option<&str>) -> Result<Option<Response>, Error> {
+        for is_last in [false, true] {
+            let cookie = self.cookie(is_last).await?;
+            let mut url = self.settings.url.join("recordings.ashx").map_err(|_| Error::new(EngineFault::Impossible, "no address"))?;
+            url.query_pairs_mut().append_pair("file", &recording.file);
+            let mut request = self.target.client.get(url).header(COOKIE, cookie);
+            if let Some(range) = range {
+                request = request.header(RANGE, range);
+            }
+            let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+            match answer.status() {
+                StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => return Ok(Some(answer)),
+                StatusCode::NOT_FOUND => return Ok(None),
+                // The cookie may have ended.
+                StatusCode::UNAUTHORIZED if !is_last => {}
+                status => {
+                    let message = format!("MeshCentral does not hand out the recording (HTTP {})", status.as_u16());
+                    let what = format!("{message}; the account needs the site right “Recordings”");
+                    return Err(Error::new(EngineFault::Refused { message }, what));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Error {
+        let host = self.settings.url.host_str().unwrap_or_default();
+        Error::new(
+            EngineFault::Unreachable,
+            format!("MeshCentral at {host} cannot be reached ({})", deskbridge_http_client::describe(error)),
+        )
+    }
+
+    /// The cookie of a web session: recordings are handed out for nothing else.
+    async fn cookie(&self, is_new: bool) -> Result<String, Error> {
+        let mut kept = self.cookie.lock().await;
+        if let Some((cookie, made)) = kept.as_ref().filter(|_| !is_new)
+            && made.elapsed() < COOKIE_LIFE
+        {
+            return Ok(cookie.clone());
+        }
+        self.refusals.turn().map_err(|resting| Error::new(EngineFault::Resting { again_in: resting.again_in }, resting.to_string()))?;
+        let url = self.settings.url.join("login").map_err(|_| Error::new(EngineFault::Impossible, "no address"))?;
+        let form = [("action", "login"), ("username", &self.settings.user), ("password", self.settings.password.expose_secret())];
+        // The page that follows has a megabyte and is not read.
+        let answer = self.files.post(url).form(&form).send().await.map_err(|error| self.unreachable(&error))?;
+        let pairs: Vec<&str> =
+            answer.headers().get_all(SET_COOKIE).iter().filter_map(|line| line.to_str().ok()?.split(';').next()).collect();
+        let value = pairs.iter().find_map(|pair| pair.strip_prefix("xid="));
+        let is_logged_in = value.and_then(|value| STANDARD.decode(value).ok()).and_then(|json| serde_json::from_slice::<Value>(&json).ok());
+        if is_logged_in.is_none_or(|session| session.get("userid").is_none()) {
+            let error = Error::new(
+                EngineFault::Denied { reason: "no web session".into() },
+                "MeshCentral opens no web session for these credentials, which its recordings need; check user and password",
+            );
+            self.refusals.refused(&error);
+            return Err(error);
+        }
+        self.refusals.forget();
+        let cookie = pairs.join("; ");
+        *kept = Some((cookie.clone(), Instant::now()));
+        Ok(cookie)
+    }
+}
+
+/// Content length and range of an answer.
+pub(super) fn lengths(answer: &Response) -> (Option<u64>, Option<String>) {
+    let header = |name| answer.headers().get(name)?.to_str().ok().map(str::to_owned);
+    (header(CONTENT_LENGTH).and_then(|length| length.parse().ok()), header(CONTENT_RANGE))
+}
+
+fn link_refused(said: &str) -> Error {
+    let what = match said {
+        "Access denied" => {
+            "MeshCentral refuses the link: in this machine's device group the account needs the rights “Remote Control” and “Guest Sharing”, and \
+             none of “No Desktop”, “No Terminal”, “No Files”, “Limited Input” for what is to be opened"
+                .to_owned()
+        }
+        "Invalid node id" => "MeshCentral does not know this machine any more, or its account may not see it".to_owned(),
+        other => format!("MeshCentral refuses the link: {}", deskbridge_core::text::shown(other, 100)),
+    };
+    Error::new(EngineFault::Refused { message: said.to_owned() }, what)
+}
+
+/// The recording, if this event tells of that session's.
+fn recording_of(session: &Session, event: &Value) -> Option<Recording> {
+    let file = event.get("filename")?.as_str()?;
+    let began_at = event.get("startTime")?.as_i64()?;
+    let stem = file.strip_suffix(".mcrec").or_else(|| file.strip_suffix(".txt"))?;
+    // Messages are recorded under a name of their own.
+    let id = if session.kind == SessionKind::Chat { "Messenger" } else { session.relay.as_str() };
+    let is_its = stem.strip_suffix(id).is_some_and(|rest| rest.ends_with('-'))
+        && event.get("nodeid")?.as_str()? == session.node
+        && (began_at - session.began_at).abs() <= RECORDING_TOLERANCE_MS
+        && event.get("present").is_some();
+    is_its.then(|| Recording { file: file.to_owned(), size: event.get("size").and_then(Value::as_u64).unwrap_or_default() })
+}
+
+impl Memory {
+    fn take_relay(&mut self, event: &RelayEvent) {
+        if event.end.is_none() {
+            self.remember(Session::begun(event));
+        } else if let Some(session) =
+            self.sessions.values_mut().filter(|session| session.can_end_by(event)).max_by_key(|session| session.began_at)
+        {
+            session.end.clone_from(&event.end);
+        }
+    }
+
+    /// An end that is known is not forgotten.
+    fn remember(&mut self, session: Session) {
+        self.by_begin.insert((session.began_at, session.lsid.clone()));
+        let newest = self.by_begin.last().map_or(0, |(at, _)| *at);
+        match self.sessions.entry(session.lsid.clone()) {
+            std::collections::hash_map::Entry::Occupied(mut known) if session.end.is_some() => {
+                known.insert(session);
+            }
+            std::collections::hash_map::Entry::Occupied(_) => {}
+            std::collections::hash_map::Entry::Vacant(free) => {
+                free.insert(session);
+            }
+        }
+        while self.sessions.len() > REMEMBERED || self.by_begin.first().is_some_and(|(at, _)| *at < newest - 40 * LONGEST_SESSION_MS) {
+            let Some((_, lsid)) = self.by_begin.pop_first() else { return };
+            self.sessions.remove(&lsid);
+        }
+    }
+
+    fn take_help(&mut self, help: HelpEvent) {
+        self.help.insert((help.at, help.id.clone()), help);
+        while self.help.len() > REMEMBERED {
+            self.help.pop_first();
+        }
+    }
+}

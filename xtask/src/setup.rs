@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::steps::Steps;
 use crate::{commands, wasm};
@@ -23,13 +24,24 @@ struct DebianPackage {
     is_there: fn() -> bool,
 }
 
-const DEBIAN_PACKAGES: [DebianPackage; 5] = [
+const DEBIAN_PACKAGES: [DebianPackage; 11] = [
     DebianPackage { name: "chromium", is_there: || commands::on_path("chromium") },
     DebianPackage { name: "chromium-driver", is_there: || commands::on_path("chromedriver") },
     DebianPackage { name: "npm", is_there: || commands::on_path("npm") },
     DebianPackage { name: "firefox-esr", is_there: || commands::on_path("firefox-esr") },
     DebianPackage { name: "postgresql", is_there: postgres_is_there },
+    // A customer's screen, and what MeshCentral's agent loads to show it.
+    DebianPackage { name: "xvfb", is_there: || commands::on_path("Xvfb") },
+    DebianPackage { name: "x11-xserver-utils", is_there: || commands::on_path("xsetroot") },
+    DebianPackage { name: "libxtst6", is_there: || library_is_there("libXtst.so.6") },
+    DebianPackage { name: "libxfixes3", is_there: || library_is_there("libXfixes.so.3") },
+    DebianPackage { name: "libxext6", is_there: || library_is_there("libXext.so.6") },
+    DebianPackage { name: "libxkbfile1", is_there: || library_is_there("libxkbfile.so.1") },
 ];
+
+/// The real MeshCentral of the tests; the tests read the version from the same file.
+const MESHCENTRAL: &str = include_str!("../../tests/meshcentral/package.json");
+const MESHCENTRAL_LOCK: &str = include_str!("../../tests/meshcentral/package-lock.json");
 
 /// The least Node the extension's linters run with, and the one taken instead of an older one (Debian 12 has 18).
 const LEAST_NODE: u32 = 20;
@@ -40,11 +52,12 @@ const GECKODRIVER: &str = "0.37.1";
 
 /// `cargo xtask setup`.
 pub fn run(root: &Path) -> Result<()> {
-    let mut steps = Steps::new(4);
+    let mut steps = Steps::new(5);
     steps.run("Rust target for the panel", wasm_target)?;
     steps.run("rustfmt and clippy", lints)?;
     steps.run("Browsers and PostgreSQL", debian_packages)?;
-    steps.run("geckodriver", || geckodriver(root))
+    steps.run("geckodriver", || geckodriver(root))?;
+    steps.run("MeshCentral", || meshcentral(root))
 }
 
 /// A Node for the linters: the machine's, or one from the npm registry below `target/`.
@@ -100,7 +113,7 @@ pub fn lints() -> Result<()> {
 pub fn debian_packages() -> Result<()> {
     let missing: Vec<&str> = DEBIAN_PACKAGES.into_iter().filter(|package| !(package.is_there)()).map(|package| package.name).collect();
     if missing.is_empty() {
-        println!("  Chromium, chromedriver, Firefox and PostgreSQL are there");
+        println!("  Chromium, chromedriver, Firefox, npm, PostgreSQL and Xvfb are there");
         return Ok(());
     }
     if !is_root() || !commands::on_path("apt-get") {
@@ -128,6 +141,34 @@ pub fn geckodriver(root: &Path) -> Result<()> {
     std::fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))
 }
 
+/// MeshCentral, below the target directory, where the tests look for it. Without it its tests are skipped and counted so; that is no failure here.
+pub fn meshcentral(root: &Path) -> Result<()> {
+    let package: Value = serde_json::from_str(MESHCENTRAL).context("MeshCentral's package.json is not JSON")?;
+    let version = package["dependencies"]["meshcentral"].as_str().context("package.json names no version of MeshCentral")?;
+    let place = wasm::target_directory(root).join(format!("tools/meshcentral-{version}"));
+    let lock = place.join("package-lock.json");
+    // npm writes this list when everything is there.
+    let is_complete = place.join("node_modules/.package-lock.json").is_file();
+    if is_complete && std::fs::read_to_string(&lock).is_ok_and(|installed| installed == MESHCENTRAL_LOCK) {
+        println!("  MeshCentral {version} is there");
+        return Ok(());
+    }
+    if !commands::on_path("npm") {
+        println!("  npm is not installed: the tests with a real MeshCentral are skipped");
+        return Ok(());
+    }
+    std::fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
+    std::fs::write(place.join("package.json"), MESHCENTRAL)
+        .and_then(|()| std::fs::write(&lock, MESHCENTRAL_LOCK))
+        .with_context(|| format!("cannot write into {}", place.display()))?;
+    let mut npm = Command::new("npm");
+    npm.current_dir(&place).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"]);
+    if let Err(error) = commands::run(&mut npm) {
+        println!("  npm could not install MeshCentral: its tests are skipped ({error:#})");
+    }
+    Ok(())
+}
+
 fn rustup(arguments: &[&str]) -> Result<()> {
     if !commands::on_path("rustup") {
         bail!("this toolchain was not installed by rustup: run what stands for 'rustup {}' yourself", arguments.join(" "));
@@ -147,6 +188,18 @@ fn postgres_is_there() -> bool {
     std::env::var_os(POSTGRES_VARIABLE).is_some()
         || std::fs::read_dir("/usr/lib/postgresql")
             .is_ok_and(|versions| versions.flatten().any(|version| version.path().join("bin/initdb").is_file()))
+}
+
+/// Whether the dynamic linker's directories hold a library (Debian: one of them for each architecture).
+fn library_is_there(name: &str) -> bool {
+    let directories = ["/lib", "/usr/lib"].into_iter().flat_map(|directory| {
+        let below = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+        below
+            .filter(|path| path.to_str().is_some_and(|path| path.ends_with("-linux-gnu")))
+            .chain([directory.into()])
+            .collect::<Vec<PathBuf>>()
+    });
+    directories.into_iter().any(|directory| directory.join(name).is_file())
 }
 
 fn is_root() -> bool {

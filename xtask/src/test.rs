@@ -38,12 +38,13 @@ pub struct Options {
 
 /// `cargo xtask test`. Says itself what failed, because its counts must come last.
 pub fn run(root: &Path, options: &Options) -> ExitCode {
-    let mut steps = Steps::new(if options.fast { 5 } else { 13 });
+    let mut steps = Steps::new(if options.fast { 5 } else { 14 });
     if !options.fast {
         steps.run_or_note("Rust target for the panel", setup::wasm_target);
         steps.run_or_note("rustfmt and clippy", setup::lints);
         steps.run_or_note("Browsers and PostgreSQL", setup::debian_packages);
         steps.run_or_note("geckodriver", || setup::geckodriver(root));
+        steps.run_or_note("MeshCentral", || setup::meshcentral(root));
         if !steps.failures().is_empty() {
             return close(&steps, &Outcome::default());
         }

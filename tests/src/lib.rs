@@ -15,6 +15,7 @@ pub mod firefox;
 pub mod help_desks;
 mod html;
 pub mod logs;
+pub mod meshcentral;
 pub mod osticket;
 pub mod outcomes;
 pub mod page;

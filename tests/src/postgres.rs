@@ -255,7 +255,7 @@ fn unprivileged_account() -> Result<Option<(u32, u32)>> {
 }
 
 /// User and group id of an account (passwd(5)).
-fn account_named(name: &str, accounts: &str) -> Option<(u32, u32)> {
+pub(crate) fn account_named(name: &str, accounts: &str) -> Option<(u32, u32)> {
     accounts.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
         let [account, _, user, group, ..] = fields[..] else {

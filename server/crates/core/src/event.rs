@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What an event asks for. In settings all but [`EventKind::Progress`] can be named.
+/// What an event asks for. In settings all but [`EventKind::Progress`] and [`EventKind::HelpRequest`] can be named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
@@ -18,12 +18,16 @@ pub enum EventKind {
     RepresentativeSurvey,
     /// Someone Joins a Support Session: may create a ticket.
     SomeoneJoins,
+    /// Somebody at a machine asks for help: may create a ticket. The event's session id is the request's. Its engine has its own setting.
+    #[serde(skip)]
+    HelpRequest,
 }
 
 impl EventKind {
-    const ALL: [(Self, &'static str, i32); 5] = [
+    const ALL: [(Self, &'static str, i32); 6] = [
         (Self::Progress, "progress", 0),
         (Self::SomeoneJoins, "someone_joins", 0),
+        (Self::HelpRequest, "help_request", 0),
         (Self::SessionEnd, "session_end", 1),
         (Self::CustomerSurvey, "customer_survey", 2),
         (Self::RepresentativeSurvey, "representative_survey", 2),
@@ -44,6 +48,11 @@ impl EventKind {
         Self::ALL.iter().find(|(_, name, _)| *name == text).map(|(kind, ..)| *kind)
     }
 
+    /// Whether settings can name it. What they cannot name is always processed and tried again.
+    pub fn is_in_settings(self) -> bool {
+        !matches!(self, Self::Progress | Self::HelpRequest)
+    }
+
     /// Orders the events of one support session: a lower rank goes first.
     pub fn rank(self) -> i32 {
         Self::ALL.iter().find(|(kind, ..)| *kind == self).map_or(0, |(.., rank)| *rank)
@@ -53,9 +62,9 @@ impl EventKind {
 /// Where an event came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Posted by the appliance.
+    /// Posted or pushed by the engine.
     Outbound,
-    /// Found by asking the appliance.
+    /// Found by asking the engine.
     Polling,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! What is known of zones is in the program: a server's own data may be old or missing, and the same report must not differ by server.
 
+use std::fmt;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
@@ -26,6 +27,15 @@ pub struct LocalTime {
     pub at: OffsetDateTime,
     /// `UTC`, or `+01:00`.
     pub offset: String,
+}
+
+impl fmt::Display for LocalTime {
+    /// `2024-12-03 16:26:05 +01:00`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, offset } = self;
+        let (month, day) = (u8::from(at.month()), at.day());
+        write!(f, "{:04}-{month:02}-{day:02} {:02}:{:02}:{:02} {offset}", at.year(), at.hour(), at.minute(), at.second())
+    }
 }
 
 impl Default for TimeZone {
@@ -92,10 +102,7 @@ mod tests {
     use super::*;
 
     fn shown(zone: &TimeZone, unix: i64) -> String {
-        let local = zone.local(unix).unwrap();
-        let at = local.at;
-        let (month, day) = (u8::from(at.month()), at.day());
-        format!("{:04}-{month:02}-{day:02} {:02}:{:02}:{:02} {}", at.year(), at.hour(), at.minute(), at.second(), local.offset)
+        zone.local(unix).unwrap().to_string()
     }
 
     #[test]

@@ -424,10 +424,11 @@ impl Builder<'_> {
 
     fn moment(self, unix: Option<i64>) -> Option<Moment> {
         let unix = unix?;
-        let LocalTime { at, offset } = self.options.time_zone.local(unix)?;
+        let local = self.options.time_zone.local(unix)?;
+        let (text, LocalTime { at, .. }) = (local.to_string(), local);
         let date = format!("{:04}-{:02}-{:02}", at.year(), u8::from(at.month()), at.day());
         let time = format!("{:02}:{:02}:{:02}", at.hour(), at.minute(), at.second());
-        Some(Moment { unix, text: format!("{date} {time} {offset}"), date, time })
+        Some(Moment { unix, text, date, time })
     }
 
     fn customer(self, customer: &Customer) -> CustomerContext {

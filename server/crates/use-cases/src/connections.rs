@@ -266,6 +266,17 @@ impl Directory {
         }
     }
 
+    /// The connections of that host for which `wants` holds, and those that do not run: nobody knows whether it holds for these.
+    pub(crate) fn may_want(&self, host: &str, wants: impl Fn(&Connection) -> bool) -> Vec<ConnectionId> {
+        let may_want = |id: &&ConnectionId| self.by_id(**id).is_none_or(|connection| wants(connection));
+        self.users_of_host(host).iter().filter(may_want).copied().collect()
+    }
+
+    /// Whether the settings of a connection cannot be read: it may use any host.
+    pub(crate) fn has_unreadable(&self) -> bool {
+        self.has_unreadable
+    }
+
     /// Running connections that use that account, by its stored form; where none does any more, those that use its host: whoever waits for
     /// the account must not wait for ever because its credentials were exchanged.
     pub fn by_account_or_host(&self, account: &str) -> Vec<Arc<Connection>> {
@@ -419,6 +430,26 @@ pub fn seal_settings(
         settings: master_key.seal(&id.to_string(), &json),
         disabled: settings.disabled,
         updated_at,
+    }
+}
+
+#[cfg(test)]
+impl Connections {
+    /// These run, and those are stored without running; for tests.
+    pub(crate) fn set(&self, running: &[Arc<Connection>], resting: &[(ConnectionId, EngineAccount)]) {
+        let known = |name: String, account, running: Option<Arc<Connection>>| Known {
+            updated_at: 0,
+            name,
+            tenant: TenantId::main(),
+            account,
+            former_host: None,
+            is_unreadable: false,
+            running,
+        };
+        let account = |connection: &Connection| connection.engine.as_ref().map(|engine| engine.account().clone());
+        let running = running.iter().map(|one| (one.id, known(one.name().to_owned(), account(one), Some(one.clone()))));
+        let resting = resting.iter().map(|(id, account)| (*id, known("disabled".into(), Some(account.clone()), None)));
+        *self.current.write().unwrap() = Arc::new(Directory::new(running.chain(resting).collect()));
     }
 }
 

@@ -1,7 +1,7 @@
 //! A session that belongs to no ticket gets one: its external key is a JSON object that says what the ticket is to hold.
 //!
-//! Written once for all help desks. The ticket is remembered by the session's lsid, so a second representative, a
-//! retry or a crash makes no second one; its id is written back to the session, so that the console, the later events and
+//! Written once for all help desks, and for whatever makes a ticket. The ticket is remembered by the session's lsid, so a second
+//! representative, a retry or a crash makes no second one; its id is written back to the session, so that the console, the later events and
 //! the report name the ticket.
 
 use std::sync::Arc;
@@ -21,9 +21,9 @@ use crate::import_session::{elsewhere, note_progress, read_report};
 use crate::ownership::external_key;
 use crate::{Services, live_sessions, ticket_fields};
 
-/// The session's record does not wait longer for the ticket's fields for its customer.
+/// What comes after the ticket does not wait longer for its fields for its customer.
 const FIELDS_TIME: std::time::Duration = std::time::Duration::from_secs(5);
-/// The delivery of a session's ticket. The store knows it too: who created a session's ticket owns the session.
+/// The delivery of a new ticket. The store knows it too: who created a session's ticket owns the session.
 const TICKET: &str = "ticket";
 
 /// Someone joined: if a representative is in the session and it belongs to no ticket yet, it gets one.
@@ -48,7 +48,7 @@ pub(crate) async fn run(
     Ok(Handled { confirmed: deliverer.into_written(), ..Handled::done(done) })
 }
 
-/// The ticket created for the session, if there is one.
+/// The ticket created for the event's session or help request, if there is one.
 pub(crate) fn created(deliverer: &Deliverer<'_>) -> Option<String> {
     deliverer.confirmed(TICKET).map(str::to_owned)
 }
@@ -68,10 +68,7 @@ pub(crate) async fn ensure(
         ticket
     } else {
         let ticket = create(connection, deliverer, fields, report).await?;
-        let filled = tokio::time::timeout(FIELDS_TIME, ticket_fields::fill(services, connection, &ticket)).await;
-        if filled.is_err() {
-            tracing::warn!(connection = connection.name(), ticket, "the new ticket's fields are filled when an agent opens it");
-        }
+        fill_fields(services, connection, &ticket).await;
         ticket
     };
     // An ended session takes no external key; its ticket is remembered all the same. A representative who has chosen a ticket in the
@@ -104,20 +101,34 @@ async fn create(
         title: format!("Remote support session{with}"),
         description: format!("Created when the remote support session{with}{by} began."),
     };
-    // Short: Autotask's field for it takes 50 characters (autotask-extension.md a.5).
-    let marker = format!("deskbridge/{}", deliverer.key(TICKET).lsid);
-    let written = deliverer.once(&Planned { kind: TICKET, ticket: "", marker: &marker, item: Item::Ticket(&new) }).await;
-    let done = match written {
+    let written = write(deliverer, &new).await;
+    let ticket = match written {
         // Customers write the key: what is refused because of it must not cost the ticket, and its report.
         Err(WorkError::Permanent(reason)) if !new.fields.is_empty() => {
             tracing::info!(connection = connection.name(), reason, "the ticket was refused; it is tried with the external key as text");
             new.key_in_text = true;
-            deliverer.once(&Planned { kind: TICKET, ticket: "", marker: &marker, item: Item::Ticket(&new) }).await?
+            write(deliverer, &new).await?
         }
         other => other?,
     };
-    tracing::info!(connection = connection.name(), ticket = done.remote_id, lsid = report.lsid, "ticket created for a session");
+    tracing::info!(connection = connection.name(), ticket, lsid = report.lsid, "ticket created for a session");
+    Ok(ticket)
+}
+
+/// Writes a ticket for the event's session or help request, once. The answer is its id.
+pub(crate) async fn write(deliverer: &mut Deliverer<'_>, new: &NewTicket) -> Result<String, WorkError> {
+    // Short: Autotask's field for it takes 50 characters (autotask-extension.md a.5).
+    let marker = format!("deskbridge/{}", deliverer.key(TICKET).lsid);
+    let done = deliverer.once(&Planned { kind: TICKET, ticket: "", marker: &marker, item: Item::Ticket(new) }).await?;
     Ok(done.remote_id)
+}
+
+/// Fills the new ticket's fields for its customer, unless that takes too long.
+pub(crate) async fn fill_fields(services: &Services, connection: &Arc<Connection>, ticket: &str) {
+    let filled = tokio::time::timeout(FIELDS_TIME, ticket_fields::fill(services, connection, ticket)).await;
+    if filled.is_err() {
+        tracing::warn!(connection = connection.name(), ticket, "the new ticket's fields are filled when an agent opens it");
+    }
 }
 
 /// The fields an external key asks for, if it is a JSON object.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use deskbridge_core::event::EventKind;
+use deskbridge_core::ids::ConnectionId;
 use deskbridge_store::{LeasedEvent, Outcome, SlotWork};
 use deskbridge_work::WorkError;
 use deskbridge_work::heard::Heard;
@@ -11,7 +12,7 @@ use deskbridge_work::worker::{EventHandler, Handled, SlotOwner};
 
 use crate::connections::{Connection, Directory};
 use crate::ownership::{self, Owner};
-use crate::{Services, create_ticket, import_session, import_survey};
+use crate::{Services, create_ticket, help_request, import_session, import_survey};
 
 /// The use cases, as the worker calls them.
 pub struct SupportEvents(pub Arc<Services>);
@@ -41,6 +42,7 @@ impl EventHandler for SupportEvents {
             EventKind::Progress => import_session::note_progress(services, connection, event, heard).await,
             EventKind::SomeoneJoins => create_ticket::run(services, connection, event, heard).await,
             EventKind::SessionEnd => import_session::run(services, connection, event, heard).await,
+            EventKind::HelpRequest => help_request::run(services, connection, event, heard).await,
             EventKind::CustomerSurvey | EventKind::RepresentativeSurvey => import_survey::run(services, connection, event, heard).await,
         }
     }
@@ -49,8 +51,11 @@ impl EventHandler for SupportEvents {
 /// Finds out which connection the event's session belongs to.
 async fn give_connection(services: &Services, directory: &Directory, event: &LeasedEvent, heard: &Heard) -> Result<Handled, WorkError> {
     let users = directory.by_account_or_host(&event.account);
-    let gone = || WorkError::Passing { what: "no connection of this appliance runs any more".into(), retry_after: None };
+    let gone = || WorkError::Passing { what: "no connection of this remote-support system runs any more".into(), retry_after: None };
     let engine = users.first().and_then(|connection| connection.engine.clone()).ok_or_else(gone)?;
+    if event.kind == EventKind::HelpRequest {
+        return help_request::give_connection(directory, engine.as_ref(), event, heard).await;
+    }
     let report = match heard.engine(engine.session(&event.lsid).await) {
         Ok(Some(report)) => report,
         Ok(None) if event.kind == EventKind::Progress => return Ok(Handled::done("no report of the session under way")),
@@ -78,7 +83,7 @@ async fn give_connection(services: &Services, directory: &Directory, event: &Lea
             Some(key) if !matches!(event.kind, EventKind::SessionEnd) && !is_wanted_by_any(&users, event, key) => {
                 Outcome::Done("nobody knows yet which connection the session belongs to".into())
             }
-            Some(key) => Outcome::Undecided(undecided(directory, &candidates, key)),
+            Some(key) => Outcome::Undecided(undecided(directory, &candidates, &session_with(key))),
         },
     };
     Ok(Handled { outcome, confirmed: Vec::new(), recorded: false })
@@ -95,14 +100,19 @@ fn is_wanted_by_any(users: &[Arc<Connection>], event: &LeasedEvent, key: &str) -
     match event.kind {
         EventKind::CustomerSurvey | EventKind::RepresentativeSurvey => wanting.next().is_some(),
         EventKind::SomeoneJoins => key.starts_with('{') && wanting.any(|connection| connection.help_desk.abilities().creates_tickets),
-        EventKind::Progress | EventKind::SessionEnd => false,
+        EventKind::Progress | EventKind::SessionEnd | EventKind::HelpRequest => false,
     }
 }
 
-pub(crate) fn undecided(directory: &Directory, candidates: &[deskbridge_core::ids::ConnectionId], key: &str) -> String {
-    let key = ownership::shown_key(key);
+/// A session by its external key, for people.
+pub(crate) fn session_with(key: &str) -> String {
+    format!("session with external key “{}”", ownership::shown_key(key))
+}
+
+/// What is said of something that could belong to several connections.
+pub(crate) fn undecided(directory: &Directory, candidates: &[ConnectionId], what: &str) -> String {
     format!(
-        "the session with external key “{key}” could belong to {}; nothing was written. Decide with `deskbridge events assign EVENT_ID CONNECTION`",
+        "the {what} could belong to {}; nothing was written. Decide with `deskbridge events assign EVENT_ID CONNECTION`",
         ownership::names(directory, candidates)
     )
 }

@@ -183,7 +183,7 @@ pub(crate) async fn elsewhere(
         Owner::Connection { .. } => None,
         Owner::Undecided(candidates) => {
             let key = external_key(report).unwrap_or_default();
-            let outcome = Outcome::Undecided(event_handler::undecided(&directory, &candidates, key));
+            let outcome = Outcome::Undecided(event_handler::undecided(&directory, &candidates, &event_handler::session_with(key)));
             Some(Handled { outcome, confirmed: Vec::new(), recorded: false })
         }
     })

@@ -9,6 +9,7 @@ mod create_ticket;
 pub mod customer_chat;
 pub mod customize_help_center;
 pub mod event_handler;
+mod help_request;
 mod import_session;
 mod import_survey;
 pub mod jump;
@@ -130,3 +131,5 @@ impl SupportError {
 
 #[cfg(test)]
 mod settings_tests;
+#[cfg(test)]
+mod testing;

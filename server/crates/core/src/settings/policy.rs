@@ -38,17 +38,17 @@ impl Default for EventPolicy {
 impl EventPolicy {
     /// Whether this pushed event is processed. Progress always is: it only brings the live state along.
     pub fn processes(&self, kind: EventKind) -> bool {
-        kind == EventKind::Progress || self.outbound.contains(&kind)
+        !kind.is_in_settings() || self.outbound.contains(&kind)
     }
 
-    /// Whether an event of this kind from there is tried again. Progress always is.
+    /// Whether an event of this kind from there is tried again.
     pub fn retries(&self, kind: EventKind, origin: Origin) -> bool {
         let list = match origin {
             // Sweeps find surveys too, which the setting for polled events does not know.
             Origin::Polling if kind == EventKind::SessionEnd => &self.retry_polling,
             Origin::Polling | Origin::Outbound => &self.retry_outbound,
         };
-        kind == EventKind::Progress || list.contains(&kind)
+        !kind.is_in_settings() || list.contains(&kind)
     }
 
     /// Whether an event of this kind is processed that a sweep found, or that was posted to another connection of the appliance.
@@ -57,7 +57,7 @@ impl EventPolicy {
             EventKind::SessionEnd | EventKind::CustomerSurvey | EventKind::RepresentativeSurvey => {
                 self.polling.contains(&EventKind::SessionEnd) || self.outbound.contains(&kind)
             }
-            EventKind::Progress | EventKind::SomeoneJoins => self.processes(kind),
+            EventKind::Progress | EventKind::SomeoneJoins | EventKind::HelpRequest => self.processes(kind),
         }
     }
 

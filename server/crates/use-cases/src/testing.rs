@@ -1,0 +1,310 @@
+//! Systems that do what a test says, and connections that use them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deskbridge_core::clock::{Clock, new_id, random_bytes};
+use deskbridge_core::event::{EventKind, Origin};
+use deskbridge_core::finding::Finding;
+use deskbridge_core::ids::{ConnectionId, EngineAccount, TenantId};
+use deskbridge_core::session_report::SessionReport;
+use deskbridge_core::settings::EventPolicy;
+use deskbridge_core::time_zone::TimeZone;
+use deskbridge_help_desks::{
+    Abilities, Agent, AgentReference, Files, HelpDeskError, Item, NewTicket, Prepared, PreparedWrite, Surroundings, Ticket, Write,
+    WriteOutcome,
+};
+use deskbridge_remote_support::{EngineAbilities, Error, EventSource, HelpRequest, Jump, Launch, LaunchError, RemoteSupport};
+use deskbridge_reports::ReportTemplates;
+use deskbridge_security::seal::MasterKey;
+use deskbridge_store::{LeasedEvent, NewEvent, Outcome, Store};
+use deskbridge_work::heard::Heard;
+use deskbridge_work::worker::EventHandler;
+use moka::future::Cache;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::Services;
+use crate::connections::{Connection, Connections};
+use crate::event_handler::SupportEvents;
+
+/// The time at which tests begin, Unix ms.
+pub(crate) const NOW: i64 = 1_733_240_467_000;
+
+/// An account in its stored form.
+pub(crate) fn asked(account: &str) -> EngineAccount {
+    let (host, account) = account.split_once('/').unwrap();
+    EngineAccount { host: host.into(), account: account.into() }
+}
+
+/// A remote-support system that answers what a test says.
+pub(crate) struct Engine {
+    account: EngineAccount,
+    policy: EventPolicy,
+    pub(crate) wants_help: AtomicBool,
+    pub(crate) help_requests: Mutex<HashMap<String, HelpRequest>>,
+    /// What every question is answered with.
+    pub(crate) fails: Mutex<Option<Error>>,
+}
+
+impl Engine {
+    pub(crate) fn new(account: &str) -> Arc<Self> {
+        Arc::new(Self {
+            account: asked(account),
+            policy: EventPolicy::default(),
+            wants_help: AtomicBool::new(true),
+            help_requests: Mutex::default(),
+            fails: Mutex::default(),
+        })
+    }
+
+    fn answer<T>(&self, answer: T) -> Result<T, Error> {
+        self.fails.lock().unwrap().clone().map_or(Ok(answer), Err)
+    }
+}
+
+#[async_trait]
+impl RemoteSupport for Engine {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn title(&self) -> &'static str {
+        "the scripted engine"
+    }
+
+    fn account(&self) -> &EngineAccount {
+        &self.account
+    }
+
+    fn abilities(&self) -> EngineAbilities {
+        EngineAbilities {
+            jump_methods: &[],
+            session_keys: false,
+            machines: true,
+            recordings: false,
+            chats: false,
+            surveys: false,
+            can_be_swept: true,
+        }
+    }
+
+    fn policy(&self) -> &EventPolicy {
+        &self.policy
+    }
+
+    fn event_source(&self) -> EventSource<'_> {
+        EventSource::Sweep
+    }
+
+    fn report_page_host(&self) -> Option<&str> {
+        None
+    }
+
+    async fn launch(&self, _jump: &Jump<'_>) -> Result<Launch, LaunchError> {
+        unimplemented!()
+    }
+
+    async fn session(&self, _lsid: &str) -> Result<Option<Arc<SessionReport>>, Error> {
+        self.answer(None)
+    }
+
+    async fn sessions_ended_since(&self, _since: i64, _seconds: u32) -> Result<Vec<SessionReport>, Error> {
+        self.answer(Vec::new())
+    }
+
+    async fn ids_of_sessions_ended_since(&self, _since: i64, _seconds: u32) -> Result<Vec<String>, Error> {
+        self.answer(Vec::new())
+    }
+
+    async fn sessions_started_since(&self, _since: i64) -> Result<Vec<SessionReport>, Error> {
+        self.answer(Vec::new())
+    }
+
+    async fn help_request(&self, id: &str) -> Result<Option<HelpRequest>, Error> {
+        self.answer(self.help_requests.lock().unwrap().get(id).cloned())
+    }
+
+    fn wants_help_requests(&self) -> bool {
+        self.wants_help.load(Ordering::SeqCst)
+    }
+
+    async fn clock(&self) -> Result<Option<i64>, Error> {
+        self.answer(Some(NOW / 1_000))
+    }
+
+    fn connection_in(&self, _report: &SessionReport) -> Option<ConnectionId> {
+        None
+    }
+
+    async fn check(&self, _now: i64) -> Vec<Finding> {
+        Vec::new()
+    }
+}
+
+/// A help desk that creates tickets and takes nothing else.
+pub(crate) struct HelpDesk {
+    pub(crate) creates_tickets: AtomicBool,
+    tickets: Mutex<Vec<(String, NewTicket)>>,
+}
+
+impl HelpDesk {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { creates_tickets: AtomicBool::new(true), tickets: Mutex::default() })
+    }
+
+    /// The tickets it was given, in order; their ids count from 1.
+    pub(crate) fn tickets(&self) -> Vec<NewTicket> {
+        self.tickets.lock().unwrap().iter().map(|(_, ticket)| ticket.clone()).collect()
+    }
+}
+
+struct Creation<'a> {
+    help_desk: &'a HelpDesk,
+    marker: String,
+    new: NewTicket,
+}
+
+#[async_trait]
+impl<'a> PreparedWrite<'a> for Creation<'a> {
+    async fn send(self: Box<Self>) -> WriteOutcome<'a> {
+        let mut tickets = self.help_desk.tickets.lock().unwrap();
+        tickets.push((self.marker, self.new));
+        WriteOutcome::Written(tickets.len().to_string())
+    }
+}
+
+#[async_trait]
+impl deskbridge_help_desks::HelpDesk for HelpDesk {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            note: None,
+            page_note: None,
+            files: Files::Never,
+            notes_are_public: false,
+            takes_internal_notes: false,
+            settles_within: Duration::from_secs(20),
+            guards_repeats: false,
+            records_time: false,
+            creates_tickets: self.creates_tickets.load(Ordering::SeqCst),
+            follows_up: false,
+        }
+    }
+
+    fn is_ticket_name(&self, text: &str) -> bool {
+        text.bytes().all(|byte| byte.is_ascii_digit())
+    }
+
+    async fn ticket_for(&self, _agent: &AgentReference, _name: &str) -> Result<(Ticket, Agent), HelpDeskError> {
+        unimplemented!()
+    }
+
+    async fn prepare<'a>(&'a self, write: &Write<'_>) -> Result<Prepared<'a>, HelpDeskError> {
+        let Item::Ticket(new) = write.item else { unimplemented!() };
+        Ok(Box::new(Creation { help_desk: self, marker: write.marker.to_owned(), new: new.clone() }))
+    }
+
+    async fn find(&self, write: &Write<'_>) -> Result<Option<String>, HelpDeskError> {
+        let tickets = self.tickets.lock().unwrap();
+        Ok(tickets.iter().position(|(marker, _)| marker == write.marker).map(|index| (index + 1).to_string()))
+    }
+
+    async fn check(&self, _around: &Surroundings<'_>) -> Vec<Finding> {
+        Vec::new()
+    }
+}
+
+/// A connection of these two systems.
+pub(crate) fn connection(id: u128, name: &str, engine: &Arc<Engine>, help_desk: &Arc<HelpDesk>) -> Arc<Connection> {
+    Arc::new(Connection {
+        id: ConnectionId::from(Uuid::from_u128(id)),
+        tenant: TenantId::main(),
+        settings: serde_json::from_value(serde_json::json!({ "name": name })).unwrap(),
+        time_zone: TimeZone::default(),
+        engine: Some(engine.clone()),
+        help_desk: help_desk.clone(),
+        access: LazyLock::new(|| Cache::new(1)),
+        filled: LazyLock::new(|| Cache::new(1)),
+    })
+}
+
+/// A server's services on this store and clock.
+pub(crate) fn services(store: &Arc<dyn Store>, clock: &Clock) -> Arc<Services> {
+    Arc::new(Services {
+        clock: clock.clone(),
+        store: store.clone(),
+        connections: Connections::new(MasterKey::ephemeral()),
+        reports: Arc::new(ReportTemplates::new(None).unwrap()),
+        master_key: MasterKey::ephemeral(),
+        public_url: "https://deskbridge.example".into(),
+        wake: Arc::new(Notify::new()),
+    })
+}
+
+/// A server with connections, whose events a test works at by itself.
+pub(crate) struct Rig {
+    pub(crate) services: Arc<Services>,
+}
+
+impl Rig {
+    pub(crate) async fn new(running: &[Arc<Connection>]) -> Self {
+        let store = deskbridge_store::open("sqlite::memory:").await.unwrap();
+        let services = services(&store, &Clock::Manual(Arc::new(AtomicI64::new(NOW))));
+        services.connections.set(running, &[]);
+        Self { services }
+    }
+
+    /// An event of the first connection, leased.
+    pub(crate) async fn event(&self, kind: EventKind, lsid: &str) -> LeasedEvent {
+        let account = self.services.connections.current().running()[0].engine.as_ref().unwrap().account().to_string();
+        self.event_of(&account, kind, lsid).await
+    }
+
+    /// An event of that account and of the first connection, leased.
+    pub(crate) async fn event_of(&self, account: &str, kind: EventKind, lsid: &str) -> LeasedEvent {
+        let connection = self.services.connections.current().running()[0].id;
+        self.leased(account, Some(connection), kind, lsid).await
+    }
+
+    /// An event of that account, leased, whose connection is not known.
+    pub(crate) async fn unowned_event(&self, account: &str, kind: EventKind, lsid: &str) -> LeasedEvent {
+        self.leased(account, None, kind, lsid).await
+    }
+
+    async fn leased(&self, account: &str, connection: Option<ConnectionId>, kind: EventKind, lsid: &str) -> LeasedEvent {
+        let Services { store, clock, .. } = &*self.services;
+        let now = clock.now_ms();
+        let event = NewEvent {
+            id: new_id(clock),
+            tenant: TenantId::main(),
+            account: account.to_owned(),
+            received_by: None,
+            connection,
+            fingerprint: random_bytes(),
+            kind,
+            lsid: lsid.to_owned(),
+            ticket: None,
+            origin: Origin::Outbound,
+            received_at: now,
+        };
+        store.add_events(std::slice::from_ref(&event)).await.unwrap();
+        let slot = connection.map_or_else(|| account.to_owned(), |id| id.to_string());
+        let leased = store.claim_events(&slot, Uuid::from_u128(9), now, now + 15_000, 10).await.unwrap();
+        leased.into_iter().find(|leased| leased.id == event.id).expect("another event of the session is not ended")
+    }
+
+    /// What working at the event comes to. It is stored, as the worker does.
+    pub(crate) async fn handle(&self, event: &LeasedEvent) -> Outcome {
+        let handled = SupportEvents(self.services.clone()).handle(event, &Heard::default()).await.unwrap();
+        let now = self.services.clock.now_ms();
+        assert!(self.services.store.finish_event(event, &handled.outcome, &handled.confirmed, handled.recorded, now).await.unwrap());
+        handled.outcome
+    }
+}

@@ -14,7 +14,7 @@ use deskbridge_store::{Store, StoreError};
 use deskbridge_use_cases::connections::Connections;
 use deskbridge_use_cases::event_handler::SupportEvents;
 use deskbridge_use_cases::retention::{self, Retention};
-use deskbridge_use_cases::{Services, sweep};
+use deskbridge_use_cases::{Services, listen, sweep};
 use deskbridge_web::agent_sessions::Lifetimes;
 use deskbridge_web::web_server::Limits;
 use deskbridge_web::{Web, web_server};
@@ -114,6 +114,7 @@ pub(crate) async fn run(
         async move { every(ALIVE_EVERY, &stop, || share_limits(&server)).await }
     });
     tasks.spawn(stop.clone().run_until_cancelled_owned(keep_credentials(services.clone())));
+    tasks.spawn(listen::run(services.clone(), server.id, stop.clone()));
     tasks.spawn(stop.clone().run_until_cancelled_owned(sweep_accounts(services)));
     stop.cancelled().await;
     tracing::info!("stopping");
@@ -173,7 +174,7 @@ async fn keep_credentials(services: Arc<Services>) {
     }
 }
 
-/// Looks once a second whose sweep is due. Each account is swept by itself, so that a hung appliance holds up no other.
+/// Looks once a second whose sweep is due. Each account is swept by itself, so that a hung engine holds up no other.
 async fn sweep_accounts(services: Arc<Services>) {
     let mut sweeping: HashMap<String, tokio::task::JoinHandle<()>> = HashMap::new();
     let mut due: HashMap<String, Instant> = HashMap::new();
@@ -194,7 +195,8 @@ async fn sweep_accounts(services: Arc<Services>) {
                 let name = name.clone();
                 async move {
                     if let Err(error) = sweep::sweep_if_due(&services, &account, at_start).await {
-                        tracing::warn!(account = name, %error, "the appliance could not be asked for ended sessions; asking again next time");
+                        let engine = account.engine_title();
+                        tracing::warn!(account = name, %error, "{engine} could not be asked for ended sessions; asking again next time");
                     }
                 }
             });

@@ -13,6 +13,7 @@ mod help_request;
 mod import_session;
 mod import_survey;
 pub mod jump;
+pub mod listen;
 pub mod live_sessions;
 mod note;
 pub mod ownership;

@@ -1,7 +1,7 @@
-//! Asks the appliance for sessions that ended, so that events which never came are made up for. Where outbound events
+//! Asks engines for sessions that ended, so that events which never came are made up for. Where outbound events
 //! are off, this is the polling mode.
 //!
-//! Everything is on the appliance's own clock. Each sweep goes back a little behind the last one (reports appear late),
+//! Everything is on the engine's own clock. Each sweep goes back a little behind the last one (reports appear late),
 //! and what was seen before is known by its lsid. Customer surveys are asked for over a longer time: a survey submitted
 //! after its session was swept is imported too, which the vendor's polling loses (beyondtrust.md H).
 
@@ -60,6 +60,11 @@ impl Account {
         Some(Self { name: name.to_owned(), users, engine })
     }
 
+    /// What people call the engine, as it stands in a sentence.
+    pub fn engine_title(&self) -> &'static str {
+        self.engine.title()
+    }
+
     /// The shortest time between two sweeps that one of the connections wants.
     fn interval(&self) -> Duration {
         self.users.iter().map(|connection| connection.policy().polling_interval).min().unwrap_or(Duration::from_mins(5))
@@ -77,7 +82,7 @@ pub async fn sweep_if_due(services: &Services, account: &Account, at_start: bool
     if let Err(error) = &swept
         && !matches!(error, WorkError::Denied(_) | WorkError::Resting { .. })
     {
-        // Not the whole interval: the appliance may only have been busy for a moment. What it denies, it denies until a person has acted.
+        // Not the whole interval: the engine may only have been busy for a moment. What it denies, it denies until a person has acted.
         services.store.take_sweep_turn(tenant, &account.name, i64::MAX, next_at.min(now + AGAIN_AFTER_MS)).await?;
     }
     swept.map(Some)
@@ -217,7 +222,7 @@ async fn surveys(engine: &dyn RemoteSupport, by: SurveyBy, their_now: i64) -> Re
     Ok(surveys)
 }
 
-/// Something the appliance knows of.
+/// Something the engine knows of.
 struct Found {
     lsid: String,
     ticket: Option<String>,
@@ -239,13 +244,19 @@ impl Found {
     }
 }
 
-/// How often the appliance told of something. Each connection's recipient hears of it, so the one that heard most often counts.
+/// How often the engine told of something. Each connection's recipient hears of it, so the one that heard most often counts.
 pub(crate) fn times_told<'a>(events: impl Iterator<Item = &'a KnownEvent>) -> usize {
     let mut heard: HashMap<&Option<String>, usize> = HashMap::new();
     for event in events {
         *heard.entry(&event.received_by).or_default() += 1;
     }
     heard.into_values().max().unwrap_or(0)
+}
+
+/// The fingerprint of an event that we made of what an engine knows. However we learnt of it, it is one event: what was missed by whoever
+/// listened may be found by a sweep, and the reverse.
+pub(crate) fn fingerprint(kind: EventKind, lsid: &str, distinction: &str) -> [u8; 32] {
+    sha256(format!("sweep/{}/{lsid}/{distinction}", kind.as_str()).as_bytes())
 }
 
 /// Stores events for what no event is known of. What was found by an earlier sweep has the same fingerprint and is not stored again.
@@ -279,7 +290,7 @@ async fn add_unknown(services: &Services, account: &Account, kind: EventKind, fo
             account: account.name.clone(),
             received_by: None,
             connection: only,
-            fingerprint: sha256(format!("sweep/{}/{}/{}", kind.as_str(), found.lsid, found.distinction).as_bytes()),
+            fingerprint: fingerprint(kind, &found.lsid, &found.distinction),
             kind,
             ticket: named_ticket(&account.users, found.ticket.as_deref()),
             lsid: found.lsid,

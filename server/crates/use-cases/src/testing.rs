@@ -1,6 +1,6 @@
 //! Systems that do what a test says, and connections that use them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -17,14 +17,16 @@ use deskbridge_help_desks::{
     Abilities, Agent, AgentReference, Files, HelpDeskError, Item, NewTicket, Prepared, PreparedWrite, Surroundings, Ticket, Write,
     WriteOutcome,
 };
-use deskbridge_remote_support::{EngineAbilities, Error, EventSource, HelpRequest, Jump, Launch, LaunchError, RemoteSupport};
+use deskbridge_remote_support::{
+    Batch, EngineAbilities, Error, EventSource, HelpRequest, Jump, Launch, LaunchError, Listener, RemoteSupport, TakeBatch,
+};
 use deskbridge_reports::ReportTemplates;
 use deskbridge_security::seal::MasterKey;
 use deskbridge_store::{LeasedEvent, NewEvent, Outcome, Store};
 use deskbridge_work::heard::Heard;
 use deskbridge_work::worker::EventHandler;
 use moka::future::Cache;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::Services;
@@ -40,7 +42,15 @@ pub(crate) fn asked(account: &str) -> EngineAccount {
     EngineAccount { host: host.into(), account: account.into() }
 }
 
-/// A remote-support system that answers what a test says.
+/// What a scripted connection of a listener does next.
+enum Next {
+    /// Hands over a batch; whether it was taken is answered.
+    Batch(Batch, oneshot::Sender<bool>),
+    /// Ends so.
+    Ends(Result<(), Error>),
+}
+
+/// A remote-support system that pushes what a test says.
 pub(crate) struct Engine {
     account: EngineAccount,
     policy: EventPolicy,
@@ -48,21 +58,76 @@ pub(crate) struct Engine {
     pub(crate) help_requests: Mutex<HashMap<String, HelpRequest>>,
     /// What every question is answered with.
     pub(crate) fails: Mutex<Option<Error>>,
+    /// From when on each connection was asked to read.
+    pub(crate) listened: Mutex<Vec<Option<i64>>>,
+    /// How the next connections end at once.
+    pub(crate) ends_at_once: Mutex<VecDeque<Error>>,
+    /// Sessions that are over.
+    pub(crate) ended_sessions: Mutex<Vec<SessionReport>>,
+    next: mpsc::UnboundedSender<Next>,
+    script: tokio::sync::Mutex<mpsc::UnboundedReceiver<Next>>,
 }
 
 impl Engine {
     pub(crate) fn new(account: &str) -> Arc<Self> {
+        let (next, script) = mpsc::unbounded_channel();
         Arc::new(Self {
             account: asked(account),
             policy: EventPolicy::default(),
             wants_help: AtomicBool::new(true),
             help_requests: Mutex::default(),
             fails: Mutex::default(),
+            listened: Mutex::default(),
+            ends_at_once: Mutex::default(),
+            ended_sessions: Mutex::default(),
+            next,
+            script: tokio::sync::Mutex::new(script),
         })
+    }
+
+    /// Hands over a batch. The answer tells whether it was taken; it never comes where nobody listens any more.
+    pub(crate) fn push(&self, batch: Batch) -> oneshot::Receiver<bool> {
+        let (answer, taken) = oneshot::channel();
+        self.next.send(Next::Batch(batch, answer)).unwrap();
+        taken
+    }
+
+    /// Ends the connection.
+    pub(crate) fn end(&self, how: Result<(), Error>) {
+        self.next.send(Next::Ends(how)).unwrap();
+    }
+
+    /// How often somebody began to listen.
+    pub(crate) fn connections(&self) -> usize {
+        self.listened.lock().unwrap().len()
     }
 
     fn answer<T>(&self, answer: T) -> Result<T, Error> {
         self.fails.lock().unwrap().clone().map_or(Ok(answer), Err)
+    }
+}
+
+#[async_trait]
+impl Listener for Engine {
+    async fn listen(&self, since: Option<i64>, take: &dyn TakeBatch) -> Result<(), Error> {
+        self.listened.lock().unwrap().push(since);
+        if let Some(error) = self.ends_at_once.lock().unwrap().pop_front() {
+            return Err(error);
+        }
+        let mut script = self.script.lock().await;
+        while let Some(next) = script.recv().await {
+            match next {
+                Next::Batch(batch, answer) => {
+                    let taken = take.take(batch).await;
+                    let _ = answer.send(taken);
+                    if !taken {
+                        return Ok(());
+                    }
+                }
+                Next::Ends(how) => return how,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -97,7 +162,7 @@ impl RemoteSupport for Engine {
     }
 
     fn event_source(&self) -> EventSource<'_> {
-        EventSource::Sweep
+        EventSource::Listener(self)
     }
 
     fn report_page_host(&self) -> Option<&str> {
@@ -113,7 +178,7 @@ impl RemoteSupport for Engine {
     }
 
     async fn sessions_ended_since(&self, _since: i64, _seconds: u32) -> Result<Vec<SessionReport>, Error> {
-        self.answer(Vec::new())
+        self.answer(self.ended_sessions.lock().unwrap().clone())
     }
 
     async fn ids_of_sessions_ended_since(&self, _since: i64, _seconds: u32) -> Result<Vec<String>, Error> {

@@ -9,6 +9,9 @@ use deskbridge_store::{Outcome, QueueSize};
 
 const RECEIVED: &str = "deskbridge_events_received_total";
 const REFUSED: &str = "deskbridge_events_refused_total";
+const HEARD: &str = "deskbridge_events_heard_total";
+const LISTENING: &str = "deskbridge_listening";
+const LISTENING_FAILED: &str = "deskbridge_listening_failures_total";
 const DONE: &str = "deskbridge_events_done_total";
 const RETRIED: &str = "deskbridge_events_retried_total";
 const DEAD: &str = "deskbridge_events_dead_total";
@@ -27,6 +30,9 @@ pub fn start() -> PrometheusHandle {
     drop(::metrics::set_global_recorder(recorder));
     describe_counter!(RECEIVED, "Outbound events acknowledged, by connection and kind");
     describe_counter!(REFUSED, "Outbound events refused, by reason");
+    describe_counter!(HEARD, "Events that engines pushed, by account");
+    describe_gauge!(LISTENING, "Whether this server hears the account's events: 1, or 0; one of several servers does");
+    describe_counter!(LISTENING_FAILED, "Connections for an account's events that failed, by account");
     describe_counter!(DONE, "Events done, by connection and kind");
     describe_counter!(RETRIED, "Attempts that will be repeated, by connection and kind");
     describe_counter!(DEAD, "Events that became dead letters, by connection and kind");
@@ -47,6 +53,21 @@ pub fn event_received(connection: &str, kind: EventKind) {
 /// An outbound event was refused.
 pub fn event_refused(reason: &'static str) {
     counter!(REFUSED, "reason" => reason).increment(1);
+}
+
+/// Events were stored that an engine pushed.
+pub fn events_heard(account: &str, events: u64) {
+    counter!(HEARD, "account" => account.to_owned()).increment(events);
+}
+
+/// This server hears an account's events now, or does not.
+pub fn listening(account: &str, is_listening: bool) {
+    gauge!(LISTENING, "account" => account.to_owned()).set(if is_listening { 1.0 } else { 0.0 });
+}
+
+/// A connection for an account's events failed.
+pub fn listening_failed(account: &str) {
+    counter!(LISTENING_FAILED, "account" => account.to_owned()).increment(1);
 }
 
 /// An attempt at an event ended.

@@ -1,0 +1,446 @@
+//! Hears what engines push over a connection that we open: each account by one of the servers that share the database.
+//!
+//! A server listens while it holds the account's lease. What it hears becomes events in the inbox, in one durable commit; only then is it
+//! noted how far the account was heard. Whoever listens next begins a little before that, and what is stored already is not stored again.
+//! So a server may end at any moment: nothing is lost, and nothing counts twice.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deskbridge_core::clock::{new_id, random_fraction};
+use deskbridge_core::event::{EventKind, Origin};
+use deskbridge_core::fault_point;
+use deskbridge_core::ids::TenantId;
+use deskbridge_core::rest::{AFTER_REFUSED_CREDENTIALS, GrowingRest};
+use deskbridge_remote_support::{Batch, EngineFault, Error as EngineError, EventSource, Happened, RemoteSupport, TakeBatch, What};
+use deskbridge_store::{Held, NewEvent, Result as StoreResult};
+use deskbridge_work::metrics;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::connections::{Directory, named_ticket};
+use crate::sweep::fingerprint;
+use crate::{Services, help_request};
+
+/// Length of a lease.
+const LEASE_MS: i64 = 15_000;
+/// So long before its end a lease that cannot be renewed is given up.
+const LEASE_MARGIN_MS: i64 = 2_000;
+/// How often it is renewed, and how often a server that does not hold it looks whether it can have it. So an account is heard again within
+/// 20 s after its server died.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// Between a connection's end and the next one.
+const REST: GrowingRest = GrowingRest { first: Duration::from_secs(1), longest: Duration::from_mins(1) };
+/// After a connection that lasted so long, the rests begin anew.
+const LASTED: Duration = Duration::from_mins(1);
+/// Reading begins so long before the moment up to which everything is stored: an engine may store its own events a little late.
+const OVERLAP_MS: i64 = 60_000;
+/// How often accounts to hear are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// An account whose engine pushes its events.
+#[derive(Clone)]
+struct Account {
+    /// Its stored form.
+    name: String,
+    tenant: TenantId,
+    engine: Arc<dyn RemoteSupport>,
+}
+
+impl Account {
+    /// Those that running connections use.
+    fn all(directory: &Directory) -> Vec<Self> {
+        let account = |name: &str| {
+            let user = directory.by_account(name).into_iter().next()?;
+            let engine = user.engine.clone().filter(|engine| matches!(engine.event_source(), EventSource::Listener(_)))?;
+            Some(Self { name: name.to_owned(), tenant: user.tenant.clone(), engine })
+        };
+        directory.accounts().filter_map(account).collect()
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.name == other.name && Arc::ptr_eq(&self.engine, &other.engine)
+    }
+
+    async fn listen(&self, since: Option<i64>, take: &dyn TakeBatch) -> Result<(), EngineError> {
+        match self.engine.event_source() {
+            EventSource::Listener(listener) => listener.listen(since, take).await,
+            EventSource::Door(_) | EventSource::Sweep => Ok(()),
+        }
+    }
+}
+
+/// A task that hears an account.
+struct Hearer {
+    account: Account,
+    stop: CancellationToken,
+    task: AbortHandle,
+}
+
+/// Hears every account whose engine pushes its events, until `stop`. `server`: this process among the servers that share the database.
+///
+/// Whatever is saved counts at once: a connection that was saved has a new engine, and its account is listened to anew.
+pub async fn run(services: Arc<Services>, server: Uuid, stop: CancellationToken) {
+    let mut tasks = JoinSet::new();
+    let mut hearers: HashMap<String, Hearer> = HashMap::new();
+    let mut directory = services.connections.current();
+    let mut accounts = Account::all(&directory);
+    loop {
+        let current = services.connections.current();
+        if !Arc::ptr_eq(&current, &directory) {
+            (accounts, directory) = (Account::all(&current), current);
+        }
+        for hearer in hearers.values() {
+            if !accounts.iter().any(|account| account.is(&hearer.account)) {
+                hearer.stop.cancel();
+            }
+        }
+        // One that is told to stop gives its lease back, before another one of the account begins.
+        while tasks.try_join_next().is_some() {}
+        hearers.retain(|_, hearer| !hearer.task.is_finished());
+        for account in &accounts {
+            if !hearers.contains_key(&account.name) {
+                let (services, heard, stop) = (services.clone(), account.clone(), stop.child_token());
+                let stopped = stop.clone();
+                let task = tasks.spawn(async move { hear(&services, &heard, server, &stopped).await });
+                hearers.insert(account.name.clone(), Hearer { account: account.clone(), stop, task });
+            }
+        }
+        if stop.run_until_cancelled(sleep(LOOK_EVERY)).await.is_none() {
+            break;
+        }
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+/// Hears an account whenever no other server does, until `stop`. Then any other server can have it.
+async fn hear(services: &Services, account: &Account, server: Uuid, stop: &CancellationToken) {
+    let lease = Lease { services, account, server, until: AtomicI64::new(0) };
+    stop.run_until_cancelled(hear_in_turn(&lease)).await;
+    metrics::listening(&account.name, false);
+    lease.give_back().await;
+}
+
+async fn hear_in_turn(lease: &Lease<'_>) {
+    let account = lease.account;
+    let log = Log { account: &account.name, told: Mutex::default() };
+    let mut rests = Rests::default();
+    loop {
+        let held = match lease.take().await {
+            Ok(Some(held)) => held,
+            Ok(None) => {
+                log.another_server_hears();
+                sleep(up_to_a_fifth_less(RENEW_EVERY)).await;
+                continue;
+            }
+            Err(error) => {
+                log.failed(&format!("the database does not tell who hears the account: {error}"));
+                sleep(up_to_a_fifth_less(RENEW_EVERY)).await;
+                continue;
+            }
+        };
+        let began = Instant::now();
+        let taker = Taker { lease, log: &log, cursor: Mutex::new(held.cursor), has_taken: AtomicBool::new(false) };
+        let since = held.cursor.map(|cursor| cursor.saturating_sub(OVERLAP_MS));
+        let ended = tokio::select! {
+            ended = account.listen(since, &taker) => Some(ended),
+            () = lease.lose() => None,
+        };
+        metrics::listening(&account.name, false);
+        let Some(ended) = ended else { continue };
+        if began.elapsed() >= LASTED {
+            log.it_lasted();
+        }
+        if let Err(error) = &ended {
+            metrics::listening_failed(&account.name);
+            log.engine_failed(error);
+        }
+        match rests.after(&ended, began.elapsed(), taker.has_taken.into_inner()) {
+            // No other server tries them meanwhile: many a system locks an account whose login is refused again and again.
+            Rest::OfCredentials(rest) => tokio::select! {
+                () = sleep(rest) => {}
+                () = lease.lose() => {}
+            },
+            // Another server may reach the engine.
+            Rest::OfConnections(rest) => {
+                lease.give_back().await;
+                sleep(up_to_a_fifth_less(rest)).await;
+            }
+        }
+    }
+}
+
+/// Servers do not march in step.
+fn up_to_a_fifth_less(wait: Duration) -> Duration {
+    wait.mul_f64(1.0 - 0.2 * random_fraction())
+}
+
+/// What follows a connection's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// A person must act, but perhaps has.
+    OfCredentials(Duration),
+    /// It may go by itself.
+    OfConnections(Duration),
+}
+
+/// How long to rest between connections.
+#[derive(Default)]
+struct Rests {
+    failures: u32,
+    refusals: u32,
+}
+
+impl Rests {
+    fn after(&mut self, ended: &Result<(), EngineError>, lasted: Duration, has_taken: bool) -> Rest {
+        if lasted >= LASTED {
+            self.failures = 0;
+        }
+        if has_taken {
+            self.refusals = 0;
+        }
+        match ended {
+            Err(EngineError { fault: EngineFault::Denied { .. }, .. }) => {
+                self.refusals += 1;
+                Rest::OfCredentials(AFTER_REFUSED_CREDENTIALS.after(self.refusals - 1))
+            }
+            Err(EngineError { fault: EngineFault::Resting { again_in }, .. }) => Rest::OfCredentials((*again_in).max(REST.first)),
+            _ => {
+                self.failures += 1;
+                let rest = REST.after(self.failures - 1);
+                match ended {
+                    Err(EngineError { fault: EngineFault::Busy { retry_after }, .. }) => Rest::OfConnections(rest.max(*retry_after)),
+                    _ => Rest::OfConnections(rest),
+                }
+            }
+        }
+    }
+}
+
+/// The lease of an account.
+struct Lease<'a> {
+    services: &'a Services,
+    account: &'a Account,
+    server: Uuid,
+    /// Unix ms.
+    until: AtomicI64,
+}
+
+impl Lease<'_> {
+    /// Takes or renews it. `None`: another server holds it.
+    async fn take(&self) -> StoreResult<Option<Held>> {
+        let (Account { name, tenant, .. }, now) = (self.account, self.services.clock.now_ms());
+        let held = self.services.store.hold_listener(tenant, name, self.server, now, now + LEASE_MS).await?;
+        if held.is_some() {
+            self.until.store(now + LEASE_MS, Ordering::SeqCst);
+        }
+        Ok(held)
+    }
+
+    /// Renews it; returns when it is lost, or may be soon because the database does not answer.
+    async fn lose(&self) {
+        loop {
+            sleep(RENEW_EVERY).await;
+            let left = self.until.load(Ordering::SeqCst) - LEASE_MARGIN_MS - self.services.clock.now_ms();
+            match timeout(Duration::from_millis(u64::try_from(left).unwrap_or(0)), self.take()).await {
+                Ok(Ok(Some(_))) => {}
+                Ok(Ok(None)) | Err(_) => return,
+                Ok(Err(error)) => tracing::warn!(account = self.account.name, %error, "the lease of the account could not be renewed"),
+            }
+        }
+    }
+
+    async fn give_back(&self) {
+        if let Err(error) = self.services.store.release_listener(&self.account.name, self.server).await {
+            tracing::warn!(account = self.account.name, %error, "the account could not be given back; another server hears it when the lease ends");
+        }
+    }
+}
+
+/// Keeps what is heard.
+struct Taker<'a> {
+    lease: &'a Lease<'a>,
+    log: &'a Log<'a>,
+    /// As it is stored.
+    cursor: Mutex<Option<i64>>,
+    has_taken: AtomicBool,
+}
+
+#[async_trait]
+impl TakeBatch for Taker<'_> {
+    async fn take(&self, batch: Batch) -> bool {
+        match self.keep(&batch).await {
+            Ok(is_kept) => {
+                if is_kept && !self.has_taken.swap(true, Ordering::SeqCst) {
+                    metrics::listening(&self.lease.account.name, true);
+                    self.log.hears();
+                }
+                is_kept
+            }
+            Err(error) => {
+                self.log.failed(&format!("what was heard could not be stored: {error}"));
+                false
+            }
+        }
+    }
+}
+
+impl Taker<'_> {
+    /// Stores a batch's events, and then how far the account was heard. `false`: that is another server's now.
+    async fn keep(&self, batch: &Batch) -> StoreResult<bool> {
+        let Lease { services, account, server, .. } = self.lease;
+        let Services { store, wake, .. } = services;
+        let Some(events) = events_of(services, account, &batch.happened) else { return Ok(false) };
+        if !events.is_empty() {
+            let added = store.add_events(&events).await?;
+            fault_point::reach("heard");
+            if added > 0 {
+                metrics::events_heard(&account.name, added);
+                wake.notify_one();
+            }
+        }
+        let before = *self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        let cursor = heard_until(before, batch.until);
+        if before == Some(cursor) {
+            return Ok(true);
+        }
+        if !store.save_cursor(&account.name, *server, cursor).await? {
+            return Ok(false);
+        }
+        *self.cursor.lock().unwrap_or_else(PoisonError::into_inner) = Some(cursor);
+        Ok(true)
+    }
+}
+
+/// The cursor after a batch that ended at `until`: what was heard before stays heard, unless the engine's clock was set back.
+fn heard_until(before: Option<i64>, until: i64) -> i64 {
+    before.filter(|before| until >= before.saturating_sub(OVERLAP_MS)).map_or(until, |before| before.max(until))
+}
+
+/// The events of what happened. A session that is of no ticket has none. `None`: no connection uses the account any more.
+fn events_of(services: &Services, account: &Account, happened: &[Happened]) -> Option<Vec<NewEvent>> {
+    let directory = services.connections.current();
+    let users = directory.by_account(&account.name);
+    let tenant = &users.first()?.tenant;
+    // Whose a session is is asked only where it can be several connections'.
+    let only = directory.only_user_of_host(&account.engine.account().host);
+    let is_wanted = |happened: &Happened, kind| match happened.what {
+        What::HelpRequested => users.iter().any(|connection| help_request::is_wanted(connection)),
+        What::SessionBegan | What::SessionEnded => {
+            happened.external_key.is_some() && users.iter().any(|connection| connection.policy().processes_found(kind))
+        }
+    };
+    let event = |happened: &Happened| {
+        let (kind, lsid) = match happened.what {
+            What::SessionBegan => (EventKind::Progress, happened.lsid.to_ascii_lowercase()),
+            What::SessionEnded => (EventKind::SessionEnd, happened.lsid.to_ascii_lowercase()),
+            What::HelpRequested => (EventKind::HelpRequest, happened.lsid.clone()),
+        };
+        is_wanted(happened, kind).then(|| NewEvent {
+            id: new_id(&services.clock),
+            tenant: tenant.clone(),
+            account: account.name.clone(),
+            received_by: None,
+            connection: only,
+            fingerprint: fingerprint(kind, &lsid, ""),
+            kind,
+            ticket: named_ticket(&users, happened.external_key.as_deref()),
+            lsid,
+            origin: Origin::Outbound,
+            received_at: services.clock.now_ms(),
+        })
+    };
+    Some(happened.iter().filter_map(event).collect())
+}
+
+/// Tells people of an account what is new.
+struct Log<'a> {
+    account: &'a str,
+    told: Mutex<Told>,
+}
+
+/// What they were told last.
+#[derive(Default)]
+struct Told {
+    who_hears: Option<Who>,
+    failure: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    This,
+    Another,
+}
+
+impl Told {
+    fn is_news(&mut self, who: Who) -> bool {
+        self.who_hears.replace(who) != Some(who)
+    }
+
+    fn is_new_failure(&mut self, what: &str) -> bool {
+        let is_new = self.failure.as_deref() != Some(what);
+        if is_new {
+            (self.failure, self.who_hears) = (Some(what.to_owned()), None);
+        }
+        is_new
+    }
+}
+
+impl Log<'_> {
+    fn told<T>(&self, ask: impl FnOnce(&mut Told) -> T) -> T {
+        ask(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn hears(&self) {
+        if self.told(|told| told.is_news(Who::This)) {
+            tracing::info!(account = self.account, "this server hears the account's events");
+        }
+    }
+
+    fn another_server_hears(&self) {
+        if self.told(|told| told.is_news(Who::Another)) {
+            tracing::info!(account = self.account, "another server hears the account's events; this one takes over if that ends");
+        }
+    }
+
+    fn engine_failed(&self, error: &EngineError) {
+        let account = self.account;
+        match &error.fault {
+            // How long they rest changes each time.
+            EngineFault::Resting { .. } => tracing::debug!(account, %error, "the account's events are not heard"),
+            EngineFault::Denied { .. } => {
+                if self.told(|told| told.is_new_failure(&error.what)) {
+                    tracing::error!(
+                        account,
+                        %error,
+                        "the account's events are not heard: credentials are refused. `deskbridge check` says what to do, and ends the wait when it \
+                         succeeds"
+                    );
+                }
+            }
+            _ => self.failed(&error.what),
+        }
+    }
+
+    fn failed(&self, what: &str) {
+        let account = self.account;
+        if self.told(|told| told.is_new_failure(what)) {
+            tracing::warn!(account, what, "the account's events are not heard; trying again. What happens meanwhile is read afterwards");
+        } else {
+            tracing::debug!(account, what, "the account's events are not heard; trying again");
+        }
+    }
+
+    /// What fails now is a new failure.
+    fn it_lasted(&self) {
+        self.told(|told| told.failure = None);
+    }
+}
+
+#[cfg(test)]
+mod tests;

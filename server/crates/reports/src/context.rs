@@ -8,7 +8,7 @@
 use super::limits::Shortening;
 use super::{Audience, RenderOptions};
 use deskbridge_core::session_report::{
-    Actor, Customer, ExitSurvey, Representative, SessionEvent, SessionReport, Side, SurveyQuestion, SystemCategory, event_type,
+    Actor, Customer, ExitSurvey, Representative, SessionEvent, SessionKind, SessionReport, Side, SurveyQuestion, SystemCategory, event_type,
 };
 use deskbridge_core::time_zone::LocalTime;
 use serde::Serialize;
@@ -54,6 +54,10 @@ const DATA_FOR_AGENTS: [&str; 11] = [
     "credential_name",
 ];
 
+/// A word in the names of categories that tell a machine's addresses, and one in the names of values that do, for [`Builder::hides_addresses`].
+const ADDRESS_CATEGORY: &str = "network";
+const ADDRESS_VALUE: &str = "address";
+
 /// A moment, in the time zone of the options.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Moment {
@@ -97,6 +101,14 @@ pub struct SessionContext {
     pub representative: Option<String>,
     /// Name of the primary customer.
     pub customer: Option<String>,
+    /// Machine that was worked on.
+    pub machine: Option<String>,
+    /// `Desktop`, `Terminal`, `Files`, `Chat` or `Other`, where an engine has several kinds of session.
+    pub kind: Option<String>,
+    /// What went through the engine's server.
+    pub traffic: Option<TrafficContext>,
+    /// What is not known exactly; empty in a public note.
+    pub remarks: Vec<String>,
     /// Issue the customer chose.
     pub issue: Option<String>,
     /// The customer's own words.
@@ -119,6 +131,8 @@ pub struct SessionContext {
     pub files_transferred: u32,
     /// Chat, files, actions.
     pub transcript: Transcript,
+    /// What a terminal showed; absent in a public note.
+    pub terminal: Option<TerminalContext>,
     /// Notes of representatives; in a public note only where the settings say so.
     pub notes: Vec<NoteContext>,
     /// Chosen categories.
@@ -218,6 +232,34 @@ pub struct Entry {
     pub files: Vec<FileContext>,
     /// Further data.
     pub details: Vec<NameValue>,
+}
+
+/// What went through the engine's server, both ends together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TrafficContext {
+    /// Bytes it received.
+    pub received: u64,
+    /// `3.2 MB`.
+    pub received_text: String,
+    /// Bytes it sent.
+    pub sent: u64,
+    /// `3.2 MB`.
+    pub sent_text: String,
+}
+
+/// What a terminal showed, whole or with its middle left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TerminalContext {
+    /// Lines before the gap; all of them where there is none.
+    pub beginning: String,
+    /// Lines left out.
+    pub omitted: usize,
+    /// Lines after the gap.
+    pub end: String,
+    /// Lines of the transcript.
+    pub total: usize,
+    /// The recording goes on beyond the transcript.
+    pub is_cut: bool,
 }
 
 /// A file.
@@ -323,6 +365,8 @@ impl SessionContext {
             duration_seconds: session.duration_seconds(),
             representative: build.optional(session.representative_name()),
             customer: build.optional(session.customer_name()),
+            machine: build.optional(session.machine.as_deref()),
+            kind: session.kind.map(|kind| kind_text(kind).to_owned()),
             transcript: build.transcript(session),
             is_too_large: session.is_without_events,
             is_public: options.audience == Audience::Requester,
@@ -334,18 +378,20 @@ impl SessionContext {
             ..Self::default()
         };
         let essentials = shortening.essentials_only;
-        let mut context = if head.is_beside_public { head } else { build.with_particulars(head, session) };
+        let mut context = if head.is_beside_public { build.with_addresses(head, session) } else { build.with_particulars(head, session) };
         if !essentials {
+            context.remarks = build.remarks(session);
+            context.terminal = build.terminal(session);
             context.notes = session.events.iter().filter_map(|event| build.note(event)).collect();
             context.links = build.links(session);
         }
         context
     }
 
-    /// How many entries the whole transcript has.
+    /// How many entries the whole transcript has, the lines of a terminal included.
     pub(super) fn entries(session: &SessionReport, options: &RenderOptions) -> usize {
         let build = Builder { options, shortening: &Shortening::default() };
-        session.events.iter().filter(|event| build.is_told(event)).count()
+        build.told(session).count() + build.terminal_lines(session).map_or(0, Iterator::count)
     }
 }
 
@@ -396,16 +442,47 @@ impl Builder<'_> {
             customers: session.customers.iter().take(members).map(|customer| self.customer(customer)).collect(),
             representatives: session.representatives.iter().take(members).map(|member| self.representative(member)).collect(),
             files_transferred: session.file_transfer_count.unwrap_or(0),
+            traffic: session.traffic.map(|traffic| TrafficContext {
+                received: traffic.received,
+                received_text: size_text(traffic.received),
+                sent: traffic.sent,
+                sent_text: size_text(traffic.sent),
+            }),
             ..head
         };
+        if self.hides_addresses(session) {
+            for customer in &mut context.customers {
+                (customer.public_address, customer.private_address) = (None, None);
+            }
+        }
         if !essentials {
             let attributes = session.custom_attributes.iter().filter(|attribute| !attribute.value.is_empty());
             context.custom_attributes = attributes
                 .map(|attribute| NameValue { name: self.text(&attribute.display_name), value: self.text(&attribute.value) })
                 .collect();
             context.system_information = self.system_information(session);
+            if self.hides_addresses(session) {
+                context.system_information = addresses(context.system_information, false);
+            }
         }
         context
+    }
+
+    /// Whether a machine's addresses are not told: it can be anybody's, such as a server that the requester only uses. (With BeyondTrust it is
+    /// the computer at which the customer came to the session.)
+    fn hides_addresses(self, session: &SessionReport) -> bool {
+        self.options.audience == Audience::Requester && session.kind.is_some()
+    }
+
+    /// Beside a note for the requester: the addresses that are hidden there.
+    fn with_addresses(self, head: SessionContext, session: &SessionReport) -> SessionContext {
+        if session.kind.is_none() || self.shortening.essentials_only {
+            return head;
+        }
+        let customers = session.customers.iter().map(|customer| self.customer(customer));
+        let has_address = |customer: &CustomerContext| customer.public_address.is_some() || customer.private_address.is_some();
+        let system_information = addresses(self.system_information(session), true);
+        SessionContext { customers: customers.filter(has_address).collect(), system_information, ..head }
     }
 
     fn text(self, text: &str) -> String {
@@ -466,10 +543,9 @@ impl Builder<'_> {
     }
 
     fn transcript(self, session: &SessionReport) -> Transcript {
-        let told: Vec<_> = session.events.iter().filter(|event| self.is_told(event)).collect();
+        let told: Vec<_> = self.told(session).collect();
         let total = told.len();
-        let kept = self.shortening.entries.map_or(total, |kept| kept.min(total));
-        let beginning = if kept == total { total } else { kept.div_ceil(2) };
+        let Gap { beginning, kept } = gap(total, self.shortening.entries);
         let entries = |events: &[&SessionEvent]| events.iter().map(|event| self.entry(event)).collect();
         Transcript {
             beginning: entries(&told[..beginning]),
@@ -477,6 +553,39 @@ impl Builder<'_> {
             end: entries(&told[total - (kept - beginning)..]),
             total,
         }
+    }
+
+    /// The events of the transcript.
+    fn told(self, session: &SessionReport) -> impl Iterator<Item = &SessionEvent> {
+        session.events.iter().filter(move |event| self.is_told(event))
+    }
+
+    /// What somebody sees on a machine's terminal is for agents.
+    fn terminal_lines(self, session: &SessionReport) -> Option<impl Iterator<Item = &str>> {
+        let text = session.terminal.as_ref()?.text.trim_matches('\n');
+        (self.options.audience.reads(false) && !text.trim().is_empty()).then(|| text.split('\n'))
+    }
+
+    /// What is kept of a terminal: entries that the transcript does not need.
+    fn terminal(self, session: &SessionReport) -> Option<TerminalContext> {
+        let lines: Vec<_> = self.terminal_lines(session)?.collect();
+        let total = lines.len();
+        let left = self.shortening.entries.map(|entries| entries.saturating_sub(self.told(session).count()));
+        let Gap { beginning, kept } = gap(total, left);
+        let joined = |lines: &[&str]| lines.iter().map(|line| self.text(line)).collect::<Vec<_>>().join("\n");
+        Some(TerminalContext {
+            beginning: joined(&lines[..beginning]),
+            omitted: total - kept,
+            end: joined(&lines[total - (kept - beginning)..]),
+            total,
+            is_cut: session.terminal.as_ref().is_some_and(|terminal| terminal.is_cut),
+        })
+    }
+
+    /// An engine says in them why it does not know something, which is for agents.
+    fn remarks(self, session: &SessionReport) -> Vec<String> {
+        let remarks = session.remarks.iter().filter(|_| self.options.audience.reads(false));
+        remarks.map(|remark| self.text(remark)).collect()
     }
 
     fn entry(self, event: &SessionEvent) -> Entry {
@@ -577,7 +686,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Signed links open without a login, so a public note has none.
+    /// Signed links open without a login, so a public note has none. That of a recording of ours opens nothing by itself.
     fn links(self, session: &SessionReport) -> Vec<Link> {
         if self.options.audience == Audience::Requester {
             return vec![];
@@ -588,6 +697,9 @@ impl Builder<'_> {
                 links.push(Link { label: label.to_owned(), url });
             }
         };
+        if let Some(recordings) = self.options.recordings.as_deref().filter(|_| session.recording) {
+            push("Recording (opens from the ticket's panel)", Some(&format!("{recordings}/{}", session.lsid)));
+        }
         if self.options.include_signed_links {
             push("View the recording", session.recording_view_url.as_deref());
             push("Download the recording", session.recording_download_url.as_deref());
@@ -615,6 +727,46 @@ impl Builder<'_> {
             header: self.optional(question.report_header.as_deref()),
             answers: question.answers.iter().map(|answer| self.text(answer)).collect(),
         }
+    }
+}
+
+/// What of system information is an address, or what is none.
+fn addresses(sections: Vec<SystemSection>, wanted: bool) -> Vec<SystemSection> {
+    let part = |mut section: SystemSection| {
+        if section.name.to_lowercase().contains(ADDRESS_CATEGORY) {
+            return wanted.then_some(section);
+        }
+        let is_wanted = |name: &str| name.to_lowercase().contains(ADDRESS_VALUE) == wanted;
+        section.pairs.retain(|pair| is_wanted(&pair.name));
+        section.rows.retain(|row| is_wanted(row.first().map_or("", String::as_str)));
+        if wanted {
+            section.rows_omitted = 0;
+        }
+        let is_empty = section.pairs.is_empty() && section.rows.is_empty();
+        (!is_empty).then_some(section)
+    };
+    sections.into_iter().filter_map(part).collect()
+}
+
+/// How many of all are kept, and how many of these stand before the gap.
+struct Gap {
+    beginning: usize,
+    kept: usize,
+}
+
+/// `most`: how many may be kept.
+fn gap(total: usize, most: Option<usize>) -> Gap {
+    let kept = most.map_or(total, |most| most.min(total));
+    Gap { beginning: if kept == total { total } else { kept.div_ceil(2) }, kept }
+}
+
+fn kind_text(kind: SessionKind) -> &'static str {
+    match kind {
+        SessionKind::Desktop => "Desktop",
+        SessionKind::Terminal => "Terminal",
+        SessionKind::Files => "Files",
+        SessionKind::Chat => "Chat",
+        SessionKind::Other => "Other",
     }
 }
 

@@ -15,6 +15,7 @@ const INDENT: &str = "\n    ";
 pub(super) fn html_registry() -> Handlebars<'static> {
     let mut registry = registry(lines_html);
     registry.register_escape_fn(escape);
+    registry.register_helper("preformatted", Box::new(preformatted_html as HelperFunction));
     registry
 }
 
@@ -22,6 +23,7 @@ pub(super) fn html_registry() -> Handlebars<'static> {
 pub(super) fn text_registry() -> Handlebars<'static> {
     let mut registry = registry(lines_text);
     registry.register_escape_fn(|text| text.replace(['\u{2028}', '\u{2029}'], " "));
+    registry.register_helper("preformatted", Box::new(preformatted_text as HelperFunction));
     registry
 }
 
@@ -32,20 +34,33 @@ fn escape(text: &str) -> String {
     let mut after_blank = true;
     for character in text.chars() {
         match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
             '\t' => escaped.push_str("\u{a0}\u{a0}\u{a0} "),
             // HTML folds blanks; these stay apart.
             ' ' if after_blank => escaped.push('\u{a0}'),
             '\u{2028}' | '\u{2029}' => escaped.push(' '),
-            _ => escaped.push(character),
+            _ => push_entity(&mut escaped, character),
         }
         after_blank = escaped.ends_with(' ');
     }
     escaped
+}
+
+/// What could be markup as entities, and nothing else changed.
+fn entities(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    text.chars().for_each(|character| push_entity(&mut escaped, character));
+    escaped
+}
+
+fn push_entity(escaped: &mut String, character: char) {
+    match character {
+        '&' => escaped.push_str("&amp;"),
+        '<' => escaped.push_str("&lt;"),
+        '>' => escaped.push_str("&gt;"),
+        '"' => escaped.push_str("&quot;"),
+        '\'' => escaped.push_str("&#39;"),
+        _ => escaped.push(character),
+    }
 }
 
 /// Where the text's reader would begin a new line. U+2028 and U+2029 come from some editors.
@@ -103,6 +118,35 @@ fn lines_html(helper: &Helper<'_>, _: &Handlebars<'_>, _: &Context, _: &mut Rend
 /// `{{lines text}}`: further lines are indented.
 fn lines_text(helper: &Helper<'_>, _: &Handlebars<'_>, _: &Context, _: &mut RenderContext<'_, '_>, out: &mut dyn Output) -> HelperResult {
     out.write(&text(helper, "lines")?.replace(is_line_end, INDENT))?;
+    Ok(())
+}
+
+/// `<pre>{{preformatted text}}</pre>`: with its line ends, blanks and tabs as they are, so that what is copied can be used.
+fn preformatted_html(
+    helper: &Helper<'_>,
+    _: &Handlebars<'_>,
+    _: &Context,
+    _: &mut RenderContext<'_, '_>,
+    out: &mut dyn Output,
+) -> HelperResult {
+    let text = text(helper, "preformatted")?;
+    // A browser leaves out a line end right behind the tag.
+    if text.starts_with('\n') {
+        out.write("\n")?;
+    }
+    out.write(&entities(&text))?;
+    Ok(())
+}
+
+/// `{{preformatted text}}`: further lines are not indented.
+fn preformatted_text(
+    helper: &Helper<'_>,
+    _: &Handlebars<'_>,
+    _: &Context,
+    _: &mut RenderContext<'_, '_>,
+    out: &mut dyn Output,
+) -> HelperResult {
+    out.write(&text(helper, "preformatted")?)?;
     Ok(())
 }
 

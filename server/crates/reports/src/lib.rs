@@ -13,7 +13,7 @@ mod samples;
 
 pub use context::{
     CustomerContext, Entry, FileContext, Link, Moment, NameValue, NoteContext, QuestionContext, RepresentativeContext, SessionContext,
-    SurveyContext, SystemSection, Transcript,
+    SurveyContext, SystemSection, TerminalContext, TrafficContext, Transcript,
 };
 pub use limits::FittedNote;
 
@@ -67,7 +67,8 @@ impl Report {
 pub enum Audience {
     /// The help desk's own people, everything.
     Agents,
-    /// The requester too: no links, and nothing that representatives said to each other or wrote for each other.
+    /// The requester too: no links, nothing that representatives said to each other or wrote for each other, nothing that a terminal
+    /// showed.
     Requester,
     /// The help desk's own people, beside a note for the requester: what that one leaves out.
     AgentsBesideRequester,
@@ -84,13 +85,14 @@ impl Audience {
     }
 }
 
-/// A title for the report of a session, one line: with whom it was and how long it took.
+/// A title for the report of a session, one line: with whom it was, or else with which machine, and how long it took.
 pub fn session_title(report: &SessionReport) -> String {
     const LONGEST_NAME: usize = 120;
     let mut title = "Remote support".to_owned();
-    if let Some(customer) = report.customer_name() {
-        let words: Vec<&str> = customer.split_whitespace().collect();
-        title.push_str(" with ");
+    let customer = report.customer_name().map(|name| (" with ", name));
+    if let Some((word, name)) = customer.or_else(|| report.machine.as_deref().map(|name| (" of ", name))) {
+        let words: Vec<&str> = name.split_whitespace().collect();
+        title.push_str(word);
         title.extend(words.join(" ").chars().take(LONGEST_NAME));
     }
     if let Some(seconds) = report.duration_seconds() {
@@ -117,6 +119,8 @@ pub struct RenderOptions {
     pub include_signed_links: bool,
     /// The appliance's host, for the link to its report page.
     pub report_page_host: Option<String>,
+    /// Address of ours below which the connection's recordings are, where the engine keeps some that only we give out.
+    pub recordings: Option<String>,
     /// Why the help desk did not take the file with the whole report: where the note must be shortened, it says so.
     pub file_refused: Option<String>,
     /// A file can go along with the note, and holds the whole report where the note must be shortened.
@@ -136,6 +140,7 @@ impl Default for RenderOptions {
             publish_session_notes: false,
             include_signed_links: usual.include_signed_links,
             report_page_host: None,
+            recordings: None,
             file_refused: None,
             takes_files: true,
             last_line: String::new(),
@@ -257,7 +262,9 @@ impl ReportTemplates {
     pub fn leaves_something_out(session: &SessionReport, options: &RenderOptions) -> bool {
         let options = RenderOptions { audience: Audience::AgentsBesideRequester, ..options.clone() };
         let rest = SessionContext::new(session, &options, &Shortening::default());
-        rest.transcript.total > 0 || !rest.notes.is_empty() || !rest.links.is_empty()
+        let addresses = !rest.customers.is_empty() || !rest.system_information.is_empty();
+        let talk = rest.transcript.total > 0 || rest.terminal.is_some() || !rest.notes.is_empty();
+        talk || addresses || !rest.links.is_empty() || !rest.remarks.is_empty()
     }
 
     /// A customer's exit survey as a ticket system takes it.

@@ -7,7 +7,7 @@ use super::limits::Shortening;
 use super::{Audience, RenderOptions};
 use deskbridge_core::session_report::{
     Actor, CommandShellRecording, CustomAttribute, Customer, CustomerInfo, EventFile, ExitSurvey, Participant, Reference, Representative,
-    SessionEvent, SessionReport, SurveyQuestion, SystemCategory, SystemInformation, event_type,
+    SessionEvent, SessionKind, SessionReport, SurveyQuestion, SystemCategory, SystemInformation, TerminalTranscript, Traffic, event_type,
 };
 use deskbridge_core::time_zone::TimeZone;
 
@@ -15,7 +15,8 @@ const BEGIN: i64 = 1_733_239_565;
 const NASTY: &str = "<script>alert(\"x\")</script> & 'y' {{ticket.id}}\nсообщение 太郎 👩‍💻";
 
 impl SessionContext {
-    /// A full session, the same in public and shortened, one too large to be read, one that has just begun, and one full of hostile text.
+    /// A full session, the same in public and shortened, one too large to be read, one that has just begun, one full of hostile text, and sessions
+    /// with a machine.
     pub fn samples() -> Vec<Self> {
         let whole = Shortening::default();
         let internal = RenderOptions { report_page_host: Some("support.example.com".to_owned()), ..RenderOptions::default() };
@@ -28,6 +29,10 @@ impl SessionContext {
         let attached_file = Some("session-e9e99aeb9ad54fb381634498502c5a1b.html".to_owned());
         let shortened = Shortening { entries: Some(2), characters: Some(20), attached_file: attached_file.clone(), essentials_only: false };
         let essentials = Shortening { entries: Some(0), characters: Some(20), attached_file, essentials_only: true };
+        let of_machine = machine_options();
+        let of_machine_public = RenderOptions { audience: Audience::Requester, ..of_machine.clone() };
+        let of_machine_beside = RenderOptions { audience: Audience::AgentsBesideRequester, ..of_machine.clone() };
+        let of_machine_shortened = Shortening { entries: Some(8), ..shortened.clone() };
         let too_large = SessionReport { events: vec![], is_without_events: true, ..session("John Smith") };
         let just_begun = SessionReport { lsid: "0".repeat(32), start_time: Some(BEGIN), ..SessionReport::default() };
         vec![
@@ -43,6 +48,12 @@ impl SessionContext {
             Self::new(&session("John Smith"), &beside, &whole),
             Self::new(&just_begun, &internal, &whole),
             Self::new(&just_begun, &beside, &whole),
+            Self::new(&machine_session("John Smith"), &of_machine, &whole),
+            Self::new(&machine_session("John Smith"), &of_machine_public, &whole),
+            Self::new(&machine_session("John Smith"), &of_machine_beside, &whole),
+            Self::new(&machine_session("John Smith"), &of_machine, &of_machine_shortened),
+            Self::new(&machine_session("John Smith"), &of_machine, &essentials),
+            Self::new(&machine_session(NASTY), &of_machine, &whole),
             Self::default(),
         ]
     }
@@ -194,6 +205,71 @@ pub(super) fn session(text: &str) -> SessionReport {
             SessionEvent { body: some(text), ..event(235, event_type::SESSION_NOTE, Some(&representative)) },
             event(900, event_type::MEMBER_DEPARTED, Some(&customer)),
             event(902, event_type::SESSION_END, None),
+        ],
+        ..SessionReport::default()
+    }
+}
+
+/// How a session of [`machine_session`]'s kind is told.
+pub(super) fn machine_options() -> RenderOptions {
+    RenderOptions {
+        recordings: some("https://deskbridge.example.com/recordings/0190f0c4-7b2a-7cde-8f00-0123456789ab"),
+        ..RenderOptions::default()
+    }
+}
+
+/// A session at a machine as MeshCentral tells it, with every element; `text` stands wherever somebody's free text can stand.
+pub(super) fn machine_session(text: &str) -> SessionReport {
+    let category = |name: &str, columns: [&str; 2], rows: &[[&str; 2]]| SystemCategory {
+        name: name.to_owned(),
+        columns: columns.map(str::to_owned).to_vec(),
+        rows: rows.iter().map(|row| row.map(str::to_owned).to_vec()).collect(),
+    };
+    let general = [["Operating system", "Debian GNU/Linux 12 (bookworm)"], ["Agent", text], ["Address", "192.0.2.16"]];
+    let categories = vec![
+        category("General", ["Name", "Value"], &general),
+        category("Network", ["Interface", "Address"], &[["eth0", "192.0.2.17"]]),
+        category("Memory", ["Size", "First address"], &[["16 GB", "0x1000"]]),
+    ];
+    let by = |kind: &str, name: &str| Some(Actor { kind: kind.to_owned(), gsnumber: None, name: some(name) });
+    let message = |seconds: i64, kind: &str, name: &str, body: &str| SessionEvent {
+        timestamp: Some(BEGIN + seconds),
+        event_type: event_type::CHAT_MESSAGE.to_owned(),
+        performed_by: by(kind, name),
+        destination: by("everyone", "Everyone"),
+        body: some(body),
+        ..SessionEvent::default()
+    };
+    SessionReport {
+        lsid: "3b5f0a5f6f0c4d2e9a8b7c6d5e4f3a2b".to_owned(),
+        start_time: Some(BEGIN),
+        end_time: Some(BEGIN + 754),
+        external_key: some("88121"),
+        machine: some(text),
+        kind: Some(SessionKind::Terminal),
+        traffic: Some(Traffic { received: 18_211, sent: 1_204_553 }),
+        terminal: Some(TerminalTranscript {
+            text: format!("anna@vm:~$ ls -l  /srv\n\ttotal 4\n{text}\n\nanna@vm:~$ echo '```' && exit\n"),
+            is_cut: true,
+        }),
+        recording: true,
+        remarks: vec!["MeshCentral was restarted during the session: the end is when it was last heard of.".to_owned()],
+        primary_representative: Some(Participant { gsnumber: None, id: None, name: some("Jane D.") }),
+        representatives: vec![Representative { public_display_name: some("Jane D."), is_owner: true, ..Representative::default() }],
+        customers: vec![Customer {
+            username: some("anna"),
+            hostname: some("vm"),
+            os: some("Debian GNU/Linux 12 (bookworm)"),
+            public_ip: some("203.0.113.9"),
+            ..Customer::default()
+        }],
+        events: vec![
+            message(12, "representative", "Jane D.", "May I have a look?"),
+            message(20, "customer", "anna", text),
+            SessionEvent {
+                system_information: Some(SystemInformation { categories }),
+                ..SessionEvent { event_type: event_type::SYSTEM_INFORMATION.to_owned(), ..SessionEvent::default() }
+            },
         ],
         ..SessionReport::default()
     }

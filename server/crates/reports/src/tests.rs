@@ -1,8 +1,8 @@
 //! Templates, samples, limits and the documentation, together.
 
-use super::samples::{session, survey};
+use super::samples::{machine_options, machine_session, session, survey};
 use super::*;
-use deskbridge_core::session_report::{Actor, SessionEvent, event_type};
+use deskbridge_core::session_report::{Actor, Participant, SessionEvent, TerminalTranscript, event_type};
 use deskbridge_documents::{Flavour, Limit, Measure, neutralise};
 use deskbridge_remote_support::beyondtrust::parse_report;
 use proptest::prelude::*;
@@ -100,6 +100,81 @@ fn the_example_as_text() {
     assert_eq!(note.text, include_str!("expected/session_report.txt").trim_end());
 }
 
+/// A session at a machine, in each format that a help desk wants.
+#[test]
+fn a_session_at_a_machine_in_every_format() {
+    let check = |format: Format, expected: &str| {
+        let note = BUILT_IN.fit_session_report(&machine_session("vm <1>"), &machine_options(), form(format, usize::MAX)).unwrap().body;
+        assert_eq!(note, expected.strip_suffix('\n').unwrap_or(expected), "{format:?}");
+    };
+    check(HTML, include_str!("expected/machine_session.html"));
+    check(TEXT, include_str!("expected/machine_session.txt"));
+    check(Format::Markdown(Flavour::GitHub), include_str!("expected/machine_session.github.md"));
+    check(Format::Markdown(Flavour::GitLab), include_str!("expected/machine_session.gitlab.md"));
+    check(Format::JiraWiki, include_str!("expected/machine_session.jira"));
+    check(Format::Adf, include_str!("expected/machine_session.adf.json"));
+}
+
+/// What is told to whom of a session at a machine: to agents, to the requester, to agents beside a note for the requester.
+#[test]
+fn what_a_machine_tells_is_for_agents_where_it_can_hold_secrets() {
+    for (told, expected) in [
+        ("<th>Machine</th><td>vm 7</td>", [true, true, true]),
+        ("<th>Kind of session</th><td>Terminal</td>", [true, true, true]),
+        ("<th>Technician</th><td>Jane D.</td>", [true, true, true]),
+        ("18.2 kB received and 1.2 MB sent by the remote-support server", [true, true, false]),
+        ("Debian GNU/Linux 12", [true, true, true]),
+        ("May I have a look?", [true, true, false]),
+        ("ls -l  /srv", [true, false, true]),
+        ("/recordings/0190f0c4-7b2a-7cde-8f00-0123456789ab/3b5f0a5f6f0c4d2e9a8b7c6d5e4f3a2b", [true, false, true]),
+        ("MeshCentral was restarted", [true, false, true]),
+        ("203.0.113.9", [true, false, true]),
+        ("192.0.2.16", [true, false, true]),
+        ("192.0.2.17", [true, false, true]),
+        ("16 GB", [true, true, false]),
+        ("0x1000", [true, false, true]),
+    ] {
+        let is_told = |audience| {
+            let options = RenderOptions { audience, ..machine_options() };
+            session_note(&BUILT_IN, &machine_session("vm 7"), &options).html.contains(told)
+        };
+        let found = [Audience::Agents, Audience::Requester, Audience::AgentsBesideRequester].map(is_told);
+        assert_eq!(found, expected, "{told}");
+    }
+}
+
+/// Each thing that a public note leaves out is worth a note beside it.
+#[test]
+fn a_note_beside_a_public_one_is_due_to_what_a_machine_tells_agents_alone() {
+    let bare =
+        SessionReport { terminal: None, recording: false, remarks: vec![], customers: vec![], events: vec![], ..machine_session("vm") };
+    let is_due = |session: &SessionReport| ReportTemplates::leaves_something_out(session, &machine_options());
+    assert!(!is_due(&bare));
+    let full = machine_session("vm");
+    for (what, session) in [
+        ("terminal", SessionReport { terminal: full.terminal.clone(), ..bare.clone() }),
+        ("recording", SessionReport { recording: true, ..bare.clone() }),
+        ("remarks", SessionReport { remarks: full.remarks.clone(), ..bare.clone() }),
+        ("address", SessionReport { customers: full.customers.clone(), ..bare.clone() }),
+        ("network", SessionReport { events: full.events.clone(), ..bare.clone() }),
+    ] {
+        assert!(is_due(&session), "{what}");
+    }
+    let silent = SessionReport { terminal: Some(TerminalTranscript { text: "\n \n".to_owned(), is_cut: false }), ..bare };
+    assert!(!is_due(&silent), "an empty screen");
+}
+
+#[test]
+fn a_session_at_a_machine_is_called_after_it() {
+    let titled = |customer: Option<&str>, machine: Option<&str>| {
+        let primary_customer = Some(Participant { name: customer.map(str::to_owned), ..Participant::default() });
+        session_title(&SessionReport { primary_customer, machine: machine.map(str::to_owned), ..SessionReport::default() })
+    };
+    assert_eq!(titled(Some("Anna"), Some("vm")), "Remote support with Anna");
+    assert_eq!(titled(None, Some("front  desk\n2")), "Remote support of front desk 2");
+    assert_eq!(titled(None, None), "Remote support");
+}
+
 #[test]
 fn surveys_in_both_forms() {
     let options = RenderOptions::default();
@@ -192,7 +267,7 @@ fn every_variable_helper_and_template_is_documented() {
         variables(&serde_json::to_value(context).unwrap(), &mut names);
     }
     assert!(names.len() > 60, "{names:?}");
-    let helpers = ["lines", "size", "plural"].map(str::to_owned);
+    let helpers = ["lines", "preformatted", "size", "plural"].map(str::to_owned);
     let templates = Report::ALL.into_iter().flat_map(|report| [report.template().0, report.text_template()].map(str::to_owned));
     for name in names.into_iter().chain(helpers).chain(templates) {
         assert!(DOCUMENTATION.contains(&format!("`{name}`")), "docs/report-templates.md does not explain `{name}`");
@@ -204,8 +279,11 @@ fn the_samples_fill_every_variable() {
     // A file was attached or refused, so one sample cannot have both.
     let refused = SessionContext::samples().into_iter().find_map(|context| context.file_refused);
     let full = serde_json::to_value(SessionContext { file_refused: refused, ..SessionContext::samples()[2].clone() }).unwrap();
-    let empty: Vec<_> =
-        full.as_object().unwrap().iter().filter(|(_, value)| value.is_null() || value.as_array().is_some_and(Vec::is_empty)).collect();
+    // Two engines: what the one does not tell, the other does.
+    let of_machine =
+        serde_json::to_value(SessionContext::samples().into_iter().find(|context| context.traffic.is_some()).unwrap()).unwrap();
+    let is_empty = |value: &serde_json::Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+    let empty: Vec<_> = full.as_object().unwrap().iter().filter(|(name, value)| is_empty(value) && is_empty(&of_machine[*name])).collect();
     assert!(empty.is_empty(), "{empty:?}");
 }
 
@@ -542,6 +620,29 @@ fn a_long_transcript_is_cut_at_whole_entries_and_attached() {
     }
 }
 
+/// A terminal's first and last lines stand in the note, its middle in the file; a chat goes before a terminal.
+#[test]
+fn a_long_terminal_is_cut_at_whole_lines_and_attached() {
+    let lines: Vec<_> = (0..1000).map(|index| format!("#{index}# <Grüße> ```  {{{{x}}}} </pre> {{code}}")).collect();
+    let terminal = Some(TerminalTranscript { text: lines.join("\n"), is_cut: false });
+    let session = SessionReport { terminal, ..machine_session("John") };
+    let formats = [HTML, TEXT, Format::Markdown(Flavour::GitHub), Format::Markdown(Flavour::GitLab), Format::JiraWiki, Format::Adf];
+    for format in formats {
+        let fitted = BUILT_IN.fit_session_report(&session, &machine_options(), form(format, 8_000)).unwrap();
+        assert!(fitted.body.len() <= 8_000 && fitted.body.len() > 7_500, "{}", fitted.body.len());
+        let kept = (0..1000).filter(|index| fitted.body.contains(&format!("#{index}# "))).collect::<Vec<_>>();
+        let first_of_end = kept.windows(2).find(|pair| pair[1] != pair[0] + 1).map(|pair| pair[1]);
+        assert!(kept.contains(&0) && kept.contains(&999) && first_of_end.is_some(), "{format:?}: {kept:?}");
+        assert!(fitted.body.contains("May I have a look?"), "{format:?}");
+        assert!(fitted.body.contains(&format!("… {} lines in the attached file", 1000 - kept.len())), "{format:?}: {}", fitted.body);
+        let whole = String::from_utf8(fitted.attachment.unwrap().bytes).unwrap();
+        assert!((0..1000).all(|index| whole.contains(&format!("#{index}# "))));
+        if format == HTML {
+            check_html(&fitted.body);
+        }
+    }
+}
+
 #[test]
 fn giant_texts_fit_too() {
     let options = RenderOptions::default();
@@ -573,6 +674,12 @@ proptest! {
         check_html(&note.html);
         prop_assert!(!note.html.contains("{{") && !note.text.contains("{{"));
         prop_assert!(unescape(&note.html).contains(&shown(&neutralise(&text))), "{}", note.html);
+        let terminal = TerminalTranscript { text: format!("$ {text}\n."), is_cut: false };
+        let note = session_note(&BUILT_IN, &SessionReport { terminal: Some(terminal), ..machine_session(&text) }, &machine_options());
+        check_html(&note.html);
+        prop_assert!(!note.html.contains("{{") && !note.text.contains("{{"));
+        let typed = text.replace(['\u{2028}', '\u{2029}'], "\n");
+        prop_assert!(unescape(&note.html).contains(&neutralise(&format!("$ {typed}\n."))), "{}", note.html);
         let survey = customer_note(&BUILT_IN, &survey(&text), &RenderOptions::default());
         check_html(&survey.html);
     }

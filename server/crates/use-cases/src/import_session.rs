@@ -109,7 +109,7 @@ async fn add_internal_note(
     if !is_wanted {
         return Ok(None);
     }
-    let (looked_at, options) = (report.clone(), note::render_options(connection, audience, ""));
+    let (looked_at, options) = (report.clone(), note::render_options(services, connection, audience, ""));
     if !note::off_the_runtime(move || ReportTemplates::leaves_something_out(&looked_at, &options)).await {
         return Ok(None);
     }

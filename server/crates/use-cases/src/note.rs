@@ -8,6 +8,7 @@ use deskbridge_core::text::shown;
 use deskbridge_documents::NoteForm;
 use deskbridge_help_desks::{Abilities, Files, Item, NewFile, NewNote, Write};
 use deskbridge_reports::{Audience, FittedNote, RenderOptions, ReportTemplates, TemplateFault};
+use deskbridge_shared::routes;
 use deskbridge_store::DeliveryKey;
 use deskbridge_work::WorkError;
 use deskbridge_work::delivery::{Delivered, Deliverer, Planned};
@@ -157,7 +158,7 @@ async fn deliver_to(
         return Err(WorkError::Permanent("the help desk takes no notes from a server".into()));
     };
     let marker = marker(&deliverer.key(kind));
-    let options = render_options(connection, audience, &marker);
+    let options = render_options(services, connection, audience, &marker);
     let render = async |file_refused: Option<String>| {
         let options = RenderOptions { file_refused, ..options.clone() };
         content.render(&services.reports, options, form).await.map_err(|fault| WorkError::Permanent(fault.to_string()))
@@ -202,7 +203,7 @@ async fn deliver_file(deliverer: &mut Deliverer<'_>, kind: &str, ticket: &str, f
 }
 
 /// How reports are told on this connection's tickets, with the marker as the last line.
-pub(crate) fn render_options(connection: &Connection, audience: Audience, marker: &str) -> RenderOptions {
+pub(crate) fn render_options(services: &Services, connection: &Connection, audience: Audience, marker: &str) -> RenderOptions {
     let section = &connection.settings.reports;
     RenderOptions {
         time_zone: connection.time_zone.clone(),
@@ -212,6 +213,7 @@ pub(crate) fn render_options(connection: &Connection, audience: Audience, marker
         audience,
         publish_session_notes: section.publish_representative_notes,
         report_page_host: connection.engine.as_ref().and_then(|engine| engine.report_page_host()).map(str::to_owned),
+        recordings: Some(format!("{}{}/{}", services.public_url, routes::RECORDINGS, connection.id)),
         file_refused: None,
         takes_files: connection.help_desk.abilities().files != Files::Never,
         last_line: marker.to_owned(),

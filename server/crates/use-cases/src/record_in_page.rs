@@ -53,7 +53,7 @@ pub async fn prepare(
     let deliveries = services.store.deliveries(connection.id, &key.lsid).await?;
     let recorded = deliveries.iter().any(|delivery| delivery.key == key && delivery.state == DeliveryState::Confirmed);
     let audience = audience(&connection.help_desk.abilities());
-    let options = render_options(connection, audience, &marker);
+    let options = render_options(services, connection, audience, &marker);
     let title_marker = format!("[{}]", &key.lsid[..TITLE_DIGITS]);
     let title = format!("{} {title_marker}", shortened(&guarded(session_title(&report), form.format)));
     let content = Content::Session(report);

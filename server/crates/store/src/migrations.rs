@@ -18,6 +18,7 @@ macro_rules! migrations {
             (6, "note leases", include_str!(concat!("../migrations/", $folder, "/0006_note_leases.sql"))),
             (7, "customer chats", include_str!(concat!("../migrations/", $folder, "/0007_customer_chats.sql"))),
             (8, "listeners", include_str!(concat!("../migrations/", $folder, "/0008_listeners.sql"))),
+            (9, "session kinds", include_str!(concat!("../migrations/", $folder, "/0009_session_kinds.sql"))),
         ])
     };
 }

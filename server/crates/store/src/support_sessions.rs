@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use deskbridge_core::ids::{ConnectionId, TenantId};
+use deskbridge_core::session_report::SessionKind;
 
 use crate::Result;
 
@@ -20,6 +21,12 @@ pub struct KnownSession {
     pub representative: Option<String>,
     /// Primary customer.
     pub customer: Option<String>,
+    /// Name of the machine it is with.
+    pub machine: Option<String>,
+    /// What it is, where an engine has several kinds.
+    pub kind: Option<SessionKind>,
+    /// The engine keeps a recording of it, which we give out.
+    pub recording: bool,
     /// A representative is in it.
     pub active: bool,
     /// Unix ms.
@@ -37,6 +44,8 @@ pub trait SupportSessions: Send + Sync {
     async fn save_session(&self, session: &KnownSession, now: i64) -> Result<()>;
     /// A session's report stands on the ticket.
     async fn mark_recorded(&self, connection: ConnectionId, lsid: &str, now: i64) -> Result<()>;
+    /// What is known of a session.
+    async fn support_session(&self, connection: ConnectionId, lsid: &str) -> Result<Option<KnownSession>>;
     /// Sessions of a ticket, newest first, at most 50.
     async fn sessions_of_ticket(&self, connection: ConnectionId, ticket: &str) -> Result<Vec<KnownSession>>;
     /// Removes up to `limit` sessions last seen before `before` (Unix ms).

@@ -191,6 +191,9 @@ pub(crate) fn known_session(connection: &Connection, report: &SessionReport, tic
         ticket: ticket.to_owned(),
         representative: report.representative_name().map(str::to_owned),
         customer: report.customer_name().map(str::to_owned),
+        machine: report.machine.clone(),
+        kind: report.kind,
+        recording: report.recording,
         active: !report.representatives.is_empty(),
         started_at: ms(report.start_time),
         ended_at: ms(report.end_time),
@@ -212,14 +215,18 @@ fn shown(session: &KnownSession) -> LiveSession {
         customer: session.customer.clone(),
         started_at: session.started_at.map(rfc3339),
         ended_at: session.ended_at.map(rfc3339),
-        machine: None,
-        kind: None,
-        recording: false,
+        machine: session.machine.clone(),
+        kind: session.kind.map(|kind| kind.as_str().to_owned()),
+        recording: session.recording,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use deskbridge_core::ids::{ConnectionId, TenantId};
+    use deskbridge_core::session_report::SessionKind;
+    use uuid::Uuid;
+
     use super::*;
 
     const NOW: i64 = 1_800_000_000_000;
@@ -239,6 +246,32 @@ mod tests {
         check(Some(opened), Some(opened - START_TOLERANCE_MS - 1), ASK_AFTER_CHAT);
         check(Some(opened), Some(opened - START_TOLERANCE_MS), ASK_AFTER);
         check(Some(opened), Some(opened + 3_000), ASK_AFTER);
+    }
+
+    /// What a report tells of a machine reaches the panel through the database.
+    #[test]
+    fn the_panel_is_told_machine_kind_and_recording() {
+        let session = KnownSession {
+            tenant: TenantId::main(),
+            connection: ConnectionId::from(Uuid::from_u128(1)),
+            lsid: "e9".repeat(16),
+            ticket: "88121".to_owned(),
+            representative: None,
+            customer: None,
+            machine: Some("front desk".to_owned()),
+            kind: Some(SessionKind::Files),
+            recording: true,
+            active: false,
+            started_at: None,
+            ended_at: Some(NOW),
+            recorded_at: None,
+        };
+        let told = |session: &KnownSession| {
+            let live = shown(session);
+            (live.machine, live.kind, live.recording)
+        };
+        assert_eq!(told(&session), (Some("front desk".to_owned()), Some("files".to_owned()), true));
+        assert_eq!(told(&KnownSession { machine: None, kind: None, recording: false, ..session }), (None, None, false));
     }
 
     #[tokio::test(start_paused = true)]

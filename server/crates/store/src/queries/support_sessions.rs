@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use deskbridge_core::ids::ConnectionId;
+use deskbridge_core::session_report::SessionKind;
 use sqlx::Row;
 
 use super::{DbQuery, DbRow, Retention, SqlStore, connection_of, tenant_of};
@@ -17,6 +18,9 @@ fn known_session(row: &DbRow) -> Result<KnownSession> {
         ticket: row.try_get("ticket")?,
         representative: row.try_get("representative")?,
         customer: row.try_get("customer")?,
+        machine: row.try_get("machine")?,
+        kind: row.try_get::<Option<String>, _>("kind")?.as_deref().and_then(SessionKind::parse),
+        recording: row.try_get("recording")?,
         active: row.try_get("active")?,
         started_at: row.try_get("started_at")?,
         ended_at: row.try_get("ended_at")?,
@@ -27,11 +31,13 @@ fn known_session(row: &DbRow) -> Result<KnownSession> {
 /// Adds or updates what is known of a session.
 pub(super) fn save(session: &KnownSession, now: i64) -> DbQuery<'_> {
     sqlx::query(
-        "INSERT INTO support_session (tenant, connection, lsid, ticket, representative, customer, active, started_at, ended_at, recorded_at, seen_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        "INSERT INTO support_session (tenant, connection, lsid, ticket, representative, customer, active, started_at, ended_at, recorded_at, seen_at,
+           machine, kind, recording)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
          ON CONFLICT (connection, lsid) DO UPDATE SET ticket = excluded.ticket, representative = excluded.representative, customer = excluded.customer,
            active = excluded.active, started_at = excluded.started_at, ended_at = coalesce(excluded.ended_at, support_session.ended_at),
-           recorded_at = coalesce(support_session.recorded_at, excluded.recorded_at), seen_at = excluded.seen_at",
+           recorded_at = coalesce(support_session.recorded_at, excluded.recorded_at), seen_at = excluded.seen_at,
+           machine = excluded.machine, kind = excluded.kind, recording = excluded.recording",
     )
     .bind(session.tenant.as_str())
     .bind(session.connection.to_string())
@@ -44,6 +50,9 @@ pub(super) fn save(session: &KnownSession, now: i64) -> DbQuery<'_> {
     .bind(session.ended_at)
     .bind(session.recorded_at)
     .bind(now)
+    .bind(&session.machine)
+    .bind(session.kind.map(SessionKind::as_str))
+    .bind(session.recording)
 }
 
 /// Marks that a session's report stands on the ticket.
@@ -64,6 +73,15 @@ impl SupportSessions for SqlStore {
     async fn mark_recorded(&self, connection: ConnectionId, lsid: &str, now: i64) -> Result<()> {
         mark_recorded(connection, lsid, now).execute(&self.write).await?;
         Ok(())
+    }
+
+    async fn support_session(&self, connection: ConnectionId, lsid: &str) -> Result<Option<KnownSession>> {
+        let row = sqlx::query("SELECT * FROM support_session WHERE connection = $1 AND lsid = $2")
+            .bind(connection.to_string())
+            .bind(lsid)
+            .fetch_optional(&self.read)
+            .await?;
+        row.as_ref().map(known_session).transpose()
     }
 
     async fn sessions_of_ticket(&self, connection: ConnectionId, ticket: &str) -> Result<Vec<KnownSession>> {

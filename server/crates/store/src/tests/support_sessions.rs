@@ -1,6 +1,7 @@
 //! Known support sessions.
 
 use super::*;
+use deskbridge_core::session_report::SessionKind;
 
 #[tokio::test]
 async fn known_session_end_and_record_are_not_taken_back() {
@@ -18,6 +19,24 @@ async fn known_session_end_and_record_are_not_taken_back() {
             "an end and a record are not taken back"
         );
         assert!(store.sessions_of_ticket(b(), "1").await.unwrap().is_empty());
+    })
+    .await;
+}
+
+/// The report that was read last knows best: a recording comes some seconds after the end, and is removed some day.
+#[tokio::test]
+async fn a_session_is_kept_with_its_machine_kind_and_recording() {
+    on_both(|store| async move {
+        let session =
+            KnownSession { machine: Some("front desk".into()), kind: Some(SessionKind::Terminal), ..known_session(a(), "s1", "1") };
+        let recorded = KnownSession { recording: true, ..session.clone() };
+        for saved in [&session, &recorded, &session] {
+            store.save_session(saved, NOW).await.unwrap();
+            assert_eq!(store.sessions_of_ticket(a(), "1").await.unwrap(), [saved.clone()]);
+            assert_eq!(store.support_session(a(), "s1").await.unwrap().as_ref(), Some(saved));
+        }
+        assert_eq!(store.support_session(b(), "s1").await.unwrap(), None);
+        assert_eq!(store.support_session(a(), "s2").await.unwrap(), None);
     })
     .await;
 }

@@ -123,6 +123,8 @@ kinds! {
     SessionOfAnotherTicket = "session-of-another-ticket" of InvalidValue, PANEL, &["field"];
     /// The session is not known as one of this ticket that has ended.
     SessionNotEnded = "session-not-ended" of InvalidValue, PANEL, &["field"];
+    /// The session has no recording, or not yet.
+    SessionNotRecorded = "session-not-recorded" of InvalidValue, PANEL, &["field"];
 
     /// The settings do not allow it.
     NotOffered = "not-offered" of NotOffered, PANEL, &[];

@@ -5,6 +5,7 @@
 pub mod administrator_token;
 pub mod chat_token;
 pub mod device_signature;
+pub mod recording_token;
 pub mod seal;
 pub mod signed_token;
 pub mod ticket_value;

@@ -19,6 +19,7 @@ mod note;
 pub mod ownership;
 pub mod record_in_page;
 mod record_time;
+pub mod recording;
 pub mod retention;
 pub mod services;
 pub mod session_key;
@@ -114,6 +115,8 @@ pub enum ValueFault {
     SessionOfAnotherTicket,
     /// The session is not known as one of this ticket that has ended.
     SessionNotEnded,
+    /// The session has no recording that can be given out.
+    SessionNotRecorded,
 }
 
 impl SupportError {
@@ -130,6 +133,8 @@ impl SupportError {
     }
 }
 
+#[cfg(test)]
+mod recording_tests;
 #[cfg(test)]
 mod settings_tests;
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod pages;
 mod panel;
 mod peer;
 mod problem;
+mod recording;
 pub mod state;
 mod texts;
 pub mod web_server;
@@ -62,6 +63,7 @@ pub fn public(web: &Web) -> anyhow::Result<Router> {
         .routes(routes!(panel::chat_link))
         .routes(routes!(panel::sessions))
         .routes(routes!(devices::itself, devices::forget))
+        .routes(routes!(panel::recording))
         .routes(routes!(panel::record))
         .routes(routes!(panel::recorded))
         .routes(routes!(panel::record_given_up));
@@ -95,6 +97,7 @@ pub fn public(web: &Web) -> anyhow::Result<Router> {
         .routes(routes!(chat::look, chat::press))
         .routes(routes!(chat::open, chat::open_once_more))
         .routes(routes!(devices::page))
+        .routes(routes!(recording::read))
         .with_state(web.pages.clone());
     let customize =
         OpenApiRouter::new().routes(routes!(customize::page)).routes(routes!(customize::check)).with_state(web.customize.clone());

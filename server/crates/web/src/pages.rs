@@ -110,6 +110,16 @@ pub enum Message {
     CustomizeLater,
     /// No such page.
     NotFound,
+    /// A recording's address without a link of the panel's.
+    RecordingFromTicket,
+    /// A link to a recording after its time.
+    RecordingExpired,
+    /// No link of ours to that recording.
+    RecordingInvalid,
+    /// A recording that is not there any more.
+    RecordingGone,
+    /// A recording while the system that has it is away.
+    RecordingLater,
     /// The sidebar outside a ticket, or with a token that opens nothing.
     SidebarOutside,
     /// The sidebar while something behind it is away.
@@ -131,6 +141,11 @@ impl Message {
             Self::CustomizeNotAdministrator => "customize_not_administrator",
             Self::CustomizeLater => "customize_later",
             Self::NotFound => "not_found",
+            Self::RecordingFromTicket => "recording_from_ticket",
+            Self::RecordingExpired => "recording_expired",
+            Self::RecordingInvalid => "recording_invalid",
+            Self::RecordingGone => "recording_gone",
+            Self::RecordingLater => "recording_later",
             Self::SidebarOutside => "sidebar_outside",
             Self::SidebarUnavailable => "sidebar_unavailable",
         }
@@ -203,8 +218,15 @@ impl Pages {
 
     /// A page that says one thing, in a known language.
     pub fn message(&self, locale: &str, message: Message) -> Result<String, RenderError> {
+        self.message_with_link(locale, message, None)
+    }
+
+    /// The same with a link: its address, and what its text is called.
+    pub fn message_with_link(&self, locale: &str, message: Message, link: Option<(&str, &str)>) -> Result<String, RenderError> {
         let hint = self.text(locale, &[message.name(), "_hint"].concat())?;
-        self.render("message", locale, &[message.name(), "_title"].concat(), json!({"hint": hint}))
+        let link =
+            link.map(|(address, name)| Ok::<_, RenderError>(json!({"address": address, "text": self.text(locale, name)?}))).transpose()?;
+        self.render("message", locale, &[message.name(), "_title"].concat(), json!({"hint": hint, "link": link}))
     }
 
     /// What to do with a pairing link, in a known language.
@@ -350,6 +372,17 @@ mod tests {
     }
 
     #[test]
+    fn a_message_can_lead_on() {
+        let translations = Arc::new(Translations::load().unwrap());
+        let pages = Pages::new(&Assets::load(&translations), translations).unwrap();
+        let address = "https://example.zendesk.com/agent/tickets/1?a=\"<b>&";
+        let page = |link| pages.message_with_link("en", Message::RecordingFromTicket, link).unwrap();
+        let with_link = page(Some((address, "recording_ticket")));
+        assert!(with_link.contains("/tickets/1?a&#x3D;&quot;&lt;b&gt;&amp;\" rel=\"noreferrer\">Open the ticket</a>"), "{with_link}");
+        assert!(!page(None).contains("<a "));
+    }
+
+    #[test]
     fn every_message_is_there_in_every_language_and_no_text_is_left_over() {
         let translations = Arc::new(Translations::load().unwrap());
         let pages = Pages::new(&Assets::load(&translations), translations.clone()).unwrap();
@@ -367,6 +400,11 @@ mod tests {
                 Message::CustomizeNotAdministrator,
                 Message::CustomizeLater,
                 Message::NotFound,
+                Message::RecordingFromTicket,
+                Message::RecordingExpired,
+                Message::RecordingInvalid,
+                Message::RecordingGone,
+                Message::RecordingLater,
                 Message::SidebarOutside,
                 Message::SidebarUnavailable,
             ] {

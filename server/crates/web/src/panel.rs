@@ -16,12 +16,14 @@ use deskbridge_core::clock::rfc3339;
 use deskbridge_core::ids::ConnectionId;
 use deskbridge_help_desks::AgentReference;
 use deskbridge_shared::api::{
-    ChatLink, JumpLaunch, JumpRequest, LiveSession, PageRecord, PanelModel, Recorded, SESSION_OWNER_HEADER, SessionKey, SessionList,
+    ChatLink, JumpLaunch, JumpRequest, LiveSession, PageRecord, PanelModel, Recorded, RecordingLink, SESSION_OWNER_HEADER, SessionKey,
+    SessionList,
 };
 use deskbridge_shared::routes;
 use deskbridge_use_cases::connections::Connection;
 use deskbridge_use_cases::{
-    allowed_actions, chat_link, customize_help_center, jump, live_sessions, record_in_page, session_key, ticket_access, ticket_fields,
+    allowed_actions, chat_link, customize_help_center, jump, live_sessions, record_in_page, recording, session_key, ticket_access,
+    ticket_fields,
 };
 use futures_util::stream::{self, Stream};
 use serde::de::DeserializeOwned;
@@ -464,6 +466,30 @@ pub async fn record(
 ) -> Result<Json<PageRecord>, Problem> {
     let (connection, ticket) = caller.ticket_ref(&body.connection, &body.ticket)?;
     Ok(Json(record_in_page::prepare(&state.services, connection, &caller.agent, ticket, &body.lsid).await?))
+}
+
+/// A link to the recording of a session of the ticket.
+///
+/// It works for five minutes, for whoever has it.
+#[utoipa::path(
+    post,
+    path = routes::SESSION_RECORDING,
+    request_body = RecordBody,
+    responses(
+        (status = 200, description = "The link", body = RecordingLink),
+        TicketProblems,
+        (status = 409, response = Problem),
+        (status = 422, response = Problem),
+    ),
+)]
+pub async fn recording(
+    State(state): State<Arc<PanelState>>,
+    caller: Caller,
+    JsonBody(body): JsonBody<RecordBody>,
+) -> Result<Json<RecordingLink>, Problem> {
+    let (connection, ticket) = caller.ticket_ref(&body.connection, &body.ticket)?;
+    let url = recording::link(&state.services, connection, &caller.agent, ticket, &body.lsid).await?;
+    Ok(Json(RecordingLink { url }))
 }
 
 /// The page put the report onto the ticket.

@@ -513,6 +513,7 @@ impl Problem {
             ValueFault::Issue => Kind::IssueUnknown,
             ValueFault::SessionOfAnotherTicket => Kind::SessionOfAnotherTicket,
             ValueFault::SessionNotEnded => Kind::SessionNotEnded,
+            ValueFault::SessionNotRecorded => Kind::SessionNotRecorded,
         };
         let mut invalid = Self::invalid_in_kind(kind, field, problem);
         (invalid.members.limit, invalid.members.method) = (limit, method);

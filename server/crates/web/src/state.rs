@@ -52,7 +52,7 @@ pub struct EventState {
     pub intake: GroupCommit<Vec<NewEvent>, ()>,
 }
 
-/// Pages for customers and for whoever pairs a browser.
+/// Pages for customers, for whoever pairs a browser or opens a recording.
 pub struct PageState {
     /// The use cases.
     pub services: Arc<Services>,
@@ -60,6 +60,8 @@ pub struct PageState {
     pub pages: Arc<Pages>,
     /// Texts by language.
     pub translations: Arc<Translations>,
+    /// The server stops: recordings under way end, so that it need not wait for them.
+    pub stop: CancellationToken,
 }
 
 /// The customer's button.
@@ -154,7 +156,7 @@ impl Web {
                 services: services.clone(),
                 sessions: sessions.clone(),
                 translations: translations.clone(),
-                stop,
+                stop: stop.clone(),
             }),
             sidebar: Arc::new(SidebarState {
                 services: services.clone(),
@@ -176,7 +178,7 @@ impl Web {
                 translations: translations.clone(),
                 seen,
             }),
-            pages: Arc::new(PageState { services: services.clone(), pages, translations }),
+            pages: Arc::new(PageState { services: services.clone(), pages, translations, stop }),
             health: Arc::new(HealthState { clock: services.clock.clone(), store, worker_looked_at, is_panel_built: assets.complete() }),
             assets,
             admin: Arc::new(AdminState { services, metrics }),

@@ -505,7 +505,7 @@ impl Builder<'_> {
         let (text, LocalTime { at, .. }) = (local.to_string(), local);
         let date = format!("{:04}-{:02}-{:02}", at.year(), u8::from(at.month()), at.day());
         let time = format!("{:02}:{:02}:{:02}", at.hour(), at.minute(), at.second());
-        Some(Moment { unix, text, date, time })
+        Some(Moment { unix, date, time, text })
     }
 
     fn customer(self, customer: &Customer) -> CustomerContext {

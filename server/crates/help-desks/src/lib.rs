@@ -6,6 +6,7 @@
 pub mod allowed_actions;
 pub mod autotask;
 pub mod osticket;
+pub mod request_tracker;
 pub mod zendesk;
 
 use std::fmt;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 use self::autotask::{Autotask, AutotaskSection};
 use self::osticket::{OsTicket, OsTicketSection};
+use self::request_tracker::{RequestTracker, RequestTrackerSection};
 use self::zendesk::{HelpCenterSection, Zendesk, ZendeskSection};
 
 /// A ticket as far as the use cases look at it.
@@ -312,6 +314,13 @@ fn customer(name: Option<String>, email: Option<String>) -> Option<String> {
     }
 }
 
+/// Whether a help desk can take it for an e-mail address; all else is its to judge.
+fn is_address(text: &str) -> bool {
+    let is_plain =
+        |part: &str| !part.is_empty() && !part.contains(|character: char| character.is_whitespace() || "<>,;\"".contains(character));
+    text.split_once('@').is_some_and(|(user, domain)| is_plain(user) && is_plain(domain) && domain.contains('.') && !domain.contains('@'))
+}
+
 impl From<Resting> for HelpDeskError {
     fn from(resting: Resting) -> Self {
         Self::Resting { what: resting.to_string(), again_in: resting.again_in }
@@ -443,6 +452,7 @@ pub static HELP_DESKS: &[HelpDeskKind] = &[
     HelpDeskKind::of::<ZendeskSection>(Zendesk::build),
     HelpDeskKind::of::<AutotaskSection>(Autotask::build),
     HelpDeskKind::of::<OsTicketSection>(OsTicket::build),
+    HelpDeskKind::of::<RequestTrackerSection>(RequestTracker::build),
 ];
 
 /// Sections for what a help desk has beside its tickets.
@@ -475,5 +485,22 @@ mod tests {
         let folders: BTreeSet<String> =
             entries.filter(|path| path.is_dir()).map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
         assert_eq!(folders, HELP_DESKS.iter().map(|kind| kind.section.name.to_owned()).collect());
+    }
+
+    #[test]
+    fn what_is_no_address_is_no_requester() {
+        for (text, expected) in [
+            ("jane@example.com", true),
+            ("n/a", false),
+            ("", false),
+            ("jane", false),
+            ("jane@localhost", false),
+            ("a@b@example.com", false),
+            ("Jane <jane@example.com>", false),
+            ("jane doe@example.com", false),
+            ("jörg@münchen.example", true),
+        ] {
+            assert_eq!(is_address(text), expected, "{text}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Debian packages are installed as root only; nothing is ever downloaded past rustup, apt and cargo.
 
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -43,6 +44,10 @@ const DEBIAN_PACKAGES: [DebianPackage; 11] = [
 const MESHCENTRAL: &str = include_str!("../../tests/meshcentral/package.json");
 const MESHCENTRAL_LOCK: &str = include_str!("../../tests/meshcentral/package-lock.json");
 
+/// Request Tracker's own server (the tests crate looks for it), and the packages with it, a database and a mail program without a daemon.
+const REQUEST_TRACKER: &str = "/usr/share/request-tracker5/libexec/rt-server";
+const REQUEST_TRACKER_PACKAGES: [&str; 4] = ["msmtp-mta", "request-tracker5", "rt5-db-sqlite", "rt5-standalone"];
+
 /// The least Node the extension's linters run with, and the one taken instead of an older one (Debian 12 has 18).
 const LEAST_NODE: u32 = 20;
 const NODE: &str = "22.23.3";
@@ -56,6 +61,7 @@ pub fn run(root: &Path) -> Result<()> {
     steps.run("Rust target for the panel", wasm_target)?;
     steps.run("rustfmt and clippy", lints)?;
     steps.run("Browsers and PostgreSQL", debian_packages)?;
+    steps.run("Request Tracker", request_tracker)?;
     steps.run("geckodriver", || geckodriver(root))?;
     steps.run("MeshCentral", || meshcentral(root))
 }
@@ -123,6 +129,35 @@ pub fn debian_packages() -> Result<()> {
     let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
     arguments.extend(missing);
     commands::run(apt_get(&arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+/// A real ticket system for the tests, which count as skipped without it: never a reason to stop.
+pub fn request_tracker() -> Result<()> {
+    if Path::new(REQUEST_TRACKER).is_file() {
+        println!("  Request Tracker is there");
+        return Ok(());
+    }
+    if !is_root() || !commands::on_path("apt-get") {
+        println!("  its tests will be skipped; to run them {}", please_install(&REQUEST_TRACKER_PACKAGES));
+        return Ok(());
+    }
+    // Else the package would make a database of its own, and send mail at night.
+    let mut answers = Command::new("debconf-set-selections");
+    let mut answering = answers.stdin(Stdio::piped()).spawn().context("cannot start debconf-set-selections")?;
+    if let Some(mut input) = answering.stdin.take() {
+        for answer in ["dbconfig-install boolean false", "install-cronjobs boolean false"] {
+            writeln!(input, "request-tracker5 request-tracker5/{answer}")?;
+        }
+    }
+    answering.wait()?;
+    let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
+    arguments.extend(REQUEST_TRACKER_PACKAGES);
+    let installed =
+        commands::run(&mut apt_get(&["update"])).and_then(|()| commands::run(apt_get(&arguments).env("DEBIAN_FRONTEND", "noninteractive")));
+    if let Err(error) = installed {
+        println!("  its tests will be skipped: {error:#}");
+    }
+    Ok(())
 }
 
 /// Firefox's driver, below the target directory, where the tests look for it.

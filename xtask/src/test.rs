@@ -43,6 +43,7 @@ pub fn run(root: &Path, options: &Options) -> ExitCode {
         steps.run_or_note("Rust target for the panel", setup::wasm_target);
         steps.run_or_note("rustfmt and clippy", setup::lints);
         steps.run_or_note("Browsers and PostgreSQL", setup::debian_packages);
+        steps.run_or_note("Request Tracker", setup::request_tracker);
         steps.run_or_note("geckodriver", || setup::geckodriver(root));
         steps.run_or_note("MeshCentral", || setup::meshcentral(root));
         if !steps.failures().is_empty() {

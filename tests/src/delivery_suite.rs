@@ -17,7 +17,7 @@ use toml::Table;
 use crate::appliance::{self, EventKind, Recipient, Representative, SessionScript, SimulatedAppliance, Step, SurveyAnswer};
 use crate::outcomes::{CUSTOMER_SURVEY, SESSION_END};
 use crate::scene;
-use crate::server::{Database, Deskbridge, tell, until};
+use crate::server::{Database, Deskbridge, skipped, tell, until};
 use crate::wire::{Fault, Matching, RecordedRequest, gateway_page};
 
 /// Makes the tests of one help desk: `delivery_suite!(zendesk, ZendeskDesk);`.
@@ -68,6 +68,10 @@ pub trait HelpDeskDouble: Sized + 'static {
     /// The writes of a session that asks for a ticket and has a long report, in this order; its survey's note comes after them.
     const WRITES: &'static [Request];
 
+    /// Why it cannot be had on this machine; its tests then count as skipped.
+    fn missing() -> Option<String> {
+        None
+    }
     /// Starts one without limits on requests.
     fn start(appliance: &SimulatedAppliance) -> impl Future<Output = Result<Self>>;
     /// Its `[[connection]]` with all kinds of writes turned on.
@@ -394,16 +398,20 @@ impl Failures {
 
 /// Every trouble with every thing that is written, on every database.
 pub async fn everything_fails<D: HelpDeskDouble>() -> Result<()> {
-    on_every_database(everything_fails_on::<D>).await
+    on_every_database::<D>(everything_fails_on::<D>).await
 }
 
 /// The process dies at every step of every write, and while every kind of write is on its way, on every database.
 pub async fn the_server_dies<D: HelpDeskDouble>() -> Result<()> {
-    on_every_database(the_server_dies_on::<D>).await
+    on_every_database::<D>(the_server_dies_on::<D>).await
 }
 
 /// At the same time; what fails on one says nothing about the others.
-async fn on_every_database(story: impl AsyncFn(Database) -> Result<()>) -> Result<()> {
+async fn on_every_database<D: HelpDeskDouble>(story: impl AsyncFn(Database) -> Result<()>) -> Result<()> {
+    if let Some(why) = D::missing() {
+        skipped(D::SECTION, &why.to_string());
+        return Ok(());
+    }
     let told = Database::obtainable().into_iter().map(|database| story(database).map(move |told| (database, told)));
     let mut failed = Vec::new();
     for (database, told) in join_all(told).await {

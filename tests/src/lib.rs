@@ -22,6 +22,7 @@ pub mod page;
 pub mod ports;
 pub mod postgres;
 pub mod processes;
+pub mod request_tracker;
 pub mod scene;
 pub mod server;
 pub mod tls;

@@ -135,7 +135,7 @@ impl Cluster {
         let password_file = directory.path().join("password");
         std::fs::write(&password_file, &password).context("cannot write the password file")?;
 
-        let account = unprivileged_account()?;
+        let account = unprivileged_account("postgres")?;
         if let Some((user, group)) = account {
             for path in [directory.path(), &password_file] {
                 std::os::unix::fs::chown(path, Some(user), Some(group))
@@ -244,14 +244,14 @@ fn programs() -> Result<PathBuf> {
     Ok(newest)
 }
 
-/// PostgreSQL refuses to run as root; root lends it Debian's account.
-fn unprivileged_account() -> Result<Option<(u32, u32)>> {
+/// Servers are not run as root; root lends them one of Debian's accounts: user and group id.
+pub(crate) fn unprivileged_account(name: &str) -> Result<Option<(u32, u32)>> {
     let ours = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self")?);
     if ours != 0 {
         return Ok(None);
     }
     let accounts = std::fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
-    account_named("postgres", &accounts).map(Some).context("there is no account 'postgres' to run PostgreSQL as")
+    account_named(name, &accounts).map(Some).with_context(|| format!("there is no account '{name}' to run a server as"))
 }
 
 /// User and group id of an account (passwd(5)).

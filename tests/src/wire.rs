@@ -87,22 +87,33 @@ impl Line {
 
     /// Does what a request asks for, as its fault says. `act` does it, and gives its answer and the caller's user; the answer of a fault is
     /// made by `instead`.
-    pub(crate) async fn act<R>(
+    pub(crate) async fn act<R: Send + 'static>(
         &self,
         number: usize,
         fault: Option<Fault>,
         act: impl FnOnce() -> (R, Option<String>) + Send + 'static,
         instead: fn(Instead<'_>) -> R,
     ) -> Result<R, Dropped> {
+        self.act_in_time(number, fault, async move { act() }, instead).await
+    }
+
+    /// The same where acting takes its time.
+    pub(crate) async fn act_in_time<R: Send + 'static>(
+        &self,
+        number: usize,
+        fault: Option<Fault>,
+        act: impl Future<Output = (R, Option<String>)> + Send + 'static,
+        instead: fn(Instead<'_>) -> R,
+    ) -> Result<R, Dropped> {
         if let Some(after) = fault.as_ref().and_then(Fault::applies_after) {
-            self.later(after, move || drop(act()));
+            self.later(after, async move { drop(act.await) });
             return match fault {
                 Some(Fault::StatusThenApplyLater { code, .. }) => Ok(instead(Instead::Gateway(code))),
                 Some(Fault::CloseThenApplyLater(_)) => Err(Dropped),
                 _ => hang().await,
             };
         }
-        let (reply, user) = act();
+        let (reply, user) = act.await;
         self.journal().authorised(number, user);
         self.changed();
         match fault {
@@ -114,12 +125,15 @@ impl Line {
     }
 
     /// Acts so much later, whoever has gone away in the meantime; never once the simulated system has stopped.
-    fn later(&self, after: Duration, act: impl FnOnce() + Send + 'static) {
+    fn later(&self, after: Duration, act: impl Future<Output = ()> + Send + 'static) {
         let (stop, changes, pending) = (self.stop.clone(), self.changes.clone(), PendingWrite::begin(&self.pending_writes));
         // A task of its own: the caller's end must not end it.
         self.tasks.spawn(async move {
-            if stop.run_until_cancelled(tokio::time::sleep(after)).await.is_some() {
-                act();
+            let acting = async {
+                tokio::time::sleep(after).await;
+                act.await;
+            };
+            if stop.run_until_cancelled(acting).await.is_some() {
                 changes.send_modify(|count| *count += 1);
             }
             drop(pending);

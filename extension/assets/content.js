@@ -6,7 +6,7 @@
 
   const api = globalThis.browser ?? globalThis.chrome;
   // The gate: pages whose path cannot be a ticket's cost no more than this test.
-  const TICKET_PATH = /\/scp\/tickets\.php$|\/ticket(?:detail|edit)\.mvc(?:\/|$)/i;
+  const TICKET_PATH = /\/scp\/tickets\.php$|\/ticket\/display\.html$|\/ticket(?:detail|edit)\.mvc(?:\/|$)/i;
   const NEWER = 'deskbridge:newer';
   const CHECK_EVERY = 3_000;
   const PATIENCE = 2_000;

@@ -349,7 +349,7 @@ fn sessions_of(question: &Question, settings: &Settings, document: &Document) ->
         paired: paired.clone(),
         ticket: document.reference.clone(),
         adds_reports: document.kind == SiteKind::Osticket,
-        // The server asks Autotask each time whether the agent may see the ticket, and Autotask counts its calls.
+        // The server asks the help desk each time whether the agent may see the ticket, and Autotask counts its calls.
         every: if document.kind == SiteKind::Osticket { 30 } else { 300 },
         least: if document.kind == SiteKind::Osticket { 5 } else { 60 },
     })
@@ -375,11 +375,11 @@ fn write_note(question: &Question, place: &Place<'_>, mount: &str, note: &NoteTe
     Some(document.told(message))
 }
 
-/// What the server and the appliance know the ticket by: Autotask's id, osTicket's number. osTicket's id may be another ticket's number, so
+/// What the server and the appliance know the ticket by: its id, osTicket's number. osTicket's id may be another ticket's number, so
 /// it never stands in for one.
 const fn reference(kind: SiteKind, plan: &Plan) -> Option<&String> {
     match kind {
-        SiteKind::Autotask => Some(&plan.ticket),
+        SiteKind::Autotask | SiteKind::RequestTracker => Some(&plan.ticket),
         SiteKind::Osticket => plan.number.as_ref(),
     }
 }
@@ -390,6 +390,8 @@ const fn reply_fields(kind: SiteKind) -> &'static [&'static str] {
     match kind {
         SiteKind::Osticket => &["#reply .redactor-in", "#reply .redactor-editor", "#reply textarea#response"],
         SiteKind::Autotask => &[".QuickNote textarea"],
+        // Replies are written on a page of their own.
+        SiteKind::RequestTracker => &[],
     }
 }
 
@@ -397,7 +399,7 @@ const fn reply_fields(kind: SiteKind) -> &'static [&'static str] {
 const fn reply_tab(kind: SiteKind) -> Option<&'static str> {
     match kind {
         SiteKind::Osticket => Some("#response_options ul.tabs a[href='#reply']"),
-        SiteKind::Autotask => None,
+        SiteKind::Autotask | SiteKind::RequestTracker => None,
     }
 }
 

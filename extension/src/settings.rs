@@ -92,7 +92,7 @@ pub struct Managed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ManagedSite {
-    /// `autotask` or `osticket`.
+    /// `autotask`, `osticket` or `request_tracker`.
     pub kind: SiteKind,
     /// Its address; for Autotask every zone if it is left out.
     #[serde(default)]
@@ -230,6 +230,7 @@ pub fn normalize_site(kind: SiteKind, typed: &str) -> Result<String, AddressFaul
     let base = match kind {
         SiteKind::Autotask => "/",
         SiteKind::Osticket => osticket_base(&address.path),
+        SiteKind::RequestTracker => request_tracker_base(&address.path),
     };
     Ok(format!("{}{base}", address.origin))
 }
@@ -238,6 +239,12 @@ pub fn normalize_site(kind: SiteKind, typed: &str) -> Result<String, AddressFaul
 fn osticket_base(path: &str) -> &str {
     let path = path.find("/scp/").map_or(path, |at| &path[..=at]);
     let path = path.strip_suffix("scp").unwrap_or(path);
+    &path[..=path.rfind('/').unwrap_or(0)]
+}
+
+/// RT's pages stand in its root, a ticket's below `Ticket/`.
+fn request_tracker_base(path: &str) -> &str {
+    let path = path.find("/Ticket/").map_or(path, |at| &path[..=at]);
     &path[..=path.rfind('/').unwrap_or(0)]
 }
 
@@ -263,13 +270,13 @@ pub fn connection_of<'a>(site: &'a SiteSettings, connections: &'a [DeviceConnect
     fitting.next().is_none().then_some(first.name.as_str())
 }
 
-/// Whether a connection is for such a site: of its kind, and for osTicket at its address. Autotask's zones move (autotask-extension.md a.1), so any will do.
+/// Whether a connection is for such a site: of its kind, and at its address. Autotask's zones move (autotask-extension.md a.1), so any will do.
 pub fn fits(site: &SiteSettings, connection: &DeviceConnection) -> bool {
     let same = match site.kind {
         SiteKind::Autotask => true,
-        SiteKind::Osticket => {
+        SiteKind::Osticket | SiteKind::RequestTracker => {
             let own = connection.site.as_deref().unwrap_or_default();
-            let address = normalize_site(SiteKind::Osticket, &format!("{}/", own.trim_end_matches('/')));
+            let address = normalize_site(site.kind, &format!("{}/", own.trim_end_matches('/')));
             address.is_ok_and(|address| address == site.url)
         }
     };
@@ -415,6 +422,14 @@ mod tests {
         check("https://Hilfe.müller.de/Störung/scp/tickets.php", Ok("https://hilfe.xn--mller-kva.de/St%C3%B6rung/"));
         check("https://desk.example.com/*", Err(AddressFault::NotAnAddress));
         check("http://desk.example.com/", Err(AddressFault::NotHttps));
+        for (typed, expected) in [
+            ("rt.example.com", "https://rt.example.com/"),
+            ("https://rt.example.com/rt/", "https://rt.example.com/rt/"),
+            ("https://rt.example.com/rt/Ticket/Display.html?id=3", "https://rt.example.com/rt/"),
+            ("https://rt.example.com/rt/index.html", "https://rt.example.com/rt/"),
+        ] {
+            assert_eq!(normalize_site(SiteKind::RequestTracker, typed).as_deref(), Ok(expected), "{typed}");
+        }
         assert_eq!(normalize_site(SiteKind::Autotask, "https://*.autotask.net/").as_deref(), Ok(AUTOTASK));
         assert_eq!(normalize_site(SiteKind::Autotask, "ww3.autotask.net/Mvc/x").as_deref(), Ok("https://ww3.autotask.net/"));
     }
@@ -454,7 +469,10 @@ mod tests {
         };
         check(&desk, &[one.clone(), other.clone(), zone.clone()], Some("Desk"));
         check(&desk, std::slice::from_ref(&other), None);
-        check(&desk, &[one.clone(), one], None);
+        check(&desk, &[one.clone(), one.clone()], None);
+        let tracker = connection("RT", "request_tracker", "https://rt.example.com/rt/");
+        check(&site(SiteKind::RequestTracker, "https://rt.example.com/rt/".into()), &[one.clone(), tracker.clone()], Some("RT"));
+        check(&site(SiteKind::RequestTracker, "https://rt.example.com/".into()), &[one.clone(), tracker], None);
         check(&autotask(), &[other.clone(), zone.clone()], Some("PSA"));
         check(&autotask(), &[zone.clone(), zone], None);
         let chosen = SiteSettings { connection: "Other".into(), ..desk };

@@ -6,14 +6,17 @@ use deskbridge_shared::routes;
 use deskbridge_tests::appliance::{
     self, Customer, EventKind, NewSession, Party, Recipient, Representative, SessionScript, SimulatedAppliance, Step,
 };
-use deskbridge_tests::device::Browser;
+use deskbridge_tests::browser::Settings;
+use deskbridge_tests::device::{Browser, pairing_code};
+use deskbridge_tests::extension::{ExtendedBrowser, set_up_by_policy};
 use deskbridge_tests::outcomes::{CUSTOMER_SURVEY, Outcome, REPRESENTATIVE_SURVEY, SESSION_END};
 use deskbridge_tests::request_tracker::{Fault, Matching, Note, QUEUE, REST, RealRequestTracker, missing};
 use deskbridge_tests::scene::{self, EVENT_TOKEN};
-use deskbridge_tests::server::{Deskbridge, skipped};
+use deskbridge_tests::server::{Builder, Deskbridge, skipped};
 use regex::Regex;
 use reqwest::Method;
 use serde_json::{Value, json};
+use thirtyfour::By;
 use toml::{Table, toml};
 
 const CONNECTION: &str = "Real Request Tracker";
@@ -51,12 +54,16 @@ fn few(queue: &str) -> Table {
 impl Desk {
     /// `changes`: keys of the connection, section by section.
     async fn start(changes: Table) -> Result<Self> {
+        Self::start_with(Deskbridge::builder(), changes).await
+    }
+
+    async fn start_with(builder: Builder, changes: Table) -> Result<Self> {
         let appliance = SimulatedAppliance::start(appliance::Options { rate_limits: None, ..appliance::Options::default() }).await?;
         let rt = RealRequestTracker::start().await?;
         let sections = format!("[panel]\ntarget_field = \"machine\"\n{}\nsettle_seconds = 5", rt.section());
         let mut connection = scene::connection(&appliance, CONNECTION, "default", &sections);
         scene::merge(&mut connection, changes);
-        let server = Deskbridge::builder().connection(connection).start().await?;
+        let server = builder.connection(connection).start().await?;
         let events = vec![EventKind::MemberAdded, EventKind::End, EventKind::CustomerSurvey, EventKind::RepresentativeSurvey];
         let url = format!("{}{}?appliance=default&token={EVENT_TOKEN}", server.url(), routes::APPLIANCE_EVENTS);
         appliance.set_recipient(Recipient { events, ..Recipient::new(url) });
@@ -390,5 +397,61 @@ async fn privileged_users_open_the_panel_and_nobody_else() -> Result<()> {
         let answer = panel(&paired(email).await?, &ticket).await?;
         assert_eq!((answer.status, &answer.json()["reason"]), (403, &json!("not-an-agent")), "{email}: {}", answer.text);
     }
+    Ok(())
+}
+
+/// The extension on RT's own page, in Chromium: the panel is the first box beside the ticket's basics, makes a key, and tells when the report
+/// stands.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_panel_stands_on_the_tickets_page() -> Result<()> {
+    if let Some(why) = missing() {
+        skipped(&format!("request_tracker: {why}"));
+        return Ok(());
+    }
+    // Its pages are at its own address, which is then the connection's, too.
+    let rt = RealRequestTracker::start().await?;
+    let own = Table::from_iter([("url".to_owned(), rt.own_url().into())]);
+    let changes = Table::from_iter([("request_tracker".to_owned(), own.into())]);
+    let desk = Desk::start_with(Deskbridge::builder().public_host("localhost"), changes).await?;
+    let ticket = rt.add_ticket(QUEUE, "Printer on fire").await?;
+    rt.change_ticket(&ticket, json!({ "CustomFields": { "Machine": "PC-042" } }), "added").await?;
+    let directory = tempfile::tempdir()?;
+    let code =
+        pairing_code(&desk.server, CONNECTION, &["--agent", "Avery Agent", "--email", "avery@msp.example", "--uses", "5", "--days", "1"])
+            .await?;
+    let policy = json!({
+        "serverUrl": desk.server.public_url(),
+        "enrolmentToken": code,
+        "sites": [{ "kind": "request_tracker", "url": rt.own_url() }],
+    });
+    let extension = directory.path().join("extension");
+    set_up_by_policy(&extension, &policy)?;
+    let browser = ExtendedBrowser::start_with(Settings { height: 1000, ..Settings::default() }, &extension).await?;
+    browser.open_options().await?;
+    let page = &browser.browser;
+    page.element("[data-state='paired']").await?;
+
+    let address = format!("{}Ticket/Display.html?id={ticket}", rt.own_url());
+    page.open(&address).await?;
+    page.type_into("[name='user']", "avery").await?;
+    page.type_into("[name='pass']", "avery-pw").await?;
+    page.click("#login-box [type='submit']").await?;
+    let card = page.element(".boxcontainer ~ .boxcontainer > .titlebox[data-deskbridge]:first-child").await?;
+    assert_eq!(card.attr("data-deskbridge").await?.as_deref(), Some(format!("request_tracker:{ticket}").as_str()));
+    let place = card.find(By::Css(".titlebox-content > .card-body > div")).await?;
+    page.in_shadow_of(&place, "button").await?.click().await?;
+    browser.enter_panel().await?;
+    page.click("[data-action='make-key']").await?;
+    let key = page.text("[data-part='key']").await?;
+    let lsid = desk.appliance.begin_session_with_key(&key).context("the panel's key")?;
+    for (_, step) in SessionScript::example(ticket.clone()).steps {
+        desk.appliance.step(&lsid, step)?;
+    }
+    page.element("li[data-state='recorded']").await?;
+    if let Some(folder) = std::env::var_os("DESKBRIDGE_SCREENSHOTS") {
+        page.leave_frames().await?;
+        page.screenshot(&std::path::PathBuf::from(folder).join("request-tracker-panel.png")).await?;
+    }
+    desk.only(&ticket, "/report/0").await?;
     Ok(())
 }

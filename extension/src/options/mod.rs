@@ -73,6 +73,8 @@ pub struct Typed {
     pub name: String,
     /// A new site's address.
     pub new_site: String,
+    /// Its kind, once the browser was asked to allow it.
+    pub new_kind: Option<SiteKind>,
     /// The list of a site that is being typed; it is saved when its field is left.
     pub list: Option<(Field, String)>,
 }
@@ -126,6 +128,8 @@ pub enum Action {
     Check,
     /// Add the osTicket typed in.
     AddOsTicket,
+    /// Add the Request Tracker typed in.
+    AddRequestTracker,
     /// Add Autotask.
     AddAutotask,
     /// Remove a site.
@@ -150,12 +154,13 @@ const FIELDS: [(Field, &str); 9] = [
     (Field::Targets(0), "targets-"),
     (Field::Mounts(0), "mounts-"),
 ];
-const ACTIONS: [(Action, &str); 10] = [
+const ACTIONS: [(Action, &str); 11] = [
     (Action::SaveServer, "save-server"),
     (Action::Pair, "pair"),
     (Action::Forget, "forget"),
     (Action::Check, "check"),
     (Action::AddOsTicket, "add-osticket"),
+    (Action::AddRequestTracker, "add-request-tracker"),
     (Action::AddAutotask, "add-autotask"),
     (Action::ChangeShortcut, "change-shortcut"),
     (Action::Remove(0), "remove-"),
@@ -480,7 +485,8 @@ impl Options {
             Action::Check => self.begin_check(),
             Action::Forget => self.forget(),
             Action::AddAutotask => return self.add(autotask()),
-            Action::AddOsTicket => self.add_osticket(),
+            Action::AddOsTicket => self.add_typed(SiteKind::Osticket),
+            Action::AddRequestTracker => self.add_typed(SiteKind::RequestTracker),
             Action::Allow(number) => self.settings.sites.get(number).map(|site| Command::Allow(site.url.clone())),
             Action::Remove(number) => return self.remove(number),
             Action::Toggle(number) => {
@@ -592,8 +598,8 @@ impl Options {
         Some(Command::Forget(paired))
     }
 
-    fn add_osticket(&mut self) -> Option<Command> {
-        let url = match normalize_site(SiteKind::Osticket, &self.typed.new_site) {
+    fn add_typed(&mut self, kind: SiteKind) -> Option<Command> {
+        let url = match normalize_site(kind, &self.typed.new_site) {
             Ok(url) => url,
             Err(fault) => {
                 self.refuse(Field::NewSite, address_word(fault));
@@ -604,6 +610,7 @@ impl Options {
             self.refuse(Field::NewSite, Word::SiteKnown);
             return None;
         }
+        self.typed.new_kind = Some(kind);
         Some(Command::Allow(url))
     }
 
@@ -620,7 +627,8 @@ impl Options {
             return self.change(|_| {});
         }
         self.typed.new_site.clear();
-        self.add(site(SiteKind::Osticket, url))
+        let kind = self.typed.new_kind.take().unwrap_or(SiteKind::Osticket);
+        self.add(site(kind, url))
     }
 
     fn add(&mut self, site: SiteSettings) -> Vec<Command> {
@@ -643,7 +651,7 @@ impl Options {
         self.typed.list = None;
         let mut commands = self.change(|stored| stored.sites = Some(sites));
         // Autotask's hosts are the manifest's, and stay.
-        if removed.kind == SiteKind::Osticket && !is_still_needed {
+        if removed.kind != SiteKind::Autotask && !is_still_needed {
             commands.push(Command::Disallow(removed.url));
         }
         commands
@@ -842,6 +850,18 @@ mod tests {
         assert_eq!(commands, [Command::Save(without), Command::Disallow(url.into())]);
         let none = Stored { sites: Some(Vec::new()), ..Stored::default() };
         assert_eq!(press(&mut options, Action::Remove(0)), [Command::Save(none)], "Autotask can be switched off");
+    }
+
+    #[test]
+    fn a_request_tracker_is_added_in_the_same_way() {
+        let mut options = opened(Facts::default());
+        type_in(&mut options, Field::NewSite, "rt.example.com/rt/Ticket/Display.html?id=1");
+        let url = "https://rt.example.com/rt/";
+        assert_eq!(press(&mut options, Action::AddRequestTracker), [Command::Allow(url.into())]);
+        let expected = Stored { sites: Some(vec![autotask(), site(SiteKind::RequestTracker, url.into())]), ..Stored::default() };
+        assert_eq!(options.update(Event::Allowed(url.into(), true)), [Command::Save(expected)]);
+        let without = Stored { sites: Some(vec![autotask()]), ..Stored::default() };
+        assert_eq!(press(&mut options, Action::Remove(1)), [Command::Save(without), Command::Disallow(url.into())]);
     }
 
     #[test]

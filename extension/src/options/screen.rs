@@ -139,7 +139,8 @@ impl Screen<'_> {
                 "type=url;placeholder=https://desk.example.com/",
             ))
             .child(self.hint(Word::SiteAddHint))
-            .child(self.button(Action::AddOsTicket, Word::SiteAdd));
+            .child(self.button(Action::AddOsTicket, Word::SiteAdd))
+            .child(self.button(Action::AddRequestTracker, Word::SiteAddRequestTracker));
         section = section.child(form);
         if settings.sites.iter().any(|site| site.kind == SiteKind::Autotask) {
             section
@@ -152,6 +153,7 @@ impl Screen<'_> {
         let kind = match site.kind {
             SiteKind::Autotask => Word::Autotask,
             SiteKind::Osticket => Word::Osticket,
+            SiteKind::RequestTracker => Word::RequestTracker,
         };
         let mut row = element("div", &site.url).with("class=site").attribute("data-site", &site.url);
         row = row

@@ -11,6 +11,7 @@ mod address;
 mod autotask;
 mod osticket;
 pub mod osticket_note;
+mod request_tracker;
 mod text;
 
 pub use text::TARGET_LABELS;
@@ -37,6 +38,9 @@ pub enum SiteKind {
     Autotask,
     /// osTicket's staff pages.
     Osticket,
+    /// Request Tracker.
+    #[serde(rename = "request_tracker")]
+    RequestTracker,
 }
 
 impl SiteKind {
@@ -46,6 +50,7 @@ impl SiteKind {
             == match self {
                 Self::Autotask => "autotask",
                 Self::Osticket => "osticket",
+                Self::RequestTracker => "request_tracker",
             }
     }
 }
@@ -209,6 +214,7 @@ pub fn look(page: &Page, sites: &[SiteSettings]) -> Option<Look> {
         let mut queries = match site.kind {
             SiteKind::Autotask => autotask::look(path, &address)?,
             SiteKind::Osticket => osticket::look(path, &address, page.is_top)?,
+            SiteKind::RequestTracker => request_tracker::look(path, &address, page.is_top)?,
         };
         let own = |name: &'static str, selectors: &[String]| {
             let one = |(number, selector): (usize, &String)| query(&numbered(name, number), selector, 2);
@@ -227,6 +233,7 @@ pub fn plan(page: &Page, site: &SiteSettings, snapshot: &Snapshot) -> Option<Pla
     match site.kind {
         SiteKind::Autotask => autotask::plan(path, &address, &page.title, site, snapshot),
         SiteKind::Osticket => osticket::plan(path, &address, page.is_top, site, snapshot),
+        SiteKind::RequestTracker => request_tracker::plan(path, &address, page.is_top, site, snapshot),
     }
 }
 

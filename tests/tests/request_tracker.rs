@@ -33,7 +33,7 @@ struct Desk {
 macro_rules! desk {
     ($settings:expr) => {{
         if let Some(why) = missing() {
-            skipped(std::thread::current().name().unwrap_or("request_tracker"), &why.to_string());
+            skipped(std::thread::current().name().unwrap_or("request_tracker"), &why);
             return Ok(());
         }
         Desk::start($settings).await?

@@ -15,6 +15,7 @@ pub mod firefox;
 pub mod help_desks;
 mod html;
 pub mod logs;
+pub mod mesh_scene;
 pub mod meshcentral;
 pub mod osticket;
 pub mod outcomes;

@@ -401,26 +401,6 @@ impl Connections {
     }
 }
 
-#[cfg(test)]
-impl Connections {
-    /// Those there are from now on, whatever is stored.
-    pub(crate) fn set(&self, running: Vec<Arc<Connection>>) {
-        let known = running.into_iter().map(|connection| {
-            let known = Known {
-                updated_at: 0,
-                name: connection.name().to_owned(),
-                tenant: connection.tenant.clone(),
-                account: connection.engine.as_ref().map(|engine| engine.account().clone()),
-                former_host: None,
-                is_unreadable: false,
-                running: Some(connection.clone()),
-            };
-            (connection.id, known)
-        });
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Directory::new(known.collect()));
-    }
-}
-
 /// The settings of a stored connection.
 pub fn open_settings(master_key: &MasterKey, row: &StoredConnection) -> Result<ConnectionSettings, BuildFault> {
     let sealed_for = |name: &str| master_key.open(name, &row.settings);

@@ -18,7 +18,7 @@ use deskbridge_help_desks::{
     WriteOutcome,
 };
 use deskbridge_remote_support::{
-    Batch, EngineAbilities, Error, EventSource, HelpRequest, Jump, Launch, LaunchError, Listener, RemoteSupport, TakeBatch,
+    Batch, EngineAbilities, Error, EventSource, HelpRequest, Jump, Launch, LaunchError, Listener, RecordingBody, RemoteSupport, TakeBatch,
 };
 use deskbridge_reports::ReportTemplates;
 use deskbridge_security::seal::MasterKey;
@@ -56,6 +56,14 @@ pub(crate) struct Engine {
     policy: EventPolicy,
     pub(crate) wants_help: AtomicBool,
     pub(crate) help_requests: Mutex<HashMap<String, HelpRequest>>,
+    /// Of each session.
+    pub(crate) reports: Mutex<HashMap<String, SessionReport>>,
+    /// The connection that every report names.
+    pub(crate) named: Mutex<Option<ConnectionId>>,
+    /// Whether every session has a recording. None: it keeps none.
+    pub(crate) recordings: Mutex<Option<bool>>,
+    /// What it was asked for reports and recordings.
+    pub(crate) asked: Mutex<Vec<String>>,
     /// What every question is answered with.
     pub(crate) fails: Mutex<Option<Error>>,
     /// From when on each connection was asked to read.
@@ -76,6 +84,10 @@ impl Engine {
             policy: EventPolicy::default(),
             wants_help: AtomicBool::new(true),
             help_requests: Mutex::default(),
+            reports: Mutex::default(),
+            named: Mutex::default(),
+            recordings: Mutex::default(),
+            asked: Mutex::default(),
             fails: Mutex::default(),
             listened: Mutex::default(),
             ends_at_once: Mutex::default(),
@@ -150,7 +162,7 @@ impl RemoteSupport for Engine {
             jump_methods: &[],
             session_keys: false,
             machines: true,
-            recordings: false,
+            recordings: self.recordings.lock().unwrap().is_some(),
             chats: false,
             surveys: false,
             can_be_swept: true,
@@ -173,8 +185,9 @@ impl RemoteSupport for Engine {
         unimplemented!()
     }
 
-    async fn session(&self, _lsid: &str) -> Result<Option<Arc<SessionReport>>, Error> {
-        self.answer(None)
+    async fn session(&self, lsid: &str) -> Result<Option<Arc<SessionReport>>, Error> {
+        self.asked.lock().unwrap().push(format!("session {lsid}"));
+        self.answer(self.reports.lock().unwrap().get(lsid).cloned().map(Arc::new))
     }
 
     async fn sessions_ended_since(&self, _since: i64, _seconds: u32) -> Result<Vec<SessionReport>, Error> {
@@ -187,6 +200,18 @@ impl RemoteSupport for Engine {
 
     async fn sessions_started_since(&self, _since: i64) -> Result<Vec<SessionReport>, Error> {
         self.answer(Vec::new())
+    }
+
+    async fn recording(&self, lsid: &str, range: Option<&str>) -> Result<Option<RecordingBody>, Error> {
+        self.asked.lock().unwrap().push(format!("recording {lsid} {range:?}"));
+        let is_there = self.recordings.lock().unwrap().unwrap_or_default();
+        self.answer(is_there.then(|| RecordingBody {
+            status: 206,
+            content_length: Some(0),
+            content_range: None,
+            file_name: "a.mcrec".to_owned(),
+            stream: Box::pin(futures_util::stream::empty()),
+        }))
     }
 
     async fn help_request(&self, id: &str) -> Result<Option<HelpRequest>, Error> {
@@ -202,7 +227,7 @@ impl RemoteSupport for Engine {
     }
 
     fn connection_in(&self, _report: &SessionReport) -> Option<ConnectionId> {
-        None
+        *self.named.lock().unwrap()
     }
 
     async fn check(&self, _now: i64) -> Vec<Finding> {

@@ -33,7 +33,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         file: ConfigFile,
     },
-    /// Decide whose an undecided session is: its events are worked at for that connection.
+    /// Decide whose an undecided session or help request is: its events are worked at for that connection.
     Assign {
         /// The id of one of its events.
         id: Uuid,
@@ -112,7 +112,7 @@ async fn assign(opened: &Opened, id: Uuid, connection: &str) -> anyhow::Result<E
     let now = opened.clock.now_ms();
     let builder = Builder::new(&opened.master_key);
     let Some(account) = builder.account(&open_settings(&opened.master_key, chosen)?) else {
-        eprintln!("deskbridge: {} has no appliance", chosen.name);
+        eprintln!("deskbridge: {} has no remote-support system", chosen.name);
         return Ok(ExitCode::FAILURE);
     };
     // Events stored by an earlier version do not say which appliance they came from.

@@ -1,6 +1,6 @@
 //! The support session ended: its report goes onto the ticket, once.
 //!
-//! Everything is re-read from the appliance; the event that came is only a hint. What makes "once" true is in `deskbridge_work::delivery`.
+//! Everything is read again from the engine; the event that came is only a hint. What makes "once" true is in `deskbridge_work::delivery`.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::note::{Content, Report};
 use crate::ownership::{self, Owner, external_key};
 use crate::{Services, create_ticket, event_handler, live_sessions, note, record_time};
 
-/// Later sessions of a ticket wait this long for one the appliance has no report of.
+/// Later sessions of a ticket wait this long for one the engine has no report of.
 const ORDER_PATIENCE_MS: i64 = 20_000;
 
 /// The delivery of a session's report.
@@ -40,7 +40,7 @@ pub(crate) async fn run(
     let help_desk = connection.help_desk.as_ref();
     let abilities = help_desk.abilities();
     let mut deliverer = Deliverer::load(services.store.as_ref(), &services.clock, help_desk, connection.id, event, heard).await?;
-    // An event and a sweep often tell of the same session; the second costs the appliance nothing.
+    // An event and a sweep often tell of the same session; the second costs the engine nothing.
     let wants_internal_note = note::is_internal_note_wanted(&abilities, &connection.settings.reports);
     let all = [(REPORT, true), (record_time::TIME, abilities.records_time), (INTERNAL_NOTE, wants_internal_note)];
     if all.iter().all(|(kind, is_due)| !is_due || deliverer.confirmed(kind).is_some()) {
@@ -149,7 +149,7 @@ pub(crate) async fn read_report(connection: &Connection, lsid: &str, heard: &Hea
     heard.engine(engine.session(lsid).await)?.ok_or(WorkError::NotReady)
 }
 
-/// The appliance has no report of the event's session yet. After a while it is perhaps nobody's session at all: the ticket it named does not
+/// The engine has no report of the event's session yet. After a while it is perhaps nobody's session at all: the ticket it named does not
 /// wait for it any longer.
 pub(crate) async fn no_report_yet(services: &Services, event: &LeasedEvent) -> WorkError {
     if services.clock.now_ms() - event.received_at > ORDER_PATIENCE_MS

@@ -48,7 +48,7 @@ pub enum SupportError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The appliance has no complete report yet; reports lag the sessions (beyondtrust.md, fact 7).
+    /// The engine has no complete report yet; reports lag the sessions (beyondtrust.md, fact 7).
     #[error("the report of this session is not there yet; try again in a moment")]
     NotReady,
     /// Another browser is adding a report to this ticket.

@@ -1,7 +1,7 @@
-//! Which connection a session belongs to. It is proved, never guessed from a ticket number: two help desks on one appliance can both have a
+//! Which connection a session belongs to. It is proved, never guessed from a ticket number: two help desks on one engine can both have a
 //! ticket 100001.
 //!
-//! The proofs: the connection the session's own field names; that no other connection uses the appliance; what was decided or seen of this
+//! The proofs: the connection the session's own field names; that no other connection uses the engine; what was decided or seen of this
 //! session before, and the ticket made for it; what was handed out for its ticket. They never contradict each other but for the first,
 //! which counts most. Without any of these the session is *undecided*: written nowhere, shown to nobody, until a person assigns it.
 
@@ -16,7 +16,7 @@ use deskbridge_store::{HandedOutKind, NewHandedOut, OwnerDecision, Result as Sto
 use crate::Services;
 use crate::connections::{Connection, Directory};
 
-/// The appliance's clock and ours may differ by so much.
+/// The engine's clock and ours may differ by so much.
 const CLOCK_TOLERANCE_MS: i64 = 10 * 60_000;
 /// A session can begin so long after a Jump was handed out: the representative console may wait for the machine.
 const JUMP_USABLE_MS: i64 = 24 * 3_600_000;
@@ -56,7 +56,7 @@ pub async fn of_session(
         return Ok(Owner::Connection { id: named, proof: "the session's own field names it" });
     }
     if let (Some(only), None) = (directory.only_user_of_host(&account.host), named) {
-        return Ok(Owner::Connection { id: only, proof: "no other connection uses this appliance" });
+        return Ok(Owner::Connection { id: only, proof: "no other connection uses this remote-support system" });
     }
     match services.store.known_owners(&account.host, &report.lsid, users).await?.as_slice() {
         [known] => return Ok(Owner::Connection { id: *known, proof: "the session was this connection's before" }),
@@ -93,7 +93,7 @@ pub async fn of_session(
     }
 }
 
-/// The connections that the session's fields name, by whichever field one of the appliance's connections reads.
+/// The connections that the session's fields name, by whichever field one of the engine's connections reads.
 pub(crate) fn named_in(directory: &Directory, engine: &dyn RemoteSupport, report: &SessionReport) -> Vec<ConnectionId> {
     let users = directory.users_of_host(&engine.account().host).iter().filter_map(|id| directory.by_id(*id)?.engine.as_ref());
     let mut named: Vec<ConnectionId> =

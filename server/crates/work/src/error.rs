@@ -10,7 +10,7 @@ use deskbridge_store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
     /// The engine has no complete report yet; reports lag the events (beyondtrust.md, fact 7).
-    #[error("the appliance has no complete report of the session yet")]
+    #[error("there is no complete report of the session yet")]
     NotReady,
     /// An earlier session of the same ticket comes first, or another event of this session is worked at.
     #[error("an earlier session of this ticket, or another event of this session, comes first")]

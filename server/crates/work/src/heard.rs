@@ -25,7 +25,7 @@ impl System {
     /// For people.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Engine => "appliance",
+            Self::Engine => "remote-support system",
             Self::HelpDesk => "help desk",
         }
     }

@@ -59,7 +59,7 @@ pub fn decide(attempt: &Attempt<'_>) -> Outcome {
             let age = attempt.now.saturating_sub(attempt.received_at).max(0);
             if age >= REPORT_PATIENCE_MS {
                 return Outcome::Dead(format!(
-                    "{reason}; waited {} minutes. If the session exists on the appliance, retry this event",
+                    "{reason}; waited {} minutes. If the remote-support system has the session, retry this event",
                     age / 60_000
                 ));
             }

@@ -1,6 +1,6 @@
 //! Leases due events, has them done, and stores how it went.
 //!
-//! Each connection has its own queue slot with room for a few events, so a hung appliance or a sick help desk fills only its own. A lease is
+//! Each connection has its own queue slot with room for a few events, so a hung engine or a sick help desk fills only its own. A lease is
 //! renewed while its event is worked at; when the renewal finds the lease lost, the work is dropped.
 
 use std::collections::HashMap;

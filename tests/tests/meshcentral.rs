@@ -16,7 +16,7 @@ use toml::toml;
 /// What people are told takes no longer.
 const LIVE: Duration = Duration::from_secs(5);
 /// A session's note: MeshCentral tells of the recording five seconds after the end.
-const NOTE: Duration = Duration::from_secs(60);
+const NOTE: Duration = Duration::from_mins(1);
 /// The bit of a link to a terminal.
 const TERMINAL: u8 = 1;
 

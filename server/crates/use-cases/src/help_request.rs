@@ -4,6 +4,7 @@
 //! is heard again, a retry or a crash makes no second one. A request that was withdrawn before makes none, and one that is made again has
 //! another id. What stands in it was written at the machine: it is text, whatever it says.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use deskbridge_core::text::shown;
@@ -87,10 +88,10 @@ fn new_ticket(engine: &str, time_zone: &TimeZone, request: &HelpRequest) -> NewT
     let title = format!("Help request from {machine}");
     let mut description = format!("Somebody asked for help at a machine, by {engine}.\n\nMachine: {machine}\n");
     if let Some(person) = &request.person {
-        description += &format!("Person: {}\n", shown(person, MOST_NAME));
+        let _ = writeln!(description, "Person: {}", shown(person, MOST_NAME));
     }
     if let Some(at) = time_zone.local(request.asked_at) {
-        description += &format!("Time: {at}\n");
+        let _ = writeln!(description, "Time: {at}");
     }
     description += &message(&request.text);
     // What the settings give every new ticket must not take the place of these.

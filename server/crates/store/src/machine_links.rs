@@ -28,6 +28,8 @@ pub struct MachineLink {
     pub kind: String,
     /// The name of the agent who had it made.
     pub agent: Option<String>,
+    /// Their e-mail address.
+    pub agent_email: Option<String>,
     /// Unix ms.
     pub made_at: i64,
     /// Unix ms. None: it does not expire.
@@ -49,6 +51,8 @@ pub trait MachineLinks: Send + Sync {
     async fn end_link(&self, connection: ConnectionId, link_id: &str, now: i64) -> Result<bool>;
     /// Ids of up to `limit` machines for which links of the ticket were made, the last used first.
     async fn last_machines(&self, connection: ConnectionId, ticket: &str, limit: i64) -> Result<Vec<String>>;
+    /// The e-mail address of the agent of that name who had the last link of that kind made for the ticket, at or before `at` (Unix ms).
+    async fn agent_email(&self, connection: ConnectionId, ticket: &str, kind: &str, agent: &str, at: i64) -> Result<Option<String>>;
     /// Removes up to `limit` links that were ended or expired before `before` (Unix ms).
     async fn purge_links(&self, before: i64, limit: i64) -> Result<u64>;
 }

@@ -19,6 +19,7 @@ CREATE TABLE machine_link (
     machine_name TEXT NOT NULL,
     kind TEXT NOT NULL,
     agent TEXT,
+    agent_email TEXT,
     made_at BIGINT NOT NULL,
     expires_at BIGINT,
     ended_at BIGINT,

@@ -21,6 +21,7 @@ fn machine_link(row: &DbRow) -> Result<MachineLink> {
         machine_name: row.try_get("machine_name")?,
         kind: row.try_get("kind")?,
         agent: row.try_get("agent")?,
+        agent_email: row.try_get("agent_email")?,
         made_at: row.try_get("made_at")?,
         expires_at: row.try_get("expires_at")?,
         ended_at: row.try_get("ended_at")?,
@@ -32,8 +33,8 @@ impl MachineLinks for SqlStore {
     async fn add_link(&self, link: &MachineLink) -> Result<()> {
         sqlx::query(
             "INSERT INTO machine_link
-               (tenant, connection, link_id, ticket, machine, machine_name, kind, agent, made_at, expires_at, ended_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+               (tenant, connection, link_id, ticket, machine, machine_name, kind, agent, agent_email, made_at, expires_at, ended_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         )
         .bind(link.tenant.as_str())
         .bind(link.connection.to_string())
@@ -43,6 +44,7 @@ impl MachineLinks for SqlStore {
         .bind(&link.machine_name)
         .bind(&link.kind)
         .bind(&link.agent)
+        .bind(&link.agent_email)
         .bind(link.made_at)
         .bind(link.expires_at)
         .bind(link.ended_at)
@@ -73,6 +75,22 @@ impl MachineLinks for SqlStore {
             .execute(&self.write)
             .await?;
         Ok(ended.rows_affected() == 1)
+    }
+
+    async fn agent_email(&self, connection: ConnectionId, ticket: &str, kind: &str, agent: &str, at: i64) -> Result<Option<String>> {
+        let row = sqlx::query(
+            "SELECT agent_email FROM machine_link
+             WHERE connection = $1 AND ticket = $2 AND kind = $3 AND agent = $4 AND made_at <= $5
+             ORDER BY made_at DESC LIMIT 1",
+        )
+        .bind(connection.to_string())
+        .bind(ticket)
+        .bind(kind)
+        .bind(agent)
+        .bind(at)
+        .fetch_optional(&self.read)
+        .await?;
+        Ok(row.map(|row| row.try_get("agent_email")).transpose()?.flatten())
     }
 
     async fn last_machines(&self, connection: ConnectionId, ticket: &str, limit: i64) -> Result<Vec<String>> {

@@ -11,6 +11,7 @@ fn machine_link(link_id: &str, ticket: &str, machine: &str, made_at: i64) -> Mac
         machine: machine.into(),
         machine_name: "Büro 日本".into(),
         kind: "desktop".into(),
+        agent_email: Some("anna@example.com".into()),
         agent: Some("Anna".into()),
         made_at: NOW + made_at,
         expires_at: Some(NOW + made_at + 100),

@@ -405,7 +405,7 @@ async fn privileged_users_open_the_panel_and_nobody_else() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_panel_stands_on_the_tickets_page() -> Result<()> {
     if let Some(why) = missing() {
-        skipped(&format!("request_tracker: {why}"));
+        skipped(std::thread::current().name().unwrap_or("request_tracker"), &why);
         return Ok(());
     }
     // Its pages are at its own address, which is then the connection's, too.

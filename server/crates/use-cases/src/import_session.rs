@@ -77,7 +77,7 @@ pub(crate) async fn run(
     let mut done = note::deliver(services, connection, &mut deliverer, &to_write).await?;
     // Neither waits for the other: what one of them meets may never pass.
     let internal = add_internal_note(services, connection, &mut deliverer, &ticket, &report).await;
-    let time = record_time::run(connection, &mut deliverer, &ticket, &report).await;
+    let time = record_time::run(services, connection, &mut deliverer, &ticket, &report).await;
     match (internal, time) {
         (Ok(internal), Ok(time)) => {
             for more in internal.into_iter().chain(time) {

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use deskbridge_core::text::shown;
 use deskbridge_help_desks::AgentReference;
-use deskbridge_remote_support::{Jump, Launch, LaunchError, SessionTag};
+use deskbridge_remote_support::{Jump, Launch, LaunchError, LinkId, SessionTag};
 use deskbridge_shared::api::JumpRequest;
 use deskbridge_shared::client_script::{Fault, Unit};
 
+use deskbridge_store::MachineLink;
+
 use crate::connections::Connection;
+use crate::ticket_access::TicketAccess;
 use crate::{NotOffered, Services, SupportError, ValueFault, allowed_actions, ownership, ticket_access};
 
 /// What opens a session for `ticket`, if the method and the Jumpoint are among those offered.
@@ -31,12 +35,17 @@ pub async fn launch(
     let access = ticket_access::check_open(connection, agent, ticket).await?;
     let engine = connection.engine.as_ref().ok_or_else(SupportError::no_engine)?;
     let tag = SessionTag { ticket: &access.ticket.id, connection: connection.id };
-    let jump = Jump { request, agent: &access.agent.name, agent_email: access.agent.email.as_deref(), tag };
+    let name = shown(&access.agent.name, MOST_NAME);
+    let jump = Jump { request, agent: &name, agent_email: access.agent.email.as_deref(), tag };
     let launch = engine.launch(&jump).await.map_err(|error| match error {
         LaunchError::Argument(fault) => SupportError::invalid(fault.field(), value_fault(&fault), fault.to_string()),
         LaunchError::Engine(error) => error.into(),
     })?;
-    ownership::jump_handed_out(services, connection, &access.ticket.id).await?;
+    match &launch.link {
+        // Its sessions prove themselves, by what stands in the link.
+        Some(link) => services.store.add_link(&made(services, connection, &access, request, link, launch.expires_at)).await?,
+        None => ownership::jump_handed_out(services, connection, &access.ticket.id).await?,
+    }
     tracing::info!(
         connection = connection.name(),
         ticket = access.ticket.id,
@@ -45,6 +54,33 @@ pub async fn launch(
         "jump made"
     );
     Ok(launch)
+}
+
+/// Longest name of an agent that is kept; the same stands in the link.
+const MOST_NAME: usize = 60;
+
+fn made(
+    services: &Services,
+    connection: &Connection,
+    access: &TicketAccess,
+    request: &JumpRequest,
+    link: &LinkId,
+    expires_at: Option<i64>,
+) -> MachineLink {
+    MachineLink {
+        tenant: connection.tenant.clone(),
+        connection: connection.id,
+        link_id: link.id.clone(),
+        ticket: access.ticket.id.clone(),
+        machine: link.machine.clone(),
+        machine_name: link.machine_name.clone(),
+        kind: request.method.name().to_owned(),
+        agent: Some(shown(&access.agent.name, MOST_NAME)),
+        agent_email: access.agent.email.clone(),
+        made_at: services.clock.now_ms(),
+        expires_at: expires_at.map(|seconds| seconds.saturating_mul(1_000)),
+        ended_at: None,
+    }
 }
 
 fn value_fault(fault: &Fault) -> ValueFault {

@@ -15,6 +15,7 @@ mod import_survey;
 pub mod jump;
 pub mod listen;
 pub mod live_sessions;
+pub mod machines;
 mod note;
 pub mod ownership;
 pub mod record_in_page;

@@ -17,7 +17,7 @@ use crate::Services;
 use crate::connections::{Connection, Directory};
 
 /// The engine's clock and ours may differ by so much.
-const CLOCK_TOLERANCE_MS: i64 = 10 * 60_000;
+pub(crate) const CLOCK_TOLERANCE_MS: i64 = 10 * 60_000;
 /// A session can begin so long after a Jump was handed out: the representative console may wait for the machine.
 const JUMP_USABLE_MS: i64 = 24 * 3_600_000;
 /// The appliance's page, to which a chat link leads, can be left open so long.

@@ -58,6 +58,10 @@ pub async fn generate(
         other => String::from(other),
     };
     let engine = connection.engine.as_ref().ok_or_else(SupportError::no_engine)?;
+    if !engine.abilities().session_keys {
+        let what = format!("{} makes no session keys; open one of the machines", engine.title());
+        return Err(SupportError::not_offered(NotOffered::NoRemoteSupport, what));
+    }
     let now = services.clock.now_ms();
     let made = engine
         .create_session_key(&KeyRequest {

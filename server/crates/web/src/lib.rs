@@ -60,6 +60,8 @@ pub fn public(web: &Web) -> anyhow::Result<Router> {
         .routes(routes!(panel::model))
         .routes(routes!(panel::session_key))
         .routes(routes!(panel::jump))
+        .routes(routes!(panel::machines))
+        .routes(routes!(panel::end_link))
         .routes(routes!(panel::chat_link))
         .routes(routes!(panel::sessions))
         .routes(routes!(devices::itself, devices::forget))

@@ -16,14 +16,14 @@ use deskbridge_core::clock::rfc3339;
 use deskbridge_core::ids::ConnectionId;
 use deskbridge_help_desks::AgentReference;
 use deskbridge_shared::api::{
-    ChatLink, JumpLaunch, JumpRequest, LiveSession, PageRecord, PanelModel, Recorded, RecordingLink, SESSION_OWNER_HEADER, SessionKey,
-    SessionList,
+    ChatLink, JumpLaunch, JumpRequest, LinkEnded, LiveSession, MachineList, PageRecord, PanelModel, Recorded, RecordingLink,
+    SESSION_OWNER_HEADER, SessionKey, SessionList,
 };
 use deskbridge_shared::routes;
 use deskbridge_use_cases::connections::Connection;
 use deskbridge_use_cases::{
-    allowed_actions, chat_link, customize_help_center, jump, live_sessions, record_in_page, recording, session_key, ticket_access,
-    ticket_fields,
+    allowed_actions, chat_link, customize_help_center, jump, live_sessions, machines, record_in_page, recording, session_key,
+    ticket_access, ticket_fields,
 };
 use futures_util::stream::{self, Stream};
 use serde::de::DeserializeOwned;
@@ -271,6 +271,7 @@ pub async fn model(State(state): State<Arc<PanelState>>, caller: Caller, RawQuer
     ticket_fields::fill_soon(&state.services, connection, &access.ticket.id);
     let wanted = values.remove("locale").or_else(|| access.agent.locale.clone()).unwrap_or_default();
     let (locale, texts) = state.translations.choose(&wanted);
+    let abilities = connection.engine.as_ref().map(|engine| engine.abilities());
     let model = PanelModel {
         connection: connection.name().to_owned(),
         ticket: access.ticket.id.clone(),
@@ -280,8 +281,8 @@ pub async fn model(State(state): State<Arc<PanelState>>, caller: Caller, RawQuer
         target: access.ticket.target.clone(),
         locale: locale.to_owned(),
         help_center_page: customize_help_center::address(&state.services, connection, &caller.agent, &access),
-        session_keys: true,
-        machines: false,
+        session_keys: abilities.is_some_and(|abilities| abilities.session_keys),
+        machines: abilities.is_some_and(|abilities| abilities.machines),
     };
     Ok(Json(PanelAnswer { model, texts: texts.clone(), record_in_page: connection.help_desk.abilities().note.is_none() }))
 }
@@ -490,6 +491,67 @@ pub async fn recording(
     let (connection, ticket) = caller.ticket_ref(&body.connection, &body.ticket)?;
     let url = recording::link(&state.services, connection, &caller.agent, ticket, &body.lsid).await?;
     Ok(Json(RecordingLink { url }))
+}
+
+/// The engine's machines, the ticket's own first, and the ticket's links to them.
+#[utoipa::path(
+    get,
+    path = routes::MACHINES,
+    operation_id = "machines",
+    params(
+        TicketReference,
+        ("search" = Option<String>, Query, description = "Words that a machine's name, host name, address or person contains", max_length = 100),
+    ),
+    responses(
+        (status = 200, description = "The machines", body = MachineList),
+        TicketProblems,
+        (status = 422, response = Problem),
+    ),
+)]
+pub async fn machines(
+    State(state): State<Arc<PanelState>>,
+    caller: Caller,
+    RawQuery(query): RawQuery,
+) -> Result<Json<MachineList>, Problem> {
+    let mut values = read_query(query.as_deref())?;
+    let reference = TicketReference::take(&mut values)?;
+    let (connection, ticket) = caller.ticket_ref(&reference.connection, &reference.ticket)?;
+    let search = values.remove("search").unwrap_or_default();
+    Ok(Json(machines::of_ticket(&state.services, connection, &caller.agent, ticket, &search).await?))
+}
+
+/// Body of `POST /api/v1/links/end`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndLinkBody {
+    /// The connection's name or id.
+    connection: String,
+    /// The ticket's id.
+    #[schema(min_length = 1, max_length = 64)]
+    ticket: String,
+    /// The link's id.
+    link: String,
+}
+
+/// Ends a link to a machine, and the session that was opened with it.
+#[utoipa::path(
+    post,
+    path = routes::LINK_END,
+    request_body = EndLinkBody,
+    responses(
+        (status = 200, description = "Ended, now or before", body = LinkEnded),
+        TicketProblems,
+        (status = 422, response = Problem),
+    ),
+)]
+pub async fn end_link(
+    State(state): State<Arc<PanelState>>,
+    caller: Caller,
+    JsonBody(body): JsonBody<EndLinkBody>,
+) -> Result<Json<LinkEnded>, Problem> {
+    let (connection, ticket) = caller.ticket_ref(&body.connection, &body.ticket)?;
+    machines::end_link(&state.services, connection, &caller.agent, ticket, &body.link).await?;
+    Ok(Json(LinkEnded {}))
 }
 
 /// The page put the report onto the ticket.

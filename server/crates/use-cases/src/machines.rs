@@ -1,0 +1,152 @@
+//! The machines an agent can open from a ticket, the ticket's own first, and the links that were made to them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use deskbridge_core::clock::rfc3339;
+use deskbridge_help_desks::AgentReference;
+use deskbridge_remote_support::{LinkId, Machine as EngineMachine};
+use deskbridge_shared::api::{JumpMethod, Machine, MachineLink, MachineList};
+
+use crate::connections::Connection;
+use crate::ticket_access::TicketAccess;
+use crate::{NotOffered, Services, SupportError, ValueFault, ticket_access};
+
+/// Machines in one answer; a search finds others.
+const MOST: usize = 50;
+/// Machines that were opened from this ticket before and are shown first.
+const MOST_FORMER: i64 = 10;
+/// Longest search, in characters.
+pub const SEARCH_LIMIT: usize = 100;
+
+/// The machines for `ticket`, and its links that can still be used.
+pub async fn of_ticket(
+    services: &Services,
+    connection: &Arc<Connection>,
+    agent: &AgentReference,
+    ticket: &str,
+    search: &str,
+) -> Result<MachineList, SupportError> {
+    if search.chars().count() > SEARCH_LIMIT {
+        return Err(SupportError::invalid("search", ValueFault::TooLong(SEARCH_LIMIT), format!("at most {SEARCH_LIMIT} characters")));
+    }
+    let access = ticket_access::check(connection, agent, ticket).await?;
+    let engine = connection.engine.as_ref().filter(|engine| engine.abilities().machines).ok_or_else(no_machines)?;
+    let ticket = access.ticket.id.as_str();
+    let former = services.store.last_machines(connection.id, ticket, MOST_FORMER).await?;
+    let (machines, more) = listed(engine.machines().await?.as_slice(), &access, &former, search);
+    let links = services.store.links_of_ticket(connection.id, ticket, services.clock.now_ms()).await?;
+    let links = links.into_iter().filter_map(|link| {
+        Some(MachineLink {
+            id: link.link_id,
+            machine: link.machine,
+            machine_name: link.machine_name,
+            method: JumpMethod::from_name(&link.kind)?,
+            agent: link.agent,
+            expires_at: link.expires_at.map(rfc3339),
+        })
+    });
+    Ok(MachineList { machines, more, links: links.collect() })
+}
+
+fn no_machines() -> SupportError {
+    SupportError::not_offered(NotOffered::NoRemoteSupport, "this connection's remote-support system tells no machines")
+}
+
+/// Those that fit the search, the ticket's own first, and whether there are more.
+fn listed(all: &[EngineMachine], access: &TicketAccess, former: &[String], search: &str) -> (Vec<Machine>, bool) {
+    let former: HashSet<&str> = former.iter().map(String::as_str).collect();
+    let named = access.ticket.target.as_deref().map(str::trim).filter(|target| !target.is_empty()).map(str::to_lowercase);
+    let is_its = |machine: &EngineMachine| {
+        let is_named = |name: &String| named.as_ref().is_some_and(|named| name.to_lowercase() == *named);
+        former.contains(machine.id.as_str()) || is_named(&machine.name) || machine.other_names.iter().any(is_named)
+    };
+    let words: Vec<String> = search.split_whitespace().map(str::to_lowercase).collect();
+    let fits = |machine: &&EngineMachine| {
+        let names = [Some(&machine.name), machine.person.as_ref()].into_iter().flatten().chain(&machine.other_names);
+        let names: Vec<String> = names.map(|name| name.to_lowercase()).collect();
+        words.iter().all(|word| names.iter().any(|name| name.contains(word.as_str())))
+    };
+    let mut found: Vec<Machine> = all
+        .iter()
+        .filter(fits)
+        .map(|machine| Machine {
+            id: machine.id.clone(),
+            name: machine.name.clone(),
+            state: machine.state,
+            person: machine.person.clone(),
+            suggested: is_its(machine),
+        })
+        .collect();
+    found.sort_by_cached_key(|machine| (!machine.suggested, machine.state, machine.name.to_lowercase(), machine.id.clone()));
+    let more = found.len() > MOST;
+    found.truncate(MOST);
+    (found, more)
+}
+
+/// Ends a link that was made for this ticket, and the sessions that it opened.
+pub async fn end_link(
+    services: &Services,
+    connection: &Arc<Connection>,
+    agent: &AgentReference,
+    ticket: &str,
+    link: &str,
+) -> Result<(), SupportError> {
+    let access = ticket_access::check(connection, agent, ticket).await?;
+    let engine = connection.engine.as_ref().ok_or_else(SupportError::no_engine)?;
+    let stored = services.store.link(connection.id, link).await?.filter(|link| link.ticket == access.ticket.id);
+    let unknown = || SupportError::invalid("link", ValueFault::Unknown, "the id of one of this ticket's links");
+    let stored = stored.ok_or_else(unknown)?;
+    engine.end_link(&LinkId { machine: stored.machine, machine_name: stored.machine_name, id: stored.link_id }).await?;
+    services.store.end_link(connection.id, link, services.clock.now_ms()).await?;
+    tracing::info!(connection = connection.name(), ticket = access.ticket.id, %agent, "a link to a machine was ended");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use deskbridge_help_desks::{Agent, Ticket};
+    use deskbridge_shared::api::MachineState::{self, InUse, Offline, Online};
+
+    use super::*;
+
+    fn machine(id: &str, name: &str, state: MachineState) -> EngineMachine {
+        EngineMachine { id: id.into(), name: name.into(), state, person: None, other_names: Vec::new() }
+    }
+
+    fn access(target: Option<&str>) -> TicketAccess {
+        let ticket = Ticket { id: "1".into(), closed: false, target: target.map(str::to_owned) };
+        let agent = Agent { name: "Anna".into(), email: None, locale: None, is_administrator: false };
+        TicketAccess { ticket, agent }
+    }
+
+    fn names(all: &[EngineMachine], target: Option<&str>, former: &[&str], search: &str) -> Vec<String> {
+        let former: Vec<String> = former.iter().map(|id| (*id).to_owned()).collect();
+        let (found, _) = listed(all, &access(target), &former, search);
+        found.iter().map(|machine| format!("{}{}", if machine.suggested { "*" } else { "" }, machine.name)).collect()
+    }
+
+    #[test]
+    fn the_tickets_machine_comes_first_then_those_that_can_be_reached() {
+        let mut all =
+            vec![machine("1", "zebra", Online), machine("2", "Ant", Offline), machine("3", "bee", InUse), machine("4", "Ape", Online)];
+        all[1].other_names = vec!["ant.example.com".into(), "192.0.2.7".into()];
+        all[3].person = Some("CORP\\anna".into());
+        assert_eq!(names(&all, None, &[], ""), ["Ape", "zebra", "bee", "Ant"]);
+        assert_eq!(names(&all, Some(" ANT.example.com "), &[], ""), ["*Ant", "Ape", "zebra", "bee"]);
+        assert_eq!(names(&all, Some("ant"), &["3"], ""), ["*bee", "*Ant", "Ape", "zebra"]);
+        assert_eq!(names(&all, Some("an"), &["gone"], ""), ["Ape", "zebra", "bee", "Ant"], "a part of a name is no name");
+        assert_eq!(names(&all, Some(""), &[], " aNNa "), ["Ape"]);
+        assert_eq!(names(&all, None, &[], "192.0 ANT"), ["Ant"]);
+        assert!(names(&all, None, &[], "ant bee").is_empty());
+    }
+
+    #[test]
+    fn more_than_fifty_are_found_by_a_search() {
+        let all: Vec<EngineMachine> = (0..60).map(|number| machine(&number.to_string(), &format!("PC-{number:02}"), Online)).collect();
+        let (found, more) = listed(&all, &access(Some("pc-59")), &[], "");
+        assert_eq!((found.len(), more, found[0].name.as_str(), found[0].suggested), (50, true, "PC-59", true));
+        let (found, more) = listed(&all, &access(None), &[], "pc-5");
+        assert_eq!((found.len(), more), (10, false));
+    }
+}

@@ -76,6 +76,10 @@ pub(super) fn body(new: &NewTicket, marker: &str, rules: &Rules<'_>) -> Result<V
     if is_requester || new.key_in_text {
         fields.retain(|name, _| !matches!(name.as_str(), "name" | "email"));
     }
+    // Two names of the same.
+    if key.contains_key("title") || key.contains_key("subject") {
+        fields.retain(|name, _| !matches!(name.as_str(), "title" | "subject"));
+    }
     let mut told: Vec<String> = Vec::new();
     for (name, value) in key {
         match name.as_str() {
@@ -192,6 +196,11 @@ mod tests {
             "requester": { "name": "Jane", "email": "jane@example.com" },
         });
         assert_eq!(made, expected);
+        // Under either name.
+        for (key, default) in [("title", "subject"), ("subject", "title"), ("title", "title")] {
+            let defaults = json!({ default: "Remote support" }).to_string();
+            assert_eq!(ticket(json!({ key: "VPN" }), Some(&defaults)).unwrap()["subject"], "VPN", "{key} over {default}");
+        }
     }
 
     #[test]

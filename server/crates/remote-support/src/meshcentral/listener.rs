@@ -25,8 +25,9 @@ impl MeshCentral {
         Some(Happened { what, lsid: session.lsid.clone(), external_key: Some(name.ticket), at })
     }
 
-    fn help_requested(&self, help: &HelpEvent) -> Option<Happened> {
-        self.section.help_requests.then(|| Happened { what: What::HelpRequested, lsid: help.id.clone(), external_key: None, at: help.at })
+    /// Whether anybody wants it is for the account's connections to say, which may be several.
+    fn help_requested(help: &HelpEvent) -> Happened {
+        Happened { what: What::HelpRequested, lsid: help.id.clone(), external_key: None, at: help.at }
     }
 
     /// What happened from that moment on, as far as MeshCentral tells it now.
@@ -44,7 +45,7 @@ impl MeshCentral {
                 happened.extend(self.happened(What::SessionEnded, &session));
             }
         }
-        happened.extend(self.server.help_since(since).await?.iter().filter_map(|help| self.help_requested(help)));
+        happened.extend(self.server.help_since(since).await?.iter().map(Self::help_requested));
         happened.sort_by_key(|happened| happened.at);
         Ok(happened)
     }
@@ -58,7 +59,7 @@ impl MeshCentral {
             return Ok(self.happened(what, &session).into_iter().collect());
         }
         if let Some(help) = HelpEvent::read(event) {
-            return Ok(self.help_requested(&help).into_iter().collect());
+            return Ok(vec![Self::help_requested(&help)]);
         }
         let is_of_machine = matches!(event.get("action").and_then(Value::as_str), Some("nodeconnect" | "removenode"));
         if is_of_machine { self.dead(event.get("nodeid").and_then(Value::as_str).unwrap_or_default()).await } else { Ok(Vec::new()) }

@@ -10,12 +10,22 @@ use crate::appliance::SimulatedAppliance;
 use crate::delivery_suite::{HelpDeskDouble, Request, Session, Standing};
 use crate::scene;
 
+/// Notes of a session, reports, time worked, files, tickets.
+const STANDING: &str = "SELECT \
+     (SELECT count(*) FROM Attachments WHERE Parent = 0 AND instr(Subject, ?) > 0), \
+     (SELECT count(*) FROM Attachments WHERE Parent = 0 AND instr(Subject, ?) > 0), \
+     (SELECT count(*) FROM Attachments WHERE Parent = 0 AND instr(Subject, ?) > 0), \
+     (SELECT count(*) FROM Attachments WHERE instr(Filename, ?) > 0), \
+     (SELECT count(*) FROM Tickets WHERE Subject = ?)";
+
 /// A door to the real RT for the delivery suite.
 pub struct RequestTrackerDesk(RealRequestTracker);
 
-/// The suite asks from within what it waits for.
-fn now<T>(asked: impl Future<Output = T>) -> T {
-    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(asked))
+/// The suite asks from within what it waits for. On a thread of its own: a runtime that is entered twice on one thread loses the wake-ups of
+/// the outer future.
+fn now<T: Send>(asked: impl Future<Output = T> + Send) -> T {
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::scope(|scope| scope.spawn(|| runtime.block_on(asked)).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
 }
 
 impl HelpDeskDouble for RequestTrackerDesk {
@@ -70,17 +80,11 @@ impl HelpDeskDouble for RequestTrackerDesk {
     }
 
     fn standing(&self, session: &Session) -> Standing {
-        let of_subject = "SELECT count(*) FROM Attachments WHERE Parent = 0 AND instr(Subject, ?) > 0";
-        let count = |statement, value: String| now(self.0.count(statement, &[value])).unwrap_or_else(|error| panic!("{error:#}"));
-        let (all, reports, time_entries) =
-            (count(of_subject, session.marker("")), count(of_subject, session.marker("report")), count(of_subject, session.marker("time")));
-        Standing {
-            reports,
-            surveys: all - reports - time_entries,
-            files: count("SELECT count(*) FROM Attachments WHERE instr(Filename, ?) > 0", session.lsid.clone()),
-            time_entries,
-            tickets: count("SELECT count(*) FROM Tickets WHERE Subject = ?", session.title()),
-        }
+        let values = [session.marker(""), session.marker("report"), session.marker("time"), session.lsid.clone(), session.title()];
+        // One question: whoever asks is asked again after every request.
+        let [all, reports, time_entries, files, tickets] =
+            now(self.0.counts(STANDING, &values)).unwrap_or_else(|error| panic!("{error:#}"));
+        Standing { reports, surveys: all - reports - time_entries, files, time_entries, tickets }
     }
 
     async fn wait_until(&self, reached: impl Fn(&Self) -> bool) -> Result<()> {

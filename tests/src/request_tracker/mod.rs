@@ -226,14 +226,18 @@ impl RealRequestTracker {
         Ok(notes)
     }
 
-    /// The number that a query of RT's database answers.
-    async fn count(&self, statement: &'static str, values: &[String]) -> Result<usize> {
+    /// The numbers that a query of RT's database answers in one row.
+    async fn counts<const N: usize>(&self, statement: &'static str, values: &[String]) -> Result<[usize; N]> {
         let mut query = sqlx::query(statement);
         for value in values {
             query = query.bind(value);
         }
-        let count: i64 = query.fetch_one(&self.shared.running.database).await?.try_get(0)?;
-        Ok(usize::try_from(count)?)
+        let row = query.fetch_one(&self.shared.running.database).await?;
+        let mut counts = [0; N];
+        for (column, count) in counts.iter_mut().enumerate() {
+            *count = usize::try_from(row.try_get::<i64, _>(column)?)?;
+        }
+        Ok(counts)
     }
 
     // What goes wrong at the door

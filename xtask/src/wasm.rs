@@ -36,6 +36,8 @@ wasm.__wbindgen_start();
 /// Where the glue's own loader begins.
 const LOADER: &str = "let wasmModule, wasmInstance, wasm;
 ";
+/// The module that the imports come from, by the name that the glue gives it.
+const MODULE: &str = "./panel_bg.js";
 /// Where what the loader needs begins; before it stand functions for other modules.
 const IMPORTS: &str = "function __wbg_get_imports() {
 ";
@@ -73,18 +75,29 @@ pub fn build_panel(root: &Path, release: bool) -> Result<()> {
         .remove_producers_section(true)
         .generate_output()
         .context("wasm-bindgen refused the panel")?;
-    let mut glue = thin(output.js());
-    for (number, import) in output.wasm_mut().imports.iter_mut().enumerate() {
+    let mut glue = script(&thin(output.js()))?;
+    silence!(output, |name: &str| words_a_panic(name) || belongs_to_a_task(name) || calls_nobody(name, &glue));
+    let module = output.wasm_mut();
+    for (number, import) in module.imports.iter_mut().enumerate() {
         import.name = shorten(&mut glue, &import.name, number)?;
+    }
+    let mut unused = Vec::new();
+    for export in module.exports.iter().filter(|export| !names(&glue, &export.name)) {
+        unused.push(export.id());
+    }
+    for export in unused {
+        module.exports.delete(export);
     }
     output.emit(&work).context("wasm-bindgen wrote nothing")?;
     let wasm = work.join("panel_bg.wasm");
     optimise(&app, &wasm, release)?;
+    let wasm = fs::read(&wasm)?;
+    let glue = without_unused(&glue, &wasm);
 
     let dist = app.join("dist");
     fs::create_dir_all(&dist).with_context(|| format!("cannot make {}", dist.display()))?;
-    write_if_new(&dist.join("panel.js"), script(&glue)?.as_bytes())?;
-    write_if_new(&dist.join("panel_bg.wasm"), &fs::read(&wasm)?)?;
+    write_if_new(&dist.join("panel.js"), glue.as_bytes())?;
+    write_if_new(&dist.join("panel_bg.wasm"), &wasm)?;
     write_if_new(&dist.join("panel.css"), &fs::read(app.join("assets/panel.css"))?)
 }
 
@@ -103,6 +116,7 @@ pub fn build_extension(root: &Path, release: bool) -> Result<(String, Vec<u8>)> 
         .generate_output()
         .context("wasm-bindgen refused the extension")?;
     let glue = thin(output.js());
+    silence!(output, words_a_panic);
     output.emit(&work).context("wasm-bindgen wrote nothing")?;
     let wasm = work.join("core_bg.wasm");
     optimise(&root.join("zendesk-app"), &wasm, release)?;
@@ -155,17 +169,89 @@ fn wasm_opt(app: &Path) -> Result<PathBuf> {
     Ok(tool)
 }
 
-/// Glue without comments and indentation.
+/// Lets the functions with such names do nothing but stop the module. wasm-opt then takes away what only they call. A macro, because only
+/// wasm-bindgen's crate can name the module's type.
+macro_rules! silence {
+    ($output:expr, $is_meant:expr) => {{
+        let module = $output.wasm_mut();
+        let is_meant = $is_meant;
+        let meant = module.funcs.iter_local().filter(|(id, _)| module.funcs.get(*id).name.as_deref().is_some_and(&is_meant));
+        let meant: Vec<_> = meant.map(|(id, _)| id).collect();
+        for id in meant {
+            let mut body = module.funcs.get_mut(id).kind.unwrap_local_mut().builder_mut().func_body();
+            body.instrs_mut().clear();
+            body.unreachable();
+        }
+    }};
+}
+use silence;
+
+/// Whether the function of that name puts a panic into words. Nobody can read them: a panic stops the module, and a browser has no standard error.
+fn words_a_panic(name: &str) -> bool {
+    ["::panicking::", "FormatStringPayload", "StaticStrPayload", "BorrowError", "BorrowMutError"].iter().any(|part| name.contains(part))
+}
+
+/// Whether the function of that name belongs to js-sys' executor of futures, which js-sys exports to everybody. The panel has no futures.
+fn belongs_to_a_task(name: &str) -> bool {
+    name.contains("js_sys::futures::")
+}
+
+/// Whether the function of that name calls a closure of a type that only js-sys names: the glue calls ours alone.
+fn calls_nobody(name: &str, glue: &str) -> bool {
+    name.strip_prefix("wasm_bindgen::convert::closures::_::invoke::")
+        .is_some_and(|rest| !glue.contains(rest.split(' ').next().unwrap_or(rest)))
+}
+
+/// Glue without comments, indentation and variables that are returned at once.
 fn thin(glue: &str) -> String {
     let mut thinned = String::with_capacity(glue.len());
     for line in glue.lines().map(str::trim) {
         let is_comment = line.starts_with("//") || line.starts_with("/*") || line.starts_with('*');
-        if !line.is_empty() && !is_comment {
+        if line == "return ret;"
+            && let Some((before, value)) = thinned.strip_suffix(";\n").and_then(|before| before.rsplit_once("\nconst ret = "))
+            && !value.contains('\n')
+        {
+            thinned = format!("{before}\nreturn {value};\n");
+        } else if !line.is_empty() && !is_comment {
             thinned.push_str(line);
             thinned.push('\n');
         }
     }
     thinned
+}
+
+/// Whether the glue uses the module's export of that name.
+fn names(glue: &str, export: &str) -> bool {
+    let mut uses = glue.split("wasm.").skip(1);
+    uses.any(|rest| rest.strip_prefix(export).is_some_and(|rest| !rest.starts_with(|next: char| next == '_' || next.is_alphanumeric())))
+}
+
+/// The glue without imports that the module does not have (any more).
+fn without_unused(glue: &str, wasm: &[u8]) -> String {
+    let mut kept = String::with_capacity(glue.len());
+    let mut is_used = true;
+    for line in glue.lines() {
+        let import = line.split_once(": function(").map(|(name, _)| name).filter(|name| is_short(name));
+        if let Some(name) = import {
+            // Module and name stand side by side, each after its length.
+            let length = u8::try_from(name.len()).unwrap_or(u8::MAX);
+            let entry = [MODULE.as_bytes(), &[length], name.as_bytes()].concat();
+            is_used = wasm.windows(entry.len()).any(|window| window == entry);
+        }
+        if line == "};" {
+            is_used = true;
+        }
+        if is_used {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
+/// Whether [`shorten`] makes such names.
+fn is_short(name: &str) -> bool {
+    name.strip_prefix('i').is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Gives an import a short name in the glue, and answers it. The long ones end in a hash, which no compression takes away.
@@ -214,6 +300,42 @@ mod tests {
         let glue = "/** About. */\nexport function start() {\n}\nfunction __wbg_get_imports() {\n    // why\n    return 'http://x';\n}\n\nlet wasmModule, wasmInstance, wasm;\nexport { x };\n";
         let expected = ["function __wbg_get_imports() {\nreturn 'http://x';\n}\n", BOOT].concat();
         assert_eq!(script(&thin(glue)).expect("a script"), expected);
+    }
+
+    #[test]
+    fn glue_returns_without_a_variable() {
+        let check = |glue, thinned| assert_eq!(thin(glue), thinned);
+        check("i0: function(a) {\n    const ret = a.body;\n    return ret;\n},", "i0: function(a) {\nreturn a.body;\n},\n");
+        let used = "{\nconst ret = a.body;\nreturn isLikeNone(ret) ? 0 : ret;\n}\n";
+        check(used, used);
+        let between = "{\nconst ret = a.body;\nuse(ret);\nreturn ret;\n}\n";
+        check(between, between);
+    }
+
+    #[test]
+    fn an_import_that_the_module_lacks_leaves_the_glue() {
+        let glue = "const import0 = {\ni1: function(a) {\nreturn a;\n},\ni12: function(a) {\na.go();\n},\n};\nlet wasm;\n";
+        let module = |import: &str| ["\0asm\u{d}./panel_bg.js", import, "\0"].concat().into_bytes();
+        let without = |import| without_unused(glue, &module(import));
+        assert_eq!(without("\u{2}i1"), "const import0 = {\ni1: function(a) {\nreturn a;\n},\n};\nlet wasm;\n");
+        assert_eq!(without("\u{3}i12"), "const import0 = {\ni12: function(a) {\na.go();\n},\n};\nlet wasm;\n");
+    }
+
+    #[test]
+    fn an_export_is_used_by_its_whole_name() {
+        let glue = "wasm.__wbindgen_malloc(1); wasm.memory";
+        assert!(names(glue, "memory") && names(glue, "__wbindgen_malloc"));
+        assert!(!names(glue, "__wbindgen") && !names(glue, "malloc"));
+    }
+
+    #[test]
+    fn what_is_silenced_is_known_by_name() {
+        assert!(words_a_panic("core[c5930c85a12de822]::panicking::panic_fmt"));
+        assert!(!words_a_panic("deskbridge_shared::panel::view::Inner::happen::h0a"));
+        let invoke = |hash: &str| ["wasm_bindgen::convert::closures::_::invoke::", hash].concat();
+        let glue = "wasm.wasm_bindgen__convert__closures_____invoke__ha9f6(a);";
+        assert!(calls_nobody(&invoke("hb000"), glue));
+        assert!(!calls_nobody(&invoke("ha9f6"), glue) && !calls_nobody(&invoke("ha9f6 externref shim"), glue));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::table::Row;
 /// Where `cargo xtask build panel` puts them, from the repository's root.
 const DIRECTORY: &str = "zendesk-app/dist";
 /// Most bytes of both together, compressed.
-const TARGET: usize = 30_000;
+const TARGET: usize = 36_000;
 
 /// Measures.
 pub fn run() -> Result<Vec<Row>> {
@@ -18,7 +18,7 @@ pub fn run() -> Result<Vec<Row>> {
     let glue = Size::of("panel.js")?;
     let both = wasm.compressed + glue.compressed;
     Ok(vec![
-        Row::new("panel, brotli 11", kilobytes(both)).against("limit 30 kB", both as f64 / TARGET as f64).wanted("< 30 kB", both < TARGET),
+        Row::new("panel, brotli 11", kilobytes(both)).against("limit 36 kB", both as f64 / TARGET as f64).wanted("< 36 kB", both < TARGET),
         wasm.row("  panel_bg.wasm"),
         glue.row("  panel.js"),
     ])

@@ -36,8 +36,9 @@ wasm.__wbindgen_start();
 /// Where the glue's own loader begins.
 const LOADER: &str = "let wasmModule, wasmInstance, wasm;
 ";
-/// The module that the imports come from, by the name that the glue gives it.
-const MODULE: &str = "./panel_bg.js";
+/// The module that the imports come from, by the name that wasm-bindgen gives it, and by the one that we do.
+const LONG_MODULE: &str = "\"./panel_bg.js\": ";
+const MODULE: &str = "p";
 /// Where what the loader needs begins; before it stand functions for other modules.
 const IMPORTS: &str = "function __wbg_get_imports() {
 ";
@@ -46,8 +47,10 @@ const IMPORTS: &str = "function __wbg_get_imports() {
 const STACK: &str = "-Clink-arg=-zstack-size=65536";
 
 /// What browsers since 2023 have and rustc turns on; wasm-opt must be told.
-const WASM_OPT: [&str; 10] = [
+const WASM_OPT: [&str; 11] = [
     "-Oz",
+    // The stack stands there, and does not grow so far.
+    "--low-memory-unused",
     "--strip-debug",
     "--strip-producers",
     "--strip-target-features",
@@ -75,11 +78,12 @@ pub fn build_panel(root: &Path, release: bool) -> Result<()> {
         .remove_producers_section(true)
         .generate_output()
         .context("wasm-bindgen refused the panel")?;
-    let mut glue = script(&thin(output.js()))?;
+    let mut glue = for_new_browsers(&script(&thin(output.js()))?)?;
     silence!(output, |name: &str| words_a_panic(name) || belongs_to_a_task(name) || calls_nobody(name, &glue));
     let module = output.wasm_mut();
     for (number, import) in module.imports.iter_mut().enumerate() {
         import.name = shorten(&mut glue, &import.name, number)?;
+        import.module = MODULE.into();
     }
     let mut unused = Vec::new();
     for export in module.exports.iter().filter(|export| !names(&glue, &export.name)) {
@@ -87,6 +91,11 @@ pub fn build_panel(root: &Path, release: bool) -> Result<()> {
     }
     for export in unused {
         module.exports.delete(export);
+    }
+    for (number, export) in module.exports.iter_mut().filter(|export| export.name.starts_with("wasm_bindgen__")).enumerate() {
+        let short = format!("e{number}");
+        glue = glue.replace(&export.name, &short);
+        export.name = short;
     }
     output.emit(&work).context("wasm-bindgen wrote nothing")?;
     let wasm = work.join("panel_bg.wasm");
@@ -174,6 +183,10 @@ fn wasm_opt(app: &Path) -> Result<PathBuf> {
 macro_rules! silence {
     ($output:expr, $is_meant:expr) => {{
         let module = $output.wasm_mut();
+        let segments: Vec<_> = module.data.iter().map(|data| data.id()).collect();
+        for segment in segments {
+            blank_words(&mut module.data.get_mut(segment).value);
+        }
         let is_meant = $is_meant;
         let meant = module.funcs.iter_local().filter(|(id, _)| module.funcs.get(*id).name.as_deref().is_some_and(&is_meant));
         let meant: Vec<_> = meant.map(|(id, _)| id).collect();
@@ -188,7 +201,49 @@ use silence;
 
 /// Whether the function of that name puts a panic into words. Nobody can read them: a panic stops the module, and a browser has no standard error.
 fn words_a_panic(name: &str) -> bool {
-    ["::panicking::", "FormatStringPayload", "StaticStrPayload", "BorrowError", "BorrowMutError"].iter().any(|part| name.contains(part))
+    [
+        "::panicking::",
+        "FormatStringPayload",
+        "StaticStrPayload",
+        "BorrowError",
+        "BorrowMutError",
+        "alloc_error_hook",
+        "wasm_bindgen::throw_str",
+    ]
+    .iter()
+    .any(|part| name.contains(part))
+}
+
+/// Blanks the words of panics among the data, and the paths of the files that they name. wasm-opt leaves blanks out.
+fn blank_words(data: &mut [u8]) {
+    const WORDS: [&str; 9] = [
+        "FnOnce called more than once",
+        "closure invoked recursively or after being dropped",
+        "called `Option::unwrap_throw()` on a `None` value",
+        "recursive use of an object detected which would lead to unsafe aliasing in rust",
+        "Tried to shrink to a larger capacity!",
+        "capacity overflow",
+        "RefCell already mutably borrowed",
+        "RefCell already borrowed",
+        "memory allocation of ",
+    ];
+    for words in WORDS {
+        blank(data, words.as_bytes(), |rest| rest.get(..words.len()).map(<[u8]>::len));
+    }
+    for beginning in ["/rustc/", "cargo/registry/src/"] {
+        let end = |rest: &[u8]| rest.windows(3).position(|window| window == b".rs").map(|place| place + 3);
+        blank(data, beginning.as_bytes(), end);
+    }
+}
+
+/// Blanks whatever begins so, wherever it stands, up to the end that is found in it.
+fn blank(data: &mut [u8], beginning: &[u8], end: impl Fn(&[u8]) -> Option<usize>) {
+    let mut from = 0;
+    while let Some(place) = data[from..].windows(beginning.len()).position(|window| window == beginning) {
+        from += place;
+        let length = end(&data[from..]).unwrap_or(beginning.len());
+        data[from..from + length].fill(0);
+    }
 }
 
 /// Whether the function of that name belongs to js-sys' executor of futures, which js-sys exports to everybody. The panel has no futures.
@@ -220,6 +275,53 @@ fn thin(glue: &str) -> String {
     thinned
 }
 
+/// The glue without help for browsers that lack what every browser since 2021 has, and with short names for its most used functions.
+fn for_new_browsers(glue: &str) -> Result<String> {
+    const OLD: [(&str, &str); 4] = [
+        (
+            "if (!('encodeInto' in cachedTextEncoder)) {\ncachedTextEncoder.encodeInto = function (arg, view) {\nconst buf = \
+             cachedTextEncoder.encode(arg);\nview.set(buf);\nreturn {\nread: arg.length,\nwritten: buf.length\n};\n};\n}\n",
+            "",
+        ),
+        (
+            "(typeof FinalizationRegistry === 'undefined')\n? { register: () => {}, unregister: () => {} }\n: new FinalizationRegistry",
+            "new FinalizationRegistry",
+        ),
+        (
+            "if (cachedDataViewMemory0 === null || cachedDataViewMemory0.buffer.detached === true || (cachedDataViewMemory0.buffer.detached === \
+             undefined && cachedDataViewMemory0.buffer !== wasm.memory.buffer)) {",
+            "if (cachedDataViewMemory0?.buffer !== wasm.memory.buffer) {",
+        ),
+        (
+            "if (realloc === undefined) {\nconst buf = cachedTextEncoder.encode(arg);\nconst ptr = malloc(buf.length, 1) >>> \
+             0;\ngetUint8ArrayMemory0().subarray(ptr, ptr + buf.length).set(buf);\nWASM_VECTOR_LEN = buf.length;\nreturn ptr;\n}\n",
+            "",
+        ),
+    ];
+    const NAMES: [(&str, &str); 12] = [
+        ("getStringFromWasm0", "$text"),
+        ("getDataViewMemory0", "$view"),
+        ("cachedDataViewMemory0", "$viewed"),
+        ("getUint8ArrayMemory0", "$bytes"),
+        ("cachedUint8ArrayMemory0", "$byted"),
+        ("addToExternrefTable0", "$keep"),
+        ("passStringToWasm0", "$pass"),
+        ("isLikeNone", "$none"),
+        ("handleError", "$try"),
+        ("WASM_VECTOR_LEN", "$length"),
+        ("cachedTextEncoder", "$encoder"),
+        ("cachedTextDecoder", "$decoder"),
+    ];
+    let mut glue = glue.to_owned();
+    ensure!(glue.contains(LONG_MODULE), "the glue has no module; has wasm-bindgen changed?");
+    glue = glue.replace(LONG_MODULE, &[MODULE, ": "].concat());
+    for (old, new) in OLD.into_iter().chain(NAMES) {
+        ensure!(glue.contains(old), "the glue does not have {old:?}; has wasm-bindgen changed?");
+        glue = glue.replace(old, new);
+    }
+    Ok(glue)
+}
+
 /// Whether the glue uses the module's export of that name.
 fn names(glue: &str, export: &str) -> bool {
     let mut uses = glue.split("wasm.").skip(1);
@@ -234,8 +336,8 @@ fn without_unused(glue: &str, wasm: &[u8]) -> String {
         let import = line.split_once(": function(").map(|(name, _)| name).filter(|name| is_short(name));
         if let Some(name) = import {
             // Module and name stand side by side, each after its length.
-            let length = u8::try_from(name.len()).unwrap_or(u8::MAX);
-            let entry = [MODULE.as_bytes(), &[length], name.as_bytes()].concat();
+            let length = |text: &str| u8::try_from(text.len()).unwrap_or(u8::MAX);
+            let entry = [&[length(MODULE)], MODULE.as_bytes(), &[length(name)], name.as_bytes()].concat();
             is_used = wasm.windows(entry.len()).any(|window| window == entry);
         }
         if line == "};" {
@@ -315,7 +417,7 @@ mod tests {
     #[test]
     fn an_import_that_the_module_lacks_leaves_the_glue() {
         let glue = "const import0 = {\ni1: function(a) {\nreturn a;\n},\ni12: function(a) {\na.go();\n},\n};\nlet wasm;\n";
-        let module = |import: &str| ["\0asm\u{d}./panel_bg.js", import, "\0"].concat().into_bytes();
+        let module = |import: &str| ["\0asm\u{1}p", import, "\0"].concat().into_bytes();
         let without = |import| without_unused(glue, &module(import));
         assert_eq!(without("\u{2}i1"), "const import0 = {\ni1: function(a) {\nreturn a;\n},\n};\nlet wasm;\n");
         assert_eq!(without("\u{3}i12"), "const import0 = {\ni12: function(a) {\na.go();\n},\n};\nlet wasm;\n");
@@ -326,6 +428,24 @@ mod tests {
         let glue = "wasm.__wbindgen_malloc(1); wasm.memory";
         assert!(names(glue, "memory") && names(glue, "__wbindgen_malloc"));
         assert!(!names(glue, "__wbindgen") && !names(glue, "malloc"));
+    }
+
+    #[test]
+    fn words_of_panics_are_blanked() {
+        let check = |before: &str, after: &str| {
+            let mut data = before.as_bytes().to_vec();
+            blank_words(&mut data);
+            assert_eq!(String::from_utf8_lossy(&data), after);
+        };
+        check("apanel/rustc/0a/library/core/src/x.rsbutton", &["apanel", &"\0".repeat(31), "button"].concat());
+        check("xcapacity overflowycapacity overflow", &["x", &"\0".repeat(17), "y", &"\0".repeat(17)].concat());
+        check("cargo/registry/src/", &"\0".repeat(19));
+        check("waiting for cargo", "waiting for cargo");
+    }
+
+    #[test]
+    fn glue_of_another_wasm_bindgen_is_not_guessed_at() {
+        assert!(for_new_browsers("let wasm;").is_err());
     }
 
     #[test]

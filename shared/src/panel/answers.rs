@@ -5,7 +5,7 @@ use std::cell::Cell;
 use js_sys::{Array, Date, JSON, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
-use super::model::{Event, Loaded, Made, Problem, Report, Thing, is_web};
+use super::model::{Entry, Event, Loaded, MachineList, Made, Problem, Report, Thing, is_web};
 use super::requests::Call;
 use super::texts::{Texts, decimal, is_looked_up};
 use super::view::whole_milliseconds;
@@ -30,10 +30,17 @@ pub fn event(call: Call, answer: &Answer, asked_at: f64) -> Event {
             })),
             Call::Make(thing, _) => Event::Made(thing, Box::new(made(thing, &object))),
             Call::Sessions => Event::Sessions(sessions(&object)),
-            Call::Report(ref lsid) => Event::Report(Box::new(report(lsid, &object, asked_at))),
-            Call::Recorded(ref lsid, _) => Event::Recorded(lsid.clone()),
-            // Nothing waits for it.
-            Call::GivenUp(_) => Event::Tick,
+            Call::Machines { .. } => Event::Machines(Box::new(MachineList {
+                machines: entries(&object, "machines", ["name", "state", "person"]),
+                more: object.get("more").is_truthy(),
+                links: entries(&object, "links", ["machine_name", "method", "agent"]),
+            })),
+            Call::EndLink(ref link) => Event::LinkEnded(link.clone()),
+            Call::Recording(_) => Event::Recording(object.web_url("url")),
+            Call::Report(ref lsid) if RECORDS_IN_PAGE => Event::Report(Box::new(report(lsid, &object, asked_at))),
+            Call::Recorded(ref lsid, _) if RECORDS_IN_PAGE => Event::Recorded(lsid.clone()),
+            // Nothing waits for that of a lease given up; the others are asked by panels alone that put reports onto the ticket.
+            Call::GivenUp(_) | Call::Report(_) | Call::Recorded(..) => Event::Tick,
         };
         if object.complete() {
             return event;
@@ -113,9 +120,15 @@ impl Members {
         member(&self.object, name)
     }
 
+    /// A text, if there is one.
+    #[inline(never)]
+    pub fn text_if_any(&self, name: &str) -> Option<String> {
+        self.get(name).as_string()
+    }
+
     /// A text; empty if it is missing.
     pub fn optional(&self, name: &str) -> String {
-        self.get(name).as_string().unwrap_or_default()
+        self.text_if_any(name).unwrap_or_default()
     }
 
     /// A text that must be there and not be empty.
@@ -130,6 +143,10 @@ impl Members {
         let url = self.optional(name);
         self.require(is_web(&url));
         url
+    }
+
+    fn time(&self, name: &str) -> Option<i64> {
+        whole_milliseconds(Date::parse(&self.optional(name)))
     }
 
     fn require(&self, condition: bool) {
@@ -171,9 +188,9 @@ fn panel_model(object: &Members) -> PanelModel {
         methods,
         jumpoints,
         issues,
-        target: object.get("target").as_string(),
+        target: object.text_if_any("target"),
         locale: object.text("locale"),
-        help_center_page: object.get("help_center_page").as_string(),
+        help_center_page: object.text_if_any("help_center_page"),
         session_keys: object.get("session_keys") != JsValue::FALSE,
         machines: object.get("machines").is_truthy(),
     }
@@ -187,7 +204,8 @@ fn made(thing: Thing, object: &Members) -> Made {
         Thing::ChatLink => "url",
     };
     made.url = object.web_url(url);
-    made.expires_at = whole_milliseconds(Date::parse(&object.optional("expires_at")));
+    made.expires_at = object.time("expires_at");
+    made.link = object.optional("link");
     if thing == Thing::Key {
         made.short_key = object.text("short_key");
         made.mail_subject = object.optional("mail_subject");
@@ -217,7 +235,7 @@ fn sessions(object: &Members) -> Vec<LiveSession> {
     let mut sessions = Vec::new();
     for session in object.list("sessions") {
         let session = Members::of(session);
-        let text = |name: &str| session.get(name).as_string();
+        let text = |name: &str| session.text_if_any(name);
         if let Some(state) = SessionState::from_name(&session.optional("state")) {
             sessions.push(LiveSession {
                 lsid: session.optional("lsid"),
@@ -233,4 +251,22 @@ fn sessions(object: &Members) -> Vec<LiveSession> {
         }
     }
     sessions
+}
+
+fn entries(object: &Members, list: &str, [name, state, person]: [&str; 3]) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for entry in object.list(list) {
+        let entry = Members::of(entry);
+        entries.push(Entry {
+            id: entry.optional("id"),
+            name: entry.optional(name),
+            state: entry.optional(state),
+            person: entry.optional(person),
+            machine: entry.optional("machine"),
+            url: String::new(),
+            expires_at: entry.time("expires_at"),
+            is_marked: entry.get("suggested").is_truthy(),
+        });
+    }
+    entries
 }

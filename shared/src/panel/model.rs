@@ -2,13 +2,15 @@
 //! Must not know how anything is drawn ([`screen`](super::screen)) or reached ([`view`](super)).
 
 use super::requests::{Call, Place};
-use super::texts::{Text, Texts, cut, decimal, fill, join};
+use super::texts::{Text, Texts, cut, decimal, fill, join, port};
 use super::{Insertion, Note, NoteFault, NoteResult, NoticeKind, RECORDS_IN_PAGE, SessionsSummary};
 use crate::api::{JumpMethod, LiveSession, NOTE_LEASE_MS, PanelModel, SessionState};
 
 /// The list of sessions is asked for this often while all goes well, in milliseconds. A customer who opens a chat in the Help Center must be seen
 /// within five seconds; the extension serves help desks without that, and the server must write down each of its signed questions.
 pub const SESSIONS_INTERVAL: i64 = if cfg!(feature = "record-in-page") { 5_000 } else { 2_000 };
+/// The list of machines is asked for this often while all goes well, in milliseconds.
+pub const MACHINES_INTERVAL: i64 = 5_000;
 /// What the server did not answer is asked again after this many milliseconds, then after twice as many, and so on.
 const RETRY_PAUSE: i64 = 5_000;
 /// The longest pause between two questions for the list while the server does not answer, in milliseconds.
@@ -91,6 +93,8 @@ pub struct Ready {
     pub form: Form,
     /// This ticket's sessions.
     pub sessions: Sessions,
+    /// The machines to choose from, and this ticket's links to them.
+    pub machines: Machines,
     /// The report that is on its way onto the ticket, or did not get there.
     pub recording: Option<Recording>,
     /// A report was added, which the page shows once it is loaded again.
@@ -164,6 +168,8 @@ pub struct Made {
     pub expires_at: Option<i64>,
     /// Whether that has passed.
     pub expired: bool,
+    /// The id of a link to a machine; empty: there is nothing to end.
+    pub link: String,
 }
 
 /// Why the server did not do what it was asked: the readable part of a problem document (RFC 9457).
@@ -182,9 +188,9 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Whether the browser must be paired again, which its settings do.
+    /// Whether the browser must be paired again, which its settings do. Only a panel of the extension is paired.
     pub fn is_of_pairing(&self) -> bool {
-        matches!(self.kind.as_str(), "device-revoked" | "device-refused" | "no-device")
+        RECORDS_IN_PAGE && matches!(self.kind.as_str(), "device-revoked" | "device-refused" | "no-device")
     }
 
     /// Whether the same question may be answered later: no answer came, or one that says so.
@@ -232,13 +238,65 @@ impl Problem {
 pub struct Sessions {
     /// As last heard.
     pub list: Vec<LiveSession>,
-    /// Whether they were heard at all.
+    /// How it is with asking.
+    pub inquiry: Inquiry,
+}
+
+/// How it is with a list that is asked for again and again.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Inquiry {
+    /// Whether it was heard at all.
     pub known: bool,
     /// Why the last question failed.
     pub problem: Option<Problem>,
     asking: bool,
     failures: u32,
     next: i64,
+}
+
+/// The machines to choose from, and this ticket's links to them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Machines {
+    /// As last heard.
+    pub list: MachineList,
+    /// How it is with asking.
+    pub inquiry: Inquiry,
+    /// The link that was copied last.
+    pub copied: String,
+    /// What is asked for now is not what was asked: the answer is not wanted.
+    is_stale: bool,
+}
+
+/// What the server says of machines.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MachineList {
+    /// The machines.
+    pub machines: Vec<Entry>,
+    /// There are more.
+    pub more: bool,
+    /// The ticket's links that are still good.
+    pub links: Vec<Entry>,
+}
+
+/// A machine, or a link to one. Both are one type, which keeps the panel small.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// The machine's id, or by which the link is ended.
+    pub id: String,
+    /// What people call the machine.
+    pub name: String,
+    /// The name of the machine's state, or of the kind of session that the link opens.
+    pub state: String,
+    /// Who is signed in at the machine, or who made the link; empty: not known.
+    pub person: String,
+    /// A link's machine, by its id.
+    pub machine: String,
+    /// Where a link leads; empty: another panel made it.
+    pub url: String,
+    /// When a link expires, Unix milliseconds; `None`: not told.
+    pub expires_at: Option<i64>,
+    /// A machine is likely the ticket's; a link is being ended.
+    pub is_marked: bool,
 }
 
 /// A report on its way onto the ticket through the page.
@@ -333,11 +391,13 @@ pub enum Field {
     Terminal,
     /// The chat link's issue.
     Issue,
+    /// Part of a machine's name.
+    Search,
 }
 
 impl Field {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Method,
         Self::Target,
         Self::Jumpoint,
@@ -349,6 +409,7 @@ impl Field {
         Self::Port,
         Self::Terminal,
         Self::Issue,
+        Self::Search,
     ];
 
     /// The API's name.
@@ -365,6 +426,7 @@ impl Field {
             Self::Port => "port",
             Self::Terminal => "terminal",
             Self::Issue => "issue",
+            Self::Search => "search",
         }
     }
 
@@ -450,6 +512,45 @@ impl Action {
     }
 }
 
+/// A button that stands once for each session, machine or link, and does something to that one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Put the session's report onto the ticket.
+    Record,
+    /// Open the session's recording.
+    Watch,
+    /// Open a session of that kind with the machine.
+    Open(JumpMethod),
+    /// Copy the link.
+    CopyLink,
+    /// End the link.
+    EndLink,
+}
+
+impl Deed {
+    /// The name on the page (`data-action`).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Watch => "watch",
+            Self::Open(method) => method.name(),
+            Self::CopyLink => "copy-link",
+            Self::EndLink => "end-link",
+        }
+    }
+
+    /// The button of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "record" => Self::Record,
+            "watch" => Self::Watch,
+            "copy-link" => Self::CopyLink,
+            "end-link" => Self::EndLink,
+            _ => Self::Open(JumpMethod::from_name(name)?),
+        })
+    }
+}
+
 /// A text worth copying or inserting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -465,6 +566,8 @@ pub enum Part {
     ChatLink,
     /// The report the page did not take.
     Report,
+    /// A link to a machine, which has a button of its own ([`Deed::CopyLink`]).
+    MachineLink,
 }
 
 /// Something that happened.
@@ -509,8 +612,14 @@ pub enum Event {
     Inserted(Insertion),
     /// Whether the browser opened the Jump, as far as it tells.
     Opened(bool),
-    /// The button of a session's report was pressed.
-    Record(String),
+    /// The button of the session, machine or link of that id was pressed.
+    Done(Deed, String),
+    /// The machines came.
+    Machines(Box<MachineList>),
+    /// That link is ended.
+    LinkEnded(String),
+    /// Where a recording is.
+    Recording(String),
     /// A report came.
     Report(Box<Report>),
     /// Whether the page put the report of that session onto the ticket.
@@ -612,7 +721,7 @@ impl Panel {
                 if !at_work || self.place.as_ref() != Some(&place) {
                     self.place = Some(place);
                     if !locale.is_empty() {
-                        self.locale.clone_from(&locale);
+                        self.locale = locale.as_str().into();
                     }
                     self.agent_locale = locale;
                     return Some(self.load());
@@ -642,7 +751,7 @@ impl Panel {
                 if !matches!(self.phase, Phase::Loading) => {}
             Event::Loaded(loaded) => {
                 self.texts = loaded.texts;
-                self.locale.clone_from(&loaded.offer.locale);
+                self.locale = loaded.offer.locale.as_str().into();
                 self.phase = Phase::Ready(Box::new(Ready {
                     record_in_page: RECORDS_IN_PAGE && loaded.record_in_page,
                     has_reply: loaded.has_reply,
@@ -666,10 +775,10 @@ impl Panel {
                 };
                 return Some(self.notify(text, kind));
             }
-            Event::Pressed(Action::Make(_) | Action::Insert(_)) if self.doubt.is_some() => {}
+            Event::Pressed(Action::Make(_) | Action::Insert(_)) | Event::Done(Deed::Open(_), _) if self.doubt.is_some() => {}
             // One at a time: the text must not get in twice.
             Event::Pressed(Action::Insert(_)) if self.inserting.is_some() => {}
-            Event::Pressed(Action::Make(_)) if matches!(self.phase, Phase::Ended(_)) => {}
+            Event::Pressed(Action::Make(_)) | Event::Done(Deed::Open(_), _) if matches!(self.phase, Phase::Ended(_)) => {}
             event => {
                 let part = match event {
                     Event::Pressed(Action::Insert(part)) => Some(part),
@@ -702,7 +811,7 @@ impl Panel {
     pub fn is_at_work(&self) -> bool {
         match &self.phase {
             Phase::Loading => true,
-            Phase::Ready(ready) => !ready.sessions.problem.as_ref().is_some_and(Problem::is_of_pairing),
+            Phase::Ready(ready) => !ready.sessions.inquiry.problem.as_ref().is_some_and(Problem::is_of_pairing),
             _ => false,
         }
     }
@@ -715,7 +824,7 @@ impl Panel {
     /// What the ticket's sessions come to, as last heard.
     pub fn sessions_summary(&self) -> Option<SessionsSummary> {
         let Phase::Ready(ready) = &self.phase else { return None };
-        ready.sessions.known.then(|| SessionsSummary::of(&ready.sessions.list, RECORDS_IN_PAGE && ready.record_in_page))
+        ready.sessions.inquiry.known.then(|| SessionsSummary::of(&ready.sessions.list, RECORDS_IN_PAGE && ready.record_in_page))
     }
 
     /// Whether a confirmation is to be sent again.
@@ -793,10 +902,19 @@ impl Panel {
             Phase::Ended(Some(ready)) => (ready, true),
             _ => return None,
         };
-        let due = self.watched && !is_ended && now >= ready.sessions.next;
-        let command = if is_ended { None } else { ready.tell_again(now) };
-        let command = if due && command.is_none() { ready.sessions.ask(now) } else { command };
-        if let Some(thing) = Thing::ALL.into_iter().find(|&thing| ready.expire(thing, now)) {
+        let mut command = None;
+        if !is_ended {
+            command = ready.tell_again(now);
+            if self.watched && command.is_none() {
+                command = ready.ask_what_is_due(now);
+            }
+        }
+        let links = &mut ready.machines.list.links;
+        let count = links.len();
+        links.retain(|link| link.expires_at.is_none_or(|expires_at| now < expires_at));
+        if links.len() < count {
+            self.announce(Text::ChatExpired);
+        } else if let Some(thing) = Thing::ALL.into_iter().find(|&thing| ready.expire(thing, now)) {
             self.announce(thing.texts()[4]);
         }
         command
@@ -826,7 +944,8 @@ impl Ready {
             slots: [Slot::Empty, Slot::Empty, Slot::Empty],
             former: [None, None, None],
             form: Form::new(&offer),
-            sessions: Sessions { list: Vec::new(), known: false, problem: None, asking: false, failures: 0, next: now },
+            sessions: Sessions { list: Vec::new(), inquiry: Inquiry { next: now, ..Inquiry::default() } },
+            machines: Machines::default(),
             offer,
         }
     }
@@ -848,9 +967,11 @@ impl Ready {
 
     /// What was on its way will not come.
     fn put_back(&mut self) {
-        self.sessions.asking = false;
-        // What is wrong is the session.
-        self.sessions.problem = None;
+        for inquiry in [&mut self.sessions.inquiry, &mut self.machines.inquiry] {
+            inquiry.asking = false;
+            // What is wrong is the session.
+            inquiry.problem = None;
+        }
         for (slot, former) in self.slots.iter_mut().zip(&mut self.former) {
             if matches!(slot, Slot::Busy) {
                 *slot = former.take().map_or(Slot::Empty, Slot::Made);
@@ -861,8 +982,25 @@ impl Ready {
     /// What to say, and what to do.
     fn update(&mut self, event: Event, now: i64, texts: &Texts) -> (Option<String>, Option<Command>) {
         match event {
-            Event::Filled(field, value) => self.fill(field, value),
+            Event::Filled(field, value) => {
+                self.fill(field, value);
+                if field == Field::Search {
+                    self.machines.is_stale = true;
+                    return (None, self.ask_for_machines(now));
+                }
+            }
             Event::Pressed(action) => return (None, self.press(action, now, texts)),
+            Event::Made(Thing::Jump, made) if self.offer.machines => {
+                self.slots[Thing::Jump as usize] = Slot::Empty;
+                // What is on its way may not have it yet.
+                self.machines.is_stale = true;
+                let machine = self.form.value(Field::Target).to_owned();
+                let state = self.form.method.map_or("", JumpMethod::name).into();
+                let url = made.url.clone();
+                let list = &mut self.machines.list;
+                list.links.push(Entry { id: made.link, state, machine, url: made.url, expires_at: made.expires_at, ..Entry::default() });
+                return (Some(texts.get(Text::LinkMade).into()), Some(Command::Open(url)));
+            }
             Event::Made(thing, made) => {
                 let said = texts.fill(thing.texts()[3], "key", &spelled(&made.short_key));
                 let opens = (thing == Thing::Jump).then(|| Command::Open(made.url.clone()));
@@ -873,25 +1011,82 @@ impl Ready {
                 let inserts = if sends { self.insertion(Part::ChatLink, texts) } else { None };
                 return (Some(said), opens.or(inserts));
             }
+            Event::Opened(false) if self.offer.machines => return tell(texts.get(Text::LinkBlocked).into(), NoticeKind::Fault),
             Event::Opened(opened) => {
                 self.jump_blocked = !opened;
                 return (self.jump_blocked.then(|| texts.get(Text::JumpBlocked).into()), None);
             }
             Event::Sessions(list) => {
                 let news = self.sessions.news(&list).map(|session| (session.state, told(session, texts)));
-                self.sessions.heard(list);
+                self.sessions.list = list;
+                self.sessions.inquiry.heard();
                 self.report_first |= self.has_recordable();
                 return match news {
-                    Some((SessionState::Waiting, news)) => (Some(news.clone()), Some(Command::Notify(news, NoticeKind::Done))),
+                    Some((SessionState::Waiting, news)) => tell(news, NoticeKind::Done),
                     news => (news.map(|(_, news)| news), None),
                 };
             }
             Event::Refused(Call::Make(thing, _), problem) => self.slots[thing as usize] = Slot::Failed(problem),
-            Event::Refused(Call::Sessions, problem) => self.sessions.failed(problem, now),
+            Event::Refused(Call::Sessions, problem) => self.sessions.inquiry.failed(problem, now),
+            Event::Refused(Call::Machines { .. }, problem) => self.machines.inquiry.failed(problem, now),
+            Event::Machines(list) => {
+                self.machines.inquiry.asking = false;
+                if self.machines.is_stale {
+                    return (None, self.ask_for_machines(now));
+                }
+                return (self.machines.heard(*list, texts), None);
+            }
+            Event::Done(Deed::Open(method), machine) if self.offer.machines && *self.slot(Thing::Jump) != Slot::Busy => {
+                self.form.method = Some(method);
+                self.form.set(Field::Target, machine);
+                return (None, self.make(Thing::Jump));
+            }
+            Event::Done(Deed::CopyLink, id) => {
+                let url = self.machines.link(&id).map(|link| link.url.clone());
+                self.machines.copied = id;
+                return (None, url.map(|url| Command::Copy(Part::MachineLink, url)));
+            }
+            Event::Done(Deed::EndLink, id) => {
+                if let Some(link) = self.machines.link(&id)
+                    && !std::mem::replace(&mut link.is_marked, true)
+                {
+                    return (None, Some(Command::Call(Call::EndLink(id))));
+                }
+            }
+            Event::Done(Deed::Watch, lsid) => return (None, Some(Command::Call(Call::Recording(lsid)))),
+            Event::Recording(url) => return (None, Some(Command::Open(url))),
+            Event::LinkEnded(id) => {
+                self.machines.is_stale = true;
+                self.machines.list.links.retain(|link| link.id != id);
+                return tell(texts.get(Text::LinkEnded).into(), NoticeKind::Done);
+            }
+            Event::Refused(call @ (Call::EndLink(_) | Call::Recording(_)), problem) => {
+                if let Call::EndLink(id) = call
+                    && let Some(link) = self.machines.link(&id)
+                {
+                    link.is_marked = false;
+                }
+                return tell(problem.message(texts), NoticeKind::Fault);
+            }
             event if RECORDS_IN_PAGE && self.record_in_page => return self.record(event, now, texts),
             _ => {}
         }
         (None, None)
+    }
+
+    /// One question at a time; what else is due is asked at the next tick.
+    fn ask_what_is_due(&mut self, now: i64) -> Option<Command> {
+        let machines = if now >= self.machines.inquiry.next { self.ask_for_machines(now) } else { None };
+        if machines.is_none() && now >= self.sessions.inquiry.next { self.sessions.ask(now) } else { machines }
+    }
+
+    fn ask_for_machines(&mut self, now: i64) -> Option<Command> {
+        if !self.offer.machines || !self.machines.inquiry.ask(now, MACHINES_INTERVAL) {
+            return None;
+        }
+        self.machines.is_stale = false;
+        let target = self.offer.target.clone().unwrap_or_default();
+        Some(Command::Call(Call::Machines { search: self.form.value(Field::Search).into(), target }))
     }
 
     /// Whether this session's report waits for somebody to put it onto the ticket.
@@ -918,7 +1113,7 @@ impl Ready {
     fn record(&mut self, event: Event, now: i64, texts: &Texts) -> (Option<String>, Option<Command>) {
         let under_way = self.recording.as_mut().filter(|recording| recording.fault.is_none());
         match (event, under_way) {
-            (Event::Record(lsid), None) => {
+            (Event::Done(Deed::Record, lsid), None) => {
                 let known = self.sessions.list.iter().any(|session| session.lsid == lsid && self.is_recordable(session));
                 if known {
                     self.recording = Some(Recording { lsid: lsid.clone(), note: None, fault: None, reload_helps: false, untold: None });
@@ -966,9 +1161,9 @@ impl Ready {
         }
         self.is_page_old = true;
         // The next tick asks.
-        self.sessions.next = now;
+        self.sessions.inquiry.next = now;
         let said = texts.get(Text::RecordDone).to_owned();
-        (Some(said.clone()), Some(Command::Notify(said, NoticeKind::Done)))
+        tell(said, NoticeKind::Done)
     }
 
     fn fill(&mut self, field: Field, value: String) {
@@ -993,7 +1188,10 @@ impl Ready {
                 self.form.options_open = !self.form.options_open;
                 None
             }
-            Action::RefreshSessions => self.sessions.ask(now),
+            Action::RefreshSessions => {
+                self.machines.inquiry.next = now;
+                self.sessions.ask(now)
+            }
             Action::ReloadPage => Some(Command::ReloadPage),
             Action::Launch => {
                 self.jump_blocked = false;
@@ -1069,7 +1267,7 @@ impl Ready {
         let text = match part {
             Part::Key => &made.short_key,
             Part::Mail if !made.mail_body.is_empty() => &made.mail_body,
-            Part::Mail | Part::KeyLink | Part::JumpLink | Part::ChatLink | Part::Report => &made.url,
+            Part::Mail | Part::KeyLink | Part::JumpLink | Part::ChatLink | Part::Report | Part::MachineLink => &made.url,
         };
         Some(text.clone())
     }
@@ -1088,18 +1286,8 @@ impl Slot {
 }
 
 impl Sessions {
-    /// Whether the server is being asked for them.
-    pub const fn is_asked(&self) -> bool {
-        self.asking
-    }
-
     fn ask(&mut self, now: i64) -> Option<Command> {
-        if self.asking {
-            return None;
-        }
-        self.asking = true;
-        self.next = now + SESSIONS_INTERVAL;
-        Some(Command::Call(Call::Sessions))
+        self.inquiry.ask(now, SESSIONS_INTERVAL).then_some(Command::Call(Call::Sessions))
     }
 
     /// A session that has come or changed. Of those already there at first only one whose customer waits.
@@ -1110,14 +1298,74 @@ impl Sessions {
             if session.state == SessionState::Waiting {
                 return Some(session);
             }
-            news = news.or(Some(session).filter(|_| self.known));
+            news = news.or(Some(session).filter(|_| self.inquiry.known));
         }
         news
     }
+}
 
-    /// The next question is due so long after this one was asked, however long its answer took.
-    fn heard(&mut self, list: Vec<LiveSession>) {
-        *self = Self { list, known: true, problem: None, asking: false, failures: 0, next: self.next };
+impl Machines {
+    fn link(&mut self, id: &str) -> Option<&mut Entry> {
+        find(&mut self.list.links, id)
+    }
+
+    /// Takes a list. What is listed already keeps its place, so that nobody presses what has just moved under their finger. Answers what has become of
+    /// the ticket's machines.
+    fn heard(&mut self, mut list: MachineList, texts: &Texts) -> Option<String> {
+        let mut news = None;
+        let mut place = 0;
+        for known in &self.list.machines {
+            if let Some(found) = list.machines.iter().position(|machine| machine.id == known.id) {
+                let machine = &list.machines[found];
+                if machine.is_marked && machine.state != known.state {
+                    news = Some(join(&[&machine.name, ": ", texts.by_name("state_", &machine.state)]));
+                }
+                for before in (place..found).rev() {
+                    list.machines.swap(before, before + 1);
+                }
+                place += 1;
+            }
+        }
+        for known in &mut self.list.links {
+            if let Some(link) = find(&mut list.links, &known.id) {
+                link.url = std::mem::take(&mut known.url);
+                link.is_marked = known.is_marked;
+            }
+        }
+        if list.machines.is_empty() {
+            news = Some(texts.get(Text::MachinesNotFound).into());
+        }
+        self.list = list;
+        self.inquiry.heard();
+        news
+    }
+}
+
+fn find<'a>(entries: &'a mut [Entry], id: &str) -> Option<&'a mut Entry> {
+    entries.iter_mut().find(|entry| entry.id == id)
+}
+
+/// What a screen reader is told, and the others in a notice.
+fn tell(said: String, kind: NoticeKind) -> (Option<String>, Option<Command>) {
+    (Some(said.clone()), Some(Command::Notify(said, kind)))
+}
+
+impl Inquiry {
+    /// Whether the server is being asked.
+    pub const fn is_asking(&self) -> bool {
+        self.asking
+    }
+
+    /// Whether to ask now: one question at a time. The next one is due so long after this one was asked, however long its answer takes.
+    fn ask(&mut self, now: i64, interval: i64) -> bool {
+        if !self.asking {
+            self.next = now + interval;
+        }
+        !std::mem::replace(&mut self.asking, true)
+    }
+
+    fn heard(&mut self) {
+        *self = Self { known: true, next: self.next, ..Self::default() };
     }
 
     fn failed(&mut self, problem: Problem, now: i64) {
@@ -1131,11 +1379,15 @@ impl Sessions {
 impl Form {
     fn new(offer: &PanelModel) -> Self {
         let mut form = Self { method: offer.methods.first().copied(), options_open: false, faults: Vec::new(), values: Default::default() };
-        form.set(Field::Target, offer.target.clone().unwrap_or_default());
-        form.set(Field::Jumpoint, offer.jumpoints.first().cloned().unwrap_or_default());
-        form.set(Field::Issue, offer.issues.first().map(|issue| issue.code_name.clone()).unwrap_or_default());
-        form.set(Field::Protocol, "ssh".into());
-        form.set(Field::Port, "22".into());
+        for (field, value) in [
+            (Field::Target, offer.target.as_deref()),
+            (Field::Jumpoint, offer.jumpoints.first().map(String::as_str)),
+            (Field::Issue, offer.issues.first().map(|issue| issue.code_name.as_str())),
+            (Field::Protocol, Some("ssh")),
+            (Field::Port, Some("22")),
+        ] {
+            form.set(field, value.unwrap_or_default().into());
+        }
         form
     }
 
@@ -1166,9 +1418,9 @@ impl Form {
             let value = self.value(field).trim_ascii();
             let fault = if field == Field::Target && value.is_empty() {
                 Text::TargetMissing
-            } else if field == Field::Port && !value.is_empty() && !matches!(value.parse::<u16>(), Ok(1..)) {
+            } else if field == Field::Port && !value.is_empty() && port(value).is_none() {
                 Text::PortRange
-            } else if value.chars().nth(TEXT_LIMIT as usize).is_some() {
+            } else if characters(value) > TEXT_LIMIT {
                 Text::TooLong
             } else {
                 continue;
@@ -1198,10 +1450,15 @@ impl Form {
     }
 }
 
+/// How many there are: bytes that go on with a character do not count. `chars` brings the reading of UTF-8 along.
+fn characters(text: &str) -> u32 {
+    text.bytes().fold(0, |count, byte| count + u32::from(byte & 0xC0 != 0x80))
+}
+
 /// Who the session is with.
 pub fn customer_name<'a>(session: &'a LiveSession, texts: &'a Texts) -> &'a str {
     let named = session.customer.as_deref().filter(|name| !name.is_empty());
-    named.unwrap_or(texts.get(Text::UnnamedCustomer))
+    named.or(session.machine.as_deref()).unwrap_or(texts.get(Text::UnnamedCustomer))
 }
 
 /// What a screen reader is told of a session that has come or changed.
@@ -1210,7 +1467,7 @@ fn told(session: &LiveSession, texts: &Texts) -> String {
         return waiting(session, texts);
     }
     let news = texts.fill(Text::SessionNews, "name", customer_name(session, texts));
-    fill(&news, "state", texts.get(state_text(session.state)))
+    fill(&news, "state", texts.by_name("state_", session.state.name()))
 }
 
 /// That the customer waits for a representative, by name where it is known.
@@ -1219,16 +1476,6 @@ pub fn waiting(session: &LiveSession, texts: &Texts) -> String {
     match session.customer.as_deref() {
         None | Some("") => waiting.into(),
         Some(name) => join(&[waiting, ": ", name]),
-    }
-}
-
-/// What a state is called.
-pub const fn state_text(state: SessionState) -> Text {
-    match state {
-        SessionState::Waiting => Text::StateWaiting,
-        SessionState::Active => Text::StateActive,
-        SessionState::Ended => Text::StateEnded,
-        SessionState::Recorded => Text::StateRecorded,
     }
 }
 
@@ -1271,7 +1518,7 @@ pub fn spelled(key: &str) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::api::Issue;
+    use crate::api::{Issue, MachineState};
 
     pub const NOW: i64 = 1_800_000_000_000;
 
@@ -1303,6 +1550,52 @@ pub(super) mod tests {
         panel
     }
 
+    /// A panel at work with an engine that lists its machines: the ticket's, one more, and one off line.
+    pub fn at_work_with_machines() -> Panel {
+        let mut panel = loading();
+        panel.update(loaded(offer_of_machines()), NOW);
+        panel.update(Event::Sessions(Vec::new()), NOW);
+        let list = vec![machine("LAPTOP-0042", "online"), machine("FRONT-DESK", "in_use"), machine("ATTIC", "offline")];
+        panel.update(heard(list, Vec::new()), NOW);
+        panel
+    }
+
+    fn offer_of_machines() -> PanelModel {
+        let methods = vec![JumpMethod::Desktop, JumpMethod::Terminal, JumpMethod::Files];
+        PanelModel { methods, jumpoints: Vec::new(), issues: Vec::new(), session_keys: false, machines: true, ..offer() }
+    }
+
+    pub fn machine(name: &str, state: &str) -> Entry {
+        let is_marked = name == "LAPTOP-0042";
+        Entry { id: "node//".to_owned() + name, name: name.into(), state: state.into(), is_marked, ..Entry::default() }
+    }
+
+    pub fn link_entry(id: &str) -> Entry {
+        Entry {
+            id: id.into(),
+            name: "LAPTOP-0042".into(),
+            state: "terminal".into(),
+            person: "Rita".into(),
+            machine: "node//LAPTOP-0042".into(),
+            expires_at: Some(NOW + 600_000),
+            ..Entry::default()
+        }
+    }
+
+    pub fn heard(machines: Vec<Entry>, links: Vec<Entry>) -> Event {
+        Event::Machines(Box::new(MachineList { machines, more: false, links }))
+    }
+
+    pub fn link_made(id: &str) -> Event {
+        let made = Made {
+            url: "https://mesh.example.com/s/".to_owned() + id,
+            link: id.into(),
+            expires_at: Some(NOW + 600_000),
+            ..Made::default()
+        };
+        Event::Made(Thing::Jump, Box::new(made))
+    }
+
     fn texts() -> Texts {
         let placeholders = |name: &str| match name {
             "key_made" => " {key}",
@@ -1317,7 +1610,14 @@ pub(super) mod tests {
             "unexpected" => " {status}",
             _ => "",
         };
-        Texts::read(|name| Some(name.to_owned() + placeholders(name)))
+        let mut texts = Texts::read(|name| Some(name.to_owned() + placeholders(name)));
+        let methods =
+            JumpMethod::ALL.into_iter().flat_map(|method| ["method_", "hint_"].map(|beginning| beginning.to_owned() + method.name()));
+        let states = SessionState::ALL.map(SessionState::name).into_iter().chain(MachineState::ALL.map(MachineState::name));
+        for name in methods.chain(states.map(|state| "state_".to_owned() + state)) {
+            texts.add(name.clone(), name);
+        }
+        texts
     }
 
     fn place(ticket: &str) -> Place {
@@ -1347,7 +1647,7 @@ pub(super) mod tests {
             mail_subject: "Your session".into(),
             mail_body: "Open https://support.example.com/?ak=1".into(),
             expires_at: Some(NOW + 600_000),
-            expired: false,
+            ..Made::default()
         }
     }
 
@@ -1893,9 +2193,9 @@ pub(super) mod tests {
             assert_eq!(panel.update(Event::Tick, now + pause), ask, "after {pause}");
             now += pause;
         }
-        assert_eq!(ready(&panel).sessions.problem, Some(problem()));
+        assert_eq!(ready(&panel).sessions.inquiry.problem, Some(problem()));
         panel.update(Event::Sessions(Vec::new()), now);
-        assert_eq!(ready(&panel).sessions.problem, None);
+        assert_eq!(ready(&panel).sessions.inquiry.problem, None);
         now += SESSIONS_INTERVAL;
         assert_eq!(panel.update(Event::Tick, now), ask, "all is well again");
         panel.update(Event::Sessions(Vec::new()), now + SESSIONS_INTERVAL - 1);
@@ -1973,8 +2273,8 @@ pub(super) mod tests {
     fn a_report_goes_from_the_server_through_the_page_back_to_the_server() {
         let mut panel = at_work_in_page();
         let ask = Some(Command::Call(Call::Report(ended())));
-        assert_eq!(panel.update(Event::Record(ended()), NOW), ask);
-        assert_eq!(panel.update(Event::Record(ended()), NOW), None, "is on its way");
+        assert_eq!(panel.update(Event::Done(Deed::Record, ended()), NOW), ask);
+        assert_eq!(panel.update(Event::Done(Deed::Record, ended()), NOW), None, "is on its way");
         let Some(Command::PostNote(lsid, note)) = panel.update(report(false), NOW) else { panic!("the page is to write it") };
         assert_eq!((lsid, note.marker.as_str()), (ended(), "deskbridge/x"));
         assert_eq!(panel.update(Event::NotePosted("other".into(), Ok(())), NOW), None);
@@ -1989,7 +2289,7 @@ pub(super) mod tests {
     #[test]
     fn a_report_that_is_there_is_not_written() {
         let mut panel = at_work_in_page();
-        panel.update(Event::Record(ended()), NOW);
+        panel.update(Event::Done(Deed::Record, ended()), NOW);
         assert_eq!(panel.update(report(true), NOW), Some(Command::Notify("record_done".into(), NoticeKind::Done)));
         assert_eq!(panel.update(report(false), NOW), None, "nobody asks any more");
     }
@@ -1998,7 +2298,7 @@ pub(super) mod tests {
     fn a_report_that_did_not_get_there_is_told_and_can_be_copied_and_tried_again() {
         let fault = |panel: &Panel| ready(panel).recording.as_ref().and_then(|recording| recording.fault.clone());
         let mut panel = at_work_in_page();
-        panel.update(Event::Record(ended()), NOW);
+        panel.update(Event::Done(Deed::Record, ended()), NOW);
         assert_eq!(press(&mut panel, Action::Copy(Part::Report)), None, "is not here yet");
         panel.update(refuse(Call::Report(ended())), NOW);
         assert_eq!(fault(&panel), Some(problem().message(&texts())));
@@ -2016,7 +2316,7 @@ pub(super) mod tests {
             (NoteFault::Refused, "record_refused"),
             (NoteFault::Uncertain, "record_uncertain"),
         ] {
-            assert_eq!(panel.update(Event::Record(ended()), NOW), Some(Command::Call(Call::Report(ended()))), "again");
+            assert_eq!(panel.update(Event::Done(Deed::Record, ended()), NOW), Some(Command::Call(Call::Report(ended()))), "again");
             panel.update(report(false), NOW);
             let given_up = (number != NoteFault::Uncertain).then(|| Command::Call(Call::GivenUp("L1".into())));
             assert_eq!(panel.update(Event::NotePosted(ended(), Err(number)), NOW), given_up);
@@ -2025,7 +2325,7 @@ pub(super) mod tests {
         let text = "Chat\nRita: Try 1 < 2 &amp;\nOS Linux\ndeskbridge/x";
         assert_eq!(press(&mut panel, Action::Copy(Part::Report)), Some(Command::Copy(Part::Report, text.into())));
         // The note is there, but the server does not take that.
-        panel.update(Event::Record(ended()), NOW);
+        panel.update(Event::Done(Deed::Record, ended()), NOW);
         panel.update(report(false), NOW);
         panel.update(Event::NotePosted(ended(), Ok(())), NOW);
         let never = Problem { status: 422, ..problem() };
@@ -2036,7 +2336,7 @@ pub(super) mod tests {
     #[test]
     fn a_confirmation_that_gets_lost_is_sent_again() {
         let mut panel = at_work_in_page();
-        panel.update(Event::Record(ended()), NOW);
+        panel.update(Event::Done(Deed::Record, ended()), NOW);
         panel.update(report(false), NOW);
         let tell = Some(Command::Call(Call::Recorded(ended(), "L1".into())));
         assert_eq!(panel.update(Event::NotePosted(ended(), Ok(())), NOW), tell);
@@ -2050,7 +2350,7 @@ pub(super) mod tests {
             assert_eq!(panel.update(Event::Tick, now), tell, "after {pause}");
             assert_ne!(panel.update(Event::Tick, now + 1), tell, "one at a time");
         }
-        assert_eq!(panel.update(Event::Record(ended()), now), None, "it is not written again");
+        assert_eq!(panel.update(Event::Done(Deed::Record, ended()), now), None, "it is not written again");
         panel.update(Event::Recorded(ended()), now);
         assert_eq!((ready(&panel).recording.as_ref(), ready(&panel).is_page_old), (None, true));
         assert!(!ready(&panel).has_recordable(), "before the server is asked again");
@@ -2086,11 +2386,11 @@ pub(super) mod tests {
     fn only_an_ended_session_of_such_a_ticket_can_be_recorded() {
         let active = session(SessionState::Active).lsid;
         for lsid in [active.as_str(), "", "unknown"] {
-            assert_eq!(at_work_in_page().update(Event::Record(lsid.into()), NOW), None, "{lsid}");
+            assert_eq!(at_work_in_page().update(Event::Done(Deed::Record, lsid.into()), NOW), None, "{lsid}");
         }
         let mut panel = at_work();
         panel.update(Event::Sessions(vec![session(SessionState::Ended)]), NOW);
-        assert_eq!(panel.update(Event::Record(ended()), NOW), None, "its reports come by themselves");
+        assert_eq!(panel.update(Event::Done(Deed::Record, ended()), NOW), None, "its reports come by themselves");
     }
 
     #[test]
@@ -2124,10 +2424,203 @@ pub(super) mod tests {
         assert_eq!(message("", &[]), "It failed. Do this.");
     }
 
+    fn ask_for_machines(search: &str) -> Command {
+        Command::Call(Call::Machines { search: search.into(), target: "LAPTOP-0042".into() })
+    }
+
+    fn press_at(panel: &mut Panel, deed: Deed, id: &str) -> Option<Command> {
+        panel.update(Event::Done(deed, id.into()), NOW)
+    }
+
+    fn names(panel: &Panel) -> Vec<&str> {
+        ready(panel).machines.list.machines.iter().map(|machine| machine.name.as_str()).collect()
+    }
+
+    fn links(panel: &Panel) -> Vec<&str> {
+        ready(panel).machines.list.links.iter().map(|link| link.id.as_str()).collect()
+    }
+
+    #[test]
+    fn machines_are_asked_for_first_and_every_five_seconds() {
+        let mut panel = loading();
+        assert_eq!(panel.update(loaded(offer_of_machines()), NOW), Some(ask_for_machines("")));
+        assert_eq!(panel.update(Event::Tick, NOW), Some(Command::Call(Call::Sessions)), "what else is due");
+        assert_eq!(panel.update(Event::Tick, NOW), None);
+        panel.update(Event::Sessions(Vec::new()), NOW);
+        panel.update(heard(vec![machine("ATTIC", "online")], Vec::new()), NOW + 100);
+        assert_eq!(names(&panel), ["ATTIC"]);
+        let sessions = NOW + SESSIONS_INTERVAL;
+        assert_eq!(panel.update(Event::Watched(false), NOW), None);
+        assert_eq!(panel.update(Event::Tick, sessions.max(NOW + MACHINES_INTERVAL)), None, "nobody watches");
+        assert_eq!(panel.update(Event::Watched(true), NOW + MACHINES_INTERVAL - 1).is_some(), SESSIONS_INTERVAL < MACHINES_INTERVAL);
+        assert_eq!(panel.update(Event::Tick, NOW + MACHINES_INTERVAL), Some(ask_for_machines("")));
+    }
+
+    #[test]
+    fn an_engine_without_a_list_is_not_asked_for_machines() {
+        let mut panel = at_work();
+        assert_eq!(panel.update(Event::Filled(Field::Search, "x".into()), NOW), None);
+        assert_eq!(press_at(&mut panel, Deed::Open(JumpMethod::Desktop), "node//1"), None);
+    }
+
+    #[test]
+    fn what_is_typed_is_searched_for_at_once_and_late_answers_are_dropped() {
+        let mut panel = at_work_with_machines();
+        let search = |panel: &mut Panel, text: &str| panel.update(Event::Filled(Field::Search, text.into()), NOW);
+        assert_eq!(search(&mut panel, "f"), Some(ask_for_machines("f")));
+        assert_eq!(search(&mut panel, "fr"), None, "one question at a time");
+        assert_eq!(
+            panel.update(heard(vec![machine("FRIDGE", "online"), machine("FOO", "online")], Vec::new()), NOW),
+            Some(ask_for_machines("fr"))
+        );
+        assert_eq!(names(&panel), ["LAPTOP-0042", "FRONT-DESK", "ATTIC"], "that was for another search");
+        assert_eq!(panel.update(heard(vec![machine("FRIDGE", "online")], Vec::new()), NOW), None);
+        assert_eq!((names(&panel), ready(&panel).form.value(Field::Search)), (vec!["FRIDGE"], "fr"));
+        assert_eq!(search(&mut panel, "frx"), Some(ask_for_machines("frx")));
+        panel.update(heard(Vec::new(), Vec::new()), NOW);
+        assert_eq!(panel.announcement, "machines_not_found");
+    }
+
+    #[test]
+    fn a_machine_keeps_its_place_while_the_list_changes() {
+        let mut panel = at_work_with_machines();
+        let list = ["NEW", "ATTIC", "LAPTOP-0042", "NEWER"].map(|name| machine(name, "online"));
+        panel.update(heard(list.into(), Vec::new()), NOW);
+        assert_eq!(names(&panel), ["LAPTOP-0042", "ATTIC", "NEW", "NEWER"]);
+    }
+
+    #[test]
+    fn what_becomes_of_the_tickets_machine_is_announced() {
+        let mut panel = at_work_with_machines();
+        let list = |state| heard(vec![machine("LAPTOP-0042", state), machine("FRONT-DESK", state)], Vec::new());
+        panel.update(list("online"), NOW);
+        assert_eq!(panel.announcement, "", "FRONT-DESK is not the ticket's");
+        assert_eq!(panel.update(list("offline"), NOW), None);
+        assert_eq!(panel.announcement, "LAPTOP-0042: state_offline");
+    }
+
+    #[test]
+    fn a_double_click_makes_one_link_which_opens() {
+        let mut panel = at_work_with_machines();
+        let fields = vec![(Field::Method, "terminal".into()), (Field::Target, "node//LAPTOP-0042".into())];
+        let open = Deed::Open(JumpMethod::Terminal);
+        assert_eq!(press_at(&mut panel, open, "node//LAPTOP-0042"), Some(Command::Call(Call::Make(Thing::Jump, fields))));
+        assert_eq!(press_at(&mut panel, open, "node//LAPTOP-0042"), None);
+        assert_eq!(press_at(&mut panel, open, "node//FRONT-DESK"), None, "one at a time");
+        assert_eq!(panel.update(link_made("L1"), NOW), Some(Command::Open("https://mesh.example.com/s/L1".into())));
+        assert_eq!(panel.announcement, "link_made");
+        assert_eq!(panel.update(Event::Opened(true), NOW), None);
+        let made = &ready(&panel).machines.list.links[0];
+        assert_eq!((made.id.as_str(), made.machine.as_str(), made.state.as_str()), ("L1", "node//LAPTOP-0042", "terminal"));
+        assert!(press_at(&mut panel, open, "node//LAPTOP-0042").is_some(), "another one");
+        panel.update(refuse(Call::Make(Thing::Jump, Vec::new())), NOW);
+        assert_eq!(*ready(&panel).slot(Thing::Jump), Slot::Failed(problem()));
+        assert!(press_at(&mut panel, open, "node//FRONT-DESK").is_some(), "and again");
+    }
+
+    #[test]
+    fn a_link_that_the_browser_does_not_open_is_told() {
+        let mut panel = at_work_with_machines();
+        let told = Some(Command::Notify("link_blocked".into(), NoticeKind::Fault));
+        assert_eq!(panel.update(Event::Opened(false), NOW), told);
+        assert_eq!(panel.announcement, "link_blocked");
+    }
+
+    #[test]
+    fn a_link_made_here_keeps_its_address_and_is_not_lost_to_an_older_answer() {
+        let mut panel = at_work_with_machines();
+        assert_eq!(panel.update(Event::Tick, NOW + MACHINES_INTERVAL), Some(ask_for_machines("")), "before the link is made");
+        press_at(&mut panel, Deed::Open(JumpMethod::Terminal), "node//LAPTOP-0042");
+        panel.update(link_made("L1"), NOW);
+        let list = || vec![machine("LAPTOP-0042", "online")];
+        assert_eq!(panel.update(heard(list(), Vec::new()), NOW), Some(ask_for_machines("")), "the answer does not know it");
+        assert_eq!(links(&panel), ["L1"]);
+        panel.update(heard(list(), vec![link_entry("L0"), link_entry("L1")]), NOW);
+        assert_eq!(links(&panel), ["L0", "L1"]);
+        let copy = |panel: &mut Panel, id: &str| press_at(panel, Deed::CopyLink, id);
+        let url = "https://mesh.example.com/s/L1".to_owned();
+        assert_eq!(copy(&mut panel, "L1"), Some(Command::Copy(Part::MachineLink, url)));
+        assert_eq!(copy(&mut panel, "L9"), None);
+        panel.update(heard(list(), vec![link_entry("L0")]), NOW);
+        assert_eq!(links(&panel), ["L0"], "somebody else has ended it");
+    }
+
+    #[test]
+    fn a_link_is_ended_once_and_that_is_told() {
+        let mut panel = at_work_with_machines();
+        panel.update(heard(vec![machine("LAPTOP-0042", "online")], vec![link_entry("L1"), link_entry("L2")]), NOW);
+        let end = Some(Command::Call(Call::EndLink("L1".into())));
+        assert_eq!(press_at(&mut panel, Deed::EndLink, "L1"), end);
+        assert_eq!(press_at(&mut panel, Deed::EndLink, "L1"), None, "is on its way");
+        let told = Some(Command::Notify(problem().message(&texts()), NoticeKind::Fault));
+        assert_eq!(panel.update(refuse(Call::EndLink("L1".into())), NOW), told);
+        assert_eq!(press_at(&mut panel, Deed::EndLink, "L1"), end, "again");
+        let told = Some(Command::Notify("link_ended".into(), NoticeKind::Done));
+        assert_eq!(panel.update(Event::LinkEnded("L1".into()), NOW), told);
+        assert_eq!((links(&panel), panel.announcement.as_str()), (vec!["L2"], "link_ended"));
+        assert_eq!(press_at(&mut panel, Deed::EndLink, "L9"), None);
+    }
+
+    #[test]
+    fn a_link_goes_when_it_expires() {
+        let mut panel = at_work_with_machines();
+        let endless = Entry { expires_at: None, ..link_entry("L2") };
+        panel.update(heard(vec![machine("LAPTOP-0042", "online")], vec![link_entry("L1"), endless]), NOW);
+        panel.update(Event::Tick, NOW + 599_999);
+        assert_eq!(links(&panel), ["L1", "L2"]);
+        panel.update(Event::Tick, NOW + 600_000);
+        assert_eq!((links(&panel), panel.announcement.as_str()), (vec!["L2"], "chat_expired"));
+    }
+
+    #[test]
+    fn machines_that_cannot_be_read_leave_the_rest_at_work() {
+        let mut panel = at_work_with_machines();
+        let mut now = NOW + MACHINES_INTERVAL;
+        assert_eq!(panel.update(Event::Tick, now), Some(ask_for_machines("")));
+        panel.update(refuse(Call::Machines { search: String::new(), target: String::new() }), now);
+        assert_eq!(ready(&panel).machines.inquiry.problem, Some(problem()));
+        assert_eq!(names(&panel).len(), 3, "what was heard stays");
+        assert_eq!(ready(&panel).sessions.inquiry.problem, None);
+        let asked = panel.update(Event::Tick, now + 9_999);
+        assert_ne!(asked, Some(ask_for_machines("")), "with growing pauses");
+        now += 10_000;
+        assert_eq!(panel.update(Event::Tick, now), Some(ask_for_machines("")));
+        panel.update(refuse(Call::Machines { search: String::new(), target: String::new() }), now);
+        press(&mut panel, Action::RefreshSessions);
+        assert_eq!(panel.update(Event::Tick, NOW), Some(ask_for_machines("")), "at the agent's wish at once");
+    }
+
+    #[test]
+    fn no_link_is_made_while_the_ticket_is_in_doubt_or_the_session_over() {
+        let mut panel = at_work_with_machines();
+        panel.update(heard(vec![machine("LAPTOP-0042", "online")], vec![link_entry("L1")]), NOW);
+        panel.update(Event::InDoubt, NOW);
+        assert_eq!(press_at(&mut panel, Deed::Open(JumpMethod::Files), "node//LAPTOP-0042"), None);
+        panel.update(Event::Refused(Call::Sessions, Problem { status: 401, ..problem() }), NOW);
+        assert_eq!(press_at(&mut panel, Deed::Open(JumpMethod::Files), "node//LAPTOP-0042"), None);
+        let Phase::Ended(Some(kept)) = &panel.phase else { panic!("not ended: {:?}", panel.phase) };
+        assert_eq!(kept.machines.list.links.len(), 1, "is still good");
+    }
+
+    #[test]
+    fn a_recording_is_opened() {
+        let mut panel = at_work_with_machines();
+        let lsid = ended();
+        assert_eq!(press_at(&mut panel, Deed::Watch, &lsid), Some(Command::Call(Call::Recording(lsid.clone()))));
+        let url = "https://remote.example.com/recordings/1".to_owned();
+        assert_eq!(panel.update(Event::Recording(url.clone()), NOW), Some(Command::Open(url)));
+        let told = Some(Command::Notify(problem().message(&texts()), NoticeKind::Fault));
+        assert_eq!(panel.update(refuse(Call::Recording(lsid)), NOW), told);
+    }
+
     #[test]
     fn names_lead_back() {
         for (action, name) in Action::NAMES {
             assert_eq!((action.name(), Action::from_name(name)), (name, Some(action)));
+        }
+        let deeds = JumpMethod::ALL.map(Deed::Open).into_iter().chain([Deed::Record, Deed::Watch, Deed::CopyLink, Deed::EndLink]);
+        for deed in deeds {
+            assert_eq!((Deed::from_name(deed.name()), Action::from_name(deed.name())), (Some(deed), None));
         }
         for (number, field) in Field::ALL.into_iter().enumerate() {
             assert_eq!((Field::from_name(field.name()), field as usize), (Some(field), number));

@@ -1,7 +1,8 @@
 //! What the panel asks of the server (docs/panel-api.md), as text. Pure: sending is the [`Backend`](super::Backend)'s.
 
+use super::RECORDS_IN_PAGE;
 use super::model::{Field, Thing};
-use super::texts::{decimal, join};
+use super::texts::{decimal, join, port};
 use crate::{percent, routes};
 
 /// The ticket the panel stands beside.
@@ -22,6 +23,17 @@ pub enum Call {
     Make(Thing, Vec<(Field, String)>),
     /// The ticket's sessions.
     Sessions,
+    /// The machines, and the ticket's links to them.
+    Machines {
+        /// Part of a name; empty: all of them.
+        search: String,
+        /// What the ticket, or its page, calls its machine; empty: it names none.
+        target: String,
+    },
+    /// That link is to be good no longer: its id.
+    EndLink(String),
+    /// Where the recording of the session with that lsid is.
+    Recording(String),
     /// The report of the ended session with that lsid.
     Report(String),
     /// Tells that the page has put that session's report onto the ticket, under that lease.
@@ -43,12 +55,17 @@ impl Request {
     /// The question about that ticket. `locale` is the agent's language, for the texts; empty: the server finds out.
     pub fn new(call: &Call, place: &Place, locale: &str) -> Self {
         match call {
-            Call::Load => get(routes::PANEL, place, Some(locale).filter(|locale| !locale.is_empty())),
-            Call::Sessions => get(routes::SESSIONS, place, None),
+            Call::Load => get(routes::PANEL, place, &[("locale", locale)]),
+            Call::Sessions => get(routes::SESSIONS, place, &[]),
+            Call::Machines { search, target } => get(routes::MACHINES, place, &[("search", search), ("target", target)]),
             Call::Make(thing, fields) => Self { path: path(*thing).into(), body: Some(body(place, fields)) },
-            Call::Report(lsid) => about_report(routes::SESSION_RECORD, place, &[("lsid", lsid)]),
-            Call::Recorded(lsid, lease) => about_report(routes::SESSION_RECORDED, place, &[("lsid", lsid), ("lease", lease)]),
-            Call::GivenUp(lease) => about_report(routes::SESSION_RECORD_GIVEN_UP, place, &[("lease", lease)]),
+            Call::EndLink(link) => post(routes::LINK_END, place, &[("link", link)]),
+            Call::Recording(lsid) => post(routes::SESSION_RECORDING, place, &[("lsid", lsid)]),
+            Call::Report(lsid) if RECORDS_IN_PAGE => post(routes::SESSION_RECORD, place, &[("lsid", lsid)]),
+            Call::Recorded(lsid, lease) if RECORDS_IN_PAGE => post(routes::SESSION_RECORDED, place, &[("lsid", lsid), ("lease", lease)]),
+            Call::GivenUp(lease) if RECORDS_IN_PAGE => post(routes::SESSION_RECORD_GIVEN_UP, place, &[("lease", lease)]),
+            // Panels that put no reports onto the ticket do not ask that.
+            Call::Report(_) | Call::Recorded(..) | Call::GivenUp(_) => Self { path: String::new(), body: None },
         }
     }
 }
@@ -61,17 +78,18 @@ const fn path(thing: Thing) -> &'static str {
     }
 }
 
-fn get(path: &str, place: &Place, locale: Option<&str>) -> Request {
+/// With those pairs whose value is not empty.
+fn get(path: &str, place: &Place, pairs: &[(&str, &str)]) -> Request {
     let mut path = join(&[path, "?"]);
     percent::append_pair(&mut path, "connection", &place.connection);
     percent::append_pair(&mut path, "ticket", &place.ticket);
-    if let Some(locale) = locale {
-        percent::append_pair(&mut path, "locale", locale);
+    for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
+        percent::append_pair(&mut path, name, value);
     }
     Request { path, body: None }
 }
 
-fn about_report(path: &str, place: &Place, members: &[(&str, &str)]) -> Request {
+fn post(path: &str, place: &Place, members: &[(&str, &str)]) -> Request {
     let mut body = object(place);
     for (name, value) in members {
         body.push_str(",\"");
@@ -90,8 +108,8 @@ fn body(place: &Place, fields: &[(Field, String)]) -> String {
         out.push_str(",\"");
         out.push_str(field.name());
         out.push_str("\":");
-        match (field, value.parse::<u16>()) {
-            (Field::Port, Ok(port)) => out.push_str(&decimal(port.into())),
+        match (field, port(value)) {
+            (Field::Port, Some(port)) => out.push_str(&decimal(port)),
             (Field::Console, _) => out.push_str("true"),
             _ => push_json_text(&mut out, value),
         }
@@ -151,8 +169,15 @@ mod tests {
             "/api/v1/sessions/chat-link",
             Some(r#"{"connection":"Zendesk production","ticket":"88121","issue":"general_tech"}"#),
         );
+        let machines = |search: &str, target: &str| Call::Machines { search: search.into(), target: target.into() };
+        check(&machines("", ""), "/api/v1/machines?connection=Zendesk%20production&ticket=88121", None);
+        let search = "/api/v1/machines?connection=Zendesk%20production&ticket=88121&search=front%20desk&target=PC-1";
+        check(&machines("front desk", "PC-1"), search, None);
+        let end = Some(r#"{"connection":"Zendesk production","ticket":"88121","link":"Tq7"}"#);
+        check(&Call::EndLink("Tq7".into()), "/api/v1/links/end", end);
         let about = Some(r#"{"connection":"Zendesk production","ticket":"88121","lsid":"0a1b"}"#);
         check(&Call::Report("0a1b".into()), "/api/v1/sessions/record", about);
+        check(&Call::Recording("0a1b".into()), "/api/v1/sessions/recording", about);
         let recorded = r#"{"connection":"Zendesk production","ticket":"88121","lsid":"0a1b","lease":"L1"}"#;
         check(&Call::Recorded("0a1b".into(), "L1".into()), "/api/v1/sessions/recorded", Some(recorded));
         let given_up = r#"{"connection":"Zendesk production","ticket":"88121","lease":"L1"}"#;

@@ -6,11 +6,12 @@
 use super::RECORDS_IN_PAGE;
 use super::element::{Element, element};
 use super::model::{
-    Action, Field, Form, Made, Panel, Part, Phase, Ready, Slot, TEXT_LIMIT, Thing, customer_name, is_web, spelled, state_text, waiting,
+    Action, Deed, Entry, Field, Form, Inquiry, MachineList, Made, Panel, Part, Phase, Ready, Slot, TEXT_LIMIT, Thing, customer_name,
+    is_web, spelled, waiting,
 };
 use super::texts::{Text, Texts, cut, decimal, fill, join};
 use super::time::clock;
-use crate::api::{JumpMethod, LiveSession, SessionState};
+use crate::api::{JumpMethod, LiveSession, MachineState, SessionState};
 use crate::percent;
 
 /// What the screen needs beside the state.
@@ -36,8 +37,6 @@ const PRIMARY_SMALL: &str = "class=button button-primary";
 const WIDE: &str = "class=button button-wide";
 /// The page is given this many milliseconds to say which ticket it shows before the agent reads that it is asked.
 const DOUBT_UNTOLD: i64 = 1_000;
-/// `data-action` of the button that puts a session's report onto the ticket; `data-lsid` says whose.
-pub const RECORD: &str = "record";
 
 struct Screen<'a> {
     panel: &'a Panel,
@@ -75,8 +74,13 @@ impl Screen<'_> {
                 // A report that waits is what the agent came for.
                 let report_first = RECORDS_IN_PAGE && ready.report_first;
                 let mut root = if report_first { root.child(self.sessions_section(ready)) } else { root };
-                root = root.child(self.key_section(ready));
-                if let Some(method) = ready.form.method {
+                if ready.offer.machines {
+                    root = root.child(self.machines_section(ready));
+                }
+                if ready.offer.session_keys {
+                    root = root.child(self.key_section(ready));
+                }
+                if let Some(method) = ready.form.method.filter(|_| !ready.offer.machines) {
                     root = root.child(self.jump_section(ready, method));
                 }
                 if !ready.offer.issues.is_empty() {
@@ -111,11 +115,10 @@ impl Screen<'_> {
         let mut message = self.message("ended", "lock", Text::EndedTitle, self.said(Text::EndedHint));
         let mut reload = button(Action::Reload).with(PRIMARY_SMALL);
         if let Some(sessions) = kept.map(|ready| &ready.sessions) {
-            if let Some(problem) = &sessions.problem {
-                let text = problem.message(self.texts);
-                message = message.child(element("p", "fault").with("class=notice notice-fault;role=alert").text(&text));
+            if let Some(problem) = &sessions.inquiry.problem {
+                message = message.child(fault(&problem.message(self.texts)));
             }
-            if sessions.is_asked() {
+            if sessions.inquiry.is_asking() {
                 reload = reload.with("aria-disabled=true").child(spinner());
             }
         }
@@ -124,6 +127,9 @@ impl Screen<'_> {
 
     /// What is still good of an ended session, without the buttons that need one.
     fn kept(&self, mut root: Element, ready: &Ready) -> Element {
+        if !ready.machines.list.links.is_empty() {
+            root = root.child(self.machines_section(ready));
+        }
         if ready.made(Thing::Key).is_some() {
             root = root.child(self.key_section(ready));
         }
@@ -175,7 +181,7 @@ impl Screen<'_> {
         if ready.offer.methods.len() > 1 {
             section = section.child(self.segments(&ready.offer.methods, method));
         }
-        section = section.child(self.hint(method_texts(method).1));
+        section = section.child(hint(self.texts.by_name("hint_", method.name())));
         for &field in Field::main_of(method) {
             section = section.maybe(self.jump_field(field, ready, method));
         }
@@ -219,7 +225,7 @@ impl Screen<'_> {
             let name = method.name();
             let input = element("input", "input").with("type=radio;name=method").attribute("value", name).checked(method == chosen);
             let segment = element("label", name).with("class=segment").child(input);
-            choices = choices.child(segment.child(self.label(method_texts(method).0)));
+            choices = choices.child(segment.child(label(self.texts.by_name("method_", name))));
         }
         element("fieldset", "method")
             .with("class=segments")
@@ -261,7 +267,7 @@ impl Screen<'_> {
                 let label = element("label", "label").attribute("for", &id).text(self.said(Text::Console));
                 return Some(element("div", field.name()).with("class=tick").child(input).child(label));
             }
-            Field::Method | Field::Issue => return None,
+            Field::Method | Field::Issue | Field::Search => return None,
         };
         Some(self.labelled(&ready.form, field, label, control))
     }
@@ -316,65 +322,173 @@ impl Screen<'_> {
             );
         }
         if !sessions.list.is_empty() {
-            let list = element("ul", "list").with("class=sessions");
-            section = section.child(sessions.list.iter().fold(list, |list, session| list.child(self.session_item(session, ready))));
-        } else if sessions.known {
+            section = section.child(sessions.list.iter().fold(list("list"), |list, session| list.child(self.session_item(session, ready))));
+        } else if sessions.inquiry.known {
             section = section.child(self.hint(Text::SessionsNone));
-        } else if sessions.problem.is_none() {
+        } else if sessions.inquiry.problem.is_none() {
             section = section.child(self.hint(Text::Loading));
         }
         if self.is_ended() {
             return section.child(element("p", "stale").with("class=notice").text(self.said(Text::SessionsStale)));
         }
-        let Some(problem) = &sessions.problem else { return section };
+        section.maybe(self.stale(&sessions.inquiry))
+    }
+
+    /// That a list may be old, why, and what helps.
+    fn stale(&self, inquiry: &Inquiry) -> Option<Element> {
+        let problem = inquiry.problem.as_ref()?;
         let stale = join(&[self.said(Text::SessionsStale), " ", &problem.message(self.texts)]);
         let help = if problem.is_of_pairing() {
             self.settings("class=button button-small")
         } else {
             self.button(Action::RefreshSessions, "class=button button-small", Text::Retry)
         };
-        section.child(element("div", "stale").with("class=notice notice-fault").child(element("p", "text").text(&stale)).child(help))
+        Some(element("div", "stale").with("class=notice notice-fault").child(element("p", "text").text(&stale)).child(help))
     }
 
     fn session_item(&self, session: &LiveSession, ready: &Ready) -> Element {
         let time = |time: &Option<String>| time.as_deref().map(self.surroundings.local_time).unwrap_or_default();
         let (start, end) = (time(&session.started_at), time(&session.ended_at));
+        let name = customer_name(session, self.texts);
         let mut details = String::new();
+        // A session without a customer's name has the machine's.
+        add_detail(&mut details, session.machine.as_deref().filter(|machine| *machine != name).unwrap_or_default());
+        add_detail(&mut details, self.texts.by_name("method_", session.kind.as_deref().unwrap_or_default()));
         if let Some(name) = &session.representative {
-            details.push_str(&self.texts.fill(Text::WithRepresentative, "name", name));
+            add_detail(&mut details, &self.texts.fill(Text::WithRepresentative, "name", name));
         }
         if !start.is_empty() {
-            if !details.is_empty() {
-                details.push_str(" · ");
-            }
             let template = if end.is_empty() { Text::TimeSince } else { Text::TimeSpan };
-            details.push_str(&fill(&self.texts.fill(template, "start", &start), "end", &end));
+            add_detail(&mut details, &fill(&self.texts.fill(template, "start", &start), "end", &end));
         }
-        let state = session.state.name();
-        let item = element("li", &session.lsid)
-            .attribute("data-state", state)
-            .child(element("span", "customer").with("class=customer").text(customer_name(session, self.texts)))
-            .child(element("span", "state").attribute("class", &join(&["badge badge-", state])).text(self.said(state_text(session.state))))
-            .child(element("span", "details").with("class=details").text(&details));
+        let mut item = self.item(&session.lsid, name, session.state.name(), &details);
+        if session.recording && !self.is_ended() {
+            item = item.child(deed_button(Deed::Watch, &session.lsid).text(self.said(Text::Watch)));
+        }
         if RECORDS_IN_PAGE && ready.is_recordable(session) && !self.is_ended() { self.recordable(item, session, ready) } else { item }
+    }
+
+    /// An item of a list: what it is about, its state, and what else is to be said.
+    fn item(&self, key: &str, name: &str, state: &str, details: &str) -> Element {
+        element("li", key)
+            .with("tabindex=-1")
+            .attribute("data-state", state)
+            .child(element("span", "customer").with("class=customer").text(name))
+            .child(element("span", "state").attribute("class", &join(&["badge badge-", state])).text(self.texts.by_name("state_", state)))
+            .child(element("span", "details").with("class=details").text(details))
+    }
+
+    /// The machines to choose from, the ticket's own first, each with the ticket's links to it.
+    fn machines_section(&self, ready: &Ready) -> Element {
+        let MachineList { machines, more, links } = &ready.machines.list;
+        let inquiry = &ready.machines.inquiry;
+        let mut section = self.section("machines", Text::MachinesTitle);
+        let is_ended = self.is_ended();
+        if !is_ended {
+            let search = ready.form.value(Field::Search);
+            section = section
+                .child(self.labelled(&ready.form, Field::Search, Text::MachineSearch, input(search).with("type=search")))
+                .maybe(self.stale(inquiry));
+            if machines.is_empty() && inquiry.problem.is_none() {
+                section = section.child(self.hint(match inquiry.known {
+                    false => Text::Loading,
+                    true if search.is_empty() => Text::MachinesNone,
+                    true => Text::MachinesNotFound,
+                }));
+            }
+        }
+        let mut has_title = false;
+        for (is_ticket, key, title_id, title) in
+            [(true, "of-ticket", "title-of-ticket", Text::MachinesOfTicket), (false, "others", "title-others", Text::MachinesOther)]
+        {
+            let mut group = list(key);
+            for machine in machines.iter().filter(|machine| machine.is_marked == is_ticket) {
+                let mut item = self.item(&machine.id, &machine.name, &machine.state, &machine.person);
+                if !is_ended {
+                    item = self.with_methods(item, machine, ready);
+                }
+                for link in links.iter().filter(|link| link.machine == machine.id) {
+                    item = item.child(self.machine_link(link, ready));
+                }
+                group = group.child(item);
+            }
+            if !group.children.is_empty() {
+                has_title |= is_ticket;
+                if has_title {
+                    section = section.child(element("h3", title_id).attribute("id", title_id).text(self.said(title)));
+                    group = group.attribute("aria-labelledby", title_id);
+                }
+                section = section.child(group);
+            }
+        }
+        section.maybe(more.then(|| self.hint(Text::MachinesMore)))
+    }
+
+    /// A machine's item with a button for each kind of session, and why the last one did not come.
+    fn with_methods(&self, mut item: Element, machine: &Entry, ready: &Ready) -> Element {
+        let slot = ready.slot(Thing::Jump);
+        let is_asked = ready.form.value(Field::Target) == machine.id;
+        if machine.state != MachineState::Offline.name() {
+            let mut actions = element("div", "actions").with("class=actions");
+            for &method in &ready.offer.methods {
+                let name = self.texts.by_name("method_", method.name());
+                let mut button = deed_button(Deed::Open(method), &machine.id).attribute("aria-label", &join(&[name, ", ", &machine.name]));
+                button = button.child(label(name));
+                let is_busy = *slot == Slot::Busy;
+                if is_busy || self.panel.doubt.is_some() {
+                    button = button.with("aria-disabled=true");
+                }
+                if is_busy && is_asked && ready.form.method == Some(method) {
+                    button = button.child(spinner());
+                }
+                actions = actions.child(button);
+            }
+            item = item.child(actions);
+        }
+        match slot {
+            Slot::Failed(problem) if is_asked => item.child(fault(&problem.message(self.texts))),
+            _ => item,
+        }
+    }
+
+    fn machine_link(&self, link: &Entry, ready: &Ready) -> Element {
+        let mut details = self.texts.by_name("method_", &link.state).to_owned();
+        add_detail(&mut details, &link.person);
+        if let Some(expires_at) = link.expires_at {
+            add_detail(&mut details, &self.expires_in(expires_at));
+        }
+        let mut notice = element("div", &link.id).with("class=notice notice-done").child(element("p", "text").text(&details));
+        if !link.url.is_empty() {
+            let is_copied = self.is_copied(Part::MachineLink) && ready.machines.copied == link.id;
+            notice = notice.child(self::link("launch", &link.url, self.said(Text::JumpAgain))).child(self.copy(
+                deed_button(Deed::CopyLink, &link.id),
+                is_copied,
+                Text::LinkCopyTechnician,
+            ));
+        }
+        if self.is_ended() {
+            return notice;
+        }
+        let end = deed_button(Deed::EndLink, &link.id).child(self.label(Text::LinkEnd));
+        notice.child(if link.is_marked { end.with("aria-disabled=true").child(spinner()) } else { end })
     }
 
     /// A session's item with the button that puts its report onto the ticket, and what came of it.
     fn recordable(&self, mut item: Element, session: &LiveSession, ready: &Ready) -> Element {
         let recording = ready.recording.as_ref().filter(|recording| recording.lsid == session.lsid);
         let fault = recording.and_then(|recording| recording.fault.as_ref());
-        if let Some(fault) = fault {
-            item = item.child(element("p", "fault").with("class=notice notice-fault;role=alert").text(fault));
+        if let Some(said) = fault {
+            item = item.child(self::fault(said));
         }
         if recording.is_some_and(|recording| recording.untold.is_some()) {
             return item.child(element("p", "untold").with("class=notice;role=status").text(self.said(Text::RecordUntold)));
         }
         let is_busy = recording.is_some() && fault.is_none();
-        let mut button = element("button", RECORD)
-            .with("type=button;class=button button-primary")
-            .attribute("data-action", RECORD)
-            .attribute("data-lsid", &session.lsid)
-            .child(self.label(if is_busy { Text::Recording } else { Text::Record }));
+        let mut button = deed_button(Deed::Record, &session.lsid).with("class=button button-primary").child(self.label(if is_busy {
+            Text::Recording
+        } else {
+            Text::Record
+        }));
         if is_busy {
             button = button.with("aria-disabled=true").child(spinner());
         }
@@ -397,7 +511,7 @@ impl Screen<'_> {
     }
 
     fn label(&self, text: Text) -> Element {
-        element("span", "label").text(self.said(text))
+        label(self.said(text))
     }
 
     fn section(&self, name: &str, title: Text) -> Element {
@@ -425,8 +539,11 @@ impl Screen<'_> {
             return self.hint(thing.texts()[4]).with("class=hint hint-fault");
         }
         let Some(expires_at) = made.expires_at else { return self.hint(purpose) };
-        let left = clock(expires_at - self.surroundings.now);
-        hint(&self.texts.fill(Text::ExpiresIn, "time", &left)).with("data-part=expiry")
+        hint(&self.expires_in(expires_at)).with("data-part=expiry")
+    }
+
+    fn expires_in(&self, expires_at: i64) -> String {
+        self.texts.fill(Text::ExpiresIn, "time", &clock(expires_at - self.surroundings.now))
     }
 
     /// The section with what went wrong and the button that makes the thing: the same node whether nothing, a result or a fault stands
@@ -443,8 +560,7 @@ impl Screen<'_> {
             Slot::Made(made) if thing == Thing::Jump || made.expired => (PRIMARY, again),
             Slot::Made(_) => (WIDE, again),
             Slot::Failed(problem) => {
-                let text = problem.message(self.texts);
-                section = section.child(element("p", "fault").with("class=notice notice-fault;role=alert").text(&text));
+                section = section.child(fault(&problem.message(self.texts)));
                 (PRIMARY, Text::Retry)
             }
         };
@@ -494,10 +610,37 @@ impl Screen<'_> {
     }
 
     fn copy_button(&self, part: Part, name: Text) -> Element {
-        let copied = self.panel.copied.is_some_and(|(copied, _)| copied == part);
-        let (picture, name) = if copied { ("done", Text::Copied) } else { ("copy", name) };
-        self.icon_button(Action::Copy(part), picture, name)
+        self.copy(button(Action::Copy(part)).with("class=button"), self.is_copied(part), name)
     }
+
+    fn is_copied(&self, part: Part) -> bool {
+        self.panel.copied.is_some_and(|(copied, _)| copied == part)
+    }
+
+    fn copy(&self, button: Element, is_copied: bool, name: Text) -> Element {
+        let (picture, name) = if is_copied { ("done", Text::Copied) } else { ("copy", name) };
+        button.child(icon(picture)).child(self.label(name))
+    }
+}
+
+fn label(text: &str) -> Element {
+    element("span", "label").text(text)
+}
+
+fn fault(text: &str) -> Element {
+    element("p", "fault").with("class=notice notice-fault;role=alert").text(text)
+}
+
+/// Browsers take the list out of what a screen reader is told where its marks are not drawn: hence the role.
+fn list(key: &str) -> Element {
+    element("ul", key).with("class=sessions;role=list")
+}
+
+fn add_detail(details: &mut String, detail: &str) {
+    if !details.is_empty() && !detail.is_empty() {
+        details.push_str(" · ");
+    }
+    details.push_str(detail);
 }
 
 fn hint(text: &str) -> Element {
@@ -505,7 +648,15 @@ fn hint(text: &str) -> Element {
 }
 
 fn button(action: Action) -> Element {
-    element("button", action.name()).with("type=button").attribute("data-action", action.name())
+    named_button(action.name())
+}
+
+fn deed_button(deed: Deed, id: &str) -> Element {
+    named_button(deed.name()).with("class=button").attribute("data-id", id)
+}
+
+fn named_button(name: &str) -> Element {
+    element("button", name).with("type=button").attribute("data-action", name)
 }
 
 fn input(value: &str) -> Element {
@@ -559,20 +710,11 @@ fn mail_link(key: &Made, recipient: Option<&str>) -> String {
     link
 }
 
-/// A method's name and what it is for.
-const fn method_texts(method: JumpMethod) -> (Text, Text) {
-    match method {
-        JumpMethod::JumpClient => (Text::MethodJumpClient, Text::HintJumpClient),
-        JumpMethod::LocalPush => (Text::MethodLocalPush, Text::HintLocalPush),
-        JumpMethod::RemotePush => (Text::MethodRemotePush, Text::HintRemotePush),
-        JumpMethod::Rdp => (Text::MethodRdp, Text::HintRdp),
-        _ => (Text::MethodShellJump, Text::HintShellJump),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::model::tests::{NOW, at_work, at_work_in_page, key, problem, session};
+    use super::super::model::tests::{
+        NOW, at_work, at_work_in_page, at_work_with_machines, heard, key, link_entry, link_made, machine, problem, session,
+    };
     use super::super::model::{Command, Event, Panel, Problem, Report};
     use super::super::requests::Call;
     use super::super::{Insertion, NoteFault};
@@ -634,7 +776,7 @@ mod tests {
         screens.push(("all made".into(), panel.clone()));
         let mut in_page = at_work_in_page();
         screens.push(("a report to be added".into(), in_page.clone()));
-        in_page.update(Event::Record(session(SessionState::Ended).lsid), NOW);
+        in_page.update(Event::Done(Deed::Record, session(SessionState::Ended).lsid), NOW);
         screens.push(("a report on its way".into(), in_page.clone()));
         in_page.update(Event::Report(Box::new(Report { lsid: session(SessionState::Ended).lsid, ..Report::default() })), NOW);
         in_page.update(Event::NotePosted(session(SessionState::Ended).lsid, Err(NoteFault::Refused)), NOW);
@@ -650,6 +792,22 @@ mod tests {
         blocked.update(Event::Made(Thing::Jump, Box::new(key())), NOW);
         blocked.update(Event::Opened(false), NOW);
         screens.push(("a blocked Jump".into(), blocked));
+        let mut machines = at_work_with_machines();
+        screens.push(("machines".into(), machines.clone()));
+        machines.update(Event::Done(Deed::Open(JumpMethod::Desktop), "node//LAPTOP-0042".into()), NOW);
+        screens.push(("a link on its way".into(), machines.clone()));
+        machines.update(link_made("L1"), NOW);
+        machines.update(Event::Copied(Part::MachineLink, true), NOW);
+        machines.update(Event::Done(Deed::EndLink, "L1".into()), NOW);
+        machines.update(Event::Sessions(vec![LiveSession { recording: true, ..session(SessionState::Ended) }]), NOW);
+        screens.push(("a link that is being ended, and a recording".into(), machines.clone()));
+        machines.update(Event::Done(Deed::Open(JumpMethod::Desktop), "node//FRONT-DESK".into()), NOW);
+        machines.update(Event::Refused(Call::Make(Thing::Jump, Vec::new()), problem()), NOW);
+        screens.push(("a link that did not come".into(), machines.clone()));
+        machines.update(Event::Refused(Call::Machines { search: String::new(), target: String::new() }, problem()), NOW);
+        screens.push(("machines that cannot be read".into(), machines.clone()));
+        machines.update(Event::Refused(Call::Sessions, Problem { status: 401, ..problem() }), NOW);
+        screens.push(("ended with a link".into(), machines));
         let mut ended = panel.clone();
         ended.update(Event::Refused(Call::Sessions, Problem { status: 401, ..problem() }), NOW);
         screens.push(("ended at work".into(), ended));
@@ -749,6 +907,130 @@ mod tests {
         assert_eq!(sections, ["key", "sessions"]);
     }
 
+    fn sections(panel: &Panel) -> Vec<String> {
+        all(&show(panel)).into_iter().filter_map(|element| element.get("data-section").map(str::to_owned)).collect()
+    }
+
+    #[test]
+    fn an_engine_that_lists_its_machines_has_a_list_in_place_of_the_jump() {
+        let panel = at_work_with_machines();
+        assert_eq!(sections(&panel), ["machines", "sessions"]);
+        let mut with_keys = panel.clone();
+        let Phase::Ready(ready) = &mut with_keys.phase else { panic!("not ready") };
+        ready.offer.session_keys = true;
+        assert_eq!(sections(&with_keys), ["machines", "key", "sessions"]);
+        assert_eq!(sections(&at_work()), ["key", "jump", "chat", "sessions"], "others have none");
+    }
+
+    #[test]
+    fn the_tickets_machine_stands_first_and_one_off_line_has_no_buttons() {
+        let mut panel = at_work_with_machines();
+        let tree = show(&panel);
+        let section = find(&tree, "data-section", "machines").expect("the machines");
+        let kinds = "method_desktop | method_terminal | method_files";
+        let expected = [
+            "machines_title | machine_search | machines_of_ticket",
+            "LAPTOP-0042 | state_online",
+            kinds,
+            "machines_other | FRONT-DESK | state_in_use",
+            kinds,
+            "ATTIC | state_offline",
+        ];
+        assert_eq!(words(section), expected.join(" | "));
+        let lists = all(section).into_iter().filter(|element| element.tag == "ul" && element.get("role") == Some("list"));
+        assert_eq!(lists.map(|list| list.children.len()).collect::<Vec<_>>(), [1, 2]);
+        let button = find(section, "data-action", "files").expect("a button");
+        assert_eq!((button.get("data-id"), button.get("aria-label")), (Some("node//LAPTOP-0042"), Some("method_files, LAPTOP-0042")));
+        panel.update(heard(vec![Entry { person: "Tom".into(), ..machine("ATTIC", "online") }], Vec::new()), NOW);
+        let tree = show(&panel);
+        let section = find(&tree, "data-section", "machines").expect("the machines");
+        assert_eq!(words(section), ["machines_title | machine_search | ATTIC | state_online | Tom", kinds].join(" | "), "no titles");
+    }
+
+    #[test]
+    fn no_machines_are_told() {
+        let mut panel = at_work_with_machines();
+        let hint = |panel: &Panel| find(&show(panel), "data-section", "machines").map(words);
+        panel.update(heard(Vec::new(), Vec::new()), NOW);
+        assert_eq!(hint(&panel).as_deref(), Some("machines_title | machine_search | machines_none"));
+        panel.update(Event::Filled(Field::Search, "x".into()), NOW);
+        panel.update(heard(Vec::new(), Vec::new()), NOW);
+        assert_eq!(hint(&panel).as_deref(), Some("machines_title | machine_search | machines_not_found"));
+        let tree = show(&panel);
+        assert_eq!(find(&tree, "name", "search").and_then(|field| field.value.as_deref()), Some("x"));
+        panel
+            .update(Event::Machines(Box::new(MachineList { more: true, machines: vec![machine("A", "offline")], links: Vec::new() })), NOW);
+        assert_eq!(hint(&panel).as_deref(), Some("machines_title | machine_search | A | state_offline | machines_more"));
+    }
+
+    #[test]
+    fn machines_that_cannot_be_read_are_told_above_those_last_heard() {
+        let mut panel = at_work_with_machines();
+        panel.update(Event::Refused(Call::Machines { search: String::new(), target: String::new() }, problem()), NOW);
+        let tree = show(&panel);
+        let section = find(&tree, "data-section", "machines").expect("the machines");
+        let words = words(section);
+        let told = ["sessions_stale ", &problem().message(&panel.texts), " | retry | machines_of_ticket | LAPTOP-0042"].concat();
+        assert!(words.contains(&told), "{words}");
+    }
+
+    #[test]
+    fn a_link_stands_at_its_machine() {
+        let mut panel = at_work_with_machines();
+        panel.update(Event::Done(Deed::Open(JumpMethod::Desktop), "node//FRONT-DESK".into()), NOW);
+        let tree = show(&panel);
+        let buttons = all(&tree).into_iter().filter(|element| element.get("aria-disabled").is_some());
+        let spinners = |element: &Element| all(element).into_iter().filter(|element| element.key == "spinner").count();
+        assert_eq!(buttons.map(spinners).collect::<Vec<_>>(), [0, 0, 0, 1, 0, 0], "one link at a time");
+        panel.update(link_made("L1"), NOW);
+        let item = |panel: &Panel, name: &str| find(&show_at(panel, NOW + 1_000), "data-id", name).is_some();
+        let list = || vec![machine("LAPTOP-0042", "online"), machine("FRONT-DESK", "in_use")];
+        let machines = |panel: &Panel| words(find(&show_at(panel, NOW + 1_000), "data-section", "machines").expect("the machines"));
+        let own = "method_desktop · expires_in 9:59 | jump_again | link_copy_technician | link_end";
+        assert!(machines(&panel).contains(own), "{}", machines(&panel));
+        panel.update(Event::Done(Deed::CopyLink, "L1".into()), NOW);
+        panel.update(Event::Copied(Part::MachineLink, true), NOW);
+        assert!(machines(&panel).contains("jump_again | copied | link_end"));
+        panel.update(heard(list(), vec![link_entry("L0")]), NOW);
+        panel.update(heard(list(), vec![link_entry("L0")]), NOW);
+        let others = "method_files | method_terminal · Rita · expires_in 9:59 | link_end | machines_other";
+        assert!(machines(&panel).contains(others), "without an address there is nothing to copy: {}", machines(&panel));
+        panel.update(Event::Refused(Call::Sessions, Problem { status: 401, ..problem() }), NOW);
+        assert!(!item(&panel, "L0"), "ending needs a session");
+        assert!(!machines(&panel).contains("machine_search"));
+    }
+
+    #[test]
+    fn a_link_that_did_not_come_is_told_at_its_machine() {
+        let mut panel = at_work_with_machines();
+        panel.update(Event::Done(Deed::Open(JumpMethod::Desktop), "node//FRONT-DESK".into()), NOW);
+        panel.update(Event::Refused(Call::Make(Thing::Jump, Vec::new()), problem()), NOW);
+        let tree = show(&panel);
+        let alerts: Vec<&Element> =
+            all(&tree).into_iter().filter(|element| element.children.iter().any(|child| child.get("role") == Some("alert"))).collect();
+        assert_eq!(alerts.iter().map(|item| item.key.as_str()).collect::<Vec<_>>(), ["node//FRONT-DESK"]);
+    }
+
+    #[test]
+    fn a_session_with_a_machine_names_it_and_has_its_recording() {
+        let mut panel = at_work_with_machines();
+        let desktop = LiveSession { machine: Some("ATTIC".into()), kind: Some("desktop".into()), ..session(SessionState::Active) };
+        let nobody = LiveSession { customer: None, representative: None, recording: true, kind: Some("other".into()), ..desktop.clone() };
+        panel.update(Event::Sessions(vec![desktop, LiveSession { lsid: "b".repeat(32), ..nobody }]), NOW);
+        let tree = show(&panel);
+        let list = find(&tree, "data-section", "sessions").expect("the sessions");
+        let since = "time_since 10:00";
+        let expected = [
+            "sessions_title | Charlie Customer | state_active | ATTIC · method_desktop · with_representative Rita · ",
+            since,
+            " | ATTIC | state_active | ",
+            since,
+            " | watch_recording",
+        ];
+        assert_eq!(words(list), expected.concat());
+        assert_eq!(find(list, "data-action", "watch").and_then(|button| button.get("data-id")), Some("b".repeat(32).as_str()));
+    }
+
     #[test]
     fn a_key_shows_its_life() {
         let mut panel = at_work();
@@ -841,8 +1123,8 @@ mod tests {
         assert!(!shown("all made").contains("record |"));
         let (_, panel) = screens().into_iter().find(|(known, _)| known == "a report to be added").expect("that screen");
         let tree = show(&panel);
-        let button = find(&tree, "data-action", RECORD).expect("the button");
-        assert_eq!(button.get("data-lsid"), Some(session(SessionState::Ended).lsid.as_str()));
+        let button = find(&tree, "data-action", Deed::Record.name()).expect("the button");
+        assert_eq!(button.get("data-id"), Some(session(SessionState::Ended).lsid.as_str()));
     }
 
     fn shown(name: &str) -> Element {
@@ -979,7 +1261,7 @@ mod tests {
         assert!(names(&tree).is_empty(), "no field");
         let mut in_page = at_work_in_page();
         in_page.update(over(), NOW);
-        assert!(find(&show(&in_page), "data-action", RECORD).is_none(), "that needs a session");
+        assert!(find(&show(&in_page), "data-action", Deed::Record.name()).is_none(), "that needs a session");
     }
 
     #[test]

@@ -69,16 +69,6 @@ texts! {
     ExpiresIn = "expires_in",
     JumpTitle = "jump_title",
     Method = "method",
-    MethodJumpClient = "method_jump_client",
-    MethodLocalPush = "method_local_push",
-    MethodRemotePush = "method_remote_push",
-    MethodRdp = "method_rdp",
-    MethodShellJump = "method_shell_jump",
-    HintJumpClient = "hint_jump_client",
-    HintLocalPush = "hint_local_push",
-    HintRemotePush = "hint_remote_push",
-    HintRdp = "hint_rdp",
-    HintShellJump = "hint_shell_jump",
     TargetSearch = "target_search",
     TargetHost = "target_host",
     Jumpoint = "jumpoint",
@@ -117,10 +107,6 @@ texts! {
     SessionsTitle = "sessions_title",
     SessionsNone = "sessions_none",
     SessionsStale = "sessions_stale",
-    StateWaiting = "state_waiting",
-    StateActive = "state_active",
-    StateEnded = "state_ended",
-    StateRecorded = "state_recorded",
     UnnamedCustomer = "unnamed_customer",
     WithRepresentative = "with_representative",
     TimeSince = "time_since",
@@ -129,6 +115,19 @@ texts! {
     CustomerWaiting = "customer_waiting",
     CustomizeHelpCenter = "customize_help_center",
     OpenSettings = "open_settings",
+    MachinesTitle = "machines_title",
+    MachineSearch = "machine_search",
+    MachinesOfTicket = "machines_of_ticket",
+    MachinesOther = "machines_other",
+    MachinesNone = "machines_none",
+    MachinesNotFound = "machines_not_found",
+    MachinesMore = "machines_more",
+    LinkMade = "link_made",
+    LinkBlocked = "link_blocked",
+    LinkCopyTechnician = "link_copy_technician",
+    LinkEnd = "link_end",
+    LinkEnded = "link_ended",
+    Watch = "watch_recording",
     ;
     Record = "record",
     Recording = "recording",
@@ -151,16 +150,16 @@ texts! {
     RecordUncertain = "record_uncertain",
 }
 
-/// Texts that are found by name alone, because the server's list of what they are for is longer than any panel's: how each kind of problem is
-/// worded, and what each field is called in that.
+/// Texts that are found by name alone: how each kind of problem is worded and what each field is called in that, because the server's list is longer
+/// than any panel's; what methods are called and are for, and what states are called, because a table of them would weigh more.
 pub fn is_looked_up(name: &str) -> bool {
-    name.starts_with("problem_") || name.starts_with("field_")
+    ["problem_", "field_", "method_", "hint_", "state_"].iter().any(|beginning| name.starts_with(beginning))
 }
 
 /// The texts in one language.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Texts {
-    own: Vec<(&'static str, String)>,
+    own: Vec<String>,
     looked_up: Vec<(String, String)>,
 }
 
@@ -170,7 +169,7 @@ impl Texts {
         let mut own = Vec::new();
         let mut rest = NAMES;
         while let Some((name, after)) = cut(rest, b'\n') {
-            own.push((name, lookup(name).unwrap_or_else(|| name.into())));
+            own.push(lookup(name).unwrap_or_else(|| name.into()));
             rest = after;
         }
         Self { own, looked_up: Vec::new() }
@@ -181,16 +180,19 @@ impl Texts {
         self.looked_up.push((name, text));
     }
 
-    /// The text of that name, if there is one.
+    /// The text of that name, if there is one that is found by its name.
     pub fn named(&self, name: &str) -> Option<&str> {
-        let looked_up = self.looked_up.iter().find(|(known, _)| known == name);
-        let own = || self.own.iter().find(|(known, _)| *known == name).map(|(_, text)| text);
-        looked_up.map(|(_, text)| text).or_else(own).map(String::as_str)
+        self.looked_up.iter().find(|(known, _)| known == name).map(|(_, text)| text.as_str())
+    }
+
+    /// The text whose name is these two together; empty: there is none.
+    pub fn by_name(&self, beginning: &str, name: &str) -> &str {
+        self.named(&join(&[beginning, name])).unwrap_or_default()
     }
 
     /// The text.
     pub fn get(&self, text: Text) -> &str {
-        self.own.get(text as usize).map_or("", |(_, text)| text)
+        self.own.get(text as usize).map_or("", String::as_str)
     }
 
     /// The text with `{placeholder}` replaced by `value`, wherever it stands.
@@ -270,11 +272,24 @@ pub fn decimal(number: u32) -> String {
     out
 }
 
+/// The port that the digits are; `None` for what is no port. `parse` brings a sign and words for each fault along.
+pub fn port(digits: &str) -> Option<u32> {
+    let mut port = 0;
+    for byte in digits.bytes() {
+        if !byte.is_ascii_digit() || port > 65_535 {
+            return None;
+        }
+        port = port * 10 + u32::from(byte - b'0');
+    }
+    (1..=65_535).contains(&port).then_some(port)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::{BTreeMap, BTreeSet};
 
+    use crate::api::{JumpMethod, MachineState, SessionState};
     use crate::panel::model::{Field, Problem};
     use crate::problem::{Kind, Reader};
 
@@ -300,7 +315,13 @@ mod tests {
     fn each_language_has_exactly_the_panels_texts() {
         let own = Text::ALL.iter().map(|text| text.name().to_owned());
         let fields = Field::ALL.into_iter().map(|field| ["field_", field.name()].concat());
-        let expected: Vec<String> = own.chain(kinds().map(Kind::text_name)).chain(fields).collect();
+        let methods = JumpMethod::ALL.into_iter().map(|method| ["method_", method.name()].concat());
+        let hints = JumpMethod::JUMPS.into_iter().map(|method| ["hint_", method.name()].concat());
+        let states = SessionState::ALL.map(SessionState::name).into_iter().chain(MachineState::ALL.map(MachineState::name));
+        let states = states.map(|state| ["state_", state].concat());
+        let looked_up: Vec<String> = kinds().map(Kind::text_name).chain(fields).chain(methods).chain(hints).chain(states).collect();
+        assert!(looked_up.iter().all(|name| is_looked_up(name)));
+        let expected: Vec<String> = own.chain(looked_up).collect();
         let count = expected.len();
         let expected: BTreeSet<String> = expected.into_iter().collect();
         assert_eq!(expected.len(), count, "a name is used twice");
@@ -354,7 +375,7 @@ mod tests {
                 assert!(app[name].as_str().is_some_and(|text| !text.is_empty()), "app.{name}");
             }
             assert!(!app["name"].as_str().expect("a name").contains("Zendesk"));
-            let switches = crate::api::JumpMethod::JUMPS.map(|method| ["allow_", method.name()].concat());
+            let switches = JumpMethod::JUMPS.map(|method| ["allow_", method.name()].concat());
             let expected: BTreeSet<&str> =
                 ["hostname", "issues", "jumpoints"].into_iter().chain(switches.iter().map(String::as_str)).collect();
             let parameters = app["parameters"].as_object().expect("parameters");
@@ -400,6 +421,16 @@ mod tests {
     fn numbers_read_as_digits() {
         for number in [0, 7, 10, 255, 65_535, u32::MAX] {
             assert_eq!(decimal(number), number.to_string());
+        }
+    }
+
+    #[test]
+    fn ports_are_read() {
+        for (digits, expected) in [("1", Some(1)), ("022", Some(22)), ("65535", Some(65_535))] {
+            assert_eq!(port(digits), expected);
+        }
+        for digits in ["", "0", "65536", "99999999999999999999", "+22", "-1", "22 ", "ssh"] {
+            assert_eq!(port(digits), None, "{digits}");
         }
     }
 

@@ -12,7 +12,7 @@ use web_sys::{Document, Element, EventTarget, HtmlElement, Node};
 use super::answers::{member, object, set};
 use super::callbacks::{Interval, Listener, SizeWatch};
 use super::element::Element as Described;
-use super::model::{Action, Command, Event, Field, Panel};
+use super::model::{Action, Command, Deed, Event, Field, Panel};
 use super::requests::{Call, Place, Request};
 use super::screen::{self, Surroundings, screen};
 use super::texts::{Texts, join};
@@ -163,8 +163,8 @@ impl Inner {
         let name = element.get_attribute(attribute).unwrap_or_default();
         if let Some(action) = Action::from_name(&name) {
             self.happen(Event::Pressed(action));
-        } else if RECORDS_IN_PAGE && name == screen::RECORD {
-            self.happen(Event::Record(element.get_attribute("data-lsid").unwrap_or_default()));
+        } else if let Some(deed) = Deed::from_name(&name) {
+            self.happen(Event::Done(deed, element.get_attribute("data-id").unwrap_or_default()));
         }
     }
 
@@ -219,6 +219,8 @@ impl Inner {
         }
         if let Some(command) = command {
             self.carry_out(command);
+            // What else is due.
+            self.happen(Event::Tick);
         }
     }
 

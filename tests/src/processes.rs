@@ -48,7 +48,9 @@ pub fn send(id: u32, signal: Signal) -> Result<()> {
 }
 
 /// Runs a program until our end of its standard input closes, whatever we die of; then ends the whole process group. Tells the program's id first.
-const LEASH: &str = r#""$0" "$@" & echo "leash: $!"; exec >/dev/null 2>&1; cat; kill -s KILL $!; wait; kill -s KILL 0"#;
+/// The program's own standard input is the same one: it stays open as long as we do.
+const LEASH: &str =
+    r#"exec 3<&0; "$0" "$@" <&3 3<&- & echo "leash: $!"; exec >/dev/null 2>&1 3<&-; cat; kill -s KILL $!; wait; kill -s KILL 0"#;
 
 /// The shell that holds a program on the leash, in a process group of its own.
 pub fn leashed(program: &Path) -> Command {

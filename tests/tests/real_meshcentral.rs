@@ -2,10 +2,13 @@
 //!
 //! Nothing of Deskbridge runs here. What these tests find is what the engine's own tests stand on.
 
-use anyhow::{Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 use deskbridge_tests::meshcentral::{
     self, ADMIN, Control, Display, OWN_ACCOUNT, RealAgent, RealMeshCentral, SERVICE, Technician, request_help,
 };
+use deskbridge_tests::processes::Signal;
 use serde_json::{Value, json};
 
 /// MeshCentral's numbers of the events that begin and end a session (reference, "c").
@@ -174,6 +177,22 @@ async fn a_killed_meshcentral_comes_back_with_its_data_and_never_tells_a_session
     let own: Vec<&Value> = stored.iter().filter(|event| event["msgArgs"][0] == *session).collect();
     ensure!(own.len() == 1 && own[0]["msgid"] == TERMINAL_BEGAN, "{own:?}");
     ensure!(service.shares(agent.id()).await?.len() == 1, "the link is still good");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_frozen_meshcentral_answers_nobody_until_it_goes_on() -> Result<()> {
+    if !meshcentral::is_obtainable_for("a_frozen_meshcentral_answers_nobody_until_it_goes_on")? {
+        return Ok(());
+    }
+    let mesh = RealMeshCentral::start().await?;
+    let health = mesh.http()?.get(format!("{}/health.ashx", mesh.url()));
+    let ask = async || health.try_clone().context("a request without a body")?.send().await?.text().await.context("no answer");
+    ensure!(ask().await? == "ok");
+    mesh.signal(Signal::Stop)?;
+    ensure!(tokio::time::timeout(Duration::from_secs(2), ask()).await.is_err(), "it still answers");
+    mesh.signal(Signal::Continue)?;
+    ensure!(ask().await? == "ok");
     Ok(())
 }
 

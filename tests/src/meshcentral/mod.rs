@@ -245,9 +245,10 @@ impl RealMeshCentral {
 
     async fn run(&mut self) -> Result<()> {
         let mark = self.logs.mark();
-        // What MeshCentral itself starts as its second process; the first one only starts it again after updates.
+        // What MeshCentral itself starts as its second process, which ends with its standard input; the first one only starts it again after
+        // updates.
         let mut command = leashed(Path::new("node"));
-        command.arg("--disable-proto=delete").args(program_and_directories(self.directory.path())?).args(["--launch", "0"]);
+        command.arg("--disable-proto=delete").args(program_and_directories(self.directory.path())?).args(["--launch", "1"]);
         with_plain_environment(&mut command, self.directory.path());
         self.process = Some(Leashed::start(command, &self.logs).await?);
         self.logs.wait_for_after(mark, READY).await.context("MeshCentral did not start")?;

@@ -26,7 +26,7 @@ const PREPARATION: u32 = 1;
 /// Remote control of every machine in the group, for a person who signs in to MeshCentral.
 const OWN_ACCOUNT_RIGHTS: u64 = 8;
 
-/// Windows agents that MeshCentral signs at its first start; instances share them.
+/// Windows agents that MeshCentral signs at its start, with the port in the signature: of no use to another instance.
 const SIGNED_AGENTS: &str = "signedagents";
 
 /// What was prepared, beside the data itself.
@@ -89,8 +89,7 @@ impl Prepared {
                 std::fs::copy(entry.path(), data.join(entry.file_name())).context("cannot copy the prepared data")?;
             }
         }
-        // 23 MB that are only read.
-        std::os::unix::fs::symlink(self.directory.join(SIGNED_AGENTS), data.join(SIGNED_AGENTS)).context("cannot link the signed agents")
+        Ok(())
     }
 }
 
@@ -128,6 +127,7 @@ async fn make(place: &Path, directory: &Path) -> Result<()> {
         .await?;
     ensure!(mesh.ca_file().is_file(), "no {CA}");
     let temporary = mesh.into_directory()?;
+    std::fs::remove_dir_all(data.join(SIGNED_AGENTS)).context("MeshCentral signed no agents")?;
     std::fs::write(data.join(FACTS), facts.to_string()).context("cannot write the facts")?;
     std::fs::remove_dir_all(directory).or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
     std::fs::rename(&data, directory).context("cannot move the prepared data")?;

@@ -227,6 +227,7 @@ async fn what_is_offered_is_what_both_settings_allow() -> Result<()> {
         let expected = json!({
             "connection": CONNECTION, "ticket": scene.people.vpn_ticket.to_string(), "methods": row.methods,
             "jumpoints": row.jumpoints, "issues": issues, "target": null, "locale": "en",
+            "session_keys": true, "machines": false,
         });
         assert_eq!(model, expected, "{}", row.name);
     }
@@ -839,7 +840,10 @@ async fn a_jump_is_the_client_script_url_of_the_reference_and_the_appliance_take
             ),
         ] {
             let launch = Told::by(sidebar.post(routes::JUMP, ticket, body.clone())).await?.ok("a jump");
-            assert_eq!(launch.as_object().map(serde_json::Map::len), Some(1), "{launch}");
+            assert_eq!(
+                (launch.as_object().map(serde_json::Map::len), &launch["link"], &launch["expires_at"]),
+                (Some(3), &Value::Null, &Value::Null)
+            );
             let url = launch["launch_url"].as_str().context("launch_url")?;
             let whole = format!(
                 "{}/api/client_script?type=rep&operation=generate&action={expected}&session.custom.external_key={ticket}",
@@ -1296,7 +1300,8 @@ async fn the_tickets_sessions_are_shown_as_they_go() -> Result<()> {
     assert_eq!(seen, ["waiting", "active", "ended", "recorded"]);
     let mut fields: Vec<&String> = recorded[0].as_object().context("an object")?.keys().collect();
     fields.sort();
-    assert_eq!(fields, ["customer", "ended_at", "lsid", "representative", "started_at", "state"]);
+    assert_eq!(fields, ["customer", "ended_at", "kind", "lsid", "machine", "recording", "representative", "started_at", "state"]);
+    assert_eq!((&recorded[0]["machine"], &recorded[0]["kind"], &recorded[0]["recording"]), (&Value::Null, &Value::Null, &json!(false)));
     assert_eq!(notes(&scene.zendesk, ticket, &lsid), 1, "a session shown as recorded stands on the ticket, once");
     assert_eq!(list(other).await?, json!([]), "another ticket's sessions are not shown");
 

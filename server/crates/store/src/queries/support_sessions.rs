@@ -37,7 +37,7 @@ pub(super) fn save(session: &KnownSession, now: i64) -> DbQuery<'_> {
          ON CONFLICT (connection, lsid) DO UPDATE SET ticket = excluded.ticket, representative = excluded.representative, customer = excluded.customer,
            active = excluded.active, started_at = excluded.started_at, ended_at = coalesce(excluded.ended_at, support_session.ended_at),
            recorded_at = coalesce(support_session.recorded_at, excluded.recorded_at), seen_at = excluded.seen_at,
-           machine = excluded.machine, kind = excluded.kind, recording = excluded.recording",
+           machine = excluded.machine, kind = excluded.kind, recording = support_session.recording OR excluded.recording",
     )
     .bind(session.tenant.as_str())
     .bind(session.connection.to_string())

@@ -29,6 +29,8 @@ const METHODS: [JumpMethod; 3] = [JumpMethod::Desktop, JumpMethod::Terminal, Jum
 const LONGEST_SESSION_MS: i64 = 25 * 3_600_000;
 /// An agent that connected so long after a session's begin is not the one that had it.
 const RECONNECTED_MS: i64 = 500;
+/// So long an end may still be told after the session's machine lost its connection.
+const UNTOLD_MS: i64 = 10 * 60_000;
 /// Texts of people at machines.
 const LONGEST_HELP: usize = 4_096;
 
@@ -132,14 +134,23 @@ impl MeshCentral {
         }
     }
 
-    /// When it was seen that the session's machine had lost its connection, or that its link had ended.
+    /// When a session ended whose end nobody told, if it did. A session's data has connections of its own: it can go on while its machine's
+    /// other connection breaks and comes back. So that alone shows something only after a while, or where our own connection broke, too:
+    /// then MeshCentral itself was gone.
     async fn gone_at(&self, session: &Session) -> Result<Option<i64>, Error> {
         let node = self.server.node(&session.node).await?;
-        let now = self.server.socket().await?.server_now();
-        let reconnected = node.as_ref().and_then(|node| node.connected_at).filter(|at| *at > session.began_at + RECONNECTED_MS);
-        let is_gone = node.is_none_or(|node| !node.is_online);
-        let is_over = now - session.began_at > LONGEST_SESSION_MS;
-        Ok(if is_over { Some(session.began_at + LONGEST_SESSION_MS) } else { reconnected.or(is_gone.then_some(now)) })
+        let socket = self.server.socket().await?;
+        let now = socket.server_now();
+        if now - session.began_at > LONGEST_SESSION_MS {
+            return Ok(Some(session.began_at + LONGEST_SESSION_MS));
+        }
+        let reconnected = node.and_then(|node| node.connected_at).filter(|at| *at > session.began_at + RECONNECTED_MS);
+        let is_new_server = self.server.has_reconnected() && socket.greeting.server_time > session.began_at;
+        if let Some(at) = reconnected.filter(|at| is_new_server || now - at > UNTOLD_MS) {
+            return Ok(Some(at));
+        }
+        let lost_for = self.server.lost_for(&session.node).map(|lost| i64::try_from(lost.as_millis()).unwrap_or(i64::MAX));
+        Ok(lost_for.filter(|lost| *lost > UNTOLD_MS).map(|lost| now - lost))
     }
 
     /// The report of a session. `is_whole`: with what has to be read for it, such as its recording.

@@ -149,7 +149,7 @@ impl Session {
     /// Whether that end can be its own: one id can be used for several sessions, one after the other.
     pub(super) fn can_end_by(&self, event: &RelayEvent) -> bool {
         event.end.is_some()
-            && self.end.is_none()
+            && self.end.as_ref().is_none_or(|end| end.is_estimated)
             && self.node == event.node
             && self.relay == event.relay
             && self.kind == event.kind
@@ -244,6 +244,17 @@ mod tests {
         }
         assert!(read(&[event(10, "x", 2)]).is_empty(), "an end without its begin");
         assert_eq!(read(&[event(10, "x", 2), event(14, "x", 3)])[0].end, None, "an end of before");
+    }
+
+    #[test]
+    fn an_end_that_is_told_takes_the_place_of_an_estimated_one() {
+        let begun = RelayEvent::read(&event(14, "x", 1), None).unwrap();
+        let ended = RelayEvent::read(&event(10, "x", 9), None).unwrap();
+        let mut session = Session::begun(&begun);
+        session.end = Some(End { at: begun.at, seconds: 0, traffic: None, is_estimated: true });
+        assert!(session.can_end_by(&ended));
+        session.end = ended.end.clone();
+        assert!(!session.can_end_by(&ended));
     }
 
     #[test]

@@ -61,14 +61,15 @@ impl MeshCentral {
         if let Some(help) = HelpEvent::read(event) {
             return Ok(vec![Self::help_requested(&help)]);
         }
-        let is_of_machine = matches!(event.get("action").and_then(Value::as_str), Some("nodeconnect" | "removenode"));
-        if is_of_machine { self.dead(event.get("nodeid").and_then(Value::as_str).unwrap_or_default()).await } else { Ok(Vec::new()) }
+        let is_of_machine = event.get("action").and_then(Value::as_str) == Some("nodeconnect");
+        if is_of_machine { self.dead(event.get("nodeid").and_then(Value::as_str)).await } else { Ok(Vec::new()) }
     }
 
-    /// Sessions of a machine that came or went, of which no end was told and none will be.
-    async fn dead(&self, node: &str) -> Result<Vec<Happened>, Error> {
+    /// Sessions, of one machine or of all, of which no end was told and none will be.
+    async fn dead(&self, node: Option<&str>) -> Result<Vec<Happened>, Error> {
         let mut happened = Vec::new();
-        for session in self.server.open_sessions().into_iter().filter(|session| session.node == node && self.name_of(session).is_some()) {
+        let is_its = |session: &Session| node.is_none_or(|node| session.node == node) && self.name_of(session).is_some();
+        for session in self.server.open_sessions().into_iter().filter(is_its) {
             let session = self.with_end(session).await?;
             if session.end.is_some() {
                 happened.extend(self.happened(What::SessionEnded, &session));
@@ -101,7 +102,7 @@ impl Listener for MeshCentral {
                     Err(RecvError::Lagged(_)) => self.missed(cursor - SETTLED_MS).await?,
                     Err(RecvError::Closed) => break,
                 },
-                _ = quiet.tick() => Vec::new(),
+                _ = quiet.tick() => self.dead(None).await?,
                 () = socket.closed() => break,
             };
             let is_due = !happened.is_empty()

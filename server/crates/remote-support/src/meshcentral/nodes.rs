@@ -1,10 +1,12 @@
 //! The machines of an account: read once, then kept up to date by what is pushed.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use deskbridge_core::text::shown;
 use deskbridge_shared::api::MachineState;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::events::RelayEvent;
 use crate::Machine;
@@ -34,7 +36,14 @@ pub(super) struct Node {
 
 /// All machines of an account.
 #[derive(Debug, Default)]
-pub(super) struct Nodes(HashMap<String, Node>);
+pub(super) struct Nodes {
+    known: HashMap<String, Node>,
+    /// Since when machines have been off line or unknown, as far as anybody asked.
+    lost: HashMap<String, Instant>,
+}
+
+/// A machine that has been lost for longer need not be remembered.
+const LOST_LIFE: Duration = Duration::from_hours(48);
 
 fn text(value: &Value, member: &str) -> String {
     value.get(member).and_then(Value::as_str).map(|text| shown(text, LONGEST_NAME)).unwrap_or_default()
@@ -87,7 +96,7 @@ impl Node {
 impl Nodes {
     /// Reads the answer to `nodes`. What was seen of sessions before stays.
     pub(super) fn read(&mut self, answer: &Value) {
-        let mut before = std::mem::take(&mut self.0);
+        let mut before = std::mem::take(&mut self.known);
         let groups = answer.get("nodes").and_then(Value::as_object).into_iter().flatten();
         for (group, nodes) in groups {
             for told in nodes.as_array().into_iter().flatten() {
@@ -100,7 +109,7 @@ impl Nodes {
                 };
                 node.update(told);
                 node.relays = before.remove(id).map(|before| before.relays).unwrap_or_default();
-                self.0.insert(id.to_owned(), node);
+                self.known.insert(id.to_owned(), node);
             }
         }
     }
@@ -108,7 +117,7 @@ impl Nodes {
     /// Takes a pushed event.
     pub(super) fn hear(&mut self, event: &Value) {
         if let Some(relay) = RelayEvent::read(event, None) {
-            if let Some(node) = self.0.get_mut(&relay.node) {
+            if let Some(node) = self.known.get_mut(&relay.node) {
                 if relay.end.is_some() {
                     node.relays.remove(&relay.relay)
                 } else {
@@ -122,19 +131,20 @@ impl Nodes {
         match action {
             "addnode" | "changenode" => {
                 let told = event.get("node").unwrap_or(&Value::Null);
-                let node = self.0.entry(id).or_default();
+                let node = self.known.entry(id).or_default();
                 node.update(told);
                 if told.get("conn").is_some() {
                     node.is_online = has_agent(told);
                 }
             }
             "removenode" => {
-                self.0.remove(&id);
+                self.known.remove(&id);
             }
             "nodeconnect" => {
-                let Some(node) = self.0.get_mut(&id) else { return };
-                node.is_online = has_agent(event);
-                if let Some(at) = event.get("ct").and_then(Value::as_i64) {
+                let Some(node) = self.known.get_mut(&id) else { return };
+                let was_online = std::mem::replace(&mut node.is_online, has_agent(event));
+                // The time of whatever connected last, which need not be the agent.
+                if let Some(at) = event.get("ct").and_then(Value::as_i64).filter(|_| node.is_online && !was_online) {
                     node.connected_at = Some(at);
                 }
                 if !node.is_online {
@@ -143,7 +153,7 @@ impl Nodes {
                 }
             }
             "devicesessions" => {
-                if let Some(node) = self.0.get_mut(&id) {
+                if let Some(node) = self.known.get_mut(&id) {
                     node.has_sessions = has_sessions(event.get("sessions"));
                 }
             }
@@ -152,11 +162,28 @@ impl Nodes {
     }
 
     pub(super) fn get(&self, id: &str) -> Option<&Node> {
-        self.0.get(id)
+        self.known.get(id)
+    }
+
+    /// For how long the machine has been off line or unknown, since that was first seen. None: it is on line.
+    pub(super) fn lost_for(&mut self, id: &str) -> Option<Duration> {
+        if self.known.get(id).is_some_and(|node| node.is_online) {
+            self.lost.remove(id);
+            return None;
+        }
+        self.lost.retain(|_, since| since.elapsed() < LOST_LIFE);
+        Some(self.lost.entry(id.to_owned()).or_insert_with(Instant::now).elapsed())
+    }
+
+    /// What was seen of sessions is not known any more: their ends may not have been heard.
+    pub(super) fn forget_sessions(&mut self) {
+        for node in self.known.values_mut() {
+            node.relays.clear();
+        }
     }
 
     pub(super) fn machines(&self) -> Vec<Machine> {
-        self.0.iter().map(|(id, node)| node.machine(id)).collect()
+        self.known.iter().map(|(id, node)| node.machine(id)).collect()
     }
 }
 
@@ -213,6 +240,10 @@ mod tests {
         assert_eq!(state(&nodes, "node//a"), MachineState::Offline);
         nodes.hear(&json!({"action": "nodeconnect", "nodeid": "node//a", "conn": 1, "ct": 9}));
         assert_eq!((state(&nodes, "node//a"), nodes.get("node//a").unwrap().connected_at), (MachineState::Online, Some(9)));
+        nodes.hear(&json!({"action": "nodeconnect", "nodeid": "node//a", "conn": 3, "ct": 11}));
+        assert_eq!(nodes.get("node//a").unwrap().connected_at, Some(9), "something else has connected, and not the agent");
+        assert_eq!(nodes.lost_for("node//a"), None);
+        assert!(nodes.lost_for("node//zz").is_some(), "nobody knows it");
         nodes.hear(
             &json!({"action": "changenode", "nodeid": "node//a", "node": {"_id": "node//a", "name": "RENAMED\u{202e}", "users": []}}),
         );

@@ -73,9 +73,19 @@ pub(super) async fn add_recording(report: &mut SessionReport, session: &Session,
         return Ok(());
     }
     let what = if session.kind == SessionKind::Chat { "messages" } else { "terminal" };
-    let Some(answer) = server.file(found, None).await? else {
-        report.recording = false;
-        return Ok(());
+    let answer = match server.file(found, None).await {
+        Ok(Some(answer)) => answer,
+        Ok(None) => {
+            report.recording = false;
+            return Ok(());
+        }
+        // The record does not wait for what may never come.
+        Err(error) if !error.is_passing() => {
+            tracing::warn!(lsid = session.lsid, %error, "a recording was not handed out");
+            report.remarks.push(format!("MeshCentral did not hand out the recording of the {what}."));
+            return Ok(());
+        }
+        Err(error) => return Err(error),
     };
     let body = match read_body(answer, recording::MAX_BYTES).await {
         Ok(body) => body,

@@ -157,7 +157,9 @@ impl MeshCentralSection {
             let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
             url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
         });
-        EngineAccount { host: host.unwrap_or_else(|| self.url.clone()), account: self.user.trim().to_owned() }
+        // Each domain of a server has users of its own.
+        let path = self.address().map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default();
+        EngineAccount { host: host.unwrap_or_else(|| self.url.clone()), account: format!("{}{path}", self.user.trim()) }
     }
 
     /// MeshCentral's `consent` number.

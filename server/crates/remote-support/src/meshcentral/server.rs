@@ -81,6 +81,8 @@ pub(super) struct Recording {
 #[derive(Default)]
 struct Memory {
     user_id: String,
+    /// How often a connection was tried.
+    connections: u32,
     nodes: Nodes,
     nodes_read: Option<Instant>,
     sessions: HashMap<String, Session>,
@@ -96,6 +98,7 @@ pub(super) struct Server {
     files: reqwest::Client,
     socket: tokio::sync::Mutex<Option<Arc<Socket>>>,
     pub(super) refusals: Refusals,
+    web_refusals: Refusals,
     memory: Mutex<Memory>,
     cookie: tokio::sync::Mutex<Option<(String, Instant)>>,
     pub(super) reports: Cache<String, Arc<SessionReport>>,
@@ -116,6 +119,7 @@ impl Server {
             files,
             socket: tokio::sync::Mutex::default(),
             refusals: Refusals::default(),
+            web_refusals: Refusals::default(),
             memory: Mutex::default(),
             cookie: tokio::sync::Mutex::default(),
             reports: Cache::builder().max_capacity(200).time_to_live(REPORT_CACHE).build(),
@@ -142,7 +146,12 @@ impl Server {
             .turn()
             .map_err(|resting: Resting| Error::new(EngineFault::Resting { again_in: resting.again_in }, resting.to_string()))?;
         // What happened meanwhile was not heard.
-        self.memory().nodes_read = None;
+        {
+            let mut memory = self.memory();
+            memory.nodes_read = None;
+            memory.nodes.forget_sessions();
+            memory.connections += 1;
+        }
         let this = self.this.clone();
         let hear = Box::new(move |message: &Value| {
             if let Some(server) = this.upgrade() {
@@ -259,10 +268,15 @@ impl Server {
     pub(super) async fn session(&self, lsid: &str) -> Result<Option<Session>, Error> {
         let known = self.memory().sessions.get(lsid).cloned();
         match known {
-            Some(session) if session.end.is_some() => Ok(Some(session)),
+            Some(session) if session.end.as_ref().is_some_and(|end| !end.is_estimated) => Ok(Some(session)),
             Some(session) => {
-                let found = self.sessions_since(Some(&session.node), session.began_at).await?;
-                Ok(found.into_iter().find(|found| found.lsid == lsid).or(Some(session)))
+                let is_it = |found: &Session| found.lsid == lsid;
+                let found = self.sessions_since(Some(&session.node), session.began_at).await?.into_iter().find(is_it);
+                if found.is_some() {
+                    return Ok(found);
+                }
+                // MeshCentral tells nothing of a machine by its id when that is gone.
+                Ok(self.sessions_since(None, session.began_at).await?.into_iter().find(is_it).or(Some(session)))
             }
             None => {
                 let since = self.socket().await?.server_now() - 30 * 24 * 3_600_000;
@@ -288,9 +302,23 @@ impl Server {
 
     /// No end of this session will ever be told: it is taken to have ended then.
     pub(super) fn end(&self, session: &Session, end: End) -> Session {
+        let mut memory = self.memory();
+        if let Some(known) = memory.sessions.get(&session.lsid).filter(|known| known.end.is_some()) {
+            return known.clone();
+        }
         let ended = Session { end: Some(end), ..session.clone() };
-        self.memory().remember(ended.clone());
+        memory.remember(ended.clone());
         ended
+    }
+
+    /// For how long a session's machine has been off line or unknown. None: it is on line.
+    pub(super) fn lost_for(&self, node: &str) -> Option<Duration> {
+        self.memory().nodes.lost_for(node)
+    }
+
+    /// Whether a connection of this process to the server broke before the present one.
+    pub(super) fn has_reconnected(&self) -> bool {
+        self.memory().connections > 1
     }
 
     /// A session as its lsid was given out.
@@ -417,24 +445,32 @@ impl Server {
         {
             return Ok(cookie.clone());
         }
-        self.refusals.turn().map_err(|resting| Error::new(EngineFault::Resting { again_in: resting.again_in }, resting.to_string()))?;
+        // Not those of the socket, which works by itself.
+        self.web_refusals
+            .turn()
+            .map_err(|resting| Error::new(EngineFault::Refused { message: resting.said.clone() }, resting.to_string()))?;
         let url = self.settings.url.join("login").map_err(|_| Error::new(EngineFault::Impossible, "no address"))?;
         let form = [("action", "login"), ("username", &self.settings.user), ("password", self.settings.password.expose_secret())];
         // The page that follows has a megabyte and is not read.
         let answer = self.files.post(url).form(&form).send().await.map_err(|error| self.unreachable(&error))?;
+        if answer.status() != StatusCode::OK {
+            let what = format!(
+                "MeshCentral opens no web session now (HTTP {}), which its recordings need; it is tried again",
+                answer.status().as_u16()
+            );
+            return Err(Error::new(EngineFault::Unreachable, what));
+        }
         let pairs: Vec<&str> =
             answer.headers().get_all(SET_COOKIE).iter().filter_map(|line| line.to_str().ok()?.split(';').next()).collect();
         let value = pairs.iter().find_map(|pair| pair.strip_prefix("xid="));
         let is_logged_in = value.and_then(|value| STANDARD.decode(value).ok()).and_then(|json| serde_json::from_slice::<Value>(&json).ok());
         if is_logged_in.is_none_or(|session| session.get("userid").is_none()) {
-            let error = Error::new(
-                EngineFault::Denied { reason: "no web session".into() },
-                "MeshCentral opens no web session for these credentials, which its recordings need; check user and password",
-            );
-            self.refusals.refused(&error);
+            let what = "MeshCentral opens no web session for these credentials, which its recordings need; check user and password";
+            let error = Error::new(EngineFault::Refused { message: "no web session".into() }, what);
+            self.web_refusals.refused(&error);
             return Err(error);
         }
-        self.refusals.forget();
+        self.web_refusals.forget();
         let cookie = pairs.join("; ");
         *kept = Some((cookie.clone(), Instant::now()));
         Ok(cookie)
@@ -490,10 +526,13 @@ impl Memory {
         self.by_begin.insert((session.began_at, session.lsid.clone()));
         let newest = self.by_begin.last().map_or(0, |(at, _)| *at);
         match self.sessions.entry(session.lsid.clone()) {
-            std::collections::hash_map::Entry::Occupied(mut known) if session.end.is_some() => {
-                known.insert(session);
+            std::collections::hash_map::Entry::Occupied(mut known) => {
+                // What was told counts more than what was estimated, and that more than nothing.
+                let rank = |session: &Session| session.end.as_ref().map(|end| !end.is_estimated);
+                if rank(&session) > rank(known.get()) {
+                    known.insert(session);
+                }
             }
-            std::collections::hash_map::Entry::Occupied(_) => {}
             std::collections::hash_map::Entry::Vacant(free) => {
                 free.insert(session);
             }

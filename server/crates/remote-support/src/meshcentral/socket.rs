@@ -65,7 +65,7 @@ pub(super) struct Greeting {
     /// Longest life of a link, in minutes.
     pub(super) longest_link: Option<u32>,
     /// The server's clock when it greeted, Unix ms.
-    server_time: i64,
+    pub(super) server_time: i64,
 }
 
 /// Hears every pushed message, in order.
@@ -110,6 +110,10 @@ fn text<'a>(value: &'a Value, member: &str) -> Option<&'a str> {
 fn refused(message: &Value) -> Error {
     let said = text(message, "msg").or_else(|| text(message, "cause")).unwrap_or("no reason");
     let said = shown(said, 60);
+    if text(message, "action") == Some("stopped") {
+        let what = format!("MeshCentral takes no more connections of this account now ({said}); it is tried again");
+        return Error::new(EngineFault::Busy { retry_after: Duration::from_mins(1) }, what);
+    }
     let (advice, fault): (_, fn(String) -> EngineFault) = match text(message, "cause").unwrap_or_default() {
         "banned" => ("this server's address is banned for a while after refused log-ins", |_| EngineFault::Busy {
             retry_after: Duration::from_mins(2),

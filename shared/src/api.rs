@@ -231,7 +231,7 @@ pub struct MachineList {
     pub machines: Vec<Machine>,
     /// There are more than these: a search finds them.
     pub more: bool,
-    /// The ticket's links that are still good, whatever was searched for; the latest first.
+    /// The ticket's links that are still good, whatever was searched for; the latest last.
     pub links: Vec<MachineLink>,
 }
 

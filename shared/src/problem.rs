@@ -141,6 +141,9 @@ kinds! {
     /// The report's template failed.
     ReportNotWritten = "report-not-written" of NotOffered, PANEL, &["cause"];
 
+    /// The ticket has no such link to a machine.
+    LinkUnknown = "link-unknown" of LinkUnknown, PANEL, &[];
+
     /// The help desk has no such ticket.
     TicketNotFound = "ticket-not-found" of TicketNotFound, PANEL, &[];
     /// The agent may not work on the ticket.

@@ -1,4 +1,5 @@
-//! Makes the client-script URL of a Jump. It carries no credential: the representative console that opens it has its own.
+//! Makes what opens a session with a machine: the client-script URL of a Jump, which carries no credential, because the representative console
+//! that opens it has its own; or a link, which is good for whoever has it until it expires or is ended.
 
 use std::sync::Arc;
 
@@ -43,7 +44,16 @@ pub async fn launch(
     })?;
     match &launch.link {
         // Its sessions prove themselves, by what stands in the link.
-        Some(link) => services.store.add_link(&made(services, connection, &access, request, link, launch.expires_at)).await?,
+        Some(link) => {
+            let made = made(services, connection, &access, request, link, launch.expires_at);
+            if let Err(error) = services.store.add_link(&made).await {
+                // Nobody could end it later.
+                if let Err(error) = engine.end_link(link).await {
+                    tracing::warn!(connection = connection.name(), link = link.id, %error, "a link that is not kept was not ended");
+                }
+                return Err(error.into());
+            }
+        }
         None => ownership::jump_handed_out(services, connection, &access.ticket.id).await?,
     }
     tracing::info!(

@@ -52,6 +52,9 @@ pub enum SupportError {
     /// The engine has no complete report yet; reports lag the sessions (beyondtrust.md, fact 7).
     #[error("the report of this session is not there yet; try again in a moment")]
     NotReady,
+    /// The ticket has no such link to a machine.
+    #[error("this ticket has no such link")]
+    NoSuchLink,
     /// Another browser is adding a report to this ticket.
     #[error("a report is being added to this ticket in another browser, by {agent}")]
     NoteUnderWay {
@@ -91,6 +94,8 @@ pub enum NotOffered {
     AgentWithoutEmail,
     /// The connection has no remote-support system.
     NoRemoteSupport,
+    /// The remote-support system does not list its machines.
+    Machines,
     /// Reports reach the help desk without its page.
     RecordNotNeeded,
     /// The report's template failed.
@@ -134,6 +139,8 @@ impl SupportError {
     }
 }
 
+#[cfg(test)]
+mod machine_tests;
 #[cfg(test)]
 mod recording_tests;
 #[cfg(test)]

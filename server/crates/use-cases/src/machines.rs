@@ -1,6 +1,7 @@
 //! The machines an agent can open from a ticket, the ticket's own first, and the links that were made to them.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use deskbridge_core::clock::rfc3339;
@@ -19,24 +20,34 @@ const MOST_FORMER: i64 = 10;
 /// Longest search, in characters.
 pub const SEARCH_LIMIT: usize = 100;
 
-/// The machines for `ticket`, and its links that can still be used.
+/// What an agent looks for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// Words, each of which stands in a name, a host name, an address, or the name of who is signed in.
+    pub search: &'a str,
+    /// What the ticket's page calls its machine, where only the page knows.
+    pub target: &'a str,
+}
+
+/// The machines for `ticket`, and its links that can still be used, the latest last.
 pub async fn of_ticket(
     services: &Services,
     connection: &Arc<Connection>,
     agent: &AgentReference,
     ticket: &str,
-    search: &str,
+    wanted: Wanted<'_>,
 ) -> Result<MachineList, SupportError> {
-    if search.chars().count() > SEARCH_LIMIT {
+    if wanted.search.chars().count() > SEARCH_LIMIT {
         return Err(SupportError::invalid("search", ValueFault::TooLong(SEARCH_LIMIT), format!("at most {SEARCH_LIMIT} characters")));
     }
     let access = ticket_access::check(connection, agent, ticket).await?;
     let engine = connection.engine.as_ref().filter(|engine| engine.abilities().machines).ok_or_else(no_machines)?;
     let ticket = access.ticket.id.as_str();
     let former = services.store.last_machines(connection.id, ticket, MOST_FORMER).await?;
-    let (machines, more) = listed(engine.machines().await?.as_slice(), &access, &former, search);
     let links = services.store.links_of_ticket(connection.id, ticket, services.clock.now_ms()).await?;
-    let links = links.into_iter().filter_map(|link| {
+    let linked: HashSet<&str> = links.iter().map(|link| link.machine.as_str()).collect();
+    let (machines, more) = listed(engine.machines().await?.as_slice(), &access, &former, &linked, wanted);
+    let links = links.into_iter().rev().filter_map(|link| {
         Some(MachineLink {
             id: link.link_id,
             machine: link.machine,
@@ -50,19 +61,30 @@ pub async fn of_ticket(
 }
 
 fn no_machines() -> SupportError {
-    SupportError::not_offered(NotOffered::NoRemoteSupport, "this connection's remote-support system tells no machines")
+    SupportError::not_offered(NotOffered::Machines, "this connection's remote-support system tells no machines")
 }
 
-/// Those that fit the search, the ticket's own first, and whether there are more.
-fn listed(all: &[EngineMachine], access: &TicketAccess, former: &[String], search: &str) -> (Vec<Machine>, bool) {
-    let former: HashSet<&str> = former.iter().map(String::as_str).collect();
-    let named = access.ticket.target.as_deref().map(str::trim).filter(|target| !target.is_empty()).map(str::to_lowercase);
+/// Those that fit the search, the ticket's own first, and whether there are more. One to which there is a link is the ticket's, and is listed
+/// whatever is searched for, so that the link can be ended.
+fn listed(
+    all: &[EngineMachine],
+    access: &TicketAccess,
+    former: &[String],
+    linked: &HashSet<&str>,
+    wanted: Wanted<'_>,
+) -> (Vec<Machine>, bool) {
+    let former: HashSet<&str> = former.iter().map(String::as_str).chain(linked.iter().copied()).collect();
+    let targets = [access.ticket.target.as_deref().unwrap_or_default(), wanted.target];
+    let targets = targets.map(|target| target.trim().to_lowercase());
     let is_its = |machine: &EngineMachine| {
-        let is_named = |name: &String| named.as_ref().is_some_and(|named| name.to_lowercase() == *named);
+        let is_named = |name: &String| targets.iter().any(|target| is_same_name(target, &name.to_lowercase()));
         former.contains(machine.id.as_str()) || is_named(&machine.name) || machine.other_names.iter().any(is_named)
     };
-    let words: Vec<String> = search.split_whitespace().map(str::to_lowercase).collect();
+    let words: Vec<String> = wanted.search.split_whitespace().map(str::to_lowercase).collect();
     let fits = |machine: &&EngineMachine| {
+        if linked.contains(machine.id.as_str()) {
+            return true;
+        }
         let names = [Some(&machine.name), machine.person.as_ref()].into_iter().flatten().chain(&machine.other_names);
         let names: Vec<String> = names.map(|name| name.to_lowercase()).collect();
         words.iter().all(|word| names.iter().any(|name| name.contains(word.as_str())))
@@ -84,7 +106,18 @@ fn listed(all: &[EngineMachine], access: &TicketAccess, former: &[String], searc
     (found, more)
 }
 
-/// Ends a link that was made for this ticket, and the sessions that it opened.
+/// Whether two names are one machine's. A host name may stand with its domain or without.
+fn is_same_name(one: &str, other: &str) -> bool {
+    !one.is_empty() && (one == other || host(one) == other || one == host(other))
+}
+
+/// A host name without its domain. An address, or a name with spaces, has none.
+fn host(name: &str) -> &str {
+    let is_host = name.parse::<IpAddr>().is_err() && !name.contains(char::is_whitespace);
+    name.split('.').next().filter(|host| is_host && !host.is_empty()).unwrap_or(name)
+}
+
+/// Ends a link that was made for this ticket, and the sessions that it opened. One that has ended already is no error.
 pub async fn end_link(
     services: &Services,
     connection: &Arc<Connection>,
@@ -95,10 +128,13 @@ pub async fn end_link(
     let access = ticket_access::check(connection, agent, ticket).await?;
     let engine = connection.engine.as_ref().ok_or_else(SupportError::no_engine)?;
     let stored = services.store.link(connection.id, link).await?.filter(|link| link.ticket == access.ticket.id);
-    let unknown = || SupportError::invalid("link", ValueFault::Unknown, "the id of one of this ticket's links");
-    let stored = stored.ok_or_else(unknown)?;
+    let stored = stored.ok_or(SupportError::NoSuchLink)?;
+    let now = services.clock.now_ms();
+    if stored.ended_at.is_some() || stored.expires_at.is_some_and(|expires_at| expires_at <= now) {
+        return Ok(());
+    }
     engine.end_link(&LinkId { machine: stored.machine, machine_name: stored.machine_name, id: stored.link_id }).await?;
-    services.store.end_link(connection.id, link, services.clock.now_ms()).await?;
+    services.store.end_link(connection.id, link, now).await?;
     tracing::info!(connection = connection.name(), ticket = access.ticket.id, %agent, "a link to a machine was ended");
     Ok(())
 }
@@ -122,7 +158,7 @@ mod tests {
 
     fn names(all: &[EngineMachine], target: Option<&str>, former: &[&str], search: &str) -> Vec<String> {
         let former: Vec<String> = former.iter().map(|id| (*id).to_owned()).collect();
-        let (found, _) = listed(all, &access(target), &former, search);
+        let (found, _) = listed(all, &access(target), &former, &HashSet::new(), Wanted { search, target: "" });
         found.iter().map(|machine| format!("{}{}", if machine.suggested { "*" } else { "" }, machine.name)).collect()
     }
 
@@ -144,9 +180,10 @@ mod tests {
     #[test]
     fn more_than_fifty_are_found_by_a_search() {
         let all: Vec<EngineMachine> = (0..60).map(|number| machine(&number.to_string(), &format!("PC-{number:02}"), Online)).collect();
-        let (found, more) = listed(&all, &access(Some("pc-59")), &[], "");
+        let listed = |target, search| listed(&all, &access(target), &[], &HashSet::new(), Wanted { search, target: "" });
+        let (found, more) = listed(Some("pc-59"), "");
         assert_eq!((found.len(), more, found[0].name.as_str(), found[0].suggested), (50, true, "PC-59", true));
-        let (found, more) = listed(&all, &access(None), &[], "pc-5");
+        let (found, more) = listed(None, "pc-5");
         assert_eq!((found.len(), more), (10, false));
     }
 }

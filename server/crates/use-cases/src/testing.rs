@@ -18,10 +18,12 @@ use deskbridge_help_desks::{
     WriteOutcome,
 };
 use deskbridge_remote_support::{
-    Batch, EngineAbilities, Error, EventSource, HelpRequest, Jump, Launch, LaunchError, Listener, RecordingBody, RemoteSupport, TakeBatch,
+    Batch, EngineAbilities, Error, EventSource, HelpRequest, Jump, Launch, LaunchError, LinkId, Listener, Machine, RecordingBody,
+    RemoteSupport, TakeBatch,
 };
 use deskbridge_reports::ReportTemplates;
 use deskbridge_security::seal::MasterKey;
+use deskbridge_shared::api::JumpMethod;
 use deskbridge_store::{LeasedEvent, NewEvent, Outcome, Store};
 use deskbridge_work::heard::Heard;
 use deskbridge_work::worker::EventHandler;
@@ -64,6 +66,12 @@ pub(crate) struct Engine {
     pub(crate) recordings: Mutex<Option<bool>>,
     /// What it was asked for reports and recordings.
     pub(crate) asked: Mutex<Vec<String>>,
+    /// Its machines. None: it does not list them.
+    pub(crate) machines: Mutex<Option<Vec<Machine>>>,
+    /// What each link that it makes is called. None: another name each time.
+    pub(crate) link_name: Mutex<Option<String>>,
+    /// Links that it was told to end.
+    pub(crate) ended_links: Mutex<Vec<LinkId>>,
     /// What every question is answered with.
     pub(crate) fails: Mutex<Option<Error>>,
     /// From when on each connection was asked to read.
@@ -88,6 +96,9 @@ impl Engine {
             named: Mutex::default(),
             recordings: Mutex::default(),
             asked: Mutex::default(),
+            machines: Mutex::default(),
+            link_name: Mutex::default(),
+            ended_links: Mutex::default(),
             fails: Mutex::default(),
             listened: Mutex::default(),
             ends_at_once: Mutex::default(),
@@ -159,9 +170,9 @@ impl RemoteSupport for Engine {
 
     fn abilities(&self) -> EngineAbilities {
         EngineAbilities {
-            jump_methods: &[],
+            jump_methods: &[JumpMethod::Desktop],
             session_keys: false,
-            machines: true,
+            machines: self.machines.lock().unwrap().is_some(),
             recordings: self.recordings.lock().unwrap().is_some(),
             chats: false,
             surveys: false,
@@ -181,8 +192,27 @@ impl RemoteSupport for Engine {
         None
     }
 
-    async fn launch(&self, _jump: &Jump<'_>) -> Result<Launch, LaunchError> {
-        unimplemented!()
+    async fn launch(&self, jump: &Jump<'_>) -> Result<Launch, LaunchError> {
+        let id = self.link_name.lock().unwrap().clone().unwrap_or_else(|| Uuid::new_v4().to_string());
+        let machine = jump.request.target.clone();
+        let machine_name = machine.rsplit('/').next().unwrap_or_default().to_owned();
+        let link = LinkId { machine, machine_name, id };
+        self.answer(Launch {
+            url: format!("https://mesh.example.com/{}", link.id),
+            expires_at: Some(NOW / 1_000 + 3_600),
+            link: Some(link),
+        })
+        .map_err(LaunchError::Engine)
+    }
+
+    async fn end_link(&self, link: &LinkId) -> Result<(), Error> {
+        self.answer(())?;
+        self.ended_links.lock().unwrap().push(link.clone());
+        Ok(())
+    }
+
+    async fn machines(&self) -> Result<Arc<Vec<Machine>>, Error> {
+        self.answer(Arc::new(self.machines.lock().unwrap().clone().unwrap_or_default()))
     }
 
     async fn session(&self, lsid: &str) -> Result<Option<Arc<SessionReport>>, Error> {

@@ -501,6 +501,7 @@ pub async fn recording(
     params(
         TicketReference,
         ("search" = Option<String>, Query, description = "Words that a machine's name, host name, address or person contains", max_length = 100),
+        ("target" = Option<String>, Query, description = "What the ticket's page calls its machine, which is suggested then"),
     ),
     responses(
         (status = 200, description = "The machines", body = MachineList),
@@ -516,8 +517,10 @@ pub async fn machines(
     let mut values = read_query(query.as_deref())?;
     let reference = TicketReference::take(&mut values)?;
     let (connection, ticket) = caller.ticket_ref(&reference.connection, &reference.ticket)?;
-    let search = values.remove("search").unwrap_or_default();
-    Ok(Json(machines::of_ticket(&state.services, connection, &caller.agent, ticket, &search).await?))
+    let mut take = |name: &str| values.remove(name).unwrap_or_default();
+    let (search, target) = (take("search"), take("target"));
+    let wanted = machines::Wanted { search: &search, target: &target };
+    Ok(Json(machines::of_ticket(&state.services, connection, &caller.agent, ticket, wanted).await?))
 }
 
 /// Body of `POST /api/v1/links/end`.
@@ -541,7 +544,6 @@ pub struct EndLinkBody {
     responses(
         (status = 200, description = "Ended, now or before", body = LinkEnded),
         TicketProblems,
-        (status = 422, response = Problem),
     ),
 )]
 pub async fn end_link(

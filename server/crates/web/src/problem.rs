@@ -465,6 +465,10 @@ impl From<SupportError> for Problem {
                 let problem = Self::new(StatusCode::CONFLICT, Kind::NoteUnderWay, "A report is being added to this ticket", detail);
                 problem.with(Members { agent: Some(agent), ..Members::default() }).again_in(wait)
             }
+            SupportError::NoSuchLink => {
+                let detail = "It may have been made for another ticket, or so long ago that it is forgotten.";
+                Self::new(StatusCode::NOT_FOUND, Kind::LinkUnknown, "This ticket has no such link", detail)
+            }
             SupportError::NotReady => {
                 let detail = "The appliance has no complete report of this session yet. Try again in a moment.";
                 let problem = Self::new(StatusCode::CONFLICT, Kind::ReportNotReady, "The report is not there yet", detail);
@@ -487,6 +491,7 @@ impl Problem {
             NotOffered::Chat => Kind::ChatNotOffered,
             NotOffered::AgentWithoutEmail => Kind::AgentWithoutEmail,
             NotOffered::NoRemoteSupport => Kind::NoRemoteSupport,
+            NotOffered::Machines => Kind::NotOffered,
             NotOffered::RecordNotNeeded => Kind::RecordNotNeeded,
             NotOffered::ReportNotWritten => {
                 members.cause = Some(what.clone());

@@ -977,6 +977,9 @@ impl Ready {
                 *slot = former.take().map_or(Slot::Empty, Slot::Made);
             }
         }
+        for link in &mut self.machines.list.links {
+            link.is_marked = false;
+        }
     }
 
     /// What to say, and what to do.
@@ -1331,6 +1334,10 @@ impl Machines {
                 link.url = std::mem::take(&mut known.url);
                 link.is_marked = known.is_marked;
             }
+        }
+        // One without an id is no link of the server's, and stays until it is opened again.
+        if list.links.iter().all(|link| !link.id.is_empty()) {
+            list.links.extend(self.list.links.iter().rfind(|known| known.id.is_empty()).cloned());
         }
         if list.machines.is_empty() {
             news = Some(texts.get(Text::MachinesNotFound).into());
@@ -2559,6 +2566,30 @@ pub(super) mod tests {
         assert_eq!(panel.update(Event::LinkEnded("L1".into()), NOW), told);
         assert_eq!((links(&panel), panel.announcement.as_str()), (vec!["L2"], "link_ended"));
         assert_eq!(press_at(&mut panel, Deed::EndLink, "L9"), None);
+    }
+
+    #[test]
+    fn a_link_can_be_ended_again_when_the_agents_session_is_revived() {
+        let mut panel = at_work_with_machines();
+        panel.update(heard(vec![machine("LAPTOP-0042", "online")], vec![link_entry("L1")]), NOW);
+        let end = press_at(&mut panel, Deed::EndLink, "L1");
+        panel.update(Event::Refused(Call::EndLink("L1".into()), Problem { status: 401, ..problem() }), NOW);
+        panel.update(Event::Sessions(Vec::new()), NOW);
+        assert!(end.is_some() && press_at(&mut panel, Deed::EndLink, "L1") == end);
+    }
+
+    /// Where agents sign in themselves, nothing is made that could be ended.
+    #[test]
+    fn an_address_without_a_link_stays_until_the_next_one() {
+        let mut panel = at_work_with_machines();
+        let list = || vec![machine("LAPTOP-0042", "online")];
+        for _ in 0..2 {
+            press_at(&mut panel, Deed::Open(JumpMethod::Terminal), "node//LAPTOP-0042");
+            panel.update(link_made(""), NOW);
+            panel.update(heard(list(), Vec::new()), NOW);
+            panel.update(heard(list(), Vec::new()), NOW);
+            assert_eq!(links(&panel), [""]);
+        }
     }
 
     #[test]

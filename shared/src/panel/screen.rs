@@ -466,7 +466,7 @@ impl Screen<'_> {
                 Text::LinkCopyTechnician,
             ));
         }
-        if self.is_ended() {
+        if self.is_ended() || link.id.is_empty() {
             return notice;
         }
         let end = deed_button(Deed::EndLink, &link.id).child(self.label(Text::LinkEnd));

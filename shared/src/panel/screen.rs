@@ -371,7 +371,6 @@ impl Screen<'_> {
     /// An item of a list: what it is about, its state, and what else is to be said.
     fn item(&self, key: &str, name: &str, state: &str, details: &str) -> Element {
         element("li", key)
-            .with("tabindex=-1")
             .attribute("data-state", state)
             .child(element("span", "customer").with("class=customer").text(name))
             .child(element("span", "state").attribute("class", &join(&["badge badge-", state])).text(self.texts.by_name("state_", state)))

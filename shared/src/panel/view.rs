@@ -319,7 +319,7 @@ impl Inner {
         if !self.root.contains(Some(&focused)) {
             return None;
         }
-        focused.closest("[tabindex]").ok()?
+        focused.closest(".card,.panel").ok()?
     }
 }
 

@@ -105,7 +105,14 @@ fn the_example_as_text() {
 fn a_session_at_a_machine_in_every_format() {
     let check = |format: Format, expected: &str| {
         let note = BUILT_IN.fit_session_report(&machine_session("vm <1>"), &machine_options(), form(format, usize::MAX)).unwrap().body;
-        assert_eq!(note, expected.strip_suffix('\n').unwrap_or(expected), "{format:?}");
+        let expected = expected.strip_suffix('\n').unwrap_or(expected);
+        if format == Format::Adf {
+            // Members stand in one order or another, by what else is built with it.
+            let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+            assert_eq!(read(&note), read(expected));
+        } else {
+            assert_eq!(note, expected, "{format:?}");
+        }
     };
     check(HTML, include_str!("expected/machine_session.html"));
     check(TEXT, include_str!("expected/machine_session.txt"));

@@ -57,7 +57,7 @@ const GECKODRIVER: &str = "0.37.1";
 
 /// `cargo xtask setup`.
 pub fn run(root: &Path) -> Result<()> {
-    let mut steps = Steps::new(5);
+    let mut steps = Steps::new(6);
     steps.run("Rust target for the panel", wasm_target)?;
     steps.run("rustfmt and clippy", lints)?;
     steps.run("Browsers and PostgreSQL", debian_packages)?;

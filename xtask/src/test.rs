@@ -38,7 +38,7 @@ pub struct Options {
 
 /// `cargo xtask test`. Says itself what failed, because its counts must come last.
 pub fn run(root: &Path, options: &Options) -> ExitCode {
-    let mut steps = Steps::new(if options.fast { 5 } else { 14 });
+    let mut steps = Steps::new(if options.fast { 5 } else { 15 });
     if !options.fast {
         steps.run_or_note("Rust target for the panel", setup::wasm_target);
         steps.run_or_note("rustfmt and clippy", setup::lints);

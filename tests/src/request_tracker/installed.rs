@@ -105,6 +105,8 @@ impl Server {
         holder
             .args(["-c", HOLDER, "sh", SERVER, &port.number().to_string(), PATH, &WORKERS.to_string()])
             .arg(directory.path())
+            // A Ctrl-C in a terminal is for us alone: the shell has to see to the end.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());

@@ -43,6 +43,17 @@ pub struct MeshScene {
     pub server: Deskbridge,
 }
 
+/// The server's `[meshcentral]` for this MeshCentral and its service account.
+pub fn section(mesh: &RealMeshCentral) -> String {
+    format!(
+        "[meshcentral]\nurl = \"{url}\"\nuser = \"{user}\"\npassword = \"{password}\"\nca_file = \"{ca_file}\"\n",
+        url = mesh.url(),
+        user = mesh.token().user,
+        password = mesh.token().password,
+        ca_file = mesh.ca_file().display(),
+    )
+}
+
 /// A `[[connection]]` of that name between this MeshCentral and this Zendesk account.
 pub fn connection(mesh: &RealMeshCentral, zendesk: &SimulatedZendesk, name: &str) -> Table {
     let options = zendesk.options();
@@ -50,11 +61,7 @@ pub fn connection(mesh: &RealMeshCentral, zendesk: &SimulatedZendesk, name: &str
     let text = format!(
         r#"
         name = "{name}"
-        [meshcentral]
-        url = "{mesh_url}"
-        user = "{user}"
-        password = "{password}"
-        ca_file = "{ca_file}"
+        {meshcentral}
         [panel]
         target_field = "{target_field}"
         [zendesk]
@@ -64,10 +71,7 @@ pub fn connection(mesh: &RealMeshCentral, zendesk: &SimulatedZendesk, name: &str
         app_id = {app_id}
         installation_id = {installation_id}
         "#,
-        mesh_url = mesh.url(),
-        user = mesh.token().user,
-        password = mesh.token().password,
-        ca_file = mesh.ca_file().display(),
+        meshcentral = section(mesh),
         target_field = zendesk::TARGET_FIELD,
         url = zendesk.url(),
         client_id = client.id,

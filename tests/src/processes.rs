@@ -13,6 +13,8 @@ use crate::logs::Logs;
 /// What to tell a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
+    /// Ctrl-C (SIGINT).
+    Interrupt,
     /// End in order (SIGTERM).
     Terminate,
     /// End at once (SIGKILL).
@@ -26,6 +28,7 @@ pub enum Signal {
 impl Signal {
     const fn name(self) -> &'static str {
         match self {
+            Self::Interrupt => "INT",
             Self::Terminate => "TERM",
             Self::Kill => "KILL",
             Self::Stop => "STOP",
@@ -36,14 +39,23 @@ impl Signal {
 
 /// Sends a signal to one process; fails when there is no such process any more.
 pub fn send(id: u32, signal: Signal) -> Result<()> {
+    send_to(&id.to_string(), signal)
+}
+
+/// Sends a signal to every process of a group, as a terminal does with Ctrl-C; its id is that of the process it was made for.
+pub fn send_to_group(id: u32, signal: Signal) -> Result<()> {
+    send_to(&format!("-{id}"), signal)
+}
+
+fn send_to(whom: &str, signal: Signal) -> Result<()> {
     // The shell's own `kill`, because the standard library has none and a bare Debian has no other.
     let status = Command::new("sh")
-        .args(["-c", "kill -s \"$0\" \"$1\"", signal.name(), &id.to_string()])
+        .args(["-c", "kill -s \"$0\" -- \"$1\"", signal.name(), whom])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .status()
         .context("cannot start sh")?;
-    ensure!(status.success(), "process {id} cannot be signalled: it has ended");
+    ensure!(status.success(), "process {whom} cannot be signalled: it has ended");
     Ok(())
 }
 

@@ -374,6 +374,12 @@ impl Deskbridge {
         }
     }
 
+    /// How the process has ended, if it has.
+    pub fn has_ended(&mut self) -> Result<Option<ExitStatus>> {
+        let process = self.process.as_mut().context("the server does not run")?;
+        process.try_wait().context("cannot wait for deskbridge")
+    }
+
     /// Waits until the process ends by itself.
     pub async fn ended(&mut self) -> Result<ExitStatus> {
         let process = self.process.as_mut().context("the server does not run")?;

@@ -54,11 +54,16 @@ impl Display {
 
     /// Starts one of 800 × 600 pixels.
     pub async fn start() -> Result<Self> {
+        Self::start_of(800, 600).await
+    }
+
+    /// Starts one of that many pixels.
+    pub async fn start_of(width: u32, height: u32) -> Result<Self> {
         Self::obtainable()?;
         let logs = Logs::new();
         let mut command = leashed(Path::new("Xvfb"));
         // It takes a free number and tells it on standard output.
-        command.args(["-displayfd", "1", "-screen", "0", "800x600x24", "-nolisten", "tcp", "-noreset"]);
+        command.args(["-displayfd", "1", "-screen", "0", &format!("{width}x{height}x24"), "-nolisten", "tcp", "-noreset"]);
         let server = Leashed::start(command, &logs).await?;
         let number = logs.wait_for("^[0-9]+$").await.context("Xvfb did not start")?;
         let name = format!(":{number}");
@@ -268,7 +273,7 @@ async fn download(mesh: &RealMeshCentral, what: &str, query: &[(&str, &str)], to
 }
 
 /// The agent must not do as root what a technician types; root lends it `nobody`.
-fn unprivileged() -> Result<Option<(u32, u32)>> {
+pub(super) fn unprivileged() -> Result<Option<(u32, u32)>> {
     let ours = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self")?);
     if ours != 0 {
         return Ok(None);

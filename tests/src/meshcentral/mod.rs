@@ -8,6 +8,7 @@
 
 mod agent;
 mod control;
+mod customers_browser;
 mod prepared;
 mod technician;
 
@@ -15,11 +16,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
+use aws_lc_rs::rsa;
+use aws_lc_rs::signature::KeyPair as _;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
+use tokio_rustls::rustls::pki_types::PrivatePkcs1KeyDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
 pub use agent::{Assistant, Display, RealAgent, request_help};
 pub use control::{Control, Link};
+pub use customers_browser::CustomersBrowser;
 pub use technician::Technician;
 
 use crate::logs::Logs;
@@ -54,6 +64,8 @@ const LAST_BLOCK: &[u8] = b"MeshCentralMCREC";
 /// Files that take part in a copy of the prepared data directory; everything else is made anew.
 const CONFIG: &str = "config.json";
 const CA: &str = "root-cert-public.crt";
+/// The key of the certificate that its pages come with.
+const WEB_KEY: &str = "webserver-cert-private.key";
 
 /// A user name and its password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +155,15 @@ impl RealMeshCentral {
     /// The certificate that its own one is signed with, PEM.
     pub fn ca_file(&self) -> PathBuf {
         self.data_directory().join(CA)
+    }
+
+    /// The SHA-256 of its pages' public key (SPKI, Base64): what Chromium's `--ignore-certificate-errors-spki-list` takes, so that a person's
+    /// browser takes this certificate and no other unknown one.
+    pub fn key_hash(&self) -> Result<String> {
+        let key = PrivatePkcs1KeyDer::from_pem_file(self.data_directory().join(WEB_KEY)).context("no key of the pages' certificate")?;
+        let key = rsa::KeyPair::from_der(key.secret_pkcs1_der()).ok().context("a key that is not RSA's")?;
+        let public: PublicKeyX509Der<'_> = key.public_key().as_der().ok().context("no public key")?;
+        Ok(BASE64_STANDARD.encode(Sha256::digest(public.as_ref())))
     }
 
     /// The [`SERVICE`] account's login token, which never expires.

@@ -86,6 +86,16 @@ impl Technician {
         Ok(technician)
     }
 
+    /// A person whose browser shows an opened link already.
+    pub const fn with(browser: Browser) -> Self {
+        Self { browser, connected: None }
+    }
+
+    /// Their browser, to go on with.
+    pub fn into_browser(self) -> Browser {
+        self.browser
+    }
+
     /// The browser, for what has no helper here.
     pub const fn browser(&self) -> &Browser {
         &self.browser
@@ -131,6 +141,11 @@ impl Technician {
 
     /// Presses Connect for the desktop; waits until the machine's screen is drawn, in the colour of a [`Display`](super::Display).
     pub async fn connect_desktop(&mut self) -> Result<()> {
+        self.connect_desktop_showing(SCREEN_COLOUR, 0.9).await
+    }
+
+    /// The same for a screen on which programs run: so much of it has a colour.
+    pub async fn connect_desktop_showing(&mut self, colour: [u8; 3], least_share: f64) -> Result<()> {
         // JPEG: a colour comes nearly as it was.
         const SHARE: &str = "const [screen, colour] = [document.getElementById('Desk'), arguments[0]]; \
             const dots = screen.getContext('2d').getImageData(0, 0, screen.width, screen.height).data; \
@@ -139,8 +154,8 @@ impl Technician {
             return alike / dots.length";
         self.connect(Tab::Desktop).await?;
         until("the machine's screen is drawn", PATIENCE, async || {
-            let share = self.browser.execute(SHARE, vec![json!(SCREEN_COLOUR)]).await?;
-            Ok(share.as_f64().is_some_and(|share| share > 0.9))
+            let share = self.browser.execute(SHARE, vec![json!(colour)]).await?;
+            Ok(share.as_f64().is_some_and(|share| share > least_share))
         })
         .await
     }

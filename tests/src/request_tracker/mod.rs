@@ -226,6 +226,12 @@ impl RealRequestTracker {
         Ok(notes)
     }
 
+    /// Numbers and subjects of all tickets, oldest first.
+    pub async fn tickets(&self) -> Result<Vec<(String, String)>> {
+        let rows = sqlx::query("SELECT id, Subject FROM Tickets ORDER BY id").fetch_all(&self.shared.running.database).await?;
+        rows.iter().map(|row| Ok((row.try_get::<i64, _>(0)?.to_string(), row.try_get(1)?))).collect()
+    }
+
     /// The numbers that a query of RT's database answers in one row.
     async fn counts<const N: usize>(&self, statement: &'static str, values: &[String]) -> Result<[usize; N]> {
         let mut query = sqlx::query(statement);

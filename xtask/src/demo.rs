@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: builds everything, then becomes the demo (`tests/src/bin/demo.rs`).
+//! `cargo xtask demo`: builds everything, then becomes the demo (`tests/src/bin/demo`).
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -9,20 +9,26 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::steps::Steps;
-use crate::{build, commands, extension};
+use crate::{build, commands, extension, setup};
 
 /// Passed on to the demo.
 #[derive(Args)]
 #[command(trailing_var_arg = true)]
 pub struct Options {
-    /// Arguments of the demo itself: `--check` plays the whole story once and ends
+    /// Arguments of the demo itself: `--real` takes a real MeshCentral and Request Tracker, `--check` plays the whole story once and ends
     #[arg(allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }
 
 /// `cargo xtask demo`.
 pub fn run(root: &Path, options: &Options) -> Result<()> {
-    let mut steps = Steps::new(4);
+    let is_real = options.arguments.iter().any(|argument| argument == "--real");
+    let mut steps = Steps::new(if is_real { 7 } else { 4 });
+    if is_real {
+        steps.run("Screen of the machine", setup::screen)?;
+        steps.run("Request Tracker", setup::request_tracker)?;
+        steps.run("MeshCentral", || setup::meshcentral(root))?;
+    }
     build::panel(root, &mut steps)?;
     steps.run("Browser extension", || extension::build(root))?;
     steps.run("Server and simulated systems", || {

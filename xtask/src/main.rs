@@ -30,7 +30,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build everything and play Deskbridge with a simulated appliance and a simulated Zendesk
+    /// Build everything and play Deskbridge between simulated systems, or with --real between a MeshCentral and a Request Tracker
     Demo(demo::Options),
     /// Run every check and every test, on SQLite and PostgreSQL, in a real browser
     Test(test::Options),

@@ -20,18 +20,31 @@ pub const WASM_TARGET: &str = "wasm32-unknown-unknown";
 pub const POSTGRES_VARIABLE: &str = "DESKBRIDGE_TEST_POSTGRES";
 
 /// A Debian package and the sign that it is there already.
+#[derive(Clone, Copy)]
 struct DebianPackage {
     name: &'static str,
     is_there: fn() -> bool,
 }
 
 const DEBIAN_PACKAGES: [DebianPackage; 11] = [
-    DebianPackage { name: "chromium", is_there: || commands::on_path("chromium") },
+    CHROMIUM,
     DebianPackage { name: "chromium-driver", is_there: || commands::on_path("chromedriver") },
-    DebianPackage { name: "npm", is_there: || commands::on_path("npm") },
+    NPM,
     DebianPackage { name: "firefox-esr", is_there: || commands::on_path("firefox-esr") },
     DebianPackage { name: "postgresql", is_there: postgres_is_there },
-    // A customer's screen, and what MeshCentral's agent loads to show it.
+    SCREEN[0],
+    SCREEN[1],
+    SCREEN[2],
+    SCREEN[3],
+    SCREEN[4],
+    SCREEN[5],
+];
+
+const CHROMIUM: DebianPackage = DebianPackage { name: "chromium", is_there: || commands::on_path("chromium") };
+const NPM: DebianPackage = DebianPackage { name: "npm", is_there: || commands::on_path("npm") };
+
+/// A customer's screen, and what MeshCentral's agent loads to show it.
+const SCREEN: [DebianPackage; 6] = [
     DebianPackage { name: "xvfb", is_there: || commands::on_path("Xvfb") },
     DebianPackage { name: "x11-xserver-utils", is_there: || commands::on_path("xsetroot") },
     DebianPackage { name: "libxtst6", is_there: || library_is_there("libXtst.so.6") },
@@ -117,9 +130,18 @@ pub fn lints() -> Result<()> {
 
 /// The browsers and the database the tests drive.
 pub fn debian_packages() -> Result<()> {
-    let missing: Vec<&str> = DEBIAN_PACKAGES.into_iter().filter(|package| !(package.is_there)()).map(|package| package.name).collect();
+    install(&DEBIAN_PACKAGES, "Chromium, chromedriver, Firefox, npm, PostgreSQL and Xvfb are there")
+}
+
+/// What the real demo needs besides MeshCentral and Request Tracker: a machine's screen with something on it, and npm.
+pub fn screen() -> Result<()> {
+    install(&[&SCREEN[..], &[CHROMIUM, NPM]].concat(), "Xvfb, Chromium and npm are there")
+}
+
+fn install(packages: &[DebianPackage], all_are_there: &str) -> Result<()> {
+    let missing: Vec<&str> = packages.iter().filter(|package| !(package.is_there)()).map(|package| package.name).collect();
     if missing.is_empty() {
-        println!("  Chromium, chromedriver, Firefox, npm, PostgreSQL and Xvfb are there");
+        println!("  {all_are_there}");
         return Ok(());
     }
     if !is_root() || !commands::on_path("apt-get") {
@@ -131,14 +153,14 @@ pub fn debian_packages() -> Result<()> {
     commands::run(apt_get(&arguments).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
-/// A real ticket system for the tests, which count as skipped without it: never a reason to stop.
+/// A real ticket system. Without it its tests count as skipped, and the demo's tickets are simulated ones: never a reason to stop.
 pub fn request_tracker() -> Result<()> {
     if Path::new(REQUEST_TRACKER).is_file() {
         println!("  Request Tracker is there");
         return Ok(());
     }
     if !is_root() || !commands::on_path("apt-get") {
-        println!("  its tests will be skipped; to run them {}", please_install(&REQUEST_TRACKER_PACKAGES));
+        println!("  it is done without; to have it {}", please_install(&REQUEST_TRACKER_PACKAGES));
         return Ok(());
     }
     // Else the package would make a database of its own, and send mail at night.
@@ -155,7 +177,7 @@ pub fn request_tracker() -> Result<()> {
     let installed =
         commands::run(&mut apt_get(&["update"])).and_then(|()| commands::run(apt_get(&arguments).env("DEBIAN_FRONTEND", "noninteractive")));
     if let Err(error) = installed {
-        println!("  its tests will be skipped: {error:#}");
+        println!("  it is done without: {error:#}");
     }
     Ok(())
 }
@@ -189,7 +211,7 @@ pub fn meshcentral(root: &Path) -> Result<()> {
         return Ok(());
     }
     if !commands::on_path("npm") {
-        println!("  npm is not installed: the tests with a real MeshCentral are skipped");
+        println!("  npm is not installed: the tests and the demo with a real MeshCentral cannot be run");
         return Ok(());
     }
     std::fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
@@ -199,7 +221,7 @@ pub fn meshcentral(root: &Path) -> Result<()> {
     let mut npm = Command::new("npm");
     npm.current_dir(&place).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"]);
     if let Err(error) = commands::run(&mut npm) {
-        println!("  npm could not install MeshCentral: its tests are skipped ({error:#})");
+        println!("  npm could not install MeshCentral, so its tests and its demo cannot be run ({error:#})");
     }
     Ok(())
 }

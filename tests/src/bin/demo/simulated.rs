@@ -1,6 +1,4 @@
-//! The demo: simulated appliances, a simulated Zendesk, Autotask and osTicket, and a real server between them, for a person with a browser.
-//!
-//! Everything runs on this computer and is forgotten at the next start. `--check` plays the whole story by itself.
+//! Simulated appliances, a simulated Zendesk, Autotask and osTicket, and a real server between them.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -25,11 +23,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc};
 
-/// Settings, database and log; made anew at each start.
-const DIRECTORY: &str = "demo-data";
-
-/// In [`DIRECTORY`]: the browser extension, set up for this demo.
-const EXTENSION: &str = "extension";
+use crate::{DIRECTORY, EXTENSION};
 
 /// Between two steps of a played session: slow enough to watch the panel, fast enough not to bore.
 const PACE: Duration = Duration::from_millis(900);
@@ -43,15 +37,8 @@ const LINK_FIELD: u64 = 360_002;
 /// Stands in the transcript of the played session.
 const LAST_WORDS: &str = "Läuft wieder, vielen Dank";
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let check = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => false,
-        ["--check"] => true,
-        _ => bail!("usage: demo [--check]"),
-    };
-    forget_last_time(Path::new(DIRECTORY))?;
+/// Plays by itself, or with a person until Ctrl-C.
+pub async fn run(check: bool) -> Result<()> {
     let desks = Desks::start().await?;
     let [autotask, osticket] = desks.connections();
     let server = Deskbridge::builder().directory(DIRECTORY).public_host("localhost").connection(autotask).connection(osticket);
@@ -81,15 +68,6 @@ fn customers_page(scene: &Scene) -> Result<String> {
     let ticket = scene.people.vpn_ticket;
     let customer = scene.zendesk.ticket(ticket).context("the ticket is gone")?.requester_id;
     Ok(scene.zendesk.signed_in_request_page(customer, "en-us", ticket))
-}
-
-/// Removes what the last demo left, and nothing that is not a demo's.
-fn forget_last_time(directory: &Path) -> Result<()> {
-    if !directory.exists() {
-        return Ok(());
-    }
-    ensure!(directory.join("deskbridge.toml").is_file(), "{} is there and is not the demo's: move it away", directory.display());
-    std::fs::remove_dir_all(directory).with_context(|| format!("cannot remove {}", directory.display()))
 }
 
 /// Without a person: in each ticket system a key, its session, its report on the ticket, once.

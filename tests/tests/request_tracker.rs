@@ -400,6 +400,37 @@ async fn privileged_users_open_the_panel_and_nobody_else() -> Result<()> {
     Ok(())
 }
 
+/// RT shows the ticket it was merged into under a merged ticket's number: what was done there before is seen there, and nowhere else.
+#[tokio::test]
+async fn the_panel_shows_the_sessions_of_merged_tickets() -> Result<()> {
+    let desk = desk!(Table::new());
+    let (first, second) = (desk.rt.add_ticket(QUEUE, "First").await?, desk.rt.add_ticket(QUEUE, "Second").await?);
+    let (target, other) = (desk.rt.add_ticket(QUEUE, "Target").await?, desk.rt.add_ticket(QUEUE, "Other").await?);
+    let mut played = Vec::new();
+    for ticket in [&first, &second, &target] {
+        let (lsid, outcome) = desk.play(SessionScript::short(ticket.clone())).await?;
+        outcome.done()?;
+        played.push(lsid);
+    }
+    desk.rt.change_ticket(&first, json!({ "MergeInto": second }), "Merge Successful").await?;
+    desk.rt.change_ticket(&second, json!({ "MergeInto": target }), "Merge Successful").await?;
+    let avery = Browser::paired(&desk.server, CONNECTION, &["--agent", "Avery", "--email", "avery@msp.example"]).await?;
+    let sessions = async |ticket: &str| {
+        let path = format!("{}?connection={}&ticket={ticket}", routes::SESSIONS, CONNECTION.replace(' ', "%20"));
+        let answer = avery.ask(Method::GET, &path, "").await?.json();
+        let mut lsids: Vec<String> =
+            answer["sessions"].as_array().into_iter().flatten().filter_map(|session| Some(session["lsid"].as_str()?.to_owned())).collect();
+        lsids.sort();
+        Ok::<_, anyhow::Error>(lsids)
+    };
+    played.sort();
+    for ticket in [&target, &first, &second] {
+        assert_eq!(sessions(ticket).await?, played, "{ticket}");
+    }
+    assert!(sessions(&other).await?.is_empty());
+    Ok(())
+}
+
 /// The extension on RT's own page, in Chromium: the panel is the first box beside the ticket's basics, makes a key, and tells when the report
 /// stands.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -37,6 +37,20 @@ pub struct Ticket {
     pub closed: bool,
     /// The machine: from the configured field, or the ticket's configuration item.
     pub target: Option<String>,
+    /// Ids of the tickets that were merged into this one, where the system shows this one under their numbers.
+    pub merged: Vec<String>,
+}
+
+impl Ticket {
+    /// Its id, and the ids of the tickets merged into it.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.id.as_str()).chain(self.merged.iter().map(String::as_str))
+    }
+
+    /// Whether `id` is one of them.
+    pub fn has_id(&self, id: &str) -> bool {
+        self.ids().any(|own| own == id)
+    }
 }
 
 /// Who asks for something on a ticket.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use deskbridge_core::clock::rfc3339;
 use deskbridge_core::session_report::SessionReport;
+use deskbridge_help_desks::Ticket;
 use deskbridge_shared::api::{LiveSession, SessionState};
 use deskbridge_store::{KnownSession, Result as StoreResult};
 use tokio::sync::watch;
@@ -33,11 +34,14 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 const LONGEST_SESSION_MS: i64 = 12 * 3_600_000;
 
 /// The sessions of `ticket`, newest first.
-pub async fn of_ticket(services: &Arc<Services>, connection: &Arc<Connection>, ticket: &str) -> Result<Vec<LiveSession>, SupportError> {
-    let mut known = services.store.sessions_of_ticket(connection.id, ticket).await?;
+pub async fn of_ticket(services: &Arc<Services>, connection: &Arc<Connection>, ticket: &Ticket) -> Result<Vec<LiveSession>, SupportError> {
+    let mut known = known_of(services, connection, ticket).await?;
     let now = services.clock.now_ms();
-    let opened_chat_at = services.store.customer_chat_opened_at(connection.id, ticket).await?;
-    let handed_out = services.store.open_since(connection.id, ticket, now - LONGEST_SESSION_MS, now).await?;
+    let (mut opened_chat_at, mut handed_out) = (None, Vec::new());
+    for id in ticket.ids() {
+        opened_chat_at = opened_chat_at.max(services.store.customer_chat_opened_at(connection.id, id).await?);
+        handed_out.extend(services.store.open_since(connection.id, id, now - LONGEST_SESSION_MS, now).await?);
+    }
     let begun = known.iter().filter(|session| session.ended_at.is_none()).filter_map(|session| session.started_at);
     let last_start = known.iter().filter_map(|session| session.started_at).max();
     let awaited = opened_chat_at.filter(|opened| is_awaited(*opened, last_start));
@@ -47,10 +51,23 @@ pub async fn of_ticket(services: &Arc<Services>, connection: &Arc<Connection>, t
         let interval = ask_after(opened_chat_at, last_start, now);
         // One question brings the sessions of all chats that are awaited, on whichever ticket.
         if ask_in_turn(services, connection, since.min(now - CHAT_AWAITED_MS), interval).await {
-            known = services.store.sessions_of_ticket(connection.id, ticket).await?;
+            known = known_of(services, connection, ticket).await?;
         }
     }
     Ok(known.iter().map(shown).collect())
+}
+
+/// What is known of the ticket's sessions, whichever of its numbers they began under. Newest first.
+async fn known_of(services: &Services, connection: &Connection, ticket: &Ticket) -> StoreResult<Vec<KnownSession>> {
+    let mut known = Vec::new();
+    for id in ticket.ids() {
+        known.extend(services.store.sessions_of_ticket(connection.id, id).await?);
+    }
+    if !ticket.merged.is_empty() {
+        // One whose start is not known yet has only begun.
+        known.sort_by_key(|session| std::cmp::Reverse(session.started_at.unwrap_or(i64::MAX)));
+    }
+    Ok(known)
 }
 
 /// Least time between two questions. `opened_chat_at`: when the customer opened a chat; `last_start`: when the ticket's last session that is

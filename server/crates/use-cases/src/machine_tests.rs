@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::connections::{Builder, Connection, sections};
 use crate::machines::Wanted;
-use crate::testing::{Engine, NOW, services};
+use crate::testing::{Engine, HelpDesk, NOW, services};
 use crate::{NotOffered, Services, SupportError, ValueFault, jump, machines};
 
 const SETTINGS: &str = "[[connection]]\nname = \"a\"\n[connection.osticket]\nurl = \"https://hilfe.example.com\"";
@@ -31,6 +31,10 @@ fn machine(name: &str, state: MachineState) -> Machine {
 }
 
 async fn scene(machines: Vec<Machine>) -> Scene {
+    scene_with(machines, None).await
+}
+
+async fn scene_with(machines: Vec<Machine>, help_desk: Option<Arc<HelpDesk>>) -> Scene {
     let now = Arc::new(AtomicI64::new(NOW));
     let store = deskbridge_store::open("sqlite::memory:").await.unwrap();
     let services = services(&store, &Clock::Manual(now.clone()));
@@ -40,6 +44,9 @@ async fn scene(machines: Vec<Machine>) -> Scene {
     let engine = Engine::new("mesh.example.com/~t:1");
     *engine.machines.lock().unwrap() = Some(machines);
     connection.engine = Some(engine.clone());
+    if let Some(help_desk) = help_desk {
+        connection.help_desk = help_desk;
+    }
     let connection = Arc::new(connection);
     services.connections.set(std::slice::from_ref(&connection), &[]);
     Scene { services, now, connection, engine }
@@ -128,6 +135,24 @@ async fn a_machine_that_the_ticket_has_used_is_suggested() {
     scene.end(TICKET, &link).await.unwrap();
     assert_eq!(scene.names(TICKET, Some("bar"), None).await, ["bar"]);
     assert_eq!(scene.names(TICKET, None, None).await, ["Zoo*", "bar"], "it is remembered");
+}
+
+/// The merged ticket's number leads to the other one: nobody could end its links otherwise.
+#[tokio::test]
+async fn a_ticket_has_the_links_and_machines_of_those_merged_into_it() {
+    let help_desk = HelpDesk::new();
+    let scene = scene_with(vec![machine("bar", MachineState::Online), machine("Zoo", MachineState::Online)], Some(help_desk.clone())).await;
+    let before = scene.launch("7", "Zoo").await.unwrap();
+    scene.now.fetch_add(1_000, Ordering::SeqCst);
+    let own = scene.launch("9", "Zoo").await.unwrap();
+    *help_desk.merged.lock().unwrap() = vec![("7", "8"), ("6", "8")];
+    assert_eq!(scene.names("8", None, None).await, ["Zoo*", "bar"]);
+    assert_eq!(scene.links("8").await, std::slice::from_ref(&before));
+    *help_desk.merged.lock().unwrap() = vec![("7", "10"), ("9", "10")];
+    assert_eq!(scene.links("10").await, [before.clone(), own.clone()], "the latest last");
+    assert!(matches!(scene.end("11", &before).await, Err(SupportError::NoSuchLink)), "of another ticket");
+    scene.end("10", &before).await.unwrap();
+    assert_eq!((scene.ended(), scene.links("10").await), (vec![before], vec![own]));
 }
 
 #[tokio::test]

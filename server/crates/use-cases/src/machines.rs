@@ -42,9 +42,12 @@ pub async fn of_ticket(
     }
     let access = ticket_access::check(connection, agent, ticket).await?;
     let engine = connection.engine.as_ref().filter(|engine| engine.abilities().machines).ok_or_else(no_machines)?;
-    let ticket = access.ticket.id.as_str();
-    let former = services.store.last_machines(connection.id, ticket, MOST_FORMER).await?;
-    let links = services.store.links_of_ticket(connection.id, ticket, services.clock.now_ms()).await?;
+    let (now, mut former, mut links) = (services.clock.now_ms(), Vec::new(), Vec::new());
+    for ticket in access.ticket.ids() {
+        former.extend(services.store.last_machines(connection.id, ticket, MOST_FORMER).await?);
+        links.extend(services.store.links_of_ticket(connection.id, ticket, now).await?);
+    }
+    links.sort_by_key(|link| std::cmp::Reverse(link.made_at));
     let linked: HashSet<&str> = links.iter().map(|link| link.machine.as_str()).collect();
     let (machines, more) = listed(engine.machines().await?.as_slice(), &access, &former, &linked, wanted);
     let links = links.into_iter().rev().filter_map(|link| {
@@ -127,7 +130,7 @@ pub async fn end_link(
 ) -> Result<(), SupportError> {
     let access = ticket_access::check(connection, agent, ticket).await?;
     let engine = connection.engine.as_ref().ok_or_else(SupportError::no_engine)?;
-    let stored = services.store.link(connection.id, link).await?.filter(|link| link.ticket == access.ticket.id);
+    let stored = services.store.link(connection.id, link).await?.filter(|link| access.ticket.has_id(&link.ticket));
     let stored = stored.ok_or(SupportError::NoSuchLink)?;
     let now = services.clock.now_ms();
     if stored.ended_at.is_some() || stored.expires_at.is_some_and(|expires_at| expires_at <= now) {
@@ -151,7 +154,7 @@ mod tests {
     }
 
     fn access(target: Option<&str>) -> TicketAccess {
-        let ticket = Ticket { id: "1".into(), closed: false, target: target.map(str::to_owned) };
+        let ticket = Ticket { id: "1".into(), closed: false, target: target.map(str::to_owned), merged: Vec::new() };
         let agent = Agent { name: "Anna".into(), email: None, locale: None, is_administrator: false };
         TicketAccess { ticket, agent }
     }

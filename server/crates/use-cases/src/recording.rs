@@ -37,10 +37,10 @@ pub async fn link(
     let lsid = lsid.to_ascii_lowercase();
     // Also of a closed ticket: nothing is written on it.
     let access = ticket_access::check(connection, agent, ticket).await?;
-    let ticket = access.ticket.id.as_str();
+    let ticket = &access.ticket;
     let of_another_ticket = || SupportError::invalid("lsid", ValueFault::SessionOfAnotherTicket, "a session of this ticket");
     let known = services.store.support_session(connection.id, &lsid).await?;
-    if known.as_ref().is_some_and(|known| known.ticket != ticket) {
+    if known.as_ref().is_some_and(|known| !ticket.has_id(&known.ticket)) {
         return Err(of_another_ticket());
     }
     if !known.as_ref().is_some_and(|known| known.recording) {
@@ -49,7 +49,7 @@ pub async fn link(
         if known.is_none() {
             let owner = ownership::of_session(services, &services.connections.current(), engine.as_ref(), &report).await?;
             let is_ours = matches!(owner, Owner::Connection { id, .. } if id == connection.id);
-            if !is_ours || external_key(&report) != Some(ticket) {
+            if !is_ours || !external_key(&report).is_some_and(|key| ticket.has_id(key)) {
                 return Err(of_another_ticket());
             }
         }
@@ -58,7 +58,7 @@ pub async fn link(
         }
     }
     let address = format!("{}{}/{}/{lsid}", services.public_url, routes::RECORDINGS, connection.id);
-    tracing::info!(connection = connection.name(), ticket, lsid, %agent, "a link to a recording was made");
+    tracing::info!(connection = connection.name(), ticket = ticket.id, lsid, %agent, "a link to a recording was made");
     let expires_at = services.clock.now_seconds() + LINK_SECONDS;
     let token = signed_token::issue(&services.master_key, &RecordingPass { connection: connection.id.to_string(), lsid, expires_at });
     Ok(format!("{address}?token={token}"))

@@ -18,8 +18,8 @@ use uuid::Uuid;
 
 use crate::connections::{Builder, Connection, sections};
 use crate::recording::{RecordingFault, link, open, ticket_address};
-use crate::testing::{Engine, NOW, services};
-use crate::{Services, SupportError, ValueFault};
+use crate::testing::{Engine, HelpDesk, NOW, services};
+use crate::{Services, SupportError, ValueFault, live_sessions, ticket_access};
 
 const LSID: &str = "3b5f0a5f6f0c4d2e9a8b7c6d5e4f3a2b";
 const OTHER: &str = "ffffffffffffffffffffffffffffffff";
@@ -42,6 +42,10 @@ fn id(number: u128) -> ConnectionId {
 
 /// With this report of the session, if there is one.
 async fn scene(settings: &str, report: Option<SessionReport>) -> Scene {
+    scene_with(settings, report, None).await
+}
+
+async fn scene_with(settings: &str, report: Option<SessionReport>, help_desk: Option<Arc<HelpDesk>>) -> Scene {
     let now = Arc::new(AtomicI64::new(NOW));
     let store = deskbridge_store::open("sqlite::memory:").await.unwrap();
     let services = services(&store, &Clock::Manual(now.clone()));
@@ -51,6 +55,9 @@ async fn scene(settings: &str, report: Option<SessionReport>) -> Scene {
     *engine.recordings.lock().unwrap() = Some(true);
     engine.reports.lock().unwrap().extend(report.map(|report| (LSID.to_owned(), report)));
     connection.engine = Some(engine.clone());
+    if let Some(help_desk) = help_desk {
+        connection.help_desk = help_desk;
+    }
     let connection = Arc::new(connection);
     services.connections.set(std::slice::from_ref(&connection), &[]);
     Scene { services, now, connection, engine }
@@ -120,6 +127,27 @@ async fn only_who_may_work_on_the_sessions_ticket_gets_a_link() {
     assert_eq!(known.fault("../3b5f0a5f6f0c4d2e9a8b7c6d5e4f3a").await, Some(ValueFault::Unknown));
     known.know("5", true).await;
     assert_eq!(known.fault(LSID).await, Some(ValueFault::SessionOfAnotherTicket));
+}
+
+/// The merged ticket's number leads to the other one: there is no other place where its recordings can be opened.
+#[tokio::test]
+async fn a_ticket_has_the_sessions_and_recordings_of_those_merged_into_it() {
+    let help_desk = HelpDesk::new();
+    *help_desk.merged.lock().unwrap() = vec![("5", "88121"), ("6", "88121")];
+    let known = scene_with(OSTICKET, None, Some(help_desk.clone())).await;
+    known.know("5", true).await;
+    assert_eq!(known.fault(LSID).await, None);
+    for number in ["88121", "5", "6"] {
+        let agent = AgentReference::User("7".to_owned());
+        let access = ticket_access::check(&known.connection, &agent, number).await.unwrap();
+        let sessions = live_sessions::of_ticket(&known.services, &known.connection, &access.ticket).await.unwrap();
+        assert_eq!(sessions.len(), 1, "{number}");
+    }
+    known.know("7", true).await;
+    assert_eq!(known.fault(LSID).await, Some(ValueFault::SessionOfAnotherTicket));
+    // Not known any more: by what its report says.
+    let reported = scene_with(OSTICKET, Some(report("6")), Some(help_desk)).await;
+    assert_eq!(reported.fault(LSID).await, None);
 }
 
 /// Retention may have removed what was known of the session; a recording comes some seconds after the end.

@@ -14,7 +14,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use deskbridge_core::clock::rfc3339;
 use deskbridge_core::ids::ConnectionId;
-use deskbridge_help_desks::AgentReference;
+use deskbridge_help_desks::{AgentReference, Ticket};
 use deskbridge_shared::api::{
     ChatLink, JumpLaunch, JumpRequest, LinkEnded, LiveSession, MachineList, PageRecord, PanelModel, Recorded, RecordingLink,
     SESSION_OWNER_HEADER, SessionKey, SessionList,
@@ -638,10 +638,10 @@ pub async fn sessions(
     let streams =
         headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("text/event-stream"));
     if streams && let Some(open) = OpenStream::take(Watcher::of(&caller, connection)) {
-        let stream = changes(state, caller.pass, connection.clone(), access.ticket.id.clone(), open);
+        let stream = changes(state, caller.pass, connection.clone(), access.ticket.clone(), open);
         return Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response());
     }
-    let sessions = live_sessions::of_ticket(&state.services, connection, &access.ticket.id).await?;
+    let sessions = live_sessions::of_ticket(&state.services, connection, &access.ticket).await?;
     Ok(Json(SessionList { sessions }).into_response())
 }
 
@@ -695,14 +695,14 @@ fn changes(
     state: Arc<PanelState>,
     pass: Pass,
     connection: Arc<Connection>,
-    ticket: String,
+    ticket: Ticket,
     open: OpenStream,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     struct Polling {
         state: Arc<PanelState>,
         pass: Pass,
         connection: Arc<Connection>,
-        ticket: String,
+        ticket: Ticket,
         last: Option<Vec<LiveSession>>,
         polls: usize,
         _open: OpenStream,

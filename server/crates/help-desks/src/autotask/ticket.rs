@@ -82,7 +82,7 @@ pub(super) async fn find(client: &Client, marker: &str) -> Result<Option<i64>, H
 
 /// A ticket as the use cases look at it. A completed one takes notes and files all the same (autotask-extension.md a.6).
 pub(super) fn read(item: &Value, target: Option<String>) -> Ticket {
-    Ticket { id: item["id"].as_i64().map_or_else(String::new, |id| id.to_string()), closed: false, target }
+    Ticket { id: item["id"].as_i64().map_or_else(String::new, |id| id.to_string()), closed: false, target, merged: Vec::new() }
 }
 
 /// The machine of the ticket's configuration item. That none can be read is no fault of the ticket.

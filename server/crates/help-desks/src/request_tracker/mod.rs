@@ -1,6 +1,7 @@
 //! Request Tracker over its REST 2 (argus-tickets.md 2.1), as one API user.
 //!
-//! A merged ticket needs nothing: RT answers to its number with the ticket it was merged into, and what is written to it stands there.
+//! RT answers to a merged ticket's number with the ticket it was merged into, and what is written to it stands there. What we keep by ticket is
+//! kept by the number of then, so the ticket's other numbers are asked for.
 //! Resolved and rejected tickets take notes; only a deleted one does not. Must not retry or remember what was written, but for the last
 //! comment's number.
 
@@ -30,6 +31,8 @@ use crate::{
     TicketAddress, Write, WriteOutcome, section_of,
 };
 
+/// Merged tickets that are looked at; the newest count.
+const MOST_MERGED: usize = 50;
 /// Longest machine name told to the panel.
 const MAX_TARGET: usize = 255;
 
@@ -68,6 +71,13 @@ impl RequestTracker {
             return Err(HelpDeskError::NoTicket(format!("ticket {id} was deleted")));
         }
         Ok(ticket)
+    }
+
+    /// The tickets that were merged into this one, also by way of others.
+    async fn merged_into(&self, id: u64) -> Result<Vec<String>, HelpDeskError> {
+        let query = format!("EffectiveId = {id} AND id != {id}");
+        let rows = self.client.newest("tickets", &query, "EffectiveId", MOST_MERGED, "merged tickets").await?;
+        Ok(rows.iter().filter_map(|row| note::id_of(&row["id"])).collect())
     }
 
     /// The ticket that a note for this one goes to.
@@ -207,7 +217,9 @@ impl HelpDesk for RequestTracker {
             Some(email) => people::agent(&self.client, email).await?,
             None => Agent { name: agent.clone(), email: None, locale: None, is_administrator: false },
         };
-        Ok((Ticket { id: number(&ticket, name)?.to_string(), closed: false, target: self.machine(&ticket) }, agent))
+        let id = number(&ticket, name)?;
+        let merged = self.merged_into(id).await?;
+        Ok((Ticket { id: id.to_string(), closed: false, target: self.machine(&ticket), merged }, agent))
     }
 
     async fn prepare<'a>(&'a self, write: &Write<'_>) -> Result<Prepared<'a>, HelpDeskError> {

@@ -123,6 +123,8 @@ impl Zendesk {
             id: ticket["id"].as_u64().map_or_else(String::new, |id| id.to_string()),
             closed: ticket["status"].as_str() == Some("closed"),
             target: self.target_field.as_deref().and_then(|field| field_value(ticket, field)),
+            // Each of them keeps its page, and the panel there.
+            merged: Vec::new(),
         }
     }
 }

@@ -153,7 +153,9 @@ async fn a_session_becomes_one_comment_and_each_survey_another() -> Result<()> {
         &["Läuft wieder, vielen Dank 👍", "Rebuilt the mail profile.", "Müller &amp; Söhne GmbH", "LAPTOP-0042"],
     );
     let time = desk.only(&ticket, "/time/0").await?;
-    assert_contains(&time.content, &["jdoe", &format!(": {} min", time.time_taken)]);
+    let name = Representative::example().display_name;
+    assert_contains(&report.content, &[&name]);
+    assert_contains(&time.content, &[&format!("session of {name}, "), &format!(": {} min", time.time_taken)]);
     let worked = desk.rt.ask_as("root", Method::GET, &format!("ticket/{ticket}"), None).await?;
     assert_eq!(worked["TimeWorked"], json!(time.time_taken.to_string()));
     assert!(time.time_taken >= 1);

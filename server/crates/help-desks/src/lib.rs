@@ -122,8 +122,10 @@ pub struct TimeEntry {
     pub started_at: i64,
     /// End, Unix ms.
     pub ended_at: i64,
-    /// User name of the session's primary representative.
+    /// User name or e-mail address of the session's primary representative; their name where neither is known.
     pub representative: String,
+    /// Their name for people, as the session's report tells it.
+    pub name: String,
 }
 
 /// A ticket to create.
@@ -406,6 +408,11 @@ pub trait HelpDesk: Send + Sync {
     /// error says what a person can do.
     async fn prove_absence(&self, _write: &Write<'_>) -> Result<(), HelpDeskError> {
         Ok(())
+    }
+
+    /// Time entries belong to users of the help desk, whom nothing but a user name or an e-mail address finds.
+    fn finds_time_entry_users(&self) -> bool {
+        false
     }
 
     /// What its administrator allows the panel.

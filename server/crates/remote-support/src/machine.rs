@@ -41,6 +41,8 @@ pub struct Launch {
     pub expires_at: Option<i64>,
     /// What was made at the engine for it, where something was.
     pub link: Option<LinkId>,
+    /// The agent's name as reports of the link's sessions will tell it.
+    pub agent: Option<String>,
 }
 
 /// A link that was made at the engine.

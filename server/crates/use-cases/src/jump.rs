@@ -45,7 +45,8 @@ pub async fn launch(
     match &launch.link {
         // Its sessions prove themselves, by what stands in the link.
         Some(link) => {
-            let made = made(services, connection, &access, request, link, launch.expires_at);
+            let agent = launch.agent.clone().unwrap_or_else(|| name.clone());
+            let made = made(services, connection, &access, request, (link, agent), launch.expires_at);
             if let Err(error) = services.store.add_link(&made).await {
                 // Nobody could end it later.
                 if let Err(error) = engine.end_link(link).await {
@@ -66,7 +67,7 @@ pub async fn launch(
     Ok(launch)
 }
 
-/// Longest name of an agent that is kept; the same stands in the link.
+/// Longest name of an agent. The engine may have less room for it; what is kept is what stands in the link, by which its sessions are known.
 const MOST_NAME: usize = 60;
 
 fn made(
@@ -74,7 +75,7 @@ fn made(
     connection: &Connection,
     access: &TicketAccess,
     request: &JumpRequest,
-    link: &LinkId,
+    (link, agent): (&LinkId, String),
     expires_at: Option<i64>,
 ) -> MachineLink {
     MachineLink {
@@ -85,7 +86,7 @@ fn made(
         machine: link.machine.clone(),
         machine_name: link.machine_name.clone(),
         kind: request.method.name().to_owned(),
-        agent: Some(shown(&access.agent.name, MOST_NAME)),
+        agent: Some(agent),
         agent_email: access.agent.email.clone(),
         made_at: services.clock.now_ms(),
         expires_at: expires_at.map(|seconds| seconds.saturating_mul(1_000)),

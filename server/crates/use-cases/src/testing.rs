@@ -14,8 +14,8 @@ use deskbridge_core::session_report::SessionReport;
 use deskbridge_core::settings::EventPolicy;
 use deskbridge_core::time_zone::TimeZone;
 use deskbridge_help_desks::{
-    Abilities, Agent, AgentReference, Files, HelpDeskError, Item, NewTicket, Prepared, PreparedWrite, Surroundings, Ticket, Write,
-    WriteOutcome,
+    Abilities, Agent, AgentReference, Files, HelpDeskError, Item, NewTicket, Prepared, PreparedWrite, Surroundings, Ticket, TimeEntry,
+    Write, WriteOutcome,
 };
 use deskbridge_remote_support::{
     Batch, EngineAbilities, Error, EventSource, HelpRequest, Jump, Launch, LaunchError, LinkId, Listener, Machine, RecordingBody,
@@ -70,6 +70,8 @@ pub(crate) struct Engine {
     pub(crate) machines: Mutex<Option<Vec<Machine>>>,
     /// What each link that it makes is called. None: another name each time.
     pub(crate) link_name: Mutex<Option<String>>,
+    /// The agent's name as it stands in the links that it makes. None: whole.
+    pub(crate) link_agent: Mutex<Option<String>>,
     /// Links that it was told to end.
     pub(crate) ended_links: Mutex<Vec<LinkId>>,
     /// What every question is answered with.
@@ -98,6 +100,7 @@ impl Engine {
             asked: Mutex::default(),
             machines: Mutex::default(),
             link_name: Mutex::default(),
+            link_agent: Mutex::default(),
             ended_links: Mutex::default(),
             fails: Mutex::default(),
             listened: Mutex::default(),
@@ -201,6 +204,7 @@ impl RemoteSupport for Engine {
             url: format!("https://mesh.example.com/{}", link.id),
             expires_at: Some(NOW / 1_000 + 3_600),
             link: Some(link),
+            agent: self.link_agent.lock().unwrap().clone(),
         })
         .map_err(LaunchError::Engine)
     }
@@ -268,6 +272,12 @@ impl RemoteSupport for Engine {
 /// A help desk that creates tickets and takes nothing else. Everybody may work on every ticket.
 pub(crate) struct HelpDesk {
     pub(crate) creates_tickets: AtomicBool,
+    pub(crate) records_time: AtomicBool,
+    pub(crate) finds_time_entry_users: AtomicBool,
+    /// Of every agent.
+    pub(crate) email: Mutex<Option<String>>,
+    /// Time entries it was given.
+    pub(crate) time_entries: Mutex<Vec<TimeEntry>>,
     /// Tickets that were merged, each with the one that is shown in its place.
     pub(crate) merged: Mutex<Vec<(&'static str, &'static str)>>,
     tickets: Mutex<Vec<(String, NewTicket)>>,
@@ -275,7 +285,15 @@ pub(crate) struct HelpDesk {
 
 impl HelpDesk {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { creates_tickets: AtomicBool::new(true), merged: Mutex::default(), tickets: Mutex::default() })
+        Arc::new(Self {
+            creates_tickets: AtomicBool::new(true),
+            records_time: AtomicBool::default(),
+            finds_time_entry_users: AtomicBool::default(),
+            email: Mutex::default(),
+            time_entries: Mutex::default(),
+            merged: Mutex::default(),
+            tickets: Mutex::default(),
+        })
     }
 
     /// The tickets it was given, in order; their ids count from 1.
@@ -284,18 +302,33 @@ impl HelpDesk {
     }
 }
 
-struct Creation<'a> {
+enum Content {
+    Ticket(NewTicket),
+    Time(TimeEntry),
+}
+
+struct Writing<'a> {
     help_desk: &'a HelpDesk,
     marker: String,
-    new: NewTicket,
+    content: Content,
 }
 
 #[async_trait]
-impl<'a> PreparedWrite<'a> for Creation<'a> {
+impl<'a> PreparedWrite<'a> for Writing<'a> {
     async fn send(self: Box<Self>) -> WriteOutcome<'a> {
-        let mut tickets = self.help_desk.tickets.lock().unwrap();
-        tickets.push((self.marker, self.new));
-        WriteOutcome::Written(tickets.len().to_string())
+        let count = match self.content {
+            Content::Ticket(new) => {
+                let mut tickets = self.help_desk.tickets.lock().unwrap();
+                tickets.push((self.marker, new));
+                tickets.len()
+            }
+            Content::Time(entry) => {
+                let mut entries = self.help_desk.time_entries.lock().unwrap();
+                entries.push(entry);
+                entries.len()
+            }
+        };
+        WriteOutcome::Written(count.to_string())
     }
 }
 
@@ -314,7 +347,7 @@ impl deskbridge_help_desks::HelpDesk for HelpDesk {
             takes_internal_notes: false,
             settles_within: Duration::from_secs(20),
             guards_repeats: false,
-            records_time: false,
+            records_time: self.records_time.load(Ordering::SeqCst),
             creates_tickets: self.creates_tickets.load(Ordering::SeqCst),
             follows_up: false,
         }
@@ -328,13 +361,21 @@ impl deskbridge_help_desks::HelpDesk for HelpDesk {
         let pairs = self.merged.lock().unwrap();
         let id = pairs.iter().find(|(merged, _)| *merged == name).map_or(name, |(_, into)| into).to_owned();
         let merged = pairs.iter().filter(|(_, into)| *into == id).map(|(merged, _)| (*merged).to_owned()).collect();
-        let agent = Agent { name: "Anna".to_owned(), email: None, locale: None, is_administrator: false };
+        let agent = Agent { name: "Anna".to_owned(), email: self.email.lock().unwrap().clone(), locale: None, is_administrator: false };
         Ok((Ticket { id, closed: false, target: None, merged }, agent))
     }
 
     async fn prepare<'a>(&'a self, write: &Write<'_>) -> Result<Prepared<'a>, HelpDeskError> {
-        let Item::Ticket(new) = write.item else { unimplemented!() };
-        Ok(Box::new(Creation { help_desk: self, marker: write.marker.to_owned(), new: new.clone() }))
+        let content = match write.item {
+            Item::Ticket(new) => Content::Ticket(new.clone()),
+            Item::Time(entry) => Content::Time(entry.clone()),
+            _ => unimplemented!(),
+        };
+        Ok(Box::new(Writing { help_desk: self, marker: write.marker.to_owned(), content }))
+    }
+
+    fn finds_time_entry_users(&self) -> bool {
+        self.finds_time_entry_users.load(Ordering::SeqCst)
     }
 
     async fn find(&self, write: &Write<'_>) -> Result<Option<String>, HelpDeskError> {

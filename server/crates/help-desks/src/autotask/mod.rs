@@ -249,6 +249,11 @@ impl HelpDesk for Autotask {
         }
     }
 
+    /// As resources.
+    fn finds_time_entry_users(&self) -> bool {
+        true
+    }
+
     fn is_ticket_name(&self, text: &str) -> bool {
         ticket::Name::read(text).is_some()
     }

@@ -375,7 +375,12 @@ async fn a_part_whose_answer_was_lost_is_written_again_alone() {
     let double = Double::start().await;
     let tenant = double.tenant();
     // From noon of a day to the morning of the day after the next: three parts.
-    let entry = TimeEntry { started_at: 20_000 * DAY + DAY / 2, ended_at: 20_002 * DAY + DAY / 4, representative: "a@msp.example".into() };
+    let entry = TimeEntry {
+        started_at: 20_000 * DAY + DAY / 2,
+        ended_at: 20_002 * DAY + DAY / 4,
+        representative: "a@msp.example".into(),
+        name: "A".into(),
+    };
     let nothing = || json!({ "items": [] });
     let role = json!({ "items": [{ "id": 1, "resourceID": 3, "roleID": 8, "isDefault": true, "isActive": true }] });
     double.next(200, json!({ "items": [{ "id": 3, "email": "a@msp.example", "isActive": true }] }));
@@ -404,7 +409,7 @@ async fn a_part_whose_answer_was_lost_is_written_again_alone() {
 /// Autotask shows non-billable entries only to those who may view them: one that is not seen may stand all the same.
 #[tokio::test]
 async fn that_an_entry_is_not_seen_proves_nothing_where_its_kind_is_hidden() {
-    let entry = TimeEntry { started_at: 0, ended_at: 60_000, representative: "a@msp.example".into() };
+    let entry = TimeEntry { started_at: 0, ended_at: 60_000, representative: "a@msp.example".into(), name: "A".into() };
     let proof = async |defaults: &str, answer: (u16, Value)| {
         let double = Double::start().await;
         let tenant = double.tenant_with(|section| section.time_entry_default_data = Some(defaults.to_owned()));
@@ -525,7 +530,7 @@ async fn what_was_corrected_counts_at_once() {
         let held = |id: i64| json!({ "id": id, "resourceID": 3, "roleID": id, "isDefault": is_default && id == 8, "isActive": true });
         json!({ "items": [held(8), held(9)] })
     };
-    let entry = TimeEntry { started_at: 0, ended_at: 60_000, representative: "a@msp.example".into() };
+    let entry = TimeEntry { started_at: 0, ended_at: 60_000, representative: "a@msp.example".into(), name: "A".into() };
     double.next(200, person(false));
     assert!(tenant.record_time(&entry).await.unwrap_err().text().contains("is not active"));
     // Active now, but without a role of his own.

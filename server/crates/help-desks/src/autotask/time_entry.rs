@@ -349,7 +349,12 @@ mod tests {
     const MIDNIGHT: i64 = 1_795_219_200_000;
 
     fn entry(from_s: i64, to_s: i64) -> TimeEntry {
-        TimeEntry { started_at: MIDNIGHT + from_s * 1_000 + 321, ended_at: MIDNIGHT + to_s * 1_000 + 999, representative: "jdoe".into() }
+        TimeEntry {
+            started_at: MIDNIGHT + from_s * 1_000 + 321,
+            ended_at: MIDNIGHT + to_s * 1_000 + 999,
+            representative: "jdoe".into(),
+            name: "Jane Doe".into(),
+        }
     }
 
     fn parts(from_s: i64, to_s: i64) -> Vec<(i64, i64)> {

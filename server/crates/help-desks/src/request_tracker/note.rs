@@ -54,7 +54,7 @@ pub(super) fn ready_time<'a>(client: &'a Client, target: &Target, entry: &TimeEn
     let minutes = minutes(entry);
     let text = format!(
         "Remote support session of {}, {} to {}: {minutes} min",
-        shown(&entry.representative, MAX_NAME),
+        shown(&entry.name, MAX_NAME),
         rfc3339(entry.started_at),
         rfc3339(entry.ended_at),
     );
@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn begun_minutes_count() {
-        let minutes = |ms: i64| minutes(&TimeEntry { started_at: 1_000, ended_at: 1_000 + ms, representative: String::new() });
+        let minutes =
+            |ms: i64| minutes(&TimeEntry { started_at: 1_000, ended_at: 1_000 + ms, representative: String::new(), name: String::new() });
         for (ms, expected) in [(0, 1), (59_000, 1), (60_000, 1), (61_000, 2), (720_000, 12), (-5_000, 1), (i64::MAX / 2, MAX_MINUTES)] {
             assert_eq!(minutes(ms), expected, "{ms}");
         }

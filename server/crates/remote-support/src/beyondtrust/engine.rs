@@ -283,7 +283,7 @@ impl RemoteSupport for BeyondTrust {
     /// A client script. It holds no credential: the representative console that opens it has its own.
     async fn launch(&self, jump: &Jump<'_>) -> Result<Launch, LaunchError> {
         let url = self.launch_url(jump.request, jump.tag).map_err(LaunchError::Argument)?;
-        Ok(Launch { url, expires_at: None, link: None })
+        Ok(Launch { url, expires_at: None, link: None, agent: None })
     }
 
     fn chat_url(&self, chat: &ChatRequest<'_>) -> Option<Result<String, ArgumentFault>> {

@@ -258,7 +258,7 @@ impl RemoteSupport for MeshCentral {
             let mut url = self.server.settings.url.clone();
             let id = target.rsplit('/').next().unwrap_or_default();
             url.query_pairs_mut().append_pair("gotonode", id).append_pair("viewmode", &view.to_string());
-            return Ok(Launch { url: url.into(), expires_at: None, link: None });
+            return Ok(Launch { url: url.into(), expires_at: None, link: None, agent: None });
         }
         let name = GuestName { agent: shown(jump.agent, 60), ticket: jump.tag.ticket.to_owned(), connection: jump.tag.connection };
         let text = guest_name::write(&self.link_key, &name, Bound { machine: target, kind });
@@ -271,7 +271,7 @@ impl RemoteSupport for MeshCentral {
         })?;
         let (url, link, expires_at) =
             self.server.make_link(target, &text, protocol, self.section.consent_bits(), self.section.link_minutes).await?;
-        Ok(Launch { url: url.into(), expires_at: Some(expires_at.div_euclid(1_000)), link: Some(link) })
+        Ok(Launch { url: url.into(), expires_at: Some(expires_at.div_euclid(1_000)), link: Some(link), agent: guest_name::agent(&name) })
     }
 
     async fn end_link(&self, link: &LinkId) -> Result<(), Error> {

@@ -48,6 +48,16 @@ fn mac(key: &LinkKey, connection: ConnectionId, text: &str, bound: Bound<'_>) ->
     mac
 }
 
+/// Characters of the rest of a guest name: the token, and what is between the parts.
+const AROUND: usize = ((ID_BYTES + MAC_BYTES) * 8).div_ceil(6) + ", ticket ".len() + " []".len();
+
+/// The agent's name as it stands in the guest name: cut where the ticket's id leaves less room. None: it has no name.
+pub(super) fn agent(name: &GuestName) -> Option<String> {
+    let room = LONGEST.saturating_sub(AROUND + name.ticket.chars().count());
+    let agent: String = name.agent.chars().map(|character| if character.is_control() { ' ' } else { character }).take(room).collect();
+    Some(agent.trim().to_owned()).filter(|agent| !agent.is_empty())
+}
+
 /// `Anna Berg, ticket 88121 [token]`. None: the ticket's id cannot stand in one.
 pub(super) fn write(key: &LinkKey, name: &GuestName, bound: Bound<'_>) -> Option<String> {
     let is_plain = |character: char| !character.is_control() && !character.is_whitespace() && character != '[' && character != ']';
@@ -55,10 +65,7 @@ pub(super) fn write(key: &LinkKey, name: &GuestName, bound: Bound<'_>) -> Option
         return None;
     }
     let rest = format!("ticket {}", name.ticket);
-    let token_length = ((ID_BYTES + MAC_BYTES) * 8).div_ceil(6);
-    let room = LONGEST.checked_sub(rest.chars().count() + token_length + ", ".len() + " []".len())?;
-    let agent: String = name.agent.chars().map(|character| if character.is_control() { ' ' } else { character }).take(room).collect();
-    let text = if agent.trim().is_empty() { rest } else { format!("{}, {rest}", agent.trim()) };
+    let text = agent(name).map_or_else(|| rest.clone(), |agent| format!("{agent}, {rest}"));
     let tag = mac(key, name.connection, &text, bound).finalize().into_bytes();
     let mut token = uuid::Uuid::from(name.connection).as_bytes().to_vec();
     token.extend_from_slice(&tag[..MAC_BYTES]);
@@ -114,6 +121,11 @@ mod tests {
         let text = write(&key(1), &name(&"ä".repeat(200), "88121"), MACHINE).unwrap();
         assert_eq!(text.chars().count(), LONGEST);
         assert_eq!(read(&key(1), &text, MACHINE).unwrap().ticket, "88121");
+        for ticket in ["1", "88121", &"9".repeat(LONGEST_TICKET)] {
+            let name = name(&format!(" Anna-Sophia von Berg zu {}", "ä".repeat(60)), ticket);
+            let text = write(&key(1), &name, MACHINE).unwrap();
+            assert_eq!(agent(&name), Some(read(&key(1), &text, MACHINE).unwrap().agent), "{text}");
+        }
         assert_eq!(write(&key(1), &name("a\nb\u{7}", "5"), MACHINE).unwrap().find(char::is_control), None);
     }
 

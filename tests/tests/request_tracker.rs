@@ -326,16 +326,48 @@ async fn who_lacks_a_right_is_told_which() -> Result<()> {
     Ok(())
 }
 
-/// Whoever sees no comments finds none: a second note would stand there.
+/// Whoever sees no comments finds none: a second note would stand there. A server that has just started knows of no comment.
 #[tokio::test]
 async fn a_note_that_cannot_be_looked_for_is_not_written_again() -> Result<()> {
     let desk = desk!(few("Few rights"));
     let ticket = desk.rt.add_ticket("Few rights", "Blind").await?;
-    desk.play(SessionScript::short(ticket.clone())).await?.1.done()?;
-    desk.rt.fail_next(1, comments_on(&ticket), Fault::ApplyThenClose);
+    for session in ["the first", "another"] {
+        desk.rt.fail_next(1, comments_on(&ticket), Fault::ApplyThenClose);
+        let (lsid, outcome) = desk.play(SessionScript::short(ticket.clone())).await?;
+        assert_contains(&outcome.dead()?, &["ShowTicketComments", "does not stand twice"]);
+        desk.only(&ticket, &format!("{lsid}/report/0")).await.context(session)?;
+    }
+    let (is_well, told) = desk.check().await?;
+    assert!(!is_well, "{told}");
+    assert_contains(&told, &["does not see the comment", "ShowTicketComments: without it"]);
+    Ok(())
+}
+
+/// RT tells that nobody of ours has written on the ticket.
+#[tokio::test]
+async fn a_note_that_is_certainly_not_there_is_written() -> Result<()> {
+    let desk = desk!(few("Few rights"));
+    let ticket = desk.rt.add_ticket("Few rights", "Untouched").await?;
+    desk.rt.fail_next(1, comments_on(&ticket), Fault::CloseConnection);
     let (lsid, outcome) = desk.play(SessionScript::short(ticket.clone())).await?;
-    assert_contains(&outcome.dead()?, &["ShowTicketComments", "does not stand twice"]);
+    outcome.done()?;
     desk.only(&ticket, &format!("{lsid}/report/0")).await?;
+    Ok(())
+}
+
+/// No comment stands in the queue yet that could be seen; the ticket is as it was made.
+#[tokio::test]
+async fn the_first_note_of_a_new_queue_is_written_after_a_lost_request() -> Result<()> {
+    let mut changes = few("New");
+    scene::merge(&mut changes, toml! { [request_tracker] enable_automatic_ticket_creation = true });
+    let desk = desk!(changes);
+    let lsid = desk.asks_for_ticket(&json!({ "title": "First" }))?;
+    let has_ticket = |session: &appliance::Session| session.lsid == lsid && !session.external_key.starts_with('{');
+    let ticket = desk.appliance.wait_for_session(has_ticket).await?.external_key;
+    desk.rt.fail_next(1, comments_on(&ticket), Fault::CloseConnection);
+    desk.appliance.end_session(&lsid)?;
+    desk.outcome(&lsid, SESSION_END).await?.done()?;
+    desk.only(&ticket, "/report/0").await?;
     Ok(())
 }
 

@@ -40,7 +40,7 @@ const DATA: &str = r"
     { Name => 'gone', Password => 'gone-pw', EmailAddress => 'gone@msp.example', Privileged => 1, Disabled => 1 },
     { Name => 'jane', RealName => 'Jane Roe', Password => 'jane-pw', EmailAddress => 'jane@example.com', Privileged => 0 },
 );
-@Queues = ( { Name => 'Support' }, { Name => 'Few rights' }, { Name => 'No rights' } );
+@Queues = ( { Name => 'Support' }, { Name => 'Few rights' }, { Name => 'No rights' }, { Name => 'New' } );
 @CustomFields = ( { Name => 'Machine', Type => 'FreeformSingle', LookupType => 'RT::Queue-RT::Ticket', Queue => [ 'Support' ] } );
 @ACL = (
     ( map { my $user = $_; map { { UserId => $user, Right => $_, Queue => 'Support' } }
@@ -48,6 +48,7 @@ const DATA: &str = r"
     ( map { { UserId => 'avery', Right => $_, Queue => 'Support' } } qw(ModifyTicket OwnTicket) ),
     ( map { { UserId => 'few', Right => $_, Queue => 'Few rights' } } qw(SeeQueue ShowTicket CommentOnTicket) ),
     ( map { { UserId => 'few', Right => $_, Queue => 'No rights' } } qw(SeeQueue ShowTicket) ),
+    ( map { { UserId => 'few', Right => $_, Queue => 'New' } } qw(SeeQueue ShowTicket CommentOnTicket CreateTicket) ),
 );
 ";
 

@@ -257,7 +257,8 @@ fn last_number(location: &str) -> Option<String> {
     (!last.is_empty() && last.len() <= 20 && last.bytes().all(|byte| byte.is_ascii_digit())).then(|| last.to_owned())
 }
 
-fn items(page: &mut Value) -> Vec<Value> {
+/// What stands on a page of a list.
+pub(super) fn items(page: &mut Value) -> Vec<Value> {
     match page["items"].take() {
         Value::Array(items) => items,
         _ => Vec::new(),

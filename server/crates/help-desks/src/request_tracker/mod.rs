@@ -2,10 +2,10 @@
 //!
 //! RT answers to a merged ticket's number with the ticket it was merged into, and what is written to it stands there. What we keep by ticket is
 //! kept by the number of then, so the ticket's other numbers are asked for.
-//! Resolved and rejected tickets take notes; only a deleted one does not. Must not retry or remember what was written, but for the last
-//! comment's number.
+//! Resolved and rejected tickets take notes; only a deleted one does not. Must not retry or remember what was written.
 
 mod client;
+mod comments;
 mod create;
 mod note;
 mod people;
@@ -14,7 +14,6 @@ mod section;
 mod text;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,6 +22,7 @@ use deskbridge_core::settings::ConnectionSettings;
 use serde_json::Value;
 
 use self::client::{Client, Fault, Ready, Sent};
+use self::comments::Comments;
 use self::note::Target;
 pub use self::section::RequestTrackerSection;
 use crate::zendesk::NoteVisibility;
@@ -41,8 +41,6 @@ pub struct RequestTracker {
     client: Client,
     section: RequestTrackerSection,
     target_field: Option<String>,
-    /// Number of the last comment we wrote, 0 before the first: whether we may see it tells whether our comments can be found.
-    last_comment: AtomicU64,
 }
 
 impl RequestTracker {
@@ -51,7 +49,7 @@ impl RequestTracker {
         let section: RequestTrackerSection = section_of(settings)?;
         let client = Client::new(&section.site(), &section.credentials()?, section.ca_file.as_deref());
         let client = client.map_err(|fault| format!("request_tracker: {fault}"))?;
-        Ok(Arc::new(Self { client, section, target_field: settings.panel.target_field.clone(), last_comment: AtomicU64::new(0) }))
+        Ok(Arc::new(Self { client, section, target_field: settings.panel.target_field.clone() }))
     }
 
     async fn ticket_json(&self, id: &str) -> Result<Value, HelpDeskError> {
@@ -98,14 +96,9 @@ impl RequestTracker {
     }
 
     /// What becomes of a note that was sent.
-    fn note_outcome<'a>(&self, sent: Sent, target: &Target, is_public: bool, has_files: bool) -> WriteOutcome<'a> {
+    fn note_outcome<'a>(sent: Sent, target: &Target, is_public: bool, has_files: bool) -> WriteOutcome<'a> {
         match sent {
             Sent::Done { body, location } if body.is_array() => {
-                if let Some(id) = location.as_deref().and_then(|id| id.parse().ok())
-                    && !is_public
-                {
-                    self.last_comment.store(id, Ordering::Relaxed);
-                }
                 WriteOutcome::Written(location.unwrap_or_else(|| "of no told number".to_owned()))
             }
             Sent::Done { .. } => unknown("the note"),
@@ -142,7 +135,6 @@ fn no_ability(what: &str) -> HelpDeskError {
 
 /// A comment or a reply, ready to be sent.
 struct NoteWrite<'a> {
-    desk: &'a RequestTracker,
     ready: Ready<'a>,
     target: Target,
     is_public: bool,
@@ -152,8 +144,8 @@ struct NoteWrite<'a> {
 #[async_trait]
 impl<'a> PreparedWrite<'a> for NoteWrite<'a> {
     async fn send(self: Box<Self>) -> WriteOutcome<'a> {
-        let Self { desk, ready, target, is_public, has_files } = *self;
-        desk.note_outcome(ready.send().await, &target, is_public, has_files)
+        let Self { ready, target, is_public, has_files } = *self;
+        RequestTracker::note_outcome(ready.send().await, &target, is_public, has_files)
     }
 }
 
@@ -228,12 +220,12 @@ impl HelpDesk for RequestTracker {
                 let target = self.target(write.ticket).await?;
                 let ready = note::ready(&self.client, &target, new, write.marker)?;
                 let has_files = !new.attachments.is_empty();
-                Ok(Box::new(NoteWrite { desk: self, ready, target, is_public: new.is_public, has_files }))
+                Ok(Box::new(NoteWrite { ready, target, is_public: new.is_public, has_files }))
             }
             Item::Time(entry) => {
                 let target = self.target(write.ticket).await?;
                 let ready = note::ready_time(&self.client, &target, entry, write.marker)?;
-                Ok(Box::new(NoteWrite { desk: self, ready, target, is_public: false, has_files: false }))
+                Ok(Box::new(NoteWrite { ready, target, is_public: false, has_files: false }))
             }
             Item::Ticket(new) => {
                 let rules = create::Rules {
@@ -278,20 +270,18 @@ impl HelpDesk for RequestTracker {
             Item::Time(_) => true,
             Item::File(_) | Item::Ticket(_) | Item::FollowUp(_) => false,
         };
-        let last = self.last_comment.load(Ordering::Relaxed);
-        if !is_comment || last == 0 {
+        if !is_comment {
             return Ok(());
         }
-        match self.client.get(&format!("transaction/{last}"), "an earlier comment").await {
-            Err(Fault::NoRight { .. }) => Err(HelpDeskError::Refused(format!(
+        let ticket = self.ticket_json(write.ticket).await?;
+        match comments::on_ticket(&self.client, &ticket).await? {
+            Comments::Shown | Comments::NoneOfOurs => Ok(()),
+            Comments::Hidden | Comments::Unclear => Err(HelpDeskError::Refused(format!(
                 "nobody knows whether the note stands on ticket {}: its write got no certain answer, and Request Tracker shows the API user no \
-                 comments. It is not written again, so that it does not stand twice. Give the API user the right ShowTicketComments for the \
-                 queue, then `deskbridge events retry`; or look at the ticket",
+                 comments there. It is not written again, so that it does not stand twice. Give the API user the right ShowTicketComments for \
+                 the ticket's queue, then `deskbridge events retry`; or look at the ticket",
                 write.ticket
             ))),
-            // Shredded meanwhile: it says nothing.
-            Ok(_) | Err(Fault::NotFound(_)) => Ok(()),
-            Err(fault) => Err(fault.into()),
         }
     }
 

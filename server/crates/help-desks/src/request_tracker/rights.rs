@@ -5,6 +5,7 @@ use deskbridge_core::finding::Finding;
 use serde_json::Value;
 
 use super::client::Fault;
+use super::comments::{self, Comments};
 use super::{RequestTracker, links, people};
 use crate::HelpDeskError;
 use crate::zendesk::NoteVisibility;
@@ -79,20 +80,34 @@ impl RequestTracker {
         findings
     }
 
-    /// There is no asking for this right but by looking for a comment.
+    /// RT does not tell whether somebody has this right.
     async fn sees_comments(&self, queue: u64, name: &str) -> Finding {
         const WHAT: &str = "right ShowTicketComments";
-        let query = format!("ObjectType = 'RT::Ticket' AND Type = 'Comment' AND TicketQueue = {queue}");
-        match self.client.newest("transactions", &query, "Type", 1, "the queue's comments").await {
-            Ok(rows) if !rows.is_empty() => Finding::good(WHAT, "comments are seen"),
-            Ok(_) => Finding::note(
+        const NEEDED_FOR: &str = "without it a note whose write got no answer is not found again, and its event is a dead letter";
+        let looked = async {
+            if comments::in_queue(&self.client, queue).await? {
+                return Ok((Comments::Shown, String::new()));
+            }
+            let Some(ticket) = comments::written_on(&self.client, queue).await? else { return Ok((Comments::NoneOfOurs, String::new())) };
+            let found = self.client.get(&format!("ticket/{ticket}"), "a ticket").await?;
+            Ok::<_, HelpDeskError>((comments::on_ticket(&self.client, &found).await?, ticket))
+        };
+        match looked.await {
+            Ok((Comments::Shown, _)) => Finding::good(WHAT, "comments are seen"),
+            Ok((Comments::Hidden, ticket)) => Finding::bad(
                 WHAT,
                 format!(
-                    "the API user sees no comment in “{name}”. Unless it has none, give them the right ShowTicketComments: without it a note \
-                     whose write got no answer is not found again"
+                    "the API user has commented on ticket {ticket} in “{name}” and does not see the comment. Give them the right \
+                     ShowTicketComments: {NEEDED_FOR}: Admin > Queues > “{name}” > User Rights > ShowTicketComments"
                 ),
             ),
-            Err(fault) => Finding::note(WHAT, HelpDeskError::from(fault).to_string()),
+            Ok((Comments::NoneOfOurs | Comments::Unclear, _)) => Finding::note(
+                WHAT,
+                format!(
+                    "the API user sees no comment in “{name}”. Unless it has none, give them the right ShowTicketComments: {NEEDED_FOR}"
+                ),
+            ),
+            Err(error) => Finding::note(WHAT, error.to_string()),
         }
     }
 

@@ -14,7 +14,7 @@ use deskbridge_tests::help_desks::{Desk, Desks};
 use deskbridge_tests::meshcentral::is_obtainable_for;
 use deskbridge_tests::processes::{Signal, program_beside_us, send_to_group};
 use deskbridge_tests::request_tracker;
-use deskbridge_tests::server::{Deskbridge, loopback_client, skipped, until};
+use deskbridge_tests::server::{Deskbridge, loopback_client, skip, until};
 use serde_json::Value;
 use tempfile::TempDir;
 use thirtyfour::By;
@@ -128,7 +128,7 @@ const RUNS: &str = "Ctrl-C ends everything.";
 /// True where the real demo can be run as it is meant.
 fn is_real_demo_obtainable(test: &str) -> Result<bool> {
     if let Some(why) = request_tracker::missing() {
-        skipped(test, &why);
+        skip(test, &why)?;
         return Ok(false);
     }
     is_obtainable_for(test)

@@ -12,7 +12,7 @@ use deskbridge_tests::extension::{ExtendedBrowser, set_up_by_policy};
 use deskbridge_tests::outcomes::{CUSTOMER_SURVEY, Outcome, REPRESENTATIVE_SURVEY, SESSION_END};
 use deskbridge_tests::request_tracker::{Fault, Matching, Note, QUEUE, REST, RealRequestTracker, missing};
 use deskbridge_tests::scene::{self, EVENT_TOKEN};
-use deskbridge_tests::server::{Builder, Deskbridge, skipped};
+use deskbridge_tests::server::{Builder, Deskbridge, skip};
 use regex::Regex;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -33,8 +33,7 @@ struct Desk {
 macro_rules! desk {
     ($settings:expr) => {{
         if let Some(why) = missing() {
-            skipped(std::thread::current().name().unwrap_or("request_tracker"), &why);
-            return Ok(());
+            return skip(std::thread::current().name().unwrap_or("request_tracker"), &why);
         }
         Desk::start($settings).await?
     }};
@@ -470,8 +469,7 @@ async fn the_panel_shows_the_sessions_of_merged_tickets() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_panel_stands_on_the_tickets_page() -> Result<()> {
     if let Some(why) = missing() {
-        skipped(std::thread::current().name().unwrap_or("request_tracker"), &why);
-        return Ok(());
+        return skip(std::thread::current().name().unwrap_or("request_tracker"), &why);
     }
     // Its pages are at its own address, which is then the connection's, too.
     let rt = RealRequestTracker::start().await?;

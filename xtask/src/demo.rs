@@ -26,7 +26,11 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     let mut steps = Steps::new(if is_real { 7 } else { 4 });
     if is_real {
         steps.run("Screen of the machine", setup::screen)?;
-        steps.run("Request Tracker", setup::request_tracker)?;
+        steps.run("Request Tracker", || {
+            // The demo's tickets are simulated ones then.
+            setup::request_tracker().unwrap_or_else(|error| println!("  it is done without: {error:#}"));
+            Ok(())
+        })?;
         steps.run("MeshCentral", || setup::meshcentral(root))?;
     }
     build::panel(root, &mut steps)?;

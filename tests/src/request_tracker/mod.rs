@@ -1,6 +1,6 @@
 //! A real Request Tracker 5, from Debian's packages, and a door to it on which things can be made to go wrong.
 //!
-//! Where it is not installed, [`missing`] says so and its tests count as skipped. What stands in it is read from its database, as RT keeps
+//! Where it is not installed, [`missing`] says so and its tests are skipped, but not in CI. What stands in it is read from its database, as RT keeps
 //! it. A server is shared by all who have one at the same time, each through a door of their own: tickets are apart by their numbers.
 
 mod delivery;

@@ -8,6 +8,7 @@ pub mod event;
 pub mod fault_point;
 pub mod finding;
 pub mod ids;
+pub mod incident;
 pub mod note;
 pub mod rest;
 pub mod session_report;

@@ -5,6 +5,7 @@
 
 pub mod allowed_actions;
 pub mod autotask;
+pub mod incident_values;
 pub mod osticket;
 pub mod request_tracker;
 pub mod zendesk;
@@ -15,9 +16,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deskbridge_core::finding::{Finding, SetupLink};
+use deskbridge_core::incident::Incident;
 use deskbridge_core::note::Attachment;
 use deskbridge_core::settings::{ConnectionSettings, PanelSection, Section, SectionKind};
-use deskbridge_documents::NoteForm;
+use deskbridge_documents::{Document, NoteForm};
 use deskbridge_http_client::refusals::Resting;
 use deskbridge_shared::api::{Issue, JumpMethod};
 use serde_json::{Map, Value};
@@ -129,7 +131,7 @@ pub struct TimeEntry {
 }
 
 /// A ticket to create.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct NewTicket {
     /// The help desk has refused the ticket: the key's customer stands in the text instead of being looked for or set, and so does whatever
     /// else of the external key the system can do without.
@@ -140,6 +142,12 @@ pub struct NewTicket {
     pub title: String,
     /// Used where `fields` name no description.
     pub description: String,
+    /// What stands in it in place of the description, where the system shows more than plain text.
+    pub document: Option<Document>,
+    /// Addresses it is about, for systems that keep such links.
+    pub refers_to: Vec<String>,
+    /// The incident it is for: mapped custom fields and labels take their values from it.
+    pub incident: Option<Arc<Incident>>,
 }
 
 /// What is written.
@@ -231,6 +239,10 @@ pub struct Abilities {
     pub records_time: bool,
     /// A session that belongs to no ticket gets one.
     pub creates_tickets: bool,
+    /// Tickets can be made for incidents.
+    pub takes_incidents: bool,
+    /// [`HelpDesk::close`] and [`HelpDesk::closed_among`] work.
+    pub closes_tickets: bool,
     /// What a closed ticket takes no more goes to a follow-up ticket.
     pub follows_up: bool,
 }
@@ -453,7 +465,41 @@ pub trait HelpDesk: Send + Sync {
     async fn ticket_address(&self) -> Option<TicketAddress> {
         None
     }
+    /// Where agents see this ticket: the address the system itself gave it, where it gives one.
+    async fn ticket_url(&self, ticket: &str) -> Result<String, HelpDeskError> {
+        let address = self.ticket_address().await.ok_or_else(|| HelpDeskError::no_ability("tell a ticket's address"))?;
+        Ok(address.address.replace("{ticket}", ticket))
+    }
+
+    /// Closes a ticket, where [`Abilities::closes_tickets`]. One that is closed already stays as it is.
+    async fn close(&self, _ticket: &str) -> Result<(), HelpDeskError> {
+        Err(HelpDeskError::no_ability("close tickets"))
+    }
+    /// Which of these tickets are closed, where [`Abilities::closes_tickets`]; one that is gone counts as closed. At most
+    /// [`MOST_ASKED`] at a time, in as few requests as the system allows.
+    async fn closed_among(&self, _tickets: &[String]) -> Result<Vec<String>, HelpDeskError> {
+        Err(HelpDeskError::no_ability("tell closed tickets"))
+    }
+    /// What tells that a ticket was closed, where the system can post that so that it can be verified and the settings have a secret for it.
+    fn webhook(&self) -> Option<&dyn Webhook> {
+        None
+    }
 }
+
+/// Most tickets that [`HelpDesk::closed_among`] is asked for at a time.
+pub const MOST_ASKED: usize = 50;
+
+/// What a ticket system posts when something happens to its tickets.
+pub trait Webhook: Send + Sync {
+    /// Verifies a posted request. `header`: the value of a header, by its name in lower case. The ticket that may have been closed, or none
+    /// where it tells of something else. It is a hint: the ticket is asked for again.
+    fn verify(&self, header: &dyn Fn(&str) -> Option<String>, body: &[u8]) -> Result<Option<String>, WebhookRefused>;
+}
+
+/// A posted request that is not the ticket system's, or cannot be read. The text is for the log and says what to look at.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct WebhookRefused(pub String);
 
 /// A kind of help desk: what its section is called, and how one is built from it.
 pub struct HelpDeskKind {

@@ -100,6 +100,7 @@ async fn create(
         fields,
         title: format!("Remote support session{with}"),
         description: format!("Created when the remote support session{with}{by} began."),
+        ..NewTicket::default()
     };
     let written = write(deliverer, &new).await;
     let ticket = match written {

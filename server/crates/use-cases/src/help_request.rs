@@ -97,7 +97,7 @@ fn new_ticket(engine: &str, time_zone: &TimeZone, request: &HelpRequest) -> NewT
     // What the settings give every new ticket must not take the place of these.
     let text = |text: &str| Value::from(text);
     let fields = Map::from_iter([("title".to_owned(), text(&title)), ("description".to_owned(), text(&description))]);
-    NewTicket { key_in_text: false, fields, title, description }
+    NewTicket { fields, title, description, ..NewTicket::default() }
 }
 
 /// The message, each line with a mark: none of them can be taken for ours.

@@ -237,6 +237,8 @@ mod tests {
             guards_repeats: false,
             records_time: false,
             creates_tickets: false,
+            takes_incidents: false,
+            closes_tickets: false,
             follows_up: false,
         }
     }

@@ -349,6 +349,8 @@ impl deskbridge_help_desks::HelpDesk for HelpDesk {
             guards_repeats: false,
             records_time: self.records_time.load(Ordering::SeqCst),
             creates_tickets: self.creates_tickets.load(Ordering::SeqCst),
+            takes_incidents: false,
+            closes_tickets: false,
             follows_up: false,
         }
     }

@@ -245,6 +245,8 @@ impl HelpDesk for Autotask {
             guards_repeats: false,
             records_time: section.update_time_entry,
             creates_tickets: section.enable_automatic_ticket_creation,
+            takes_incidents: false,
+            closes_tickets: false,
             follows_up: false,
         }
     }

@@ -574,7 +574,7 @@ async fn an_external_key_sets_what_the_matter_is_and_no_more_than_the_settings_l
             section.ticket_default_data = Some(r#"{"companyID": 5, "contractID": 6}"#.to_owned());
         });
         let Value::Object(key) = key else { panic!("an object") };
-        let new = NewTicket { fields: key, title: "T".into(), description: "D".into(), key_in_text: false };
+        let new = NewTicket { fields: key, title: "T".into(), description: "D".into(), ..NewTicket::default() };
         double.next(200, fields());
         double.next(200, json!({ "itemId": 1 }));
         let made = tenant.write("", "deskbridge/x", Item::Ticket(&new)).await;

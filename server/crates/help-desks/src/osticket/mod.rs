@@ -59,6 +59,8 @@ impl HelpDesk for OsTicket {
             guards_repeats: false,
             records_time: false,
             creates_tickets: false,
+            takes_incidents: false,
+            closes_tickets: false,
             follows_up: false,
         }
     }

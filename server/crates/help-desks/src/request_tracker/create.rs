@@ -160,7 +160,7 @@ mod tests {
 
     fn made(fields: Value, defaults: Option<&str>, key_may_set: &[&str], key_in_text: bool) -> Result<Value, HelpDeskError> {
         let Value::Object(fields) = fields else { unreachable!() };
-        let new = NewTicket { fields, title: "T".into(), description: "D".into(), key_in_text };
+        let new = NewTicket { fields, title: "T".into(), description: "D".into(), key_in_text, ..NewTicket::default() };
         let key_may_set: Vec<String> = key_may_set.iter().map(ToString::to_string).collect();
         body(&new, "deskbridge/ab", &Rules { queue: "Support", defaults, key_may_set: &key_may_set })
     }

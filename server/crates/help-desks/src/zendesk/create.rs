@@ -134,7 +134,7 @@ mod tests {
     fn ticket(fields: Value, defaults: Option<&str>) -> Result<Value, HelpDeskError> {
         let Value::Object(fields) = fields else { unreachable!() };
         let (title, description) = ("Remote support session".to_owned(), "Created at its begin.".to_owned());
-        let new = NewTicket { fields, title, description, key_in_text: false };
+        let new = NewTicket { fields, title, description, ..NewTicket::default() };
         let key_may_set = ["email", "tags"].map(str::to_owned);
         body(&new, "deskbridge/ab", &Rules { defaults, key_may_set: &key_may_set, public: false }).map(|mut body| body["ticket"].take())
     }
@@ -142,7 +142,7 @@ mod tests {
     /// As [`ticket`], where nothing is named in `external_key_may_set`.
     fn of_a_portal(fields: Value, defaults: Option<&str>, key_in_text: bool) -> Value {
         let Value::Object(fields) = fields else { unreachable!() };
-        let new = NewTicket { fields, title: "T".into(), description: "D".into(), key_in_text };
+        let new = NewTicket { fields, title: "T".into(), description: "D".into(), key_in_text, ..NewTicket::default() };
         body(&new, "m", &Rules { defaults, key_may_set: &[], public: false }).unwrap()["ticket"].take()
     }
 
@@ -179,7 +179,7 @@ mod tests {
             assert!(made["comment"]["body"].as_str().unwrap().ends_with("\n\nCustomer: Jane <n/a>"), "{made}");
         }
         let Value::Object(fields) = json!({ "name": "Jane", "email": "jane@example.com" }) else { unreachable!() };
-        let new = NewTicket { fields, title: "T".into(), description: "D".into(), key_in_text: true };
+        let new = NewTicket { fields, title: "T".into(), description: "D".into(), key_in_text: true, ..NewTicket::default() };
         let key_may_set = ["email".to_owned()];
         let made = body(&new, "m", &Rules { defaults: None, key_may_set: &key_may_set, public: false }).unwrap();
         assert_eq!(made["ticket"]["requester"], Value::Null, "the account refused the requester");

@@ -112,6 +112,12 @@ fn of_method(method: JumpMethod) -> Option<(u32, SessionKind, u8)> {
 }
 
 impl MeshCentral {
+    /// One of a server that tests made.
+    #[cfg(test)]
+    pub(super) fn with_server(section: MeshCentralSection, server: Arc<Server>) -> Self {
+        Self { key: section.account(), link_key: LinkKey::default(), server, policy: section.policy(), section }
+    }
+
     /// What the session's guest name says, if this server wrote it into a link of ours.
     pub(super) fn name_of(&self, session: &Session) -> Option<GuestName> {
         if session.user_id != self.server.user_id() {

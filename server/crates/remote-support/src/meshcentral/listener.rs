@@ -120,3 +120,37 @@ impl Listener for MeshCentral {
         Err(Error::new(EngineFault::Unreachable, "the connection to MeshCentral broke; it is opened again"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::mpsc;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::meshcentral::testing::{Fake, NODE, NOW, Taker, engine_of, help};
+
+    /// What a listener that begins there hands over.
+    fn listen(engine: &Arc<MeshCentral>, since: Option<i64>) -> (mpsc::UnboundedReceiver<Batch>, JoinHandle<Result<(), Error>>) {
+        let (taker, batches) = mpsc::unbounded_channel();
+        let engine = engine.clone();
+        (batches, tokio::spawn(async move { engine.listen(since, &Taker(taker)).await }))
+    }
+
+    fn moments(batch: &Batch) -> Vec<(What, i64)> {
+        batch.happened.iter().map(|happened| (happened.what, happened.at - NOW)).collect()
+    }
+
+    /// The listener is one connection's, and the requests may be another one's.
+    #[tokio::test]
+    async fn requests_for_help_are_handed_over_whoever_wants_them() {
+        let fake = Fake::start().await;
+        let engine = Arc::new(engine_of(&fake.server(), |section| section.help_requests = false));
+        fake.store(help(NODE, "missed", NOW - 5_000));
+        let (mut batches, _task) = listen(&engine, Some(NOW - 60_000));
+        assert_eq!(moments(&batches.recv().await.unwrap()), [(What::HelpRequested, -5_000)]);
+        fake.push(&help(NODE, "now", NOW + 1));
+        assert_eq!(moments(&batches.recv().await.unwrap()), [(What::HelpRequested, 1)]);
+    }
+}

@@ -14,6 +14,8 @@ mod report;
 mod section;
 mod server;
 mod socket;
+#[cfg(test)]
+mod testing;
 
 pub use engine::{MeshCentral, MeshCentralKind};
 pub use section::{Consent, MeshCentralSection};

@@ -52,7 +52,7 @@ impl MeshCentralKind {
         let users = servers.entry(account.clone()).or_default();
         if let Some(same) = users.iter().filter_map(Weak::upgrade).find(|server| server.has_settings(&settings)) {
             // A connection is built anew when its settings are saved, or were found to be good.
-            same.refusals.forget();
+            same.forget_failures();
             return Ok(same);
         }
         let server = Server::new(settings)?;
@@ -352,8 +352,8 @@ impl RemoteSupport for MeshCentral {
     }
 
     async fn check(&self, now: i64) -> Vec<Finding> {
-        // An administrator waits: a rest of refused credentials ends for their try.
-        self.server.refusals.let_person_try();
+        // An administrator waits: rests end for their try.
+        self.server.let_person_try();
         check::run(self, now, Duration::from_secs(30)).await
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use deskbridge_core::rest::GrowingRest;
 use deskbridge_core::session_report::{SessionKind, SessionReport};
 use deskbridge_http_client::refusals::{Refusals, Resting};
 use moka::future::Cache;
@@ -35,6 +36,8 @@ const REMEMBERED: usize = 5_000;
 const RECORDING_TOLERANCE_MS: i64 = 5_000;
 /// A web session's cookie is used for so long; MeshCentral's last an hour by default.
 const COOKIE_LIFE: Duration = Duration::from_mins(10);
+/// After a connection that could not be opened. Shorter than the rests of whoever listens, whose tries shall be some.
+const AFTER_FAILURE: GrowingRest = GrowingRest { first: Duration::from_millis(500), longest: Duration::from_secs(30) };
 /// Reports of ended sessions do not change.
 const REPORT_CACHE: Duration = Duration::from_mins(1);
 
@@ -91,13 +94,39 @@ struct Memory {
     help: BTreeMap<(i64, String), HelpEvent>,
 }
 
+/// A connection that could not be opened.
+struct Failure {
+    error: Error,
+    at: Instant,
+    rest: Duration,
+    /// How many there were one after the other.
+    times: u32,
+}
+
+impl Failure {
+    /// What somebody hears who began to wait at that moment. None: they may try.
+    fn told(&self, since: Instant) -> Option<Error> {
+        let left = self.rest.saturating_sub(self.at.elapsed());
+        if left.is_zero() && self.at < since {
+            return None;
+        }
+        let mut error = self.error.clone();
+        if let EngineFault::Busy { retry_after } = &mut error.fault {
+            *retry_after = left;
+        }
+        Some(error)
+    }
+}
+
 /// The server.
 pub(super) struct Server {
     pub(super) settings: ServerSettings,
     target: Target,
     files: reqwest::Client,
-    socket: tokio::sync::Mutex<Option<Arc<Socket>>>,
-    pub(super) refusals: Refusals,
+    /// Locked while a connection is being opened.
+    socket: Arc<tokio::sync::Mutex<Option<Arc<Socket>>>>,
+    refusals: Refusals,
+    failure: Mutex<Option<Failure>>,
     web_refusals: Refusals,
     memory: Mutex<Memory>,
     cookie: tokio::sync::Mutex<Option<(String, Instant)>>,
@@ -117,8 +146,9 @@ impl Server {
         Ok(Arc::new_cyclic(|this| Self {
             target,
             files,
-            socket: tokio::sync::Mutex::default(),
+            socket: Arc::default(),
             refusals: Refusals::default(),
+            failure: Mutex::default(),
             web_refusals: Refusals::default(),
             memory: Mutex::default(),
             cookie: tokio::sync::Mutex::default(),
@@ -136,15 +166,47 @@ impl Server {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The open socket, or a new one.
+    /// The settings were saved anew, or found to be good: the server is tried at once.
+    pub(super) fn forget_failures(&self) {
+        self.refusals.forget();
+        *self.failure() = None;
+    }
+
+    /// A person waits for what comes of a try.
+    pub(super) fn let_person_try(&self) {
+        self.refusals.let_person_try();
+        *self.failure() = None;
+    }
+
+    fn failure(&self) -> MutexGuard<'_, Option<Failure>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The open socket, or a new one. One caller tries for all who wait, and for those who come soon after a failure.
     pub(super) async fn socket(&self) -> Result<Arc<Socket>, Error> {
-        let mut socket = self.socket.lock().await;
+        let since = Instant::now();
+        let mut socket = self.socket.clone().lock_owned().await;
         if let Some(open) = socket.as_ref().filter(|socket| socket.is_open()) {
             return Ok(open.clone());
+        }
+        if let Some(error) = self.failure().as_ref().and_then(|failure| failure.told(since)) {
+            return Err(error);
         }
         self.refusals
             .turn()
             .map_err(|resting: Resting| Error::new(EngineFault::Resting { again_in: resting.again_in }, resting.to_string()))?;
+        let lost = || Error::new(EngineFault::Unreachable, "the connection to MeshCentral could not be opened; it is tried again");
+        let server = self.this.upgrade().ok_or_else(lost)?;
+        // Goes on when whoever asked first waits no longer: the others wait for the same.
+        let trying = tokio::spawn(async move {
+            let opened = server.connect().await;
+            *socket = opened.as_ref().ok().cloned();
+            opened
+        });
+        trying.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    async fn connect(&self) -> Result<Arc<Socket>, Error> {
         // What happened meanwhile was not heard.
         {
             let mut memory = self.memory();
@@ -158,20 +220,27 @@ impl Server {
                 server.hear(message);
             }
         });
-        match Socket::connect(&self.target, hear).await {
+        let opened = Socket::connect(&self.target, hear).await;
+        match &opened {
             Ok(open) => {
-                self.refusals.forget();
+                self.forget_failures();
                 self.memory().user_id.clone_from(&open.greeting.user_id);
-                *socket = Some(open.clone());
-                Ok(open)
+            }
+            Err(error) if matches!(error.fault, EngineFault::Denied { .. }) => {
+                self.refusals.refused(error);
+                *self.failure() = None;
             }
             Err(error) => {
-                if matches!(error.fault, EngineFault::Denied { .. }) {
-                    self.refusals.refused(&error);
+                let mut failure = self.failure();
+                let times = failure.as_ref().map_or(0, |before| before.times + 1);
+                let mut rest = AFTER_FAILURE.after(times);
+                if let EngineFault::Busy { retry_after } = error.fault {
+                    rest = rest.max(retry_after);
                 }
-                Err(error)
+                *failure = Some(Failure { error: error.clone(), at: Instant::now(), rest, times });
             }
         }
+        opened
     }
 
     fn hear(&self, message: &Value) {
@@ -550,3 +619,6 @@ impl Memory {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

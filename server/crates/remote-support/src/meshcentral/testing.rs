@@ -1,6 +1,8 @@
 //! A server that greets, lists and pushes as MeshCentral does, for what a real one can hardly be brought to do.
 
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use deskbridge_core::settings::Secret;
@@ -33,7 +35,15 @@ pub(super) struct Fake {
 }
 
 struct State {
+    connections: AtomicUsize,
+    /// In place of a greeting.
+    refusal: Mutex<Option<Value>>,
+    /// Its clock when it greets, Unix ms.
+    now: AtomicI64,
     events: Mutex<Vec<Value>>,
+    /// Lists of more rows than the first question asks for take so long.
+    list_time: Mutex<Duration>,
+    asked: Mutex<Vec<Value>>,
     push: broadcast::Sender<Value>,
 }
 
@@ -41,11 +51,20 @@ impl Fake {
     pub(super) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
-        let state = Arc::new(State { events: Mutex::default(), push: broadcast::channel(64).0 });
+        let state = Arc::new(State {
+            connections: AtomicUsize::new(0),
+            refusal: Mutex::default(),
+            now: AtomicI64::new(NOW),
+            events: Mutex::default(),
+            list_time: Mutex::default(),
+            asked: Mutex::default(),
+            push: broadcast::channel(64).0,
+        });
         tokio::spawn({
             let state = state.clone();
             async move {
                 while let Ok((stream, _)) = listener.accept().await {
+                    state.connections.fetch_add(1, Ordering::SeqCst);
                     tokio::spawn(serve(state.clone(), stream));
                 }
             }
@@ -58,6 +77,21 @@ impl Fake {
         server_at(&self.url)
     }
 
+    /// How often somebody connected.
+    pub(super) fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// What it says in place of a greeting from now on.
+    pub(super) fn refuse(&self, with: Option<Value>) {
+        *self.state.refusal.lock().unwrap() = with;
+    }
+
+    /// Its clock, for the next greetings.
+    pub(super) fn set_clock(&self, now: i64) {
+        self.state.now.store(now, Ordering::SeqCst);
+    }
+
     /// Stores an event without telling anybody.
     pub(super) fn store(&self, event: Value) {
         self.state.events.lock().unwrap().push(event);
@@ -67,6 +101,16 @@ impl Fake {
     pub(super) fn push(&self, event: &Value) {
         self.store(event.clone());
         self.state.push.send(json!({"action": "event", "event": event})).unwrap();
+    }
+
+    /// Lists take so long from now on.
+    pub(super) fn take_for_lists(&self, time: Duration) {
+        *self.state.list_time.lock().unwrap() = time;
+    }
+
+    /// The questions it was asked for events.
+    pub(super) fn lists(&self) -> Vec<Value> {
+        self.state.asked.lock().unwrap().iter().filter(|question| question["action"] == "events").cloned().collect()
     }
 }
 
@@ -109,9 +153,15 @@ impl TakeBatch for Taker {
 async fn serve(state: Arc<State>, stream: TcpStream) {
     let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
     let text = |value: &Value| Message::text(value.to_string());
+    let refusal = state.refusal.lock().unwrap().clone();
+    if let Some(refusal) = refusal {
+        let _ = socket.send(text(&refusal)).await;
+        return;
+    }
     let mut pushed = state.push.subscribe();
+    let now = state.now.load(Ordering::SeqCst);
     for greeting in [
-        json!({"action": "serverinfo", "serverinfo": {"domain": "", "name": "127.0.0.1", "serverTime": NOW}}),
+        json!({"action": "serverinfo", "serverinfo": {"domain": "", "name": "127.0.0.1", "serverTime": now}}),
         json!({"action": "userinfo", "userinfo": {"_id": USER, "name": "service", "links": {"mesh//a": {"rights": 1_572_872}}}}),
     ] {
         if socket.send(text(&greeting)).await.is_err() {
@@ -123,6 +173,12 @@ async fn serve(state: Arc<State>, stream: TcpStream) {
             message = socket.next() => {
                 let Some(Ok(message)) = message else { return };
                 let Ok(question) = serde_json::from_str::<Value>(message.to_text().unwrap_or_default()) else { continue };
+                state.asked.lock().unwrap().push(question.clone());
+                let is_long = question["limit"].as_u64().is_some_and(|limit| limit > 200);
+                let time = *state.list_time.lock().unwrap();
+                if is_long && !time.is_zero() {
+                    tokio::time::sleep(time).await;
+                }
                 let Some(answer) = answer(&state, &question) else { continue };
                 answer
             }

@@ -70,6 +70,12 @@ pub(super) fn moment(event: &Value) -> Option<i64> {
     i64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok()
 }
 
+/// A moment for people.
+pub(super) fn written(at: i64) -> String {
+    let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1_000_000).ok();
+    moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_else(|| "the first one".to_owned())
+}
+
 fn text(value: &Value, member: &str) -> Option<String> {
     value.get(member)?.as_str().map(str::to_owned)
 }

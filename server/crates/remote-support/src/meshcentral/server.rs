@@ -1,6 +1,6 @@
 //! A MeshCentral server by one account: one socket for all its connections, what was heard over it, and the files it keeps.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -26,8 +26,10 @@ use crate::{EngineFault, Error, LinkId, Machine};
 pub(super) const RECORDINGS: u32 = 512;
 /// The list of machines is read again after so long, in case something was not pushed.
 const NODES_LIFE: Duration = Duration::from_mins(1);
-/// Events that are listed in one question: at first, and at most.
-const EVENTS: (usize, usize) = (200, 50_000);
+/// Events that are listed in one question: at first, and at most (some 25 MB).
+const EVENTS: (usize, usize) = (200, if cfg!(test) { 2_000 } else { 50_000 });
+/// How often it is said that a list has more.
+const SAY_AGAIN: Duration = Duration::from_hours(1);
 /// A session that goes on is remembered so long; its link cannot be older.
 const LONGEST_SESSION_MS: i64 = 25 * 3_600_000;
 /// Sessions and requests for help that are remembered.
@@ -129,6 +131,8 @@ pub(super) struct Server {
     failure: Mutex<Option<Failure>>,
     web_refusals: Refusals,
     memory: Mutex<Memory>,
+    /// Of which machine it was said when that its list has more than can be asked for; without a name, of those that are gone.
+    said_incomplete: Mutex<HashMap<String, Instant>>,
     cookie: tokio::sync::Mutex<Option<(String, Instant)>>,
     pub(super) reports: Cache<String, Arc<SessionReport>>,
     this: Weak<Server>,
@@ -151,6 +155,7 @@ impl Server {
             failure: Mutex::default(),
             web_refusals: Refusals::default(),
             memory: Mutex::default(),
+            said_incomplete: Mutex::default(),
             cookie: tokio::sync::Mutex::default(),
             reports: Cache::builder().max_capacity(200).time_to_live(REPORT_CACHE).build(),
             settings,
@@ -289,8 +294,49 @@ impl Server {
         Ok(())
     }
 
-    /// Events of one kind (`relaylog` or `agentlog`) of all machines or of one, back to `since` (Unix ms) or to the first, in any order.
-    async fn events(&self, filter: &str, node: Option<&str>, since: i64) -> Result<Vec<Value>, Error> {
+    /// Events of one kind (`relaylog` or `agentlog`) of all machines or of one, back to `since` (Unix ms), to the first, or until it is
+    /// enough; in any order. MeshCentral lists the newest ones; what does not fit into one list is read machine by machine.
+    async fn events(
+        &self,
+        filter: &str,
+        node: Option<&str>,
+        since: i64,
+        is_enough: impl Fn(&[Value]) -> bool + Send + Sync,
+    ) -> Result<Vec<Value>, Error> {
+        let newest = self.newest_events(filter, node, since, &is_enough).await?;
+        let Some(reaches_to) = newest.cut_at else { return Ok(newest.events) };
+        if let Some(node) = node {
+            self.say_incomplete(filter, Some(node), since, reaches_to);
+            return Ok(newest.events);
+        }
+        let (mut events, mut is_cut) = (newest.events, false);
+        let mut listed: HashSet<String> = events.iter().map(identity).collect();
+        for machine in self.machines().await? {
+            let of_machine = self.newest_events(filter, Some(&machine.id), since, &is_enough).await?;
+            if let Some(reaches_to) = of_machine.cut_at {
+                is_cut = true;
+                self.say_incomplete(filter, Some(&machine.id), since, reaches_to);
+            }
+            events.extend(of_machine.events.into_iter().filter(|event| listed.insert(identity(event))));
+            if is_enough(&events) {
+                return Ok(events);
+            }
+        }
+        if !is_cut {
+            // Of machines that are gone nothing can be asked for.
+            self.say_incomplete(filter, None, since, reaches_to);
+        }
+        Ok(events)
+    }
+
+    /// As many of the newest events as are needed to reach back, in one list.
+    async fn newest_events(
+        &self,
+        filter: &str,
+        node: Option<&str>,
+        since: i64,
+        is_enough: impl Fn(&[Value]) -> bool + Send + Sync,
+    ) -> Result<Newest, Error> {
         let socket = self.socket().await?;
         let mut limit = EVENTS.0;
         loop {
@@ -298,22 +344,71 @@ impl Server {
             if let Some(node) = node {
                 question["nodeid"] = Value::from(node);
             }
-            let mut answer = socket.ask(question).await?;
-            let Some(Value::Array(events)) = answer.get_mut("events").map(Value::take) else {
+            let mut answer = if limit > EVENTS.0 { socket.ask_for_list(question).await? } else { socket.ask(question).await? };
+            let Some(Value::Array(mut events)) = answer.get_mut("events").map(Value::take) else {
                 return Err(Error::new(EngineFault::Unexpected, "MeshCentral's list of events is not understood"));
             };
-            let is_far_enough =
-                events.len() < limit || events.iter().filter_map(super::events::moment).min().is_some_and(|oldest| oldest < since);
-            if is_far_enough || limit >= EVENTS.1 {
-                return Ok(events);
+            // A machine's own list leaves it out.
+            for event in events.iter_mut().filter_map(Value::as_object_mut) {
+                if let Some(node) = node {
+                    event.entry("nodeid").or_insert_with(|| Value::from(node));
+                }
+            }
+            let oldest = events.iter().filter_map(super::events::moment).min();
+            if events.len() < limit || oldest.is_some_and(|oldest| oldest < since) || is_enough(&events) {
+                return Ok(Newest { events, cut_at: None });
+            }
+            if limit >= EVENTS.1 {
+                return Ok(Newest { events, cut_at: Some(oldest.unwrap_or(i64::MAX)) });
             }
             limit = (limit * 8).min(EVENTS.1);
         }
     }
 
+    /// Tells people that a list has more than can be asked for. `node`: of that machine; else of those that are gone.
+    fn say_incomplete(&self, filter: &str, node: Option<&str>, since: i64, reaches_to: i64) {
+        let mut said = self.said_incomplete.lock().unwrap_or_else(PoisonError::into_inner);
+        said.retain(|_, at| at.elapsed() < SAY_AGAIN);
+        let machine = node.unwrap_or_default();
+        if said.contains_key(machine) {
+            return;
+        }
+        said.insert(machine.to_owned(), Instant::now());
+        let (server, most) = (self.settings.url.as_str(), EVENTS.1);
+        let (wanted, reached) = (super::events::written(since), super::events::written(reaches_to));
+        if let Some(machine) = node {
+            tracing::error!(
+                server,
+                filter,
+                machine,
+                wanted,
+                reached,
+                "a machine has more than {most} events since then: older ones are not read. Look at what it does, and at its events in MeshCentral"
+            );
+        } else {
+            tracing::warn!(
+                server,
+                filter,
+                wanted,
+                reached,
+                "MeshCentral has more than {most} events since then: they are read machine by machine. Older ones of machines that are gone since \
+                 are not read; look for them at My Server > Events"
+            );
+        }
+    }
+
     /// The sessions that began at or after that moment (Unix ms), of all machines or of one, as far as the account sees them.
     pub(super) async fn sessions_since(&self, node: Option<&str>, since: i64) -> Result<Vec<Session>, Error> {
-        let events = self.events("relaylog", node, since).await?;
+        self.find_sessions(node, since, |_| false).await
+    }
+
+    async fn find_sessions(
+        &self,
+        node: Option<&str>,
+        since: i64,
+        is_enough: impl Fn(&[Value]) -> bool + Send + Sync,
+    ) -> Result<Vec<Session>, Error> {
+        let events = self.events("relaylog", node, since, is_enough).await?;
         let found = sessions(events.iter().filter_map(|event| RelayEvent::read(event, node)).collect());
         let mut memory = self.memory();
         for session in &found {
@@ -324,7 +419,11 @@ impl Server {
 
     /// Requests for help at or after that moment (Unix ms).
     pub(super) async fn help_since(&self, since: i64) -> Result<Vec<HelpEvent>, Error> {
-        let events = self.events("agentlog", None, since).await?;
+        self.find_help(since, |_| false).await
+    }
+
+    async fn find_help(&self, since: i64, is_enough: impl Fn(&[Value]) -> bool + Send + Sync) -> Result<Vec<HelpEvent>, Error> {
+        let events = self.events("agentlog", None, since, is_enough).await?;
         let found: Vec<HelpEvent> = events.iter().filter_map(HelpEvent::read).filter(|help| help.at >= since).collect();
         let mut memory = self.memory();
         for help in &found {
@@ -349,7 +448,9 @@ impl Server {
             }
             None => {
                 let since = self.socket().await?.server_now() - 30 * 24 * 3_600_000;
-                Ok(self.sessions_since(None, since).await?.into_iter().find(|found| found.lsid == lsid))
+                let begins = |event: &Value| RelayEvent::read(event, None).is_some_and(|event| Session::begun(&event).lsid == lsid);
+                let found = self.find_sessions(None, since, |events| events.iter().any(begins)).await?;
+                Ok(found.into_iter().find(|found| found.lsid == lsid))
             }
         }
     }
@@ -402,8 +503,8 @@ impl Server {
             return Ok(Some(known));
         }
         let since = self.socket().await?.server_now() - 30 * 24 * 3_600_000;
-        self.help_since(since).await?;
-        Ok(find(&self.memory()))
+        let is_it = |event: &Value| HelpEvent::read(event).is_some_and(|help| help.id == id);
+        Ok(self.find_help(since, |events| events.iter().any(is_it)).await?.into_iter().find(|help| help.id == id))
     }
 
     /// Makes a link. The answer: where it leads, its id, and when it ends (Unix ms).
@@ -457,7 +558,8 @@ impl Server {
         }
         let mut limit = EVENTS.0;
         loop {
-            let answer = socket.ask(json!({"action": "recordings", "limit": limit})).await?;
+            let question = json!({"action": "recordings", "limit": limit});
+            let answer = if limit > EVENTS.0 { socket.ask_for_list(question).await? } else { socket.ask(question).await? };
             let events = answer.get("events").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             if let Some(found) = events.iter().find_map(|event| recording_of(session, event)) {
                 return Ok(Some(found));
@@ -544,6 +646,19 @@ impl Server {
         *kept = Some((cookie.clone(), Instant::now()));
         Ok(cookie)
     }
+}
+
+/// The newest events of a list.
+struct Newest {
+    events: Vec<Value>,
+    /// There are more since the moment that was asked for: before this one (Unix ms).
+    cut_at: Option<i64>,
+}
+
+/// What an event is known by, whichever list it stands in.
+fn identity(event: &Value) -> String {
+    let member = |name: &str| event.get(name).unwrap_or(&Value::Null);
+    format!("{} {} {} {}", member("nodeid"), member("time"), member("msgid"), member("msgArgs"))
 }
 
 /// Content length and range of an answer.

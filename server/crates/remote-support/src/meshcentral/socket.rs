@@ -30,10 +30,12 @@ use crate::{EngineFault, Error};
 const CONNECT_TIME: Duration = Duration::from_secs(15);
 /// For an answer.
 const ANSWER_TIME: Duration = Duration::from_secs(15);
+/// For a long list: MeshCentral reads it from its database, and it may have tens of megabytes.
+const LIST_TIME: Duration = Duration::from_mins(3);
 /// The server is asked for a sign of life this often.
 const PING_EVERY: Duration = Duration::from_secs(20);
-/// It is gone when nothing was heard for so long.
-const SILENCE: Duration = Duration::from_secs(50);
+/// It is gone when nothing was heard for so long, and no long list is awaited.
+pub(super) const SILENCE: Duration = Duration::from_secs(50);
 /// A socket that nobody listens to is closed after so long without a question.
 const IDLE: Duration = Duration::from_mins(3);
 /// Longest message: the list of ten thousand machines has a tenth of that.
@@ -90,6 +92,8 @@ struct Shared {
 }
 
 struct Waiting {
+    /// Nothing else is heard while the answer comes in.
+    is_long: bool,
     is_answer: fn(&Value) -> bool,
     answer: oneshot::Sender<Value>,
 }
@@ -192,7 +196,16 @@ impl Socket {
     }
 
     /// The same where not every message with the question's id is the answer.
-    pub(super) async fn ask_until(&self, mut question: Value, is_answer: fn(&Value) -> bool) -> Result<Value, Error> {
+    pub(super) async fn ask_until(&self, question: Value, is_answer: fn(&Value) -> bool) -> Result<Value, Error> {
+        self.ask_within(ANSWER_TIME, question, is_answer).await
+    }
+
+    /// Asks for a long list.
+    pub(super) async fn ask_for_list(&self, question: Value) -> Result<Value, Error> {
+        self.ask_within(LIST_TIME, question, |_| true).await
+    }
+
+    async fn ask_within(&self, time: Duration, mut question: Value, is_answer: fn(&Value) -> bool) -> Result<Value, Error> {
         let action = text(&question, "action").unwrap_or_default().to_owned();
         let lost = |how: &str| {
             Error::new(EngineFault::Unreachable, format!("MeshCentral did not answer the question “{action}” ({how}); it is asked again"))
@@ -205,12 +218,12 @@ impl Socket {
         }
         let (answer, answered) = oneshot::channel();
         *self.shared.last_used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.shared.waiting().insert(id.clone(), Waiting { is_answer, answer });
+        self.shared.waiting().insert(id.clone(), Waiting { is_long: time > ANSWER_TIME, is_answer, answer });
         let asked = async {
             self.questions.send(question.to_string()).await.map_err(|_| lost("the connection broke"))?;
             answered.await.map_err(|_| lost("the connection broke"))
         };
-        let answer = timeout(ANSWER_TIME, asked).await.unwrap_or_else(|_| Err(lost("no answer in time")));
+        let answer = timeout(time, asked).await.unwrap_or_else(|_| Err(lost("no answer in time")));
         self.shared.waiting().remove(&id);
         answer
     }
@@ -219,6 +232,11 @@ impl Socket {
 impl Shared {
     fn waiting(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection is gone when nothing was heard for so long.
+    fn longest_silence(&self) -> Duration {
+        if self.waiting().values().any(|question| question.is_long) { LIST_TIME } else { SILENCE }
     }
 
     /// Nobody listens, and nobody has asked for a while.
@@ -343,7 +361,7 @@ async fn run(stream: Stream, shared: &Shared, mut questions: mpsc::Receiver<Stri
                 }
             }
             _ = ping.tick() => {
-                if heard_at.elapsed() > SILENCE || shared.is_idle() {
+                if heard_at.elapsed() > shared.longest_silence() || shared.is_idle() {
                     let _ = timeout(Duration::from_secs(1), sink.close()).await;
                     return;
                 }

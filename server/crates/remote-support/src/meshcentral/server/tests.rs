@@ -3,7 +3,8 @@ use tokio::task::JoinSet;
 use tokio::time::{advance, timeout};
 
 use super::*;
-use crate::meshcentral::testing::{Fake, server_at};
+use crate::meshcentral::socket::SILENCE;
+use crate::meshcentral::testing::{Fake, NODE, NOW, help, server_at, time};
 
 /// How often a connection was tried.
 fn tries(server: &Server) -> u32 {
@@ -80,4 +81,62 @@ async fn refused_credentials_and_banned_addresses_are_left_alone() {
     server.forget_failures();
     assert!(server.socket().await.is_ok() && server.socket().await.is_ok());
     assert_eq!(fake.connections(), 3);
+}
+
+/// An event that means nothing to us.
+fn other(node: &str, at: i64) -> Value {
+    json!({"action": "agentlog", "nodeid": node, "msgid": 36, "time": time(at)})
+}
+
+/// MeshCentral lists the newest events, and a list has an end.
+#[tokio::test]
+async fn what_does_not_fit_into_one_list_is_read_machine_by_machine() {
+    let fake = Fake::start().await;
+    let server = fake.server();
+    fake.store(help(NODE, "before", NOW - 120_000));
+    fake.store(help(NODE, "an old one", NOW - 90_000));
+    for number in 0..i64::try_from(EVENTS.1).unwrap() {
+        fake.store(other("node//gone", NOW - 80_000 + number));
+    }
+    fake.store(help(NODE, "a new one", NOW - 1_000));
+    let found = async || {
+        let mut found = server.help_since(NOW - 100_000).await.unwrap();
+        found.sort_by_key(|help| help.at);
+        found.into_iter().map(|help| help.text).collect::<Vec<_>>()
+    };
+    assert_eq!(found().await, ["an old one", "a new one"]);
+    let said = || server.said_incomplete.lock().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(said(), BTreeSet::from([String::new()]), "of machines that are gone");
+    // Each machine's list has an end, too.
+    for number in 0..i64::try_from(EVENTS.1).unwrap() {
+        fake.store(other(NODE, NOW - 70_000 + number));
+    }
+    assert_eq!(found().await, ["a new one"]);
+    assert_eq!(said(), BTreeSet::from([String::new(), NODE.into()]));
+    let longest = fake.lists().iter().map(|list| list["limit"].as_u64().unwrap()).max();
+    assert_eq!(longest, u64::try_from(EVENTS.1).ok());
+}
+
+#[tokio::test]
+async fn what_is_found_in_a_short_list_is_looked_for_in_no_longer_one() {
+    let fake = Fake::start().await;
+    for number in 0..1_000 {
+        fake.store(other(NODE, NOW - 1_000_000 + number));
+    }
+    fake.store(help(NODE, "x", NOW - 1_000));
+    let id = HelpEvent::read(&help(NODE, "x", NOW - 1_000)).unwrap().id;
+    assert_eq!(fake.server().help(&id).await.unwrap().unwrap().text, "x");
+    assert_eq!(fake.lists().len(), 1);
+}
+
+/// Nor is the connection taken for a broken one because nothing else is heard meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_long_list_has_its_time() {
+    let fake = Fake::start().await;
+    for number in 0..300 {
+        fake.store(other(NODE, NOW - 10_000 + number));
+    }
+    fake.store(help(NODE, "x", NOW - 20_000));
+    fake.take_for_lists(SILENCE * 2);
+    assert_eq!(fake.server().help_since(NOW - 30_000).await.unwrap().len(), 1);
 }

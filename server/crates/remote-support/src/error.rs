@@ -58,6 +58,18 @@ impl Error {
         Self::new(EngineFault::Impossible, format!("this remote-support system has no {what}"))
     }
 
+    /// Whether another way to the same account may succeed: credentials are refused, or nothing is reached.
+    pub fn is_of_the_way(&self) -> bool {
+        matches!(
+            self.fault,
+            EngineFault::Unreachable
+                | EngineFault::Busy { .. }
+                | EngineFault::Denied { .. }
+                | EngineFault::Resting { .. }
+                | EngineFault::Unexpected
+        )
+    }
+
     /// Whether the same question may be answered later without anybody changing anything.
     pub fn is_passing(&self) -> bool {
         matches!(self.fault, EngineFault::Unreachable | EngineFault::Busy { .. } | EngineFault::NoReport)

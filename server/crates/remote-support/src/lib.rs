@@ -133,6 +133,10 @@ pub trait RemoteSupport: Send + Sync {
     fn title(&self) -> &'static str;
     /// What it shares with other connections.
     fn account(&self) -> &EngineAccount;
+    /// Equal for engines of one account that ask by the same credentials, certificates and the like: what fails for one fails for the other.
+    fn way(&self) -> usize {
+        std::ptr::from_ref(self).cast::<()>().addr()
+    }
     /// What it can do.
     fn abilities(&self) -> EngineAbilities;
     /// Which events the connection processes.

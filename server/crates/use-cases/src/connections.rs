@@ -10,7 +10,7 @@ use deskbridge_core::settings::{ConnectionSettings, EventPolicy, SectionKind, Se
 use deskbridge_core::time_zone::TimeZone;
 use deskbridge_help_desks::zendesk::SidebarApp;
 use deskbridge_help_desks::{AgentReference, COMPANIONS, HELP_DESKS, HelpDesk, Surroundings};
-use deskbridge_remote_support::{EngineKind, EventDoor, EventSource, LinkKey, RemoteSupport, engines};
+use deskbridge_remote_support::{EngineFault, EngineKind, Error as EngineError, EventDoor, EventSource, LinkKey, RemoteSupport, engines};
 use deskbridge_security::seal::{MasterKey, SealError};
 use deskbridge_store::{ConnectionStamp, ConnectionStore, StoreError, StoredConnection};
 use moka::future::Cache;
@@ -231,6 +231,12 @@ impl Directory {
         self.picked(self.by_account.get(account)).cloned().collect()
     }
 
+    /// Of the running connections that use that account, by its stored form, one for each way to it: their passwords or certificates can
+    /// differ, and then one may work where another does not.
+    pub(crate) fn ways_to(&self, account: &str) -> Vec<Arc<Connection>> {
+        one_for_each_way(self.by_account(account))
+    }
+
     /// Accounts that running connections use, in their stored form.
     pub fn accounts(&self) -> impl Iterator<Item = &str> {
         self.by_account.keys().map(String::as_str)
@@ -312,6 +318,35 @@ impl Directory {
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
     }
+}
+
+/// One connection for each way to their engines' account.
+pub(crate) fn one_for_each_way(mut users: Vec<Arc<Connection>>) -> Vec<Arc<Connection>> {
+    let mut ways = HashSet::new();
+    users.retain(|connection| connection.engine.as_ref().is_some_and(|engine| ways.insert(engine.way())));
+    users
+}
+
+/// The first of these connections' engines that answers, with its clock.
+///
+/// # Errors
+/// None does: what may pass rather than what waits for a person.
+pub(crate) async fn first_that_answers(users: &[Arc<Connection>]) -> Result<(Arc<dyn RemoteSupport>, Option<i64>), EngineError> {
+    let mut failed: Option<EngineError> = None;
+    for connection in users {
+        let Some(engine) = &connection.engine else { continue };
+        match engine.clock().await {
+            Ok(clock) => return Ok((engine.clone(), clock)),
+            Err(error) if error.is_of_the_way() => {
+                tracing::debug!(connection = connection.name(), %error, "the account is asked in another connection's way, if there is one");
+                if failed.as_ref().is_none_or(|before| error.is_passing() && !before.is_passing()) {
+                    failed = Some(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(failed.unwrap_or_else(|| EngineError::new(EngineFault::Impossible, "no connection uses the account any more")))
 }
 
 /// All connections, kept up to date.

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use deskbridge_core::event::EventKind;
 use deskbridge_core::ids::ConnectionId;
+use deskbridge_core::session_report::SessionReport;
+use deskbridge_remote_support::{Error as EngineError, RemoteSupport};
 use deskbridge_store::{LeasedEvent, Outcome, SlotWork};
 use deskbridge_work::WorkError;
 use deskbridge_work::heard::Heard;
 use deskbridge_work::worker::{EventHandler, Handled, SlotOwner};
 
-use crate::connections::{Connection, Directory};
+use crate::connections::{Connection, Directory, first_that_answers, one_for_each_way};
 use crate::ownership::{self, Owner};
 use crate::{Services, create_ticket, help_request, import_session, import_survey};
 
@@ -48,15 +50,37 @@ impl EventHandler for SupportEvents {
     }
 }
 
+/// A session's report by the first of these ways that works, with the engine.
+async fn report_by_any(
+    ways: &[Arc<Connection>],
+    lsid: &str,
+) -> Option<(Arc<dyn RemoteSupport>, Result<Option<Arc<SessionReport>>, EngineError>)> {
+    let mut last = None;
+    for engine in ways.iter().filter_map(|connection| connection.engine.as_ref()) {
+        let answer = engine.session(lsid).await;
+        let is_of_the_way = answer.as_ref().is_err_and(EngineError::is_of_the_way);
+        last = Some((engine.clone(), answer));
+        if !is_of_the_way {
+            break;
+        }
+    }
+    last
+}
+
 /// Finds out which connection the event's session belongs to.
 async fn give_connection(services: &Services, directory: &Directory, event: &LeasedEvent, heard: &Heard) -> Result<Handled, WorkError> {
     let users = directory.by_account_or_host(&event.account);
     let gone = || WorkError::Passing { what: "no connection of this remote-support system runs any more".into(), retry_after: None };
-    let engine = users.first().and_then(|connection| connection.engine.clone()).ok_or_else(gone)?;
+    let ways = one_for_each_way(users.clone());
     if event.kind == EventKind::HelpRequest {
+        let engine = match ways.as_slice() {
+            [only] => only.engine.clone().ok_or_else(gone)?,
+            several => heard.engine(first_that_answers(several).await)?.0,
+        };
         return help_request::give_connection(directory, engine.as_ref(), event, heard).await;
     }
-    let report = match heard.engine(engine.session(&event.lsid).await) {
+    let (engine, answer) = report_by_any(&ways, &event.lsid).await.ok_or_else(gone)?;
+    let report = match heard.engine(answer) {
         Ok(Some(report)) => report,
         Ok(None) if event.kind == EventKind::Progress => return Ok(Handled::done("no report of the session under way")),
         Ok(None) => return Err(import_session::no_report_yet(services, event).await),
@@ -115,4 +139,45 @@ pub(crate) fn undecided(directory: &Directory, candidates: &[ConnectionId], what
         "the {what} could belong to {}; nothing was written. Decide with `deskbridge events assign EVENT_ID CONNECTION`",
         ownership::names(directory, candidates)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use deskbridge_remote_support::{EngineFault, HelpRequest};
+
+    use super::*;
+    use crate::testing::{Engine, HelpDesk, NOW, Rig, connection};
+
+    /// The account's first connection has a password that is refused.
+    #[tokio::test]
+    async fn whose_an_event_is_is_asked_by_a_connection_that_works() {
+        let (engines, help_desk) = ([Engine::new("host/account"), Engine::new("host/account")], HelpDesk::new());
+        let refused = EngineError::new(EngineFault::Denied { reason: "noauth".into() }, "refused");
+        *engines[0].fails.lock().unwrap() = Some(refused);
+        let running = [connection(1, "a", &engines[0], &help_desk), connection(2, "b", &engines[1], &help_desk)];
+        *engines[1].named.lock().unwrap() = Some(running[1].id);
+        engines[0].wants_help.store(false, std::sync::atomic::Ordering::SeqCst);
+        let session = SessionReport {
+            lsid: "lsid".into(),
+            external_key: Some("88121".into()),
+            end_time: Some(NOW / 1_000),
+            ..SessionReport::default()
+        };
+        engines[1].reports.lock().unwrap().insert("lsid".into(), session);
+        let request = HelpRequest {
+            id: "help".into(),
+            machine_id: "node//1".into(),
+            machine: "PC-17".into(),
+            person: None,
+            text: String::new(),
+            asked_at: NOW / 1_000,
+        };
+        engines[1].help_requests.lock().unwrap().insert("help".into(), request);
+        let rig = Rig::new(&running).await;
+        for (kind, lsid) in [(EventKind::SessionEnd, "lsid"), (EventKind::HelpRequest, "help")] {
+            let event = rig.unowned_event("host/account", kind, lsid).await;
+            let outcome = rig.handle(&event).await;
+            assert!(matches!(outcome, Outcome::Belongs { connection, .. } if connection == running[1].id), "{outcome:?}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use deskbridge_core::event::{EventKind, Origin};
 use deskbridge_core::fault_point;
 use deskbridge_core::ids::TenantId;
 use deskbridge_core::rest::{AFTER_REFUSED_CREDENTIALS, GrowingRest};
-use deskbridge_remote_support::{Batch, EngineFault, Error as EngineError, EventSource, Happened, RemoteSupport, TakeBatch, What};
+use deskbridge_remote_support::{Batch, EngineFault, Error as EngineError, EventSource, Happened, Listener, TakeBatch, What};
 use deskbridge_store::{Held, NewEvent, Result as StoreResult};
 use deskbridge_work::metrics;
 use tokio::task::{AbortHandle, JoinSet};
@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::connections::{Directory, named_ticket};
+use crate::connections::{Connection, Directory, named_ticket};
 use crate::sweep::fingerprint;
 use crate::{Services, help_request};
 
@@ -49,29 +49,37 @@ struct Account {
     /// Its stored form.
     name: String,
     tenant: TenantId,
-    engine: Arc<dyn RemoteSupport>,
+    host: String,
+    /// The ways to it, each of a connection. Not empty.
+    ways: Vec<Arc<Connection>>,
 }
 
 impl Account {
     /// Those that running connections use.
     fn all(directory: &Directory) -> Vec<Self> {
         let account = |name: &str| {
-            let user = directory.by_account(name).into_iter().next()?;
-            let engine = user.engine.clone().filter(|engine| matches!(engine.event_source(), EventSource::Listener(_)))?;
-            Some(Self { name: name.to_owned(), tenant: user.tenant.clone(), engine })
+            let mut ways = directory.ways_to(name);
+            ways.retain(|connection| listener_of(connection).is_some());
+            let first = ways.first()?;
+            let (tenant, host) = (first.tenant.clone(), first.engine.as_ref()?.account().host.clone());
+            Some(Self { name: name.to_owned(), tenant, host, ways })
         };
         directory.accounts().filter_map(account).collect()
     }
 
     fn is(&self, other: &Self) -> bool {
-        self.name == other.name && Arc::ptr_eq(&self.engine, &other.engine)
+        let is_same = |(one, other): (&Arc<Connection>, &Arc<Connection>)| match (&one.engine, &other.engine) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        };
+        self.name == other.name && self.ways.len() == other.ways.len() && self.ways.iter().zip(&other.ways).all(is_same)
     }
+}
 
-    async fn listen(&self, since: Option<i64>, take: &dyn TakeBatch) -> Result<(), EngineError> {
-        match self.engine.event_source() {
-            EventSource::Listener(listener) => listener.listen(since, take).await,
-            EventSource::Door(_) | EventSource::Sweep => Ok(()),
-        }
+fn listener_of(connection: &Connection) -> Option<&dyn Listener> {
+    match connection.engine.as_ref()?.event_source() {
+        EventSource::Listener(listener) => Some(listener),
+        EventSource::Door(_) | EventSource::Sweep => None,
     }
 }
 
@@ -129,7 +137,7 @@ async fn hear(services: &Services, account: &Account, server: Uuid, stop: &Cance
 async fn hear_in_turn(lease: &Lease<'_>) {
     let account = lease.account;
     let log = Log { account: &account.name, told: Mutex::default() };
-    let mut rests = Rests::default();
+    let mut ways: Vec<Way<'_>> = account.ways.iter().map(|connection| Way::new(connection)).collect();
     loop {
         let held = match lease.take().await {
             Ok(Some(held)) => held,
@@ -139,39 +147,70 @@ async fn hear_in_turn(lease: &Lease<'_>) {
                 continue;
             }
             Err(error) => {
-                log.failed(&format!("the database does not tell who hears the account: {error}"));
+                log.failed("", &format!("the database does not tell who hears the account: {error}"));
                 sleep(up_to_a_fifth_less(RENEW_EVERY)).await;
                 continue;
             }
         };
-        let began = Instant::now();
+        let now = Instant::now();
+        let Some(way) = ways.iter_mut().find(|way| way.rests_until <= now) else {
+            let rest = ways.iter().map(|way| way.rests_until).min().map_or(REST.first, |until| until - now);
+            if ways.iter().all(|way| way.is_refused) {
+                // No other server tries them meanwhile: many a system locks an account whose login is refused again and again.
+                tokio::select! {
+                    () = sleep(rest) => {}
+                    () = lease.lose() => {}
+                }
+            } else {
+                // Another server may reach the engine.
+                lease.give_back().await;
+                sleep(rest).await;
+            }
+            continue;
+        };
+        let Some(listener) = listener_of(way.connection) else { return };
         let taker = Taker { lease, log: &log, cursor: Mutex::new(held.cursor), has_taken: AtomicBool::new(false) };
         let since = held.cursor.map(|cursor| cursor.saturating_sub(OVERLAP_MS));
         let ended = tokio::select! {
-            ended = account.listen(since, &taker) => Some(ended),
+            ended = listener.listen(since, &taker) => Some(ended),
             () = lease.lose() => None,
         };
         metrics::listening(&account.name, false);
         let Some(ended) = ended else { continue };
-        if began.elapsed() >= LASTED {
+        if now.elapsed() >= LASTED {
             log.it_lasted();
         }
         if let Err(error) = &ended {
             metrics::listening_failed(&account.name);
-            log.engine_failed(error);
+            log.engine_failed(way.connection.name(), error);
         }
-        match rests.after(&ended, began.elapsed(), taker.has_taken.into_inner()) {
-            // No other server tries them meanwhile: many a system locks an account whose login is refused again and again.
-            Rest::OfCredentials(rest) => tokio::select! {
-                () = sleep(rest) => {}
-                () = lease.lose() => {}
-            },
-            // Another server may reach the engine.
-            Rest::OfConnections(rest) => {
-                lease.give_back().await;
-                sleep(up_to_a_fifth_less(rest)).await;
-            }
-        }
+        way.rest(&ended, now.elapsed(), taker.has_taken.into_inner());
+    }
+}
+
+/// A way to the account. When one fails, the next is tried at once.
+struct Way<'a> {
+    connection: &'a Connection,
+    rests: Rests,
+    rests_until: Instant,
+    /// It rests because credentials were refused.
+    is_refused: bool,
+}
+
+impl<'a> Way<'a> {
+    fn new(connection: &'a Connection) -> Self {
+        Self { connection, rests: Rests::default(), rests_until: Instant::now(), is_refused: false }
+    }
+
+    /// Rests after a connection that ended so.
+    fn rest(&mut self, ended: &Result<(), EngineError>, lasted: Duration, has_taken: bool) {
+        let rest = self.rests.after(ended, lasted, has_taken);
+        self.is_refused = matches!(rest, Rest::OfCredentials(_));
+        self.rests_until = Instant::now()
+            + match rest {
+                Rest::OfCredentials(rest) => rest,
+                Rest::OfConnections(rest) => up_to_a_fifth_less(rest),
+            };
     }
 }
 
@@ -283,7 +322,7 @@ impl TakeBatch for Taker<'_> {
                 is_kept
             }
             Err(error) => {
-                self.log.failed(&format!("what was heard could not be stored: {error}"));
+                self.log.failed("", &format!("what was heard could not be stored: {error}"));
                 false
             }
         }
@@ -328,7 +367,7 @@ fn events_of(services: &Services, account: &Account, happened: &[Happened]) -> O
     let users = directory.by_account(&account.name);
     let tenant = &users.first()?.tenant;
     // Whose a session is is asked only where it can be several connections'.
-    let only = directory.only_user_of_host(&account.engine.account().host);
+    let only = directory.only_user_of_host(&account.host);
     let is_wanted = |happened: &Happened, kind| match happened.what {
         What::HelpRequested => users.iter().any(|connection| help_request::is_wanted(connection)),
         What::SessionBegan | What::SessionEnded => {
@@ -368,7 +407,8 @@ struct Log<'a> {
 #[derive(Default)]
 struct Told {
     who_hears: Option<Who>,
-    failure: Option<String>,
+    /// By connection; without a name, the database's.
+    failures: HashMap<String, String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -382,10 +422,11 @@ impl Told {
         self.who_hears.replace(who) != Some(who)
     }
 
-    fn is_new_failure(&mut self, what: &str) -> bool {
-        let is_new = self.failure.as_deref() != Some(what);
+    fn is_new_failure(&mut self, connection: &str, what: &str) -> bool {
+        let is_new = self.failures.get(connection).is_none_or(|told| told != what);
         if is_new {
-            (self.failure, self.who_hears) = (Some(what.to_owned()), None);
+            self.failures.insert(connection.to_owned(), what.to_owned());
+            self.who_hears = None;
         }
         is_new
     }
@@ -408,37 +449,43 @@ impl Log<'_> {
         }
     }
 
-    fn engine_failed(&self, error: &EngineError) {
+    fn engine_failed(&self, connection: &str, error: &EngineError) {
         let account = self.account;
         match &error.fault {
             // How long they rest changes each time.
-            EngineFault::Resting { .. } => tracing::debug!(account, %error, "the account's events are not heard"),
+            EngineFault::Resting { .. } => tracing::debug!(account, connection, %error, "the account's events are not heard"),
             EngineFault::Denied { .. } => {
-                if self.told(|told| told.is_new_failure(&error.what)) {
+                if self.told(|told| told.is_new_failure(connection, &error.what)) {
                     tracing::error!(
                         account,
+                        connection,
                         %error,
                         "the account's events are not heard: credentials are refused. `deskbridge check` says what to do, and ends the wait when it \
                          succeeds"
                     );
                 }
             }
-            _ => self.failed(&error.what),
+            _ => self.failed(connection, &error.what),
         }
     }
 
-    fn failed(&self, what: &str) {
+    fn failed(&self, connection: &str, what: &str) {
         let account = self.account;
-        if self.told(|told| told.is_new_failure(what)) {
-            tracing::warn!(account, what, "the account's events are not heard; trying again. What happens meanwhile is read afterwards");
+        if self.told(|told| told.is_new_failure(connection, what)) {
+            tracing::warn!(
+                account,
+                connection,
+                what,
+                "the account's events are not heard; trying again. What happens meanwhile is read afterwards"
+            );
         } else {
-            tracing::debug!(account, what, "the account's events are not heard; trying again");
+            tracing::debug!(account, connection, what, "the account's events are not heard; trying again");
         }
     }
 
     /// What fails now is a new failure.
     fn it_lasted(&self) {
-        self.told(|told| told.failure = None);
+        self.told(|told| told.failures.clear());
     }
 }
 

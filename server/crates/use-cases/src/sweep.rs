@@ -18,7 +18,7 @@ use deskbridge_store::{KnownEvent, NewEvent};
 use deskbridge_work::WorkError;
 
 use crate::Services;
-use crate::connections::{Connection, named_ticket};
+use crate::connections::{Connection, first_that_answers, named_ticket, one_for_each_way};
 use crate::ownership::external_key;
 
 /// How far behind the last sweep the next one begins. Reports lag by seconds.
@@ -48,7 +48,9 @@ pub struct Swept {
 pub struct Account {
     name: String,
     users: Vec<Arc<Connection>>,
-    engine: Arc<dyn RemoteSupport>,
+    /// One for each way to it.
+    ways: Vec<Arc<Connection>>,
+    engine_title: &'static str,
 }
 
 impl Account {
@@ -56,13 +58,13 @@ impl Account {
     pub fn find(services: &Services, name: &str) -> Option<Self> {
         let mut users = services.connections.current().by_account(name);
         users.retain(|connection| connection.policy().sweeps());
-        let engine = users.first()?.engine.clone().filter(|engine| engine.abilities().can_be_swept)?;
-        Some(Self { name: name.to_owned(), users, engine })
+        let engine_title = users.first()?.engine.as_ref().filter(|engine| engine.abilities().can_be_swept)?.title();
+        Some(Self { name: name.to_owned(), ways: one_for_each_way(users.clone()), users, engine_title })
     }
 
     /// What people call the engine, as it stands in a sentence.
     pub fn engine_title(&self) -> &'static str {
-        self.engine.title()
+        self.engine_title
     }
 
     /// The shortest time between two sweeps that one of the connections wants.
@@ -89,7 +91,9 @@ pub async fn sweep_if_due(services: &Services, account: &Account, at_start: bool
 }
 
 async fn sweep(services: &Services, account: &Account, checkpoint: Option<i64>) -> Result<Swept, WorkError> {
-    let their_now = account.engine.clock().await.map_err(WorkError::of_engine)?.unwrap_or_else(|| services.clock.now_seconds());
+    let (engine, clock) = first_that_answers(&account.ways).await.map_err(WorkError::of_engine)?;
+    let engine = engine.as_ref();
+    let their_now = clock.unwrap_or_else(|| services.clock.now_seconds());
     let since = checkpoint.map_or(their_now - FIRST_SECONDS, |checkpoint| checkpoint.min(their_now) - OVERLAP_SECONDS);
     let mut windows = Windows::new(since, their_now, LONGEST_SECONDS);
     let mut sessions = 0;
@@ -100,18 +104,18 @@ async fn sweep(services: &Services, account: &Account, checkpoint: Option<i64>) 
             break;
         }
         questions += 1;
-        let found = match account.engine.sessions_ended_since(window.since, window.seconds).await {
+        let found = match engine.sessions_ended_since(window.since, window.seconds).await {
             Err(EngineError { fault: EngineFault::TooLarge | EngineFault::Unexpected, .. }) if windows.halve() => continue,
             Err(EngineError { fault: EngineFault::TooLarge | EngineFault::Unexpected, .. }) => {
-                one_by_one(account.engine.as_ref(), window).await.map_err(WorkError::of_engine)?
+                one_by_one(engine, window).await.map_err(WorkError::of_engine)?
             }
             other => of_tickets(other.map_err(WorkError::of_engine)?.iter()),
         };
-        sessions += add_unknown(services, account, EventKind::SessionEnd, found).await?;
+        sessions += add_unknown(services, account, engine, EventKind::SessionEnd, found).await?;
         services.store.save_checkpoint(&account.name, swept_until(checkpoint, window.until, their_now)).await?;
         windows.pass();
     }
-    let surveys = if account.engine.abilities().surveys { sweep_surveys(services, account, their_now).await? } else { 0 };
+    let surveys = if engine.abilities().surveys { sweep_surveys(services, account, engine, their_now).await? } else { 0 };
     if sessions + surveys > 0 {
         tracing::info!(account = account.name, sessions, surveys, "the sweep found what no event had told of");
         services.wake.notify_one();
@@ -194,13 +198,13 @@ async fn one_by_one(engine: &dyn RemoteSupport, window: Window) -> Result<Vec<Fo
     Ok(found)
 }
 
-async fn sweep_surveys(services: &Services, account: &Account, their_now: i64) -> Result<usize, WorkError> {
+async fn sweep_surveys(services: &Services, account: &Account, engine: &dyn RemoteSupport, their_now: i64) -> Result<usize, WorkError> {
     let wanted = |kind| account.users.iter().any(|connection| connection.policy().processes_found(kind));
     let mut added = 0;
     for (kind, by) in [(EventKind::CustomerSurvey, SurveyBy::Customer), (EventKind::RepresentativeSurvey, SurveyBy::Representative)] {
         if wanted(kind) {
-            let surveys = surveys(account.engine.as_ref(), by, their_now).await.map_err(WorkError::of_engine)?;
-            added += add_unknown(services, account, kind, surveys.iter().map(Found::survey).collect()).await?;
+            let surveys = surveys(engine, by, their_now).await.map_err(WorkError::of_engine)?;
+            added += add_unknown(services, account, engine, kind, surveys.iter().map(Found::survey).collect()).await?;
         }
     }
     Ok(added)
@@ -260,7 +264,13 @@ pub(crate) fn fingerprint(kind: EventKind, lsid: &str, distinction: &str) -> [u8
 }
 
 /// Stores events for what no event is known of. What was found by an earlier sweep has the same fingerprint and is not stored again.
-async fn add_unknown(services: &Services, account: &Account, kind: EventKind, found: Vec<Found>) -> Result<usize, WorkError> {
+async fn add_unknown(
+    services: &Services,
+    account: &Account,
+    engine: &dyn RemoteSupport,
+    kind: EventKind,
+    found: Vec<Found>,
+) -> Result<usize, WorkError> {
     let lsids: Vec<String> = found.iter().map(|found| found.lsid.clone()).collect();
     let known = services.store.known_events(&account.name, kind, &lsids).await?;
     let mut found_times: HashMap<&str, usize> = HashMap::new();
@@ -278,7 +288,7 @@ async fn add_unknown(services: &Services, account: &Account, kind: EventKind, fo
     let received_at = services.clock.now_ms();
     let directory = services.connections.current();
     // Whose a session is is asked only where it can be several connections'.
-    let only = directory.only_user_of_host(&account.engine.account().host);
+    let only = directory.only_user_of_host(&engine.account().host);
     let Some(tenant) = account.users.first().map(|connection| connection.tenant.clone()) else { return Ok(0) };
     let events: Vec<NewEvent> = found
         .into_iter()

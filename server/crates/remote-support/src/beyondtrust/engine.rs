@@ -244,6 +244,10 @@ impl RemoteSupport for BeyondTrust {
         &self.key
     }
 
+    fn way(&self) -> usize {
+        Arc::as_ptr(&self.account).addr()
+    }
+
     fn abilities(&self) -> EngineAbilities {
         EngineAbilities {
             jump_methods: &JumpMethod::JUMPS,

@@ -226,6 +226,10 @@ impl RemoteSupport for MeshCentral {
         &self.key
     }
 
+    fn way(&self) -> usize {
+        Arc::as_ptr(&self.server).addr()
+    }
+
     fn abilities(&self) -> EngineAbilities {
         EngineAbilities {
             jump_methods: &METHODS,

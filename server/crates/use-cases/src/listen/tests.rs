@@ -385,6 +385,41 @@ async fn refused_credentials_rest_and_no_other_server_tries_them() {
 }
 
 #[tokio::test]
+async fn a_refused_password_of_one_connection_does_not_silence_the_others() {
+    another_way_is_used_after(denied()).await;
+}
+
+#[tokio::test]
+async fn one_connection_that_cannot_connect_does_not_silence_the_others() {
+    another_way_is_used_after(unreachable()).await;
+}
+
+/// One of an account's two connections fails so.
+async fn another_way_is_used_after(fault: EngineError) {
+    let (world, engines, help_desk) = (World::new().await, [Engine::new(ACCOUNT), Engine::new(ACCOUNT)], HelpDesk::new());
+    engines[0].ends_at_once.lock().unwrap().extend((0..1_000).map(|_| fault.clone()));
+    *engines[0].fails.lock().unwrap() = Some(fault);
+    let running = [connection(1, "a", &engines[0], &help_desk), connection(2, "b", &engines[1], &help_desk)];
+    let server = world.server(1, &running);
+    world.seconds_until(1, || engines[1].connections() == 1).await;
+    assert!(world.hears(&engines[1], ended(&["1"], 1)).await);
+    // For as long as the other one works, this one is left alone.
+    world.pass(120).await;
+    assert_eq!((engines[0].connections(), engines[1].connections()), (1, 1));
+    engines[1].end(Err(unreachable()));
+    world.seconds_until(3, || engines[1].connections() == 2).await;
+    assert!(engines[0].connections() <= 3);
+
+    let session =
+        SessionReport { lsid: "2".into(), external_key: Some(TICKET.into()), end_time: Some(NOW / 1_000), ..SessionReport::default() };
+    *engines[1].ended_sessions.lock().unwrap() = vec![session];
+    let account = sweep::Account::find(&server.services, ACCOUNT).unwrap();
+    assert_eq!(sweep::sweep_if_due(&server.services, &account, true).await.unwrap().unwrap().sessions, 1);
+    *engines[1].fails.lock().unwrap() = Some(denied());
+    assert!(sweep::sweep_if_due(&server.services, &account, true).await.is_err());
+}
+
+#[tokio::test]
 async fn saved_settings_count_without_a_restart() {
     let (world, engine) = (World::new().await, Engine::new(ACCOUNT));
     let server = world.server(1, &[]);
@@ -458,11 +493,12 @@ fn an_engine_that_asks_for_patience_gets_it() {
 fn people_are_told_what_is_new() {
     let mut told = Told::default();
     assert!(told.is_news(Who::This) && !told.is_news(Who::This));
-    assert!(told.is_new_failure("away") && !told.is_new_failure("away"));
+    assert!(told.is_new_failure("a", "away") && !told.is_new_failure("a", "away"));
     assert!(told.is_news(Who::This), "heard again after a failure that was told");
-    assert!(!told.is_new_failure("away"), "it comes and goes");
+    assert!(!told.is_new_failure("a", "away"), "it comes and goes");
     assert!(!told.is_news(Who::This));
-    assert!(told.is_new_failure("refused") && told.is_news(Who::Another) && !told.is_news(Who::Another) && told.is_news(Who::This));
-    told.failure = None;
-    assert!(told.is_new_failure("refused"));
+    assert!(told.is_new_failure("a", "refused") && told.is_news(Who::Another) && !told.is_news(Who::Another) && told.is_news(Who::This));
+    assert!(told.is_new_failure("b", "away") && !told.is_new_failure("a", "refused"), "each connection by itself");
+    told.failures.clear();
+    assert!(told.is_new_failure("a", "refused"));
 }

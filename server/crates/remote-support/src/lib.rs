@@ -24,7 +24,7 @@ pub use beyondtrust::SessionKey;
 pub use deskbridge_shared::client_script::Fault as ArgumentFault;
 pub use error::{EngineFault, Error};
 pub use machine::{Jump, Launch, LaunchError, LinkId, Machine};
-pub use pushed::{Batch, Happened, HelpRequest, Listener, RecordingBody, TakeBatch, What};
+pub use pushed::{Batch, Happened, HelpRequest, Listener, RecordingBody, SignedIn, TakeBatch, What};
 
 /// What an engine can do. The use cases ask before they act, and the panel draws nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -47,9 +47,18 @@ pub trait TakeBatch: Send + Sync {
     async fn take(&self, batch: Batch) -> bool;
 }
 
+/// What an engine tells when we sign in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SignedIn {
+    /// Who we are there, where that is not the name we sign in by: several logins can be one user's, and can be exchanged.
+    pub user: Option<String>,
+}
+
 /// An engine that pushes its events over a connection that we open.
 #[async_trait]
 pub trait Listener: Send + Sync {
+    /// Connects, unless that is done.
+    async fn sign_in(&self) -> Result<SignedIn, Error>;
     /// Connects, hands over what happened from `since` on (Unix ms of the engine's clock; none: nothing of before), then what happens.
     /// Ends when nobody takes what is heard, or by an error.
     async fn listen(&self, since: Option<i64>, take: &dyn TakeBatch) -> Result<(), Error>;

@@ -17,7 +17,7 @@
 //! | `session_owner` | which connection a session of a shared appliance belongs to, once that is decided | [`Ownership`] |
 //! | `sweep` | how far each engine's account was asked for ended sessions, and whose turn it is | [`Sweeps`] |
 //! | `former_sweep` | how far connections were swept before sweeps were by account; an account's first sweep begins there | [`Sweeps`] |
-//! | `listener` | which server hears an engine's account, and how far that account's events are stored | [`Listeners`] |
+//! | `listener` | which server signs in to an engine's account, which login hears a user, and how far their events are stored | [`Listeners`] |
 //! | `machine_link` | links to machines, made for tickets | [`MachineLinks`] |
 //! | `server` | servers alive, which share an account's limits | [`Servers`] |
 //! | `app_key` | public keys fetched from accounts, so that servers agree on them | [`AppKeys`] |

@@ -264,6 +264,12 @@ impl Directory {
         self.by_host.get(host).map_or(&[], Vec::as_slice)
     }
 
+    /// A tenant's running connections that use that host.
+    pub(crate) fn running_of_host(&self, tenant: &TenantId, host: &str) -> Vec<Arc<Connection>> {
+        let running = self.users_of_host(host).iter().filter_map(|id| self.by_id(*id));
+        running.filter(|connection| connection.tenant == *tenant).cloned().collect()
+    }
+
     /// The one connection that uses that host. None if there are several, or if there may be: the settings of one cannot be read.
     pub fn only_user_of_host(&self, host: &str) -> Option<ConnectionId> {
         match self.users_of_host(host) {

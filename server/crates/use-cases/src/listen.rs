@@ -16,6 +16,7 @@ use deskbridge_core::fault_point;
 use deskbridge_core::ids::TenantId;
 use deskbridge_core::rest::{AFTER_REFUSED_CREDENTIALS, GrowingRest};
 use deskbridge_remote_support::{Batch, EngineFault, Error as EngineError, EventSource, Happened, Listener, TakeBatch, What};
+use deskbridge_security::sha256;
 use deskbridge_store::{Held, NewEvent, Result as StoreResult};
 use deskbridge_work::metrics;
 use tokio::task::{AbortHandle, JoinSet};
@@ -128,64 +129,169 @@ pub async fn run(services: Arc<Services>, server: Uuid, stop: CancellationToken)
 
 /// Hears an account whenever no other server does, until `stop`. Then any other server can have it.
 async fn hear(services: &Services, account: &Account, server: Uuid, stop: &CancellationToken) {
-    let lease = Lease { services, account, server, until: AtomicI64::new(0) };
-    stop.run_until_cancelled(hear_in_turn(&lease)).await;
+    let hearing = Hearing::new(services, account, server);
+    stop.run_until_cancelled(hearing.in_turn()).await;
     metrics::listening(&account.name, false);
-    lease.give_back().await;
+    hearing.give_user_back().await;
+    hearing.login.give_back().await;
 }
 
-async fn hear_in_turn(lease: &Lease<'_>) {
-    let account = lease.account;
-    let log = Log { account: &account.name, told: Mutex::default() };
-    let mut ways: Vec<Way<'_>> = account.ways.iter().map(|connection| Way::new(connection)).collect();
-    loop {
-        let held = match lease.take().await {
-            Ok(Some(held)) => held,
-            Ok(None) => {
-                log.another_server_hears();
-                sleep(up_to_a_fifth_less(RENEW_EVERY)).await;
-                continue;
-            }
-            Err(error) => {
-                log.failed("", &format!("the database does not tell who hears the account: {error}"));
-                sleep(up_to_a_fifth_less(RENEW_EVERY)).await;
-                continue;
-            }
-        };
-        let now = Instant::now();
-        let Some(way) = ways.iter_mut().find(|way| way.rests_until <= now) else {
-            let rest = ways.iter().map(|way| way.rests_until).min().map_or(REST.first, |until| until - now);
-            if ways.iter().all(|way| way.is_refused) {
-                // No other server tries them meanwhile: many a system locks an account whose login is refused again and again.
-                tokio::select! {
-                    () = sleep(rest) => {}
-                    () = lease.lose() => {}
-                }
-            } else {
-                // Another server may reach the engine.
-                lease.give_back().await;
-                sleep(rest).await;
-            }
-            continue;
-        };
-        let Some(listener) = listener_of(way.connection) else { return };
-        let taker = Taker { lease, log: &log, cursor: Mutex::new(held.cursor), has_taken: AtomicBool::new(false) };
-        let since = held.cursor.map(|cursor| cursor.saturating_sub(OVERLAP_MS));
-        let ended = tokio::select! {
-            ended = listener.listen(since, &taker) => Some(ended),
-            () = lease.lose() => None,
-        };
-        metrics::listening(&account.name, false);
-        let Some(ended) = ended else { continue };
-        if now.elapsed() >= LASTED {
-            log.it_lasted();
+/// An account as this server hears it.
+struct Hearing<'a> {
+    services: &'a Services,
+    account: &'a Account,
+    log: Log<'a>,
+    /// Whoever has it signs in; nobody else tries the credentials.
+    login: Lease<'a>,
+    /// Whoever has it hears the user, by whichever login: a new token is another account, and the user's all the same. What was heard so far
+    /// stands there. None: nobody is signed in, or the engine names no user.
+    user: Mutex<Option<Arc<Lease<'a>>>>,
+}
+
+/// How hearing by one way ended.
+enum Ended {
+    /// By the engine.
+    By(Result<(), EngineError>),
+    /// A lease was lost.
+    Lost,
+    /// The user is heard by another login.
+    ByOtherLogin,
+    /// The database failed.
+    Unknown(String),
+}
+
+impl<'a> Hearing<'a> {
+    fn new(services: &'a Services, account: &'a Account, server: Uuid) -> Self {
+        Self {
+            services,
+            account,
+            log: Log { account: &account.name, told: Mutex::default() },
+            login: Lease { services, tenant: &account.tenant, name: account.name.clone(), holder: server, until: AtomicI64::new(0) },
+            user: Mutex::default(),
         }
-        if let Err(error) = &ended {
-            metrics::listening_failed(&account.name);
-            log.engine_failed(way.connection.name(), error);
-        }
-        way.rest(&ended, now.elapsed(), taker.has_taken.into_inner());
     }
+
+    async fn in_turn(&self) {
+        let Self { account, log, login, .. } = self;
+        let mut ways: Vec<Way<'_>> = account.ways.iter().map(|connection| Way::new(connection)).collect();
+        loop {
+            let held = match login.take().await {
+                Ok(Some(held)) => held,
+                Ok(None) => {
+                    log.another_server_hears();
+                    sleep(up_to_a_fifth_less(RENEW_EVERY)).await;
+                    continue;
+                }
+                Err(error) => {
+                    log.failed("", &format!("the database does not tell who hears the account: {error}"));
+                    sleep(up_to_a_fifth_less(RENEW_EVERY)).await;
+                    continue;
+                }
+            };
+            let now = Instant::now();
+            let Some(way) = ways.iter_mut().find(|way| way.rests_until <= now) else {
+                let rest = ways.iter().map(|way| way.rests_until).min().map_or(REST.first, |until| until - now);
+                if ways.iter().all(|way| way.is_refused) {
+                    // No other server tries them meanwhile: many a system locks an account whose login is refused again and again.
+                    self.rest(rest).await;
+                } else {
+                    // Another server may reach the engine.
+                    login.give_back().await;
+                    sleep(rest).await;
+                }
+                continue;
+            };
+            let has_taken = AtomicBool::new(false);
+            let ended = tokio::select! {
+                ended = self.by(way.connection, held, &has_taken) => ended,
+                () = login.lose() => Ended::Lost,
+            };
+            self.give_user_back().await;
+            // It is heard, if not by this login.
+            metrics::listening(&account.name, matches!(ended, Ended::ByOtherLogin));
+            match ended {
+                Ended::By(ended) => {
+                    if now.elapsed() >= LASTED {
+                        log.it_lasted();
+                    }
+                    if let Err(error) = &ended {
+                        metrics::listening_failed(&account.name);
+                        log.engine_failed(way.connection.name(), error);
+                    }
+                    way.rest(&ended, now.elapsed(), has_taken.into_inner());
+                }
+                Ended::Lost => {}
+                Ended::ByOtherLogin => {
+                    log.another_login_hears();
+                    self.rest(up_to_a_fifth_less(RENEW_EVERY)).await;
+                }
+                Ended::Unknown(what) => {
+                    log.failed("", &what);
+                    self.rest(up_to_a_fifth_less(RENEW_EVERY)).await;
+                }
+            }
+        }
+    }
+
+    /// Keeps the login meanwhile.
+    async fn rest(&self, rest: Duration) {
+        tokio::select! {
+            () = sleep(rest) => {}
+            () = self.login.lose() => {}
+        }
+    }
+
+    /// Hears the account by that connection's credentials. `held`: what is stored of the login.
+    async fn by(&self, connection: &Connection, held: Held, has_taken: &AtomicBool) -> Ended {
+        let Some(listener) = listener_of(connection) else { return Ended::By(Ok(())) };
+        let signed_in = match listener.sign_in().await {
+            Ok(signed_in) => signed_in,
+            Err(error) => return Ended::By(Err(error)),
+        };
+        let Some(user) = signed_in.user else {
+            let taker = Taker { hearing: self, lease: &self.login, cursor: Mutex::new(held.cursor), has_taken };
+            return Ended::By(listener.listen(begin(held), &taker).await);
+        };
+        let lease = Arc::new(self.lease_of(&user));
+        *self.user.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease.clone());
+        let of_user = match lease.take().await {
+            Ok(Some(held)) => held,
+            Ok(None) => return Ended::ByOtherLogin,
+            Err(error) => return Ended::Unknown(format!("the database does not tell who hears the user: {error}")),
+        };
+        // Earlier versions stored it with the login.
+        let held = if of_user.cursor.is_some() { of_user } else { held };
+        let taker = Taker { hearing: self, lease: &lease, cursor: Mutex::new(held.cursor), has_taken };
+        tokio::select! {
+            ended = listener.listen(begin(held), &taker) => Ended::By(ended),
+            () = lease.lose() => Ended::Lost,
+        }
+    }
+
+    /// The lease of a user of the account's host. Two logins of one server are told apart.
+    fn lease_of(&self, user: &str) -> Lease<'a> {
+        let Self { services, account, login, .. } = self;
+        let holder = sha256(format!("{}/{}", login.holder, account.name).as_bytes());
+        Lease {
+            services,
+            tenant: &account.tenant,
+            name: format!("{}/{user}", account.host),
+            holder: Uuid::from_u128(u128::from_be_bytes(holder[..16].try_into().unwrap_or_default())),
+            until: AtomicI64::new(0),
+        }
+    }
+
+    async fn give_user_back(&self) {
+        let lease = self.user.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(lease) = lease {
+            lease.give_back().await;
+        }
+    }
+}
+
+/// Where reading begins.
+fn begin(held: Held) -> Option<i64> {
+    held.cursor.map(|cursor| cursor.saturating_sub(OVERLAP_MS))
 }
 
 /// A way to the account. When one fails, the next is tried at once.
@@ -261,20 +367,22 @@ impl Rests {
     }
 }
 
-/// The lease of an account.
+/// The lease of a login, or of a user.
 struct Lease<'a> {
     services: &'a Services,
-    account: &'a Account,
-    server: Uuid,
+    tenant: &'a TenantId,
+    /// As it is stored.
+    name: String,
+    holder: Uuid,
     /// Unix ms.
     until: AtomicI64,
 }
 
 impl Lease<'_> {
-    /// Takes or renews it. `None`: another server holds it.
+    /// Takes or renews it. `None`: another one holds it.
     async fn take(&self) -> StoreResult<Option<Held>> {
-        let (Account { name, tenant, .. }, now) = (self.account, self.services.clock.now_ms());
-        let held = self.services.store.hold_listener(tenant, name, self.server, now, now + LEASE_MS).await?;
+        let now = self.services.clock.now_ms();
+        let held = self.services.store.hold_listener(self.tenant, &self.name, self.holder, now, now + LEASE_MS).await?;
         if held.is_some() {
             self.until.store(now + LEASE_MS, Ordering::SeqCst);
         }
@@ -289,50 +397,51 @@ impl Lease<'_> {
             match timeout(Duration::from_millis(u64::try_from(left).unwrap_or(0)), self.take()).await {
                 Ok(Ok(Some(_))) => {}
                 Ok(Ok(None)) | Err(_) => return,
-                Ok(Err(error)) => tracing::warn!(account = self.account.name, %error, "the lease of the account could not be renewed"),
+                Ok(Err(error)) => tracing::warn!(account = self.name, %error, "the lease of the account could not be renewed"),
             }
         }
     }
 
     async fn give_back(&self) {
-        if let Err(error) = self.services.store.release_listener(&self.account.name, self.server).await {
-            tracing::warn!(account = self.account.name, %error, "the account could not be given back; another server hears it when the lease ends");
+        if let Err(error) = self.services.store.release_listener(&self.name, self.holder).await {
+            tracing::warn!(account = self.name, %error, "the account could not be given back; another server hears it when the lease ends");
         }
     }
 }
 
 /// Keeps what is heard.
-struct Taker<'a> {
-    lease: &'a Lease<'a>,
-    log: &'a Log<'a>,
+struct Taker<'t, 'a> {
+    hearing: &'t Hearing<'a>,
+    /// With it stands how far was heard.
+    lease: &'t Lease<'a>,
     /// As it is stored.
     cursor: Mutex<Option<i64>>,
-    has_taken: AtomicBool,
+    has_taken: &'t AtomicBool,
 }
 
 #[async_trait]
-impl TakeBatch for Taker<'_> {
+impl TakeBatch for Taker<'_, '_> {
     async fn take(&self, batch: Batch) -> bool {
         match self.keep(&batch).await {
             Ok(is_kept) => {
                 if is_kept && !self.has_taken.swap(true, Ordering::SeqCst) {
-                    metrics::listening(&self.lease.account.name, true);
-                    self.log.hears();
+                    metrics::listening(&self.hearing.account.name, true);
+                    self.hearing.log.hears();
                 }
                 is_kept
             }
             Err(error) => {
-                self.log.failed("", &format!("what was heard could not be stored: {error}"));
+                self.hearing.log.failed("", &format!("what was heard could not be stored: {error}"));
                 false
             }
         }
     }
 }
 
-impl Taker<'_> {
-    /// Stores a batch's events, and then how far the account was heard. `false`: that is another server's now.
+impl Taker<'_, '_> {
+    /// Stores a batch's events, and then how far the account was heard. `false`: that is another's now.
     async fn keep(&self, batch: &Batch) -> StoreResult<bool> {
-        let Lease { services, account, server, .. } = self.lease;
+        let Hearing { services, account, .. } = self.hearing;
         let Services { store, wake, .. } = services;
         let Some(events) = events_of(services, account, &batch.happened) else { return Ok(false) };
         if !events.is_empty() {
@@ -348,7 +457,7 @@ impl Taker<'_> {
         if before == Some(cursor) {
             return Ok(true);
         }
-        if !store.save_cursor(&account.name, *server, cursor).await? {
+        if !store.save_cursor(&self.lease.name, self.lease.holder, cursor).await? {
             return Ok(false);
         }
         *self.cursor.lock().unwrap_or_else(PoisonError::into_inner) = Some(cursor);
@@ -364,8 +473,9 @@ fn heard_until(before: Option<i64>, until: i64) -> i64 {
 /// The events of what happened. A session that is of no ticket has none. `None`: no connection uses the account any more.
 fn events_of(services: &Services, account: &Account, happened: &[Happened]) -> Option<Vec<NewEvent>> {
     let directory = services.connections.current();
-    let users = directory.by_account(&account.name);
-    let tenant = &users.first()?.tenant;
+    let tenant = directory.by_account(&account.name).first()?.tenant.clone();
+    // One user may have several logins.
+    let users = directory.running_of_host(&tenant, &account.host);
     // Whose a session is is asked only where it can be several connections'.
     let only = directory.only_user_of_host(&account.host);
     let is_wanted = |happened: &Happened, kind| match happened.what {
@@ -415,6 +525,7 @@ struct Told {
 enum Who {
     This,
     Another,
+    OtherLogin,
 }
 
 impl Told {
@@ -446,6 +557,15 @@ impl Log<'_> {
     fn another_server_hears(&self) {
         if self.told(|told| told.is_news(Who::Another)) {
             tracing::info!(account = self.account, "another server hears the account's events; this one takes over if that ends");
+        }
+    }
+
+    fn another_login_hears(&self) {
+        if self.told(|told| told.is_news(Who::OtherLogin)) {
+            tracing::info!(
+                account = self.account,
+                "the account's events are heard by another login of the same user; this one takes over if that ends"
+            );
         }
     }
 

@@ -19,7 +19,7 @@ use deskbridge_help_desks::{
 };
 use deskbridge_remote_support::{
     Batch, EngineAbilities, Error, EventSource, HelpRequest, Jump, Launch, LaunchError, LinkId, Listener, Machine, RecordingBody,
-    RemoteSupport, TakeBatch,
+    RemoteSupport, SignedIn, TakeBatch,
 };
 use deskbridge_reports::ReportTemplates;
 use deskbridge_security::seal::MasterKey;
@@ -76,6 +76,8 @@ pub(crate) struct Engine {
     pub(crate) ended_links: Mutex<Vec<LinkId>>,
     /// What every question is answered with.
     pub(crate) fails: Mutex<Option<Error>>,
+    /// What it tells whoever signs in.
+    pub(crate) signed_in: Mutex<SignedIn>,
     /// From when on each connection was asked to read.
     pub(crate) listened: Mutex<Vec<Option<i64>>>,
     /// How the next connections end at once.
@@ -103,6 +105,7 @@ impl Engine {
             link_agent: Mutex::default(),
             ended_links: Mutex::default(),
             fails: Mutex::default(),
+            signed_in: Mutex::default(),
             listened: Mutex::default(),
             ends_at_once: Mutex::default(),
             ended_sessions: Mutex::default(),
@@ -135,6 +138,10 @@ impl Engine {
 
 #[async_trait]
 impl Listener for Engine {
+    async fn sign_in(&self) -> Result<SignedIn, Error> {
+        Ok(self.signed_in.lock().unwrap().clone())
+    }
+
     async fn listen(&self, since: Option<i64>, take: &dyn TakeBatch) -> Result<(), Error> {
         self.listened.lock().unwrap().push(since);
         if let Some(error) = self.ends_at_once.lock().unwrap().pop_front() {

@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::engine::MeshCentral;
 use super::events::{HelpEvent, RelayEvent, Session};
-use crate::{Batch, EngineFault, Error, Happened, Listener, TakeBatch, What};
+use crate::{Batch, EngineFault, Error, Happened, Listener, SignedIn, TakeBatch, What};
 
 /// A quiet server moves the cursor on this often.
 const QUIET: Duration = Duration::from_secs(20);
@@ -81,6 +81,11 @@ impl MeshCentral {
 
 #[async_trait]
 impl Listener for MeshCentral {
+    async fn sign_in(&self) -> Result<SignedIn, Error> {
+        let socket = self.server.socket().await?;
+        Ok(SignedIn { user: Some(socket.greeting.user_id.clone()) })
+    }
+
     async fn listen(&self, since: Option<i64>, take: &dyn TakeBatch) -> Result<(), Error> {
         let socket = self.server.socket().await?;
         // Before the lists are read: nothing falls between.

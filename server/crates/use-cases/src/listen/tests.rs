@@ -290,10 +290,10 @@ async fn the_cursor_is_never_ahead_of_the_inbox() {
         let services = services(&world.store, &Clock::Manual(world.now.clone()));
         services.connections.set(&of_one_connection(&engine), &[]);
         let account = Account::all(&services.connections.current()).remove(0);
-        let lease = Lease { services: &services, account: &account, server: Uuid::from_u128(1), until: AtomicI64::new(0) };
+        let hearing = Hearing::new(&services, &account, Uuid::from_u128(1));
+        let (lease, has_taken) = (&hearing.login, AtomicBool::new(false));
         let held = lease.take().await.unwrap().unwrap();
-        let log = Log { account: ACCOUNT, told: Mutex::default() };
-        let taker = || Taker { lease: &lease, log: &log, cursor: Mutex::new(held.cursor), has_taken: AtomicBool::new(false) };
+        let taker = || Taker { hearing: &hearing, lease, cursor: Mutex::new(held.cursor), has_taken: &has_taken };
         let batch = ended(&["1", "2", "3"], 5_000);
         let is_whole = {
             let (taker, mut left) = (taker(), polls);
@@ -382,6 +382,77 @@ async fn refused_credentials_rest_and_no_other_server_tries_them() {
     first.services.connections.set(&of_one_connection(&new), &[]);
     world.seconds_until(2, || new.connections() == 1).await;
     assert_eq!(engines[1].connections(), 0);
+}
+
+/// An engine that is signed in to by a token of that user.
+fn token(name: &str, user: &str) -> Arc<Engine> {
+    let engine = Engine::new(&format!("host/{name}"));
+    engine.signed_in.lock().unwrap().user = Some(user.into());
+    engine
+}
+
+#[tokio::test]
+async fn a_new_token_of_the_same_user_goes_on_where_the_old_one_stopped() {
+    let (world, old, new) = (World::new().await, token("~t:old", "user//service"), token("~t:new", "user//service"));
+    let server = world.server(1, &of_one_connection(&old));
+    assert!(world.hears(&old, ended(&["1"], 100_000)).await);
+    server.services.connections.set(&of_one_connection(&new), &[]);
+    // Both are there for a moment.
+    world.seconds_until(7, || new.connections() == 1).await;
+    assert_eq!(*new.listened.lock().unwrap(), [Some(100_000 - OVERLAP_MS)]);
+    assert!(world.hears(&new, ended(&["2"], 200_000)).await);
+    // Killed, and started with yet another one.
+    server.kill();
+    world.pass(60).await;
+    let third = token("~t:third", "user//service");
+    let _again = world.server(2, &of_one_connection(&third));
+    world.seconds_until(1, || third.connections() == 1).await;
+    assert_eq!(*third.listened.lock().unwrap(), [Some(200_000 - OVERLAP_MS)]);
+    // Another user has heard nothing yet.
+    let other = token("~t:other", "user//other");
+    let _other = world.server(3, &of_one_connection(&other));
+    world.seconds_until(1, || other.connections() == 1).await;
+    assert_eq!(*other.listened.lock().unwrap(), [None]);
+}
+
+/// Earlier versions stored with the token how far it was heard.
+#[tokio::test]
+async fn what_was_heard_before_users_were_known_is_not_forgotten() {
+    let (world, engine) = (World::new().await, token("account", "user//service"));
+    let before = Uuid::from_u128(9);
+    assert!(world.take_lease(before).await.is_some() && world.store.save_cursor(ACCOUNT, before, 70_000).await.unwrap());
+    world.store.release_listener(ACCOUNT, before).await.unwrap();
+    let _server = world.server(1, &of_one_connection(&engine));
+    world.seconds_until(1, || engine.connections() == 1).await;
+    assert_eq!(*engine.listened.lock().unwrap(), [Some(70_000 - OVERLAP_MS)]);
+}
+
+#[tokio::test]
+async fn two_tokens_of_one_user_are_heard_once_for_both_connections() {
+    let (world, engines) = (World::new().await, [token("~t:1", "user//service"), token("~t:2", "user//service")]);
+    let help_desk = HelpDesk::new();
+    engines[0].wants_help.store(false, Ordering::SeqCst);
+    engines[1].wants_help.store(false, Ordering::SeqCst);
+    let server = world.server(1, &[connection(1, "a", &engines[0], &help_desk), connection(2, "b", &engines[1], &help_desk)]);
+    world.pass(40).await;
+    let connections = engines.each_ref().map(|engine| engine.connections());
+    assert_eq!(connections[0] + connections[1], 1, "{connections:?}");
+    let (heard, other) = if connections[0] == 1 { (0, 1) } else { (1, 0) };
+    // Wanted by the connection whose token is not used.
+    let asked_for_help = |lsid| Batch { happened: vec![happened(What::HelpRequested, lsid, None)], until: 100_000 };
+    assert!(world.hears(&engines[heard], asked_for_help("1")).await);
+    engines[other].wants_help.store(true, Ordering::SeqCst);
+    assert!(world.hears(&engines[heard], asked_for_help("2")).await);
+    assert_eq!(world.lsids().await, ["2"]);
+    // One is taken away, or its token is refused: the other one goes on.
+    engines[heard].ends_at_once.lock().unwrap().extend((0..100).map(|_| denied()));
+    engines[heard].end(Err(denied()));
+    world.seconds_until(6, || engines[other].connections() == 1).await;
+    assert_eq!(*engines[other].listened.lock().unwrap(), [Some(100_000 - OVERLAP_MS)]);
+    server.services.connections.set(&[connection(1, "a", &engines[heard], &help_desk)], &[]);
+    engines[heard].ends_at_once.lock().unwrap().clear();
+    let before = engines[heard].connections();
+    world.seconds_until(35, || engines[heard].connections() == before + 1).await;
 }
 
 #[tokio::test]

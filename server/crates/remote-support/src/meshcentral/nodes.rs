@@ -1,6 +1,6 @@
 //! The machines of an account: read once, then kept up to date by what is pushed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use deskbridge_core::text::shown;
@@ -40,10 +40,17 @@ pub(super) struct Nodes {
     known: HashMap<String, Node>,
     /// Since when machines have been off line or unknown, as far as anybody asked.
     lost: HashMap<String, Instant>,
+    /// What was pushed lately, and when: a list that was asked for before that may be older.
+    pushed: VecDeque<(Instant, Value)>,
+    /// Not everything that was pushed before that moment is in `pushed`.
+    forgotten_until: Option<Instant>,
 }
 
 /// A machine that has been lost for longer need not be remembered.
 const LOST_LIFE: Duration = Duration::from_hours(48);
+/// What was pushed is kept for so long, and no more than so much: as many machines come back within a minute when MeshCentral was restarted.
+const PUSHED_LIFE: Duration = Duration::from_mins(2);
+const MOST_PUSHED: usize = 20_000;
 
 fn text(value: &Value, member: &str) -> String {
     value.get(member).and_then(Value::as_str).map(|text| shown(text, LONGEST_NAME)).unwrap_or_default()
@@ -94,10 +101,14 @@ impl Node {
 }
 
 impl Nodes {
-    /// Reads the answer to `nodes`. What was seen of sessions before stays.
-    pub(super) fn read(&mut self, answer: &Value) {
+    /// Reads the list of machines, which may have several pages, and was asked for at that moment. What was seen of sessions before stays, and
+    /// what was pushed since then counts more. False: not all of that is known any more, so the list is not used.
+    pub(super) fn read(&mut self, pages: &[Value], asked_at: Instant) -> bool {
+        if self.forgotten_until.is_some_and(|until| asked_at < until) {
+            return false;
+        }
         let mut before = std::mem::take(&mut self.known);
-        let groups = answer.get("nodes").and_then(Value::as_object).into_iter().flatten();
+        let groups = pages.iter().filter_map(|page| page.get("nodes").and_then(Value::as_object)).flatten();
         for (group, nodes) in groups {
             for told in nodes.as_array().into_iter().flatten() {
                 let Some(id) = told.get("_id").and_then(Value::as_str) else { continue };
@@ -112,10 +123,37 @@ impl Nodes {
                 self.known.insert(id.to_owned(), node);
             }
         }
+        // What the list knows of it already does no harm: each event says how things are then, and the last one counts.
+        let since = self.pushed.partition_point(|(at, _)| *at < asked_at);
+        let pushed = std::mem::take(&mut self.pushed);
+        for (_, event) in pushed.range(since..) {
+            self.apply(event);
+        }
+        self.pushed = pushed;
+        true
     }
 
     /// Takes a pushed event.
     pub(super) fn hear(&mut self, event: &Value) {
+        if self.apply(event) {
+            let now = Instant::now();
+            self.pushed.push_back((now, event.clone()));
+            let is_over = |(at, _): &(Instant, Value)| now.duration_since(*at) > PUSHED_LIFE;
+            while self.pushed.len() > MOST_PUSHED || self.pushed.front().is_some_and(is_over) {
+                // Others of that very moment are still there.
+                self.forgotten_until = self.pushed.pop_front().map(|(at, _)| at + Duration::from_nanos(1));
+            }
+        }
+    }
+
+    /// Nothing was heard until now: lists that were asked for before are not used.
+    pub(super) fn heard_nothing(&mut self) {
+        self.pushed.clear();
+        self.forgotten_until = Some(Instant::now());
+    }
+
+    /// False: the event tells nothing of machines.
+    fn apply(&mut self, event: &Value) -> bool {
         if let Some(relay) = RelayEvent::read(event, None) {
             if let Some(node) = self.known.get_mut(&relay.node) {
                 if relay.end.is_some() {
@@ -124,10 +162,10 @@ impl Nodes {
                     node.relays.insert(relay.relay)
                 };
             }
-            return;
+            return true;
         }
         let id = |value: &Value| value.get("nodeid").or_else(|| value.get("node")?.get("_id")).and_then(Value::as_str).map(str::to_owned);
-        let (Some(action), Some(id)) = (event.get("action").and_then(Value::as_str), id(event)) else { return };
+        let (Some(action), Some(id)) = (event.get("action").and_then(Value::as_str), id(event)) else { return false };
         match action {
             "addnode" | "changenode" => {
                 let told = event.get("node").unwrap_or(&Value::Null);
@@ -141,7 +179,7 @@ impl Nodes {
                 self.known.remove(&id);
             }
             "nodeconnect" => {
-                let Some(node) = self.known.get_mut(&id) else { return };
+                let Some(node) = self.known.get_mut(&id) else { return true };
                 let was_online = std::mem::replace(&mut node.is_online, has_agent(event));
                 // The time of whatever connected last, which need not be the agent.
                 if let Some(at) = event.get("ct").and_then(Value::as_i64).filter(|_| node.is_online && !was_online) {
@@ -157,8 +195,9 @@ impl Nodes {
                     node.has_sessions = has_sessions(event.get("sessions"));
                 }
             }
-            _ => {}
+            _ => return false,
         }
+        true
     }
 
     pub(super) fn get(&self, id: &str) -> Option<&Node> {
@@ -193,14 +232,26 @@ mod tests {
 
     use super::*;
 
+    fn read(nodes: &mut Nodes, answer: &Value) {
+        assert!(nodes.read(std::slice::from_ref(answer), later()));
+    }
+
+    /// After whatever was pushed until now.
+    fn later() -> Instant {
+        Instant::now() + Duration::from_millis(1)
+    }
+
     fn nodes() -> Nodes {
         let mut nodes = Nodes::default();
-        nodes.read(&json!({"action": "nodes", "nodes": {"mesh//g": [
+        read(
+            &mut nodes,
+            &json!({"action": "nodes", "nodes": {"mesh//g": [
             {"_id": "node//a", "name": "LAPTOP-1", "rname": "laptop-1", "ip": "192.0.2.7", "osdesc": "Windows 11", "conn": 1, "agct": 5, "users": ["CORP\\anna"]},
             {"_id": "node//b", "name": "SERVER-2", "conn": 1, "sessions": {"kvm": {"user//eve": 1}}},
             {"_id": "node//c", "name": "OLD", "conn": 4, "sessions": {"help": {"anna": "burns"}, "app": {"anna": 1}}},
             {"name": "without an id"}, 7,
-        ], "mesh//h": "no list"}}));
+        ], "mesh//h": "no list"}}),
+        );
         nodes
     }
 
@@ -227,7 +278,7 @@ mod tests {
         let relay = |msgid: i64| json!({"action": "relaylog", "msgid": msgid, "msgArgs": ["x", "", "", 5], "nodeid": "node//a", "time": "2026-11-30T02:39:00Z"});
         nodes.hear(&relay(14));
         assert_eq!(state(&nodes, "node//a"), MachineState::InUse, "a link's terminal stands in nothing the machine says");
-        nodes.read(&json!({"nodes": {"mesh//g": [{"_id": "node//a", "name": "LAPTOP-1", "conn": 1}]}}));
+        read(&mut nodes, &json!({"nodes": {"mesh//g": [{"_id": "node//a", "name": "LAPTOP-1", "conn": 1}]}}));
         assert_eq!(state(&nodes, "node//a"), MachineState::InUse);
         nodes.hear(&relay(10));
         assert_eq!(state(&nodes, "node//a"), MachineState::Online);
@@ -262,5 +313,77 @@ mod tests {
             nodes.hear(&ignored);
         }
         assert!(nodes.get("node//zz").is_none());
+    }
+
+    #[test]
+    fn pages_are_one_list() {
+        let mut nodes = nodes();
+        let page = |id: &str| json!({"nodes": {"mesh//g": [{"_id": id, "name": id, "conn": 1}]}, "skip": 0, "limit": 1, "totalcount": 2});
+        assert!(nodes.read(&[page("node//x"), page("node//y")], Instant::now()));
+        let mut names: Vec<String> = nodes.machines().into_iter().map(|machine| machine.name).collect();
+        names.sort();
+        assert_eq!(names, ["node//x", "node//y"], "and nothing that was known before");
+    }
+
+    /// The list is asked for, events are pushed, then the list comes, which knows nothing of them.
+    #[test]
+    fn a_list_that_is_older_than_what_was_pushed_takes_nothing_back() {
+        let list = json!({"nodes": {"mesh//g": [
+            {"_id": "node//a", "name": "OLD NAME", "conn": 1, "sessions": {"kvm": {"user//eve": 1}}},
+            {"_id": "node//b", "name": "SERVER-2"},
+            {"_id": "node//gone", "name": "GONE", "conn": 1},
+        ]}});
+        for mut nodes in [Nodes::default(), nodes()] {
+            let asked_at = Instant::now();
+            for event in [
+                json!({"action": "changenode", "nodeid": "node//a", "node": {"_id": "node//a", "name": "NEW NAME"}}),
+                json!({"action": "nodeconnect", "nodeid": "node//a", "conn": 1}),
+                json!({"action": "nodeconnect", "nodeid": "node//a", "conn": 0}),
+                json!({"action": "nodeconnect", "nodeid": "node//b", "conn": 1, "ct": 9}),
+                json!({"action": "relaylog", "msgid": 14, "msgArgs": ["x", "", ""], "nodeid": "node//b", "time": "2026-11-30T02:39:00Z"}),
+                json!({"action": "removenode", "nodeid": "node//gone"}),
+                json!({"action": "addnode", "node": {"_id": "node//d", "meshid": "mesh//g", "name": "NEW", "conn": 1}}),
+            ] {
+                nodes.hear(&event);
+            }
+            assert!(nodes.read(std::slice::from_ref(&list), asked_at));
+            assert_eq!(nodes.get("node//a").unwrap().name, "NEW NAME");
+            assert_eq!(
+                [state(&nodes, "node//a"), state(&nodes, "node//b"), state(&nodes, "node//d")],
+                [MachineState::Offline, MachineState::InUse, MachineState::Online]
+            );
+            assert!(nodes.get("node//gone").is_none());
+            // One that is asked for now knows it all.
+            read(&mut nodes, &list);
+            assert_eq!((state(&nodes, "node//a"), nodes.get("node//d")), (MachineState::InUse, None));
+        }
+    }
+
+    #[test]
+    fn a_list_is_not_used_where_not_all_is_known_that_was_pushed_since() {
+        let list = [json!({"nodes": {"mesh//g": [{"_id": "node//a", "name": "OLD", "conn": 1}]}})];
+        let event = json!({"action": "nodeconnect", "nodeid": "node//a", "conn": 0});
+        let mut nodes = nodes();
+        let asked_at = Instant::now();
+        for _ in 0..=MOST_PUSHED {
+            nodes.hear(&event);
+        }
+        assert!(!nodes.read(&list, asked_at), "too much was pushed");
+        assert_eq!((state(&nodes, "node//a"), nodes.pushed.len()), (MachineState::Offline, MOST_PUSHED));
+        assert!(nodes.read(&list, later()));
+
+        let asked_at = Instant::now().checked_sub(Duration::from_millis(1)).unwrap();
+        nodes.heard_nothing();
+        assert!(!nodes.read(&list, asked_at), "the connection broke meanwhile");
+        assert!(nodes.read(&list, later()));
+    }
+
+    #[test]
+    fn only_what_tells_of_machines_is_kept() {
+        let mut nodes = nodes();
+        for ignored in [json!({"action": "wssessioncount", "nodeid": "node//a"}), json!({"action": "nodeconnect"}), json!({})] {
+            nodes.hear(&ignored);
+        }
+        assert!(nodes.pushed.is_empty());
     }
 }

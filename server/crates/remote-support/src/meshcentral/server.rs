@@ -217,6 +217,7 @@ impl Server {
             let mut memory = self.memory();
             memory.nodes_read = None;
             memory.nodes.forget_sessions();
+            memory.nodes.heard_nothing();
             memory.connections += 1;
         }
         let this = self.this.clone();
@@ -287,9 +288,13 @@ impl Server {
         if self.memory().nodes_read.is_some_and(|read| read.elapsed() < life) {
             return Ok(());
         }
+        let asked_at = Instant::now();
         let answer = socket.ask_until(json!({"action": "nodes"}), |answer| answer.get("nodes").is_some()).await?;
         let mut memory = self.memory();
-        memory.nodes.read(&answer);
+        if !memory.nodes.read(&[answer], asked_at) {
+            let what = "MeshCentral's list of machines changed faster than it was read; it is read again";
+            return Err(Error::new(EngineFault::Unreachable, what));
+        }
         memory.nodes_read = Some(Instant::now());
         Ok(())
     }

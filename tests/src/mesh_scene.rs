@@ -19,6 +19,8 @@ pub const CONNECTION: &str = "Zendesk with MeshCentral";
 /// How the parts shall be.
 #[derive(Debug, Default)]
 pub struct MeshPlan {
+    /// What is different in MeshCentral's `config.json`.
+    pub mesh: Option<fn(&mut Value)>,
     /// The server.
     pub server: server::Builder,
     /// Keys of the `[[connection]]` to set or to replace, by section.
@@ -93,7 +95,7 @@ impl MeshScene {
 
     /// Everything but the server, which is only prepared.
     pub async fn prepare(plan: MeshPlan) -> Result<Self> {
-        let mesh = RealMeshCentral::start().await?;
+        let mesh = RealMeshCentral::start_with(plan.mesh.unwrap_or(|_| ())).await?;
         let display = if plan.has_screen { Some(Display::start().await?) } else { None };
         let agent = RealAgent::start(&mesh, "Reception", display.as_ref()).await?;
         let zendesk = SimulatedZendesk::start(zendesk::Options::default()).await?;

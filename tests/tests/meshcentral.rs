@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use deskbridge_shared::routes;
 use deskbridge_tests::mesh_scene::{self, CONNECTION, MeshPlan, MeshScene};
-use deskbridge_tests::meshcentral::{Technician, is_obtainable_for, request_help};
+use deskbridge_tests::meshcentral::{RealAgent, Technician, is_obtainable_for, request_help};
 use deskbridge_tests::scene::{self, Sidebar};
 use deskbridge_tests::server::{loopback_client, until};
 use reqwest::StatusCode;
@@ -281,6 +281,40 @@ async fn a_link_that_is_ended_ends_its_session() -> Result<()> {
     let machines: Value = scene::read(sidebar.get(routes::MACHINES, ticket)).await?;
     ensure!(machines["links"].as_array().is_some_and(Vec::is_empty), "{machines}");
     ensure!(machines["machines"][0]["name"] == "Reception" && machines["machines"][0]["suggested"] == true, "{machines}");
+    Ok(())
+}
+
+/// With `maxDeviceView` MeshCentral gives out its machines by pages, and pushes nothing of those that are not on the page that was asked for.
+#[tokio::test]
+async fn machines_are_listed_and_heard_whatever_page_they_are_on() -> Result<()> {
+    if !is_obtainable_for("machines_are_listed_and_heard_whatever_page_they_are_on")? {
+        return Ok(());
+    }
+    let plan = MeshPlan { mesh: Some(|config| config["domains"][""]["maxDeviceView"] = json!(1)), ..MeshPlan::default() };
+    let mut scene = MeshScene::prepare(plan).await?;
+    let mut others = Vec::new();
+    for name in ["Workshop", "Attic"] {
+        others.push(RealAgent::start(&scene.mesh, name, None).await?);
+    }
+    scene.server.start().await?;
+    scene.server.wait_for_log("this server hears the account").await?;
+    let (sidebar, ticket) = (scene.sidebar().await?, scene.people.vpn_ticket);
+    let machines = async || {
+        let answer: Value = scene::read(sidebar.get(routes::MACHINES, ticket)).await?;
+        let listed = answer["machines"].as_array().context("no list")?.iter();
+        let mut states: Vec<String> = listed.map(|machine| format!("{} {}", machine["name"], machine["state"])).collect();
+        states.sort();
+        Ok::<_, anyhow::Error>(states.join(", ").replace('"', ""))
+    };
+    ensure!(machines().await? == "Attic online, Reception online, Workshop online", "{}", machines().await?);
+    // Each of them goes off line: by what is pushed, since the list is read again after a minute only.
+    let mut expected = ["Attic online", "Reception online", "Workshop online"].map(str::to_owned);
+    for (index, agent) in others.iter_mut().chain([&mut scene.agent]).enumerate() {
+        expected[[2, 0, 1][index]] = format!("{} offline", agent.name());
+        agent.kill_hard()?;
+        let expected = expected.join(", ");
+        until(&format!("{expected} are listed"), LIVE, async || Ok(machines().await? == expected)).await?;
+    }
     Ok(())
 }
 

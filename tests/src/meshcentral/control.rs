@@ -168,11 +168,20 @@ impl Control {
         list(&self.ask(json!({"action": "events", "filter": filter, "limit": 1000})).await?, "events")
     }
 
-    /// All machines this account may see.
+    /// All machines this account may see. Where MeshCentral lists them by pages (`maxDeviceView`), this connection is told no more of the others
+    /// than of those on the last page.
     pub async fn machines(&self) -> Result<Vec<Value>> {
-        let answer = self.ask(json!({"action": "nodes"})).await?;
-        let groups = answer["nodes"].as_object().with_context(|| format!("no machines: {answer}"))?;
-        Ok(groups.values().filter_map(Value::as_array).flatten().cloned().collect())
+        let mut machines = Vec::new();
+        loop {
+            let answer = self.ask(json!({"action": "nodes", "skip": machines.len()})).await?;
+            let groups = answer["nodes"].as_object().with_context(|| format!("no machines: {answer}"))?;
+            let before = machines.len();
+            machines.extend(groups.values().filter_map(Value::as_array).flatten().cloned());
+            let total = answer["totalcount"].as_u64().and_then(|total| usize::try_from(total).ok()).unwrap_or_default();
+            if machines.len() >= total || machines.len() == before {
+                return Ok(machines);
+            }
+        }
     }
 
     /// One machine's own message of [`Control::machines`].

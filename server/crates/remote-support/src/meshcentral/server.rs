@@ -14,7 +14,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, COOKIE, RANGE, SET_COOKIE};
 use reqwest::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::events::{End, HelpEvent, RelayEvent, Session, sessions};
@@ -26,6 +26,9 @@ use crate::{EngineFault, Error, LinkId, Machine};
 pub(super) const RECORDINGS: u32 = 512;
 /// The list of machines is read again after so long, in case something was not pushed.
 const NODES_LIFE: Duration = Duration::from_mins(1);
+/// Pages of that list that are read, and how long that may take.
+const MOST_PAGES: usize = 500;
+const LIST_TIME: Duration = Duration::from_mins(1);
 /// Events that are listed in one question: at first, and at most (some 25 MB).
 const EVENTS: (usize, usize) = (200, if cfg!(test) { 2_000 } else { 50_000 });
 /// How often it is said that a list has more.
@@ -289,14 +292,41 @@ impl Server {
             return Ok(());
         }
         let asked_at = Instant::now();
-        let answer = socket.ask_until(json!({"action": "nodes"}), |answer| answer.get("nodes").is_some()).await?;
+        let lost = |what: &str| Error::new(EngineFault::Unreachable, format!("MeshCentral's list of machines {what}; it is read again"));
+        let pages = timeout(LIST_TIME, self.list_nodes(&socket)).await.unwrap_or_else(|_| Err(lost("takes too long")))?;
         let mut memory = self.memory();
-        if !memory.nodes.read(&[answer], asked_at) {
-            let what = "MeshCentral's list of machines changed faster than it was read; it is read again";
-            return Err(Error::new(EngineFault::Unreachable, what));
+        if !memory.nodes.read(&pages, asked_at) {
+            return Err(lost("changed faster than it was read"));
         }
         memory.nodes_read = Some(Instant::now());
         Ok(())
+    }
+
+    /// The list of machines: one page, or several where MeshCentral's `maxDeviceView` says how long a page is.
+    async fn list_nodes(&self, socket: &Socket) -> Result<Vec<Value>, Error> {
+        let is_list = |answer: &Value| answer.get("nodes").is_some();
+        if socket.greeting.longest_page.is_none() {
+            return Ok(vec![socket.ask_until(json!({"action": "nodes"}), is_list).await?]);
+        }
+        // By another socket: once it was asked for a page, one is told nothing of the machines on the others (isEventWithinPage in meshuser.js).
+        let reader = Socket::connect(&self.target, Box::new(|_| {})).await?;
+        let (mut pages, mut read) = (Vec::new(), 0);
+        while pages.len() < MOST_PAGES {
+            let page = reader.ask_until(json!({"action": "nodes", "skip": read}), is_list).await?;
+            let number = |member: &str| page.get(member).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
+            let groups = page.get("nodes").and_then(Value::as_object).into_iter().flatten();
+            let machines: usize = groups.filter_map(|(_, nodes)| nodes.as_array()).map(Vec::len).sum();
+            read += machines;
+            let is_last = machines == 0
+                || number("limit").is_none_or(|limit| machines < limit)
+                || number("totalcount").is_some_and(|total| read >= total);
+            pages.push(page);
+            if is_last {
+                return Ok(pages);
+            }
+        }
+        tracing::warn!(machines = read, "MeshCentral has more machines than are read; the others are not listed. Raise its maxDeviceView");
+        Ok(pages)
     }
 
     /// Events of one kind (`relaylog` or `agentlog`) of all machines or of one, back to `since` (Unix ms), to the first, or until it is

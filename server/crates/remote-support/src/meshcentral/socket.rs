@@ -66,6 +66,8 @@ pub(super) struct Greeting {
     pub(super) has_no_links: bool,
     /// Longest life of a link, in minutes.
     pub(super) longest_link: Option<u32>,
+    /// Machines on one page of their list. None: it has one page.
+    pub(super) longest_page: Option<u32>,
     /// The server's clock when it greeted, Unix ms.
     pub(super) server_time: i64,
 }
@@ -308,6 +310,7 @@ async fn greeting(stream: &mut Stream, target: &Target, hear: &Hear) -> Result<G
                 greeting.server_time = info.get("serverTime").and_then(Value::as_i64).unwrap_or_default();
                 greeting.has_no_links = info.get("guestdevicesharing") == Some(&Value::Bool(false));
                 greeting.longest_link = number(info, "guestdevicesharingmaxtime");
+                greeting.longest_page = number(info, "maxdeviceview");
             }
             Some("userinfo") => {
                 let info = message.get("userinfo").unwrap_or(&Value::Null);

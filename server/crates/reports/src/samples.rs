@@ -232,11 +232,11 @@ pub(super) fn machine_session(text: &str) -> SessionReport {
         category("Memory", ["Size", "First address"], &[["16 GB", "0x1000"]]),
     ];
     let by = |kind: &str, name: &str| Some(Actor { kind: kind.to_owned(), gsnumber: None, name: some(name) });
-    let message = |seconds: i64, kind: &str, name: &str, body: &str| SessionEvent {
+    let message = |seconds: i64, from: Option<Actor>, to: Option<Actor>, body: &str| SessionEvent {
         timestamp: Some(BEGIN + seconds),
         event_type: event_type::CHAT_MESSAGE.to_owned(),
-        performed_by: by(kind, name),
-        destination: by("everyone", "Everyone"),
+        performed_by: from,
+        destination: to,
         body: some(body),
         ..SessionEvent::default()
     };
@@ -258,14 +258,14 @@ pub(super) fn machine_session(text: &str) -> SessionReport {
         representatives: vec![Representative { public_display_name: some("Jane D."), is_owner: true, ..Representative::default() }],
         customers: vec![Customer {
             username: some("anna"),
-            hostname: some("vm"),
+            hostname: some("front-desk"),
             os: some("Debian GNU/Linux 12 (bookworm)"),
             public_ip: some("203.0.113.9"),
             ..Customer::default()
         }],
         events: vec![
-            message(12, "representative", "Jane D.", "May I have a look?"),
-            message(20, "customer", "anna", text),
+            message(12, by("representative", "Jane D."), by("customer", text), "May I have a look?"),
+            message(20, by("customer", text), by("representative", "Jane D."), text),
             SessionEvent {
                 system_information: Some(SystemInformation { categories }),
                 ..SessionEvent { event_type: event_type::SYSTEM_INFORMATION.to_owned(), ..SessionEvent::default() }

@@ -54,10 +54,6 @@ const DATA_FOR_AGENTS: [&str; 11] = [
     "credential_name",
 ];
 
-/// A word in the names of categories that tell a machine's addresses, and one in the names of values that do, for [`Builder::hides_addresses`].
-const ADDRESS_CATEGORY: &str = "network";
-const ADDRESS_VALUE: &str = "address";
-
 /// A moment, in the time zone of the options.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Moment {
@@ -364,7 +360,7 @@ impl SessionContext {
             duration: session.duration_seconds().map(duration_text),
             duration_seconds: session.duration_seconds(),
             representative: build.optional(session.representative_name()),
-            customer: build.optional(session.customer_name()),
+            customer: build.optional(session.customer_name().filter(|_| !build.hides_machine(session))),
             machine: build.optional(session.machine.as_deref()),
             kind: session.kind.map(|kind| kind_text(kind).to_owned()),
             transcript: build.transcript(session),
@@ -378,7 +374,7 @@ impl SessionContext {
             ..Self::default()
         };
         let essentials = shortening.essentials_only;
-        let mut context = if head.is_beside_public { build.with_addresses(head, session) } else { build.with_particulars(head, session) };
+        let mut context = if head.is_beside_public { build.with_machine(head, session) } else { build.with_particulars(head, session) };
         if !essentials {
             context.remarks = build.remarks(session);
             context.terminal = build.terminal(session);
@@ -439,7 +435,7 @@ impl Builder<'_> {
             jumpoint: self.optional(session.jumpoint.as_ref().and_then(|jumpoint| jumpoint.name.as_deref())),
             jump_group: self.optional(session.jump_group.as_ref().and_then(|group| group.name.as_deref())),
             teams: session.teams.iter().take(members).map(|team| self.text(team)).collect(),
-            customers: session.customers.iter().take(members).map(|customer| self.customer(customer)).collect(),
+            customers: self.customers(session).take(members).collect(),
             representatives: session.representatives.iter().take(members).map(|member| self.representative(member)).collect(),
             files_transferred: session.file_transfer_count.unwrap_or(0),
             traffic: session.traffic.map(|traffic| TrafficContext {
@@ -450,39 +446,34 @@ impl Builder<'_> {
             }),
             ..head
         };
-        if self.hides_addresses(session) {
-            for customer in &mut context.customers {
-                (customer.public_address, customer.private_address) = (None, None);
-            }
-        }
         if !essentials {
             let attributes = session.custom_attributes.iter().filter(|attribute| !attribute.value.is_empty());
             context.custom_attributes = attributes
                 .map(|attribute| NameValue { name: self.text(&attribute.display_name), value: self.text(&attribute.value) })
                 .collect();
             context.system_information = self.system_information(session);
-            if self.hides_addresses(session) {
-                context.system_information = addresses(context.system_information, false);
-            }
         }
         context
     }
 
-    /// Whether a machine's addresses are not told: it can be anybody's, such as a server that the requester only uses. (With BeyondTrust it is
-    /// the computer at which the customer came to the session.)
-    fn hides_addresses(self, session: &SessionReport) -> bool {
+    /// Whether nothing is told of a machine but its name: neither who was signed in nor what it tells of itself, but for the categories that the
+    /// settings name for requesters. It can be anybody's, such as a server that the requester only uses. (With BeyondTrust it is the computer
+    /// at which the customer came to the session.)
+    fn hides_machine(self, session: &SessionReport) -> bool {
         self.options.audience == Audience::Requester && session.kind.is_some()
     }
 
-    /// Beside a note for the requester: the addresses that are hidden there.
-    fn with_addresses(self, head: SessionContext, session: &SessionReport) -> SessionContext {
-        if session.kind.is_none() || self.shortening.essentials_only {
+    /// Beside a note for the requester: what that one does not tell of a machine.
+    fn with_machine(self, head: SessionContext, session: &SessionReport) -> SessionContext {
+        if self.shortening.essentials_only {
             return head;
         }
-        let customers = session.customers.iter().map(|customer| self.customer(customer));
-        let has_address = |customer: &CustomerContext| customer.public_address.is_some() || customer.private_address.is_some();
-        let system_information = addresses(self.system_information(session), true);
-        SessionContext { customers: customers.filter(has_address).collect(), system_information, ..head }
+        let customers = self.customers(session).filter(|_| session.kind.is_some()).collect();
+        SessionContext { customers, system_information: self.system_information(session), ..head }
+    }
+
+    fn customers(self, session: &SessionReport) -> impl Iterator<Item = CustomerContext> {
+        session.customers.iter().filter(move |_| !self.hides_machine(session)).map(move |customer| self.customer(customer))
     }
 
     fn text(self, text: &str) -> String {
@@ -647,7 +638,7 @@ impl Builder<'_> {
         let told = session.events.iter().filter_map(|event| event.system_information.as_ref()).flat_map(|told| &told.categories);
         let mut latest: Vec<&SystemCategory> = Vec::new();
         let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-        for category in told.filter(|category| !category.rows.is_empty() && self.is_chosen(&category.name)) {
+        for category in told.filter(|category| !category.rows.is_empty() && self.is_chosen(session, &category.name)) {
             let place = *places.entry(&category.name).or_insert(latest.len());
             if place == latest.len() {
                 latest.push(category);
@@ -659,10 +650,20 @@ impl Builder<'_> {
     }
 
     /// A category is chosen by a word in its name: appliances say `Disk`, `Disks` and `Disk Drives`.
-    fn is_chosen(self, name: &str) -> bool {
-        let name = name.to_lowercase();
+    fn is_chosen(self, session: &SessionReport, category: &str) -> bool {
+        let category = category.to_lowercase();
+        let names = |words: &[String]| words.iter().any(|word| category.contains(&word.to_lowercase()));
         let chosen = &self.options.system_categories;
-        chosen.is_empty() || chosen.iter().any(|word| name.contains(&word.to_lowercase()))
+        let is_for_agents = chosen.is_empty() || names(chosen);
+        let is_for_requester = match &self.options.public_system_categories {
+            Some(chosen) => names(chosen),
+            None => session.kind.is_none() && is_for_agents,
+        };
+        match self.options.audience {
+            Audience::Agents => is_for_agents,
+            Audience::Requester => is_for_requester,
+            Audience::AgentsBesideRequester => is_for_agents && !is_for_requester,
+        }
     }
 
     fn system_section(self, category: &SystemCategory) -> SystemSection {
@@ -728,24 +729,6 @@ impl Builder<'_> {
             answers: question.answers.iter().map(|answer| self.text(answer)).collect(),
         }
     }
-}
-
-/// What of system information is an address, or what is none.
-fn addresses(sections: Vec<SystemSection>, wanted: bool) -> Vec<SystemSection> {
-    let part = |mut section: SystemSection| {
-        if section.name.to_lowercase().contains(ADDRESS_CATEGORY) {
-            return wanted.then_some(section);
-        }
-        let is_wanted = |name: &str| name.to_lowercase().contains(ADDRESS_VALUE) == wanted;
-        section.pairs.retain(|pair| is_wanted(&pair.name));
-        section.rows.retain(|row| is_wanted(row.first().map_or("", String::as_str)));
-        if wanted {
-            section.rows_omitted = 0;
-        }
-        let is_empty = section.pairs.is_empty() && section.rows.is_empty();
-        (!is_empty).then_some(section)
-    };
-    sections.into_iter().filter_map(part).collect()
 }
 
 /// How many of all are kept, and how many of these stand before the gap.

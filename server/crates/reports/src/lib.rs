@@ -68,7 +68,7 @@ pub enum Audience {
     /// The help desk's own people, everything.
     Agents,
     /// The requester too: no links, nothing that representatives said to each other or wrote for each other, nothing that a terminal
-    /// showed.
+    /// showed, and nothing of a machine but its name.
     Requester,
     /// The help desk's own people, beside a note for the requester: what that one leaves out.
     AgentsBesideRequester,
@@ -111,6 +111,8 @@ pub struct RenderOptions {
     pub include_system_chatter: bool,
     /// Words in the names of the system information categories told; empty: all.
     pub system_categories: Vec<String>,
+    /// The same for the requester. None: as for agents; of a machine that can be anybody's, nothing.
+    pub public_system_categories: Option<Vec<String>>,
     /// Who reads it.
     pub audience: Audience,
     /// The requester also reads the session notes.
@@ -136,6 +138,7 @@ impl Default for RenderOptions {
             time_zone: TimeZone::default(),
             include_system_chatter: usual.include_system_chatter,
             system_categories: usual.system_categories,
+            public_system_categories: usual.public_system_categories,
             audience: Audience::Agents,
             publish_session_notes: false,
             include_signed_links: usual.include_signed_links,
@@ -262,9 +265,9 @@ impl ReportTemplates {
     pub fn leaves_something_out(session: &SessionReport, options: &RenderOptions) -> bool {
         let options = RenderOptions { audience: Audience::AgentsBesideRequester, ..options.clone() };
         let rest = SessionContext::new(session, &options, &Shortening::default());
-        let addresses = !rest.customers.is_empty() || !rest.system_information.is_empty();
+        let machine = !rest.customers.is_empty() || !rest.system_information.is_empty();
         let talk = rest.transcript.total > 0 || rest.terminal.is_some() || !rest.notes.is_empty();
-        talk || addresses || !rest.links.is_empty() || !rest.remarks.is_empty()
+        talk || machine || !rest.links.is_empty() || !rest.remarks.is_empty()
     }
 
     /// A customer's exit survey as a ticket system takes it.

@@ -130,7 +130,9 @@ fn what_a_machine_tells_is_for_agents_where_it_can_hold_secrets() {
         ("<th>Kind of session</th><td>Terminal</td>", [true, true, true]),
         ("<th>Technician</th><td>Jane D.</td>", [true, true, true]),
         ("18.2 kB received and 1.2 MB sent by the remote-support server", [true, true, false]),
-        ("Debian GNU/Linux 12", [true, true, true]),
+        ("<th>Customer</th><td>anna</td>", [true, false, true]),
+        ("<strong>anna</strong>, front-desk", [true, false, true]),
+        ("Debian GNU/Linux 12", [true, false, true]),
         ("May I have a look?", [true, true, false]),
         ("ls -l  /srv", [true, false, true]),
         ("/recordings/0190f0c4-7b2a-7cde-8f00-0123456789ab/3b5f0a5f6f0c4d2e9a8b7c6d5e4f3a2b", [true, false, true]),
@@ -138,7 +140,7 @@ fn what_a_machine_tells_is_for_agents_where_it_can_hold_secrets() {
         ("203.0.113.9", [true, false, true]),
         ("192.0.2.16", [true, false, true]),
         ("192.0.2.17", [true, false, true]),
-        ("16 GB", [true, true, false]),
+        ("16 GB", [true, false, true]),
         ("0x1000", [true, false, true]),
     ] {
         let is_told = |audience| {
@@ -147,6 +149,31 @@ fn what_a_machine_tells_is_for_agents_where_it_can_hold_secrets() {
         };
         let found = [Audience::Agents, Audience::Requester, Audience::AgentsBesideRequester].map(is_told);
         assert_eq!(found, expected, "{told}");
+    }
+}
+
+/// What the settings name for requesters is told to them, and not again to agents beside it.
+#[test]
+fn a_requester_is_told_the_categories_that_are_named_for_them() {
+    let of_machine = machine_session("vm 7");
+    let of_customer = session("John");
+    for (session, public, expected) in [
+        // What a machine tells of itself; the others have no such category.
+        (&of_machine, None, [vec!["General", "Network", "Memory"], vec![], vec!["General", "Network", "Memory"]]),
+        (&of_machine, Some(vec!["memory"]), [vec!["General", "Network", "Memory"], vec!["Memory"], vec!["General", "Network"]]),
+        (&of_machine, Some(vec![]), [vec!["General", "Network", "Memory"], vec![], vec!["General", "Network", "Memory"]]),
+        (&of_customer, None, [vec!["General", "Disk"], vec!["General", "Disk"], vec![]]),
+        (&of_customer, Some(vec!["Disk", "processes"]), [vec!["General", "Disk"], vec!["Disk", "Processes"], vec!["General"]]),
+        (&of_customer, Some(vec![]), [vec!["General", "Disk"], vec![], vec!["General", "Disk"]]),
+    ] {
+        let public_system_categories = public.map(|words| words.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        let told = |audience| {
+            let options = RenderOptions { audience, public_system_categories: public_system_categories.clone(), ..machine_options() };
+            let told = SessionContext::new(session, &options, &Shortening::default()).system_information;
+            told.into_iter().map(|section| section.name).collect::<Vec<_>>()
+        };
+        let found = [Audience::Agents, Audience::Requester, Audience::AgentsBesideRequester].map(told);
+        assert_eq!(found, expected, "{:?}, {public_system_categories:?}", session.kind);
     }
 }
 

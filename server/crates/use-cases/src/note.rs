@@ -209,6 +209,7 @@ pub(crate) fn render_options(services: &Services, connection: &Connection, audie
         time_zone: connection.time_zone.clone(),
         include_system_chatter: section.include_system_chatter,
         system_categories: section.system_categories.clone(),
+        public_system_categories: section.public_system_categories.clone(),
         include_signed_links: section.include_signed_links,
         audience,
         publish_session_notes: section.publish_representative_notes,

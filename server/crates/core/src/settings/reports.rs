@@ -19,6 +19,9 @@ pub struct ReportsSection {
     pub include_system_chatter: bool,
     /// Words in the names of the system information categories told; an empty list: all.
     pub system_categories: Vec<String>,
+    /// The same where notes are public, for the requester; an empty list: none. Without it: as above, but with MeshCentral none, since a machine can
+    /// be anybody's.
+    pub public_system_categories: Option<Vec<String>>,
     /// Where notes are public: the requester also reads what representatives wrote for their colleagues, session notes and their exit surveys.
     pub publish_representative_notes: bool,
     /// Where notes are public: what they leave out stands in a second, internal note.
@@ -35,6 +38,7 @@ impl Default for ReportsSection {
             include_system_chatter: false,
             // What the vendor's middleware posts (beyondtrust.md D.4).
             system_categories: ["General", "Disk", "Memory", "Network"].map(str::to_owned).to_vec(),
+            public_system_categories: None,
             publish_representative_notes: false,
             internal_note_beside_public: false,
             include_signed_links: true,
@@ -76,9 +80,10 @@ impl ReportsSection {
                 "only timezone, which knows summer time, and no utc_offset_minutes beside it; remove this key",
             );
         }
-        for category in &self.system_categories {
-            if category.trim().is_empty() || category.len() > 100 {
-                faults.add("system_categories", category, "a word of 1 to 100 characters");
+        let public = self.public_system_categories.as_deref().unwrap_or_default();
+        for (key, categories) in [("system_categories", self.system_categories.as_slice()), ("public_system_categories", public)] {
+            for category in categories.iter().filter(|category| category.trim().is_empty() || category.len() > 100) {
+                faults.add(key, category, "a word of 1 to 100 characters");
             }
         }
     }

@@ -52,6 +52,8 @@ pub trait TakeBatch: Send + Sync {
 pub struct SignedIn {
     /// Who we are there, where that is not the name we sign in by: several logins can be one user's, and can be exchanged.
     pub user: Option<String>,
+    /// The engine's clock, Unix ms, if it tells.
+    pub now: Option<i64>,
 }
 
 /// An engine that pushes its events over a connection that we open.

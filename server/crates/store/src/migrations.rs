@@ -19,6 +19,7 @@ macro_rules! migrations {
             (7, "customer chats", include_str!(concat!("../migrations/", $folder, "/0007_customer_chats.sql"))),
             (8, "listeners", include_str!(concat!("../migrations/", $folder, "/0008_listeners.sql"))),
             (9, "session kinds", include_str!(concat!("../migrations/", $folder, "/0009_session_kinds.sql"))),
+            (10, "listener clocks", include_str!(concat!("../migrations/", $folder, "/0010_listener_clocks.sql"))),
         ])
     };
 }

@@ -193,7 +193,7 @@ impl<'a> Hearing<'a> {
                 let rest = ways.iter().map(|way| way.rests_until).min().map_or(REST.first, |until| until - now);
                 if ways.iter().all(|way| way.is_refused) {
                     // No other server tries them meanwhile: many a system locks an account whose login is refused again and again.
-                    self.rest(rest).await;
+                    login.keep_for(rest).await;
                 } else {
                     // Another server may reach the engine.
                     login.give_back().await;
@@ -223,21 +223,13 @@ impl<'a> Hearing<'a> {
                 Ended::Lost => {}
                 Ended::ByOtherLogin => {
                     log.another_login_hears();
-                    self.rest(up_to_a_fifth_less(RENEW_EVERY)).await;
+                    sleep(up_to_a_fifth_less(RENEW_EVERY)).await;
                 }
                 Ended::Unknown(what) => {
                     log.failed("", &what);
-                    self.rest(up_to_a_fifth_less(RENEW_EVERY)).await;
+                    sleep(up_to_a_fifth_less(RENEW_EVERY)).await;
                 }
             }
-        }
-    }
-
-    /// Keeps the login meanwhile.
-    async fn rest(&self, rest: Duration) {
-        tokio::select! {
-            () = sleep(rest) => {}
-            () = self.login.lose() => {}
         }
     }
 
@@ -249,8 +241,8 @@ impl<'a> Hearing<'a> {
             Err(error) => return Ended::By(Err(error)),
         };
         let Some(user) = signed_in.user else {
-            let taker = Taker { hearing: self, lease: &self.login, cursor: Mutex::new(held.cursor), has_taken };
-            return Ended::By(listener.listen(begin(held), &taker).await);
+            let taker = self.taker(&self.login, held, signed_in.now, has_taken);
+            return Ended::By(listener.listen(taker.begin(), &taker).await);
         };
         let lease = Arc::new(self.lease_of(&user));
         *self.user.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease.clone());
@@ -261,11 +253,21 @@ impl<'a> Hearing<'a> {
         };
         // Earlier versions stored it with the login.
         let held = if of_user.cursor.is_some() { of_user } else { held };
-        let taker = Taker { hearing: self, lease: &lease, cursor: Mutex::new(held.cursor), has_taken };
+        let taker = self.taker(&lease, held, signed_in.now, has_taken);
         tokio::select! {
-            ended = listener.listen(begin(held), &taker) => Ended::By(ended),
+            ended = listener.listen(taker.begin(), &taker) => Ended::By(ended),
             () = lease.lose() => Ended::Lost,
         }
+    }
+
+    /// Goes on where the one before stopped, by the clock that the engine has now.
+    fn taker<'t>(&'t self, lease: &'t Lease<'a>, held: Held, their_now: Option<i64>, has_taken: &'t AtomicBool) -> Taker<'t, 'a> {
+        let clock_ahead = their_now.map(|their_now| their_now - self.services.clock.now_ms());
+        let cursor = held.cursor.map(|cursor| by_their_clock(cursor, held.clock_ahead, clock_ahead, their_now));
+        if let (Some(before), Some(cursor)) = (held.cursor, cursor) {
+            self.log.clock_was_set_back(before - cursor);
+        }
+        Taker { hearing: self, lease, cursor: Mutex::new(cursor), clock_ahead, has_saved: AtomicBool::new(false), has_taken }
     }
 
     /// The lease of a user of the account's host. Two logins of one server are told apart.
@@ -289,9 +291,12 @@ impl<'a> Hearing<'a> {
     }
 }
 
-/// Where reading begins.
-fn begin(held: Held) -> Option<i64> {
-    held.cursor.map(|cursor| cursor.saturating_sub(OVERLAP_MS))
+/// A moment of the engine's clock as its clock says it now, if it was set back since. `before` and `now`: by how much it was and is ahead of
+/// ours. Ours may have been set forward as well; then reading begins too early, which does no harm.
+fn by_their_clock(moment: i64, before: Option<i64>, now: Option<i64>, their_now: Option<i64>) -> i64 {
+    let set_back = before.zip(now).map_or(0, |(before, now)| before.saturating_sub(now).max(0));
+    let moment = moment.saturating_sub(set_back);
+    their_now.map_or(moment, |their_now| moment.min(their_now))
 }
 
 /// A way to the account. When one fails, the next is tried at once.
@@ -391,13 +396,30 @@ impl Lease<'_> {
 
     /// Renews it; returns when it is lost, or may be soon because the database does not answer.
     async fn lose(&self) {
-        loop {
-            sleep(RENEW_EVERY).await;
-            let left = self.until.load(Ordering::SeqCst) - LEASE_MARGIN_MS - self.services.clock.now_ms();
-            match timeout(Duration::from_millis(u64::try_from(left).unwrap_or(0)), self.take()).await {
-                Ok(Ok(Some(_))) => {}
-                Ok(Ok(None)) | Err(_) => return,
-                Ok(Err(error)) => tracing::warn!(account = self.name, %error, "the lease of the account could not be renewed"),
+        while self.renew().await {}
+    }
+
+    /// Renews it for so long, or until it is lost. Nothing that the database was asked is broken off.
+    async fn keep_for(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while until.saturating_duration_since(Instant::now()) > RENEW_EVERY {
+            if !self.renew().await {
+                return;
+            }
+        }
+        sleep(until.saturating_duration_since(Instant::now())).await;
+    }
+
+    /// Renews it when that is due. `false`: it is lost, or may be soon.
+    async fn renew(&self) -> bool {
+        sleep(RENEW_EVERY).await;
+        let left = self.until.load(Ordering::SeqCst) - LEASE_MARGIN_MS - self.services.clock.now_ms();
+        match timeout(Duration::from_millis(u64::try_from(left).unwrap_or(0)), self.take()).await {
+            Ok(Ok(Some(_))) => true,
+            Ok(Ok(None)) | Err(_) => false,
+            Ok(Err(error)) => {
+                tracing::warn!(account = self.name, %error, "the lease of the account could not be renewed");
+                true
             }
         }
     }
@@ -414,8 +436,11 @@ struct Taker<'t, 'a> {
     hearing: &'t Hearing<'a>,
     /// With it stands how far was heard.
     lease: &'t Lease<'a>,
-    /// As it is stored.
+    /// How far it was heard.
     cursor: Mutex<Option<i64>>,
+    /// By how much the engine's clock is ahead of ours.
+    clock_ahead: Option<i64>,
+    has_saved: AtomicBool,
     has_taken: &'t AtomicBool,
 }
 
@@ -439,6 +464,11 @@ impl TakeBatch for Taker<'_, '_> {
 }
 
 impl Taker<'_, '_> {
+    /// Where reading begins.
+    fn begin(&self) -> Option<i64> {
+        self.cursor.lock().unwrap_or_else(PoisonError::into_inner).map(|cursor| cursor.saturating_sub(OVERLAP_MS))
+    }
+
     /// Stores a batch's events, and then how far the account was heard. `false`: that is another's now.
     async fn keep(&self, batch: &Batch) -> StoreResult<bool> {
         let Hearing { services, account, .. } = self.hearing;
@@ -454,12 +484,13 @@ impl Taker<'_, '_> {
         }
         let before = *self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
         let cursor = heard_until(before, batch.until);
-        if before == Some(cursor) {
+        if before == Some(cursor) && self.has_saved.load(Ordering::SeqCst) {
             return Ok(true);
         }
-        if !store.save_cursor(&self.lease.name, self.lease.holder, cursor).await? {
+        if !store.save_cursor(&self.lease.name, self.lease.holder, cursor, self.clock_ahead).await? {
             return Ok(false);
         }
+        self.has_saved.store(true, Ordering::SeqCst);
         *self.cursor.lock().unwrap_or_else(PoisonError::into_inner) = Some(cursor);
         Ok(true)
     }
@@ -519,6 +550,8 @@ struct Told {
     who_hears: Option<Who>,
     /// By connection; without a name, the database's.
     failures: HashMap<String, String>,
+    /// By how many minutes a clock was set back.
+    set_back: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -565,6 +598,19 @@ impl Log<'_> {
             tracing::info!(
                 account = self.account,
                 "the account's events are heard by another login of the same user; this one takes over if that ends"
+            );
+        }
+    }
+
+    /// Until something was heard, each connection finds the same.
+    fn clock_was_set_back(&self, by_ms: i64) {
+        let minutes = by_ms / 60_000;
+        if self.told(|told| std::mem::replace(&mut told.set_back, minutes)) != minutes && minutes > 0 {
+            tracing::warn!(
+                account = self.account,
+                seconds = by_ms / 1_000,
+                "the remote-support system's clock was set back, or this server's forward. What happened since is read again from that much \
+                 earlier, so nothing is lost. Let both keep their time by NTP"
             );
         }
     }

@@ -8,13 +8,16 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::engine::MeshCentral;
-use super::events::{HelpEvent, RelayEvent, Session};
+use super::events::{HelpEvent, RelayEvent, Session, moment};
+use super::socket::Socket;
 use crate::{Batch, EngineFault, Error, Happened, Listener, SignedIn, TakeBatch, What};
 
 /// A quiet server moves the cursor on this often.
 const QUIET: Duration = Duration::from_secs(20);
 /// An event is pushed some milliseconds after its time; what is older than this has been heard.
 const SETTLED_MS: i64 = 3_000;
+/// An event whose time is so far from what the clock should be by now tells that the clock was set.
+const CLOCK_TOLERANCE_MS: i64 = 60_000;
 /// A session that goes on can have begun so long ago.
 const LONGEST_SESSION_MS: i64 = 25 * 3_600_000;
 
@@ -65,6 +68,13 @@ impl MeshCentral {
         if is_of_machine { self.dead(event.get("nodeid").and_then(Value::as_str)).await } else { Ok(Vec::new()) }
     }
 
+    /// By how much the clock differs from what it should be by now, if that was not so before: a pushed event was stored just now.
+    fn clock_was_set(&self, socket: &Socket, message: &Value) -> Option<i64> {
+        let by = moment(message.get("event")?)? - socket.server_now();
+        // A second server behind the same address may have another clock for good.
+        (by.abs() > CLOCK_TOLERANCE_MS && self.server.is_new_difference(by, CLOCK_TOLERANCE_MS)).then_some(by)
+    }
+
     /// Sessions, of one machine or of all, of which no end was told and none will be.
     async fn dead(&self, node: Option<&str>) -> Result<Vec<Happened>, Error> {
         let mut happened = Vec::new();
@@ -83,7 +93,7 @@ impl MeshCentral {
 impl Listener for MeshCentral {
     async fn sign_in(&self) -> Result<SignedIn, Error> {
         let socket = self.server.socket().await?;
-        Ok(SignedIn { user: Some(socket.greeting.user_id.clone()) })
+        Ok(SignedIn { user: Some(socket.greeting.user_id.clone()), now: Some(socket.server_now()) })
     }
 
     async fn listen(&self, since: Option<i64>, take: &dyn TakeBatch) -> Result<(), Error> {
@@ -100,9 +110,13 @@ impl Listener for MeshCentral {
         let mut quiet = interval(QUIET);
         quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let mut clock_was_set = None;
             let happened = tokio::select! {
                 message = pushed.recv() => match message {
-                    Ok(message) => self.heard(&message).await?,
+                    Ok(message) => {
+                        clock_was_set = self.clock_was_set(&socket, &message);
+                        self.heard(&message).await?
+                    }
                     // Too much at once: it stands in the lists.
                     Err(RecvError::Lagged(_)) => self.missed(cursor - SETTLED_MS).await?,
                     Err(RecvError::Closed) => break,
@@ -112,6 +126,17 @@ impl Listener for MeshCentral {
             };
             let is_due = !happened.is_empty()
                 || pushed.is_empty() && socket.server_now() - cursor > i64::try_from(QUIET.as_millis()).unwrap_or(i64::MAX);
+            if let Some(by) = clock_was_set {
+                // Whoever connects again learns what the clock says now, and reads from where it was by then.
+                socket.close();
+                let (seconds, direction) = (by.abs() / 1_000, if by < 0 { "back" } else { "forward" });
+                return Err(Error::new(
+                    EngineFault::Unreachable,
+                    format!(
+                        "MeshCentral's clock was set {direction} by about {seconds} s; the connection is opened again. Let it keep its time by NTP"
+                    ),
+                ));
+            }
             if !is_due {
                 continue;
             }
@@ -132,6 +157,7 @@ mod tests {
 
     use tokio::sync::mpsc;
     use tokio::task::JoinHandle;
+    use tokio::time::timeout;
 
     use super::*;
     use crate::meshcentral::testing::{Fake, NODE, NOW, Taker, engine_of, help};
@@ -141,6 +167,29 @@ mod tests {
         let (taker, batches) = mpsc::unbounded_channel();
         let engine = engine.clone();
         (batches, tokio::spawn(async move { engine.listen(since, &Taker(taker)).await }))
+    }
+
+    /// What it stores then has a time that is before what was heard.
+    #[tokio::test]
+    async fn a_clock_that_is_set_is_noticed_by_what_is_pushed() {
+        let fake = Fake::start().await;
+        let engine = Arc::new(engine_of(&fake.server(), |_| ()));
+        for back in [3_600_000, -3_600_000] {
+            let (mut batches, task) = listen(&engine, Some(NOW - 60_000));
+            batches.recv().await.unwrap();
+            let now = engine.sign_in().await.unwrap().now.unwrap();
+            fake.push(&help(NODE, "in time", now));
+            assert_eq!(batches.recv().await.unwrap().happened.len(), 1);
+            fake.set_clock(now - back);
+            fake.push(&help(NODE, "set", now - back));
+            let error = timeout(Duration::from_secs(30), task).await.expect("it is not noticed").unwrap().unwrap_err();
+            assert!(error.what.contains("clock was set"), "{error}");
+            // The connection that follows knows better.
+            let again = engine.sign_in().await.unwrap().now.unwrap();
+            assert!((again - (now - back)).abs() < 60_000, "{again}");
+            fake.set_clock(NOW);
+            engine.server.socket().await.unwrap().close();
+        }
     }
 
     fn moments(batch: &Batch) -> Vec<(What, i64)> {

@@ -91,6 +91,8 @@ struct Memory {
     user_id: String,
     /// How often a connection was tried.
     connections: u32,
+    /// How far an event's time was from what the clock should be, ms.
+    clock_difference: i64,
     nodes: Nodes,
     nodes_read: Option<Instant>,
     sessions: HashMap<String, Session>,
@@ -262,6 +264,12 @@ impl Server {
         if let Some(help) = HelpEvent::read(event) {
             memory.take_help(help);
         }
+    }
+
+    /// Whether events' times did not differ by so much from what the clock should be when that was last asked.
+    pub(super) fn is_new_difference(&self, by: i64, tolerance: i64) -> bool {
+        let before = std::mem::replace(&mut self.memory().clock_difference, by);
+        (by - before).abs() > tolerance
     }
 
     /// Our account, like `user//deskbridge`; empty before the first connection.

@@ -15,7 +15,7 @@ use futures_util::{SinkExt, StreamExt};
 use reqwest::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -90,6 +90,7 @@ struct Shared {
     last_used: Mutex<Instant>,
     number: AtomicU64,
     is_closing: AtomicBool,
+    close: Notify,
     hear: Hear,
 }
 
@@ -157,6 +158,7 @@ impl Socket {
             last_used: Mutex::new(Instant::now()),
             number: AtomicU64::new(0),
             is_closing: AtomicBool::new(false),
+            close: Notify::new(),
             hear,
         });
         tokio::spawn({
@@ -175,6 +177,12 @@ impl Socket {
     /// Whether it is still open.
     pub(super) fn is_open(&self) -> bool {
         !self.shared.is_closing.load(Ordering::SeqCst)
+    }
+
+    /// Closes it; the next question opens another one.
+    pub(super) fn close(&self) {
+        self.shared.is_closing.store(true, Ordering::SeqCst);
+        self.shared.close.notify_one();
     }
 
     /// Returns when it has closed.
@@ -362,6 +370,10 @@ async fn run(stream: Stream, shared: &Shared, mut questions: mpsc::Receiver<Stri
                 if sink.send(Message::text(question)).await.is_err() {
                     return;
                 }
+            }
+            () = shared.close.notified() => {
+                let _ = timeout(Duration::from_secs(1), sink.close()).await;
+                return;
             }
             _ = ping.tick() => {
                 if heard_at.elapsed() > shared.longest_silence() || shared.is_idle() {

@@ -17,7 +17,7 @@ impl Listeners for SqlStore {
             "INSERT INTO listener (tenant, account, holder, held_until) VALUES ($1, $2, $3, $4)
              ON CONFLICT (account) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until
              WHERE listener.holder IS NULL OR listener.holder = excluded.holder OR listener.held_until <= $5
-             RETURNING cursor",
+             RETURNING cursor, clock_ahead",
         )
         .bind(tenant.as_str())
         .bind(account)
@@ -26,14 +26,15 @@ impl Listeners for SqlStore {
         .bind(now)
         .fetch_optional(&self.write)
         .await?;
-        row.map(|row| Ok(Held { cursor: row.try_get("cursor")? })).transpose()
+        row.map(|row| Ok(Held { cursor: row.try_get("cursor")?, clock_ahead: row.try_get("clock_ahead")? })).transpose()
     }
 
-    async fn save_cursor(&self, account: &str, server: Uuid, cursor: i64) -> Result<bool> {
-        let saved = sqlx::query("UPDATE listener SET cursor = $3 WHERE account = $1 AND holder = $2")
+    async fn save_cursor(&self, account: &str, server: Uuid, cursor: i64, clock_ahead: Option<i64>) -> Result<bool> {
+        let saved = sqlx::query("UPDATE listener SET cursor = $3, clock_ahead = $4 WHERE account = $1 AND holder = $2")
             .bind(account)
             .bind(&server.as_bytes()[..])
             .bind(cursor)
+            .bind(clock_ahead)
             .execute(&self.write)
             .await?;
         Ok(saved.rows_affected() == 1)

@@ -30,18 +30,18 @@ async fn one_server_at_a_time_hears_an_account() {
 async fn a_holder_goes_on_where_the_one_before_it_stopped() {
     on_both(|store| async move {
         let hold = async |server, now, until| store.hold_listener(&main(), SHARED, server, NOW + now, NOW + until).await.unwrap();
-        assert!(!store.save_cursor(SHARED, ONE, 1).await.unwrap(), "nobody holds it");
-        assert_eq!(hold(ONE, 0, 100).await, Some(Held { cursor: None }), "nobody has listened yet");
-        assert!(store.save_cursor(SHARED, ONE, 7).await.unwrap());
-        assert_eq!(hold(ONE, 50, 150).await, Some(Held { cursor: Some(7) }));
-        assert_eq!(hold(OTHER, 150, 300).await, Some(Held { cursor: Some(7) }));
-        assert!(!store.save_cursor(SHARED, ONE, 9).await.unwrap(), "the lease was lost");
-        assert!(store.save_cursor(SHARED, OTHER, 8).await.unwrap());
+        assert!(!store.save_cursor(SHARED, ONE, 1, None).await.unwrap(), "nobody holds it");
+        assert_eq!(hold(ONE, 0, 100).await, Some(Held { cursor: None, clock_ahead: None }), "nobody has listened yet");
+        assert!(store.save_cursor(SHARED, ONE, 7, None).await.unwrap());
+        assert_eq!(hold(ONE, 50, 150).await, Some(Held { cursor: Some(7), clock_ahead: None }));
+        assert_eq!(hold(OTHER, 150, 300).await, Some(Held { cursor: Some(7), clock_ahead: None }));
+        assert!(!store.save_cursor(SHARED, ONE, 9, None).await.unwrap(), "the lease was lost");
+        assert!(store.save_cursor(SHARED, OTHER, 8, Some(-3)).await.unwrap());
         store.release_listener(SHARED, OTHER).await.unwrap();
-        assert!(!store.save_cursor(SHARED, OTHER, 9).await.unwrap(), "it was given back");
-        assert_eq!(hold(ONE, 160, 300).await, Some(Held { cursor: Some(8) }));
-        assert!(store.save_cursor(SHARED, ONE, 5).await.unwrap());
-        assert_eq!(hold(ONE, 170, 300).await, Some(Held { cursor: Some(5) }), "the engine's clock was set back");
+        assert!(!store.save_cursor(SHARED, OTHER, 9, None).await.unwrap(), "it was given back");
+        assert_eq!(hold(ONE, 160, 300).await, Some(Held { cursor: Some(8), clock_ahead: Some(-3) }));
+        assert!(store.save_cursor(SHARED, ONE, 5, Some(4)).await.unwrap());
+        assert_eq!(hold(ONE, 170, 300).await, Some(Held { cursor: Some(5), clock_ahead: Some(4) }), "the engine's clock was set back");
     })
     .await;
 }
@@ -65,7 +65,7 @@ async fn accounts_nobody_has_held_for_long_are_purged_in_steps() {
         for number in 0..4 {
             let account = format!("host/{number}");
             store.hold_listener(&main(), &account, ONE, NOW, NOW + number).await.unwrap();
-            store.save_cursor(&account, ONE, number).await.unwrap();
+            store.save_cursor(&account, ONE, number, None).await.unwrap();
             store.release_listener(&account, ONE).await.unwrap();
         }
         let mut purged = Vec::new();

@@ -170,7 +170,7 @@ async fn what_happened_becomes_events_once() {
         () = server.services.wake.notified() => {}
         () = std::future::ready(()) => panic!("the worker is not woken"),
     }
-    assert_eq!(world.take_lease(server.id).await, Some(Held { cursor: Some(5_000) }));
+    assert_eq!(world.take_lease(server.id).await, Some(Held { cursor: Some(5_000), clock_ahead: None }));
     assert_eq!(*engine.listened.lock().unwrap(), [None], "nothing of before the first time");
     // Told again, by the same connection and by the next.
     assert!(world.hears(&engine, Batch { until: 6_000, ..batch.clone() }).await);
@@ -251,11 +251,11 @@ async fn a_server_that_lost_its_lease_moves_no_cursor_and_stops() {
     assert!(world.hears(&engine, ended(&["1"], 100_000)).await);
     world.now.fetch_add(LEASE_MS, Ordering::SeqCst);
     let other = Uuid::from_u128(2);
-    assert_eq!(world.take_lease(other).await, Some(Held { cursor: Some(100_000) }));
-    assert!(world.store.save_cursor(ACCOUNT, other, 150_000).await.unwrap());
+    assert_eq!(world.take_lease(other).await, Some(Held { cursor: Some(100_000), clock_ahead: None }));
+    assert!(world.store.save_cursor(ACCOUNT, other, 150_000, None).await.unwrap());
     assert!(!world.hears(&engine, ended(&["2"], 200_000)).await);
     assert_eq!(world.lsids().await, ["1", "2"], "what was heard is stored all the same");
-    assert_eq!(world.take_lease(other).await, Some(Held { cursor: Some(150_000) }));
+    assert_eq!(world.take_lease(other).await, Some(Held { cursor: Some(150_000), clock_ahead: None }));
     world.pass(9).await;
     assert_eq!(engine.connections(), 1, "the other one hears");
     let seconds = 9 + world.seconds_until(20, || engine.connections() == 2).await;
@@ -293,7 +293,7 @@ async fn the_cursor_is_never_ahead_of_the_inbox() {
         let hearing = Hearing::new(&services, &account, Uuid::from_u128(1));
         let (lease, has_taken) = (&hearing.login, AtomicBool::new(false));
         let held = lease.take().await.unwrap().unwrap();
-        let taker = || Taker { hearing: &hearing, lease, cursor: Mutex::new(held.cursor), has_taken: &has_taken };
+        let taker = || hearing.taker(lease, held, None, &has_taken);
         let batch = ended(&["1", "2", "3"], 5_000);
         let is_whole = {
             let (taker, mut left) = (taker(), polls);
@@ -420,7 +420,7 @@ async fn a_new_token_of_the_same_user_goes_on_where_the_old_one_stopped() {
 async fn what_was_heard_before_users_were_known_is_not_forgotten() {
     let (world, engine) = (World::new().await, token("account", "user//service"));
     let before = Uuid::from_u128(9);
-    assert!(world.take_lease(before).await.is_some() && world.store.save_cursor(ACCOUNT, before, 70_000).await.unwrap());
+    assert!(world.take_lease(before).await.is_some() && world.store.save_cursor(ACCOUNT, before, 70_000, None).await.unwrap());
     world.store.release_listener(ACCOUNT, before).await.unwrap();
     let _server = world.server(1, &of_one_connection(&engine));
     world.seconds_until(1, || engine.connections() == 1).await;
@@ -453,6 +453,48 @@ async fn two_tokens_of_one_user_are_heard_once_for_both_connections() {
     engines[heard].ends_at_once.lock().unwrap().clear();
     let before = engines[heard].connections();
     world.seconds_until(35, || engines[heard].connections() == before + 1).await;
+}
+
+/// Events stored after that have a smaller time than what was heard before.
+#[tokio::test]
+async fn a_clock_that_was_set_back_loses_nothing() {
+    const HOUR: i64 = 3_600_000;
+    let (world, engine) = (World::new().await, Engine::new(ACCOUNT));
+    let says = |ahead: i64| engine.signed_in.lock().unwrap().now = Some(world.time() + ahead);
+    says(7_000);
+    let _server = world.server(1, &of_one_connection(&engine));
+    world.seconds_until(1, || engine.connections() == 1).await;
+    assert!(world.hears(&engine, Batch { until: NOW + 7_000, ..Batch::default() }).await);
+    // It was away for longer than it was set back: no moment lies in the future.
+    engine.ends_at_once.lock().unwrap().extend((0..100).map(|_| unreachable()));
+    engine.end(Err(unreachable()));
+    world.pass(150).await;
+    world.now.fetch_add(2 * HOUR, Ordering::SeqCst);
+    says(7_000 - HOUR);
+    engine.ends_at_once.lock().unwrap().clear();
+    let tried = engine.connections();
+    world.seconds_until(80, || engine.connections() > tried).await;
+    let since = engine.listened.lock().unwrap().last().copied().flatten().unwrap();
+    let expected = NOW + 7_000 - HOUR - OVERLAP_MS;
+    assert!((expected - 80_000..=expected).contains(&since), "{}", since - expected);
+    // That is known from then on.
+    assert!(world.hears(&engine, Batch { until: world.time() - HOUR, ..Batch::default() }).await);
+    let heard = world.time() - HOUR;
+    says(7_000 - HOUR);
+    engine.end(Err(unreachable()));
+    let tried = engine.connections();
+    world.seconds_until(61, || engine.connections() > tried).await;
+    let since = engine.listened.lock().unwrap().last().copied().flatten().unwrap();
+    assert!((heard - OVERLAP_MS - 70_000..=heard - OVERLAP_MS).contains(&since), "{}", since - heard);
+}
+
+#[test]
+fn a_moment_is_told_by_the_clock_as_it_is_now() {
+    assert_eq!(by_their_clock(1_000, None, None, None), 1_000);
+    assert_eq!(by_their_clock(1_000, Some(50), Some(50), Some(9_000)), 1_000);
+    assert_eq!(by_their_clock(1_000, Some(50), Some(-450), Some(9_000)), 500, "set back by 500");
+    assert_eq!(by_their_clock(1_000, Some(50), Some(600), Some(9_000)), 1_000, "set forward: what comes has a later time");
+    assert_eq!(by_their_clock(1_000, None, Some(50), Some(700)), 700, "earlier versions did not note it");
 }
 
 #[tokio::test]
@@ -515,7 +557,7 @@ async fn saved_settings_count_without_a_restart() {
     // Removed: nobody hears it, and it is free.
     server.services.connections.set(&[], &[]);
     world.pass(2).await;
-    assert_eq!(world.take_lease(Uuid::from_u128(2)).await, Some(Held { cursor: Some(100_001) }));
+    assert_eq!(world.take_lease(Uuid::from_u128(2)).await, Some(Held { cursor: Some(100_001), clock_ahead: None }));
     assert_eq!(world.lsids().await, ["1", "3"]);
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use deskbridge_shared::routes;
 use deskbridge_tests::mesh_scene::{self, CONNECTION, MeshPlan, MeshScene};
-use deskbridge_tests::meshcentral::{RealAgent, Technician, is_obtainable_for, request_help};
+use deskbridge_tests::meshcentral::{Control, RealAgent, SERVICE, Technician, is_obtainable_for, request_help};
 use deskbridge_tests::scene::{self, Sidebar};
 use deskbridge_tests::server::{loopback_client, until};
 use reqwest::StatusCode;
@@ -225,6 +225,32 @@ async fn a_request_for_help_becomes_one_ticket() -> Result<()> {
     scene.server.wait_for_log("this server hears the account").await?;
     nothing_waits(&scene).await?;
     ensure!(scene.zendesk.tickets().len() == before.len() + 2);
+    Ok(())
+}
+
+/// Requests of the time between are read by the new token.
+#[tokio::test]
+async fn a_new_login_token_loses_no_request_for_help() -> Result<()> {
+    if !is_obtainable_for("a_new_login_token_loses_no_request_for_help")? {
+        return Ok(());
+    }
+    let plan = MeshPlan { connection: toml! { [zendesk] enable_automatic_ticket_creation = true }, ..MeshPlan::default() };
+    let mut scene = MeshScene::start(plan).await?;
+    let before = scene.zendesk.tickets();
+    scene.server.kill().await?;
+    let _assistant = request_help(&scene.mesh, &scene.agent, "Nobody listens").await?;
+    let owner = Control::connect(&scene.mesh, SERVICE.user, SERVICE.password).await?;
+    let made = owner.ask(json!({"action": "createLoginToken", "name": "Second", "expire": 0})).await?;
+    let (user, password) = (made["tokenUser"].as_str().context("a token")?, made["tokenPass"].as_str().context("its password")?);
+    let (path, old) = (scene.server.settings_path().to_owned(), scene.mesh.token());
+    let settings = std::fs::read_to_string(&path)?;
+    ensure!(settings.contains(&old.user) && settings.contains(&old.password));
+    std::fs::write(&path, settings.replace(&old.user, user).replace(&old.password, password))?;
+    scene.server.start().await?;
+    let made = async || Ok::<_, anyhow::Error>(scene.zendesk.tickets().into_iter().filter(|ticket| !before.contains(ticket)).count());
+    until("the ticket is made", NOTE, async || Ok(made().await? == 1)).await?;
+    nothing_waits(&scene).await?;
+    ensure!(made().await? == 1);
     Ok(())
 }
 

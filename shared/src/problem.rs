@@ -185,6 +185,15 @@ kinds! {
     /// Not form data.
     NotAForm = "not-a-form" of NotAForm, NOBODY, &[];
 
+    /// No API token, or one that does not hold.
+    ApiToken = "api-token" of ApiToken, NOBODY, &[];
+    /// The API token is another connection's.
+    ApiTokenConnection = "api-token-connection" of ApiTokenConnection, NOBODY, &[];
+    /// The API token is for something else.
+    ApiTokenPurpose = "api-token-purpose" of ApiTokenPurpose, NOBODY, &[];
+    /// The connection is disabled or faulty.
+    ConnectionNotRunning = "connection-not-running" of ConnectionNotRunning, NOBODY, &[];
+
     /// Not JSON.
     NotJson = "not-json" of NotJson, BUTTON, &[];
     /// No connection with a Help Center is called so.

@@ -3,6 +3,7 @@
 //! Must not know HTTP, SQL or any outside system. The only I/O is what settings need: reading the settings file and the files and
 //! variables its secrets name.
 
+pub mod api_purpose;
 pub mod clock;
 pub mod event;
 pub mod fault_point;

@@ -3,6 +3,7 @@
 //! Nothing here knows HTTP requests or SQL; what must be remembered is handed to the store by the caller.
 
 pub mod administrator_token;
+pub mod api_token;
 pub mod chat_token;
 pub mod device_signature;
 pub mod recording_token;

@@ -26,8 +26,10 @@
 //! | `ticket_value_epoch` | part of what signs the values in ticket fields | [`CustomerChats`] |
 //! | `note_lease` | who may add a note to a ticket through its page | [`NoteLeases`] |
 //! | `device`, `pairing_code`, `device_nonce` | paired browsers, the codes that pair them, requests seen lately | [`DeviceStore`] |
+//! | `api_token`, `settings_token_use` | tokens with which programs call this server, and when those in the settings were last used | [`ApiTokens`] |
 
 mod agent_sessions;
+mod api_tokens;
 mod connections;
 mod customer_chats;
 mod deliveries;
@@ -50,6 +52,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use agent_sessions::{AgentSessions, NewAgentSession, StoredAgentSession};
+pub use api_tokens::{ApiToken, ApiTokens, SettingsTokenUse};
 pub use connections::{ConnectionStamp, ConnectionStore, StoredConnection};
 pub use customer_chats::{CustomerChat, CustomerChats, NewCustomerChat, UseLimit};
 pub use deliveries::{Deliveries, Delivery, DeliveryKey, DeliveryState, SendTicket};
@@ -115,6 +118,7 @@ pub trait Store:
     + AppKeys
     + DeviceStore
     + CustomerChats
+    + ApiTokens
 {
     /// Answers if the database does.
     async fn ping(&self) -> Result<()>;

@@ -20,6 +20,7 @@ macro_rules! migrations {
             (8, "listeners", include_str!(concat!("../migrations/", $folder, "/0008_listeners.sql"))),
             (9, "session kinds", include_str!(concat!("../migrations/", $folder, "/0009_session_kinds.sql"))),
             (10, "listener clocks", include_str!(concat!("../migrations/", $folder, "/0010_listener_clocks.sql"))),
+            (11, "api tokens", include_str!(concat!("../migrations/", $folder, "/0011_api_tokens.sql"))),
         ])
     };
 }

@@ -7,7 +7,6 @@ use deskbridge_core::ids::{ConnectionId, TenantId};
 use deskbridge_core::settings::{ConnectionSettings, Role, STORED, Secret};
 use deskbridge_security::seal::MasterKey;
 use deskbridge_store::{ConnectionStore, StoreError, StoredConnection};
-use serde_json::Value;
 
 use crate::connections::{open_settings, seal_settings, sections};
 
@@ -119,8 +118,8 @@ async fn save(
     if row.is_none() {
         return Ok(format!("{name}: added"));
     }
-    tracing::warn!(connection = name, "another ticket system than before: its devices, pairing codes and sessions have ended");
-    Ok(format!("{name}: changed to another ticket system; its devices, pairing codes and sessions have ended{renamed}"))
+    tracing::warn!(connection = name, "another ticket system than before: its devices, pairing codes, API tokens and sessions have ended");
+    Ok(format!("{name}: changed to another ticket system; its devices, pairing codes, API tokens and sessions have ended{renamed}"))
 }
 
 /// Which help desk a connection is for: while this stays, what was granted for the connection holds.
@@ -137,7 +136,7 @@ fn keep_stored_secrets(wanted: &mut ConnectionSettings, before: Option<&mut Conn
         if secret == STORED {
             let stored = kept.iter().find(|(stored_key, _)| *stored_key == key);
             let (_, stored) = stored.ok_or_else(|| ApplyError::NothingStored { connection: connection.clone(), key })?;
-            *secret = Value::clone(stored);
+            secret.clone_from(stored);
         }
     }
     Ok(())
@@ -146,8 +145,8 @@ fn keep_stored_secrets(wanted: &mut ConnectionSettings, before: Option<&mut Conn
 /// The settings as they may be shown: literal secrets become the mark for "as stored", references stay.
 pub fn without_secrets(mut settings: ConnectionSettings) -> ConnectionSettings {
     for (_, secret) in settings.secrets_by_key(sections()) {
-        if !secret.as_str().is_some_and(Secret::is_reference) {
-            *secret = STORED.into();
+        if !Secret::is_reference(secret) {
+            STORED.clone_into(secret);
         }
     }
     settings

@@ -15,6 +15,7 @@ use deskbridge_security::seal::{MasterKey, SealError};
 use deskbridge_store::{ConnectionStamp, ConnectionStore, StoreError, StoredConnection};
 use moka::future::Cache;
 
+use crate::api_tokens::SettingsToken;
 use crate::live_sessions::Questions;
 use crate::note;
 use crate::ticket_access::TicketAccess;
@@ -153,6 +154,8 @@ struct Known {
     former_host: Option<String>,
     /// Its settings cannot be read, so nobody knows which appliance it uses.
     is_unreadable: bool,
+    /// Tokens with which programs call for it, whether it runs or not.
+    settings_tokens: Arc<[SettingsToken]>,
     running: Option<Arc<Connection>>,
 }
 
@@ -166,6 +169,8 @@ pub struct Directory {
     by_account: HashMap<String, Vec<usize>>,
     by_installation: HashMap<(String, String), usize>,
     by_host: HashMap<String, Vec<ConnectionId>>,
+    /// By the hash of the secret: which connection's, and which of its tokens.
+    by_token: HashMap<[u8; 32], Vec<(ConnectionId, usize)>>,
     help_center_origins: HashSet<String>,
     has_unreadable: bool,
 }
@@ -175,6 +180,9 @@ impl Directory {
         let mut directory = Self::default();
         for (id, connection) in &known {
             directory.has_unreadable |= connection.is_unreadable;
+            for (index, token) in connection.settings_tokens.iter().enumerate() {
+                directory.by_token.entry(token.hash()).or_default().push((*id, index));
+            }
             if let Some(account) = &connection.account {
                 directory.by_host.entry(account.host.clone()).or_default().push(*id);
             }
@@ -252,6 +260,12 @@ impl Directory {
         let index = self.by_installation.get(&(issuer.to_owned(), audience.to_owned()))?;
         let connection = self.running.get(*index)?;
         Some((connection, connection.help_desk.signed_panel()?))
+    }
+
+    /// The tokens in the settings whose secret has this SHA-256, each with its connection.
+    pub(crate) fn settings_tokens(&self, hash: &[u8; 32]) -> impl Iterator<Item = (ConnectionId, &SettingsToken)> {
+        let places = self.by_token.get(hash).into_iter().flatten();
+        places.filter_map(|(id, index)| Some((*id, self.known.get(id)?.settings_tokens.get(*index)?)))
     }
 
     /// Whether a running connection's Help Center has this origin.
@@ -414,6 +428,7 @@ impl Connections {
             account: None,
             former_host: None,
             is_unreadable: false,
+            settings_tokens: Arc::default(),
             running: None,
         };
         let settings = match open_settings(&self.master_key, &row) {
@@ -426,6 +441,7 @@ impl Connections {
             }
         };
         known.account = self.builder.account(&settings);
+        known.settings_tokens = SettingsToken::of(&settings);
         known.former_host = self.builder.engines.iter().find_map(|kind| kind.former_host(&settings));
         if let Some(advice) = settings.reports.out_of_date() {
             tracing::warn!(connection = row.name, "{advice}");
@@ -476,6 +492,11 @@ pub fn seal_settings(
 
 #[cfg(test)]
 impl Connections {
+    /// Opens the stored settings.
+    pub(crate) fn master_key(&self) -> &MasterKey {
+        &self.master_key
+    }
+
     /// These run, and those are stored without running; for tests.
     pub(crate) fn set(&self, running: &[Arc<Connection>], resting: &[(ConnectionId, EngineAccount)]) {
         let known = |name: String, account, running: Option<Arc<Connection>>| Known {
@@ -485,6 +506,7 @@ impl Connections {
             account,
             former_host: None,
             is_unreadable: false,
+            settings_tokens: Arc::default(),
             running,
         };
         let account = |connection: &Connection| connection.engine.as_ref().map(|engine| engine.account().clone());

@@ -2,6 +2,7 @@
 //! requests or pages.
 
 pub mod allowed_actions;
+pub mod api_tokens;
 pub mod apply_settings;
 pub mod chat_link;
 pub mod connections;

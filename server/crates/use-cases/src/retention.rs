@@ -23,7 +23,7 @@ const KEEP_ACCOUNTS_MS: i64 = 90 * DAY_MS;
 pub struct Retention {
     /// Events that are done.
     pub events_days: u32,
-    /// What was written to help desks, what is known of sessions and whose they are, links to machines, revoked devices.
+    /// What was written to help desks, what is known of sessions and whose they are, links to machines, revoked devices and API tokens.
     pub sessions_days: u32,
 }
 
@@ -46,6 +46,7 @@ pub async fn purge(services: &Services, retention: Retention) -> Result<u64, Sto
     removed += in_steps(|| store.purge_listeners(now - KEEP_ACCOUNTS_MS, STEP)).await?;
     removed += in_steps(|| store.purge_links(sessions, STEP)).await?;
     removed += in_steps(|| store.purge_devices(now, now - KEEP_CODES_MS, sessions, STEP)).await?;
+    removed += in_steps(|| store.purge_api_tokens(sessions, STEP)).await?;
     Ok(removed)
 }
 

@@ -2,6 +2,7 @@
 
 mod admin;
 pub mod agent_sessions;
+pub mod api_caller;
 mod appliance_events;
 mod assets;
 mod chat;

@@ -27,6 +27,7 @@ const OWNER: &str = "Whose session the sidebar's page was opened with, as the pa
 pub fn frame() -> OpenApi {
     let header = |name, about| SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(name, about)));
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("The id in the sidebar page")).build();
+    let api_token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API token: docs/api-tokens.md")).build();
     let components = ComponentsBuilder::new()
         .security_scheme("bearer", SecurityScheme::Http(bearer))
         .security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(cookies::NAME))))
@@ -35,6 +36,7 @@ pub fn frame() -> OpenApi {
         .security_scheme("device_time", header(TIME_HEADER, "Unix milliseconds"))
         .security_scheme("device_nonce", header(NONCE_HEADER, "16 random bytes, base64url without padding"))
         .security_scheme("device_signature", header(SIGNATURE_HEADER, "ECDSA on P-256 with SHA-256, r and s, base64url without padding"))
+        .security_scheme("api_token", SecurityScheme::Http(api_token))
         .schema_from::<Problem>()
         .schema_from::<Members>()
         .response_from::<Problem>()

@@ -312,6 +312,30 @@ impl Problem {
             .again_in(wait + Duration::from_millis(999))
     }
 
+    /// No API token, or one that does not hold.
+    pub fn api_token(detail: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, Kind::ApiToken, "An API token is needed", detail)
+    }
+
+    /// An API token of another connection.
+    pub fn api_token_connection() -> Self {
+        let detail = "The token is not for that connection, or there is no connection of that name. Compare ?connection= with \
+                      `deskbridge tokens list`.";
+        Self::new(StatusCode::FORBIDDEN, Kind::ApiTokenConnection, "The token is for another connection", detail)
+    }
+
+    /// An API token for something else.
+    pub fn api_token_purpose(purpose: &str) -> Self {
+        let detail = format!("The token is not for {purpose}. Make one that is: `deskbridge tokens create --for {purpose}`.");
+        Self::new(StatusCode::FORBIDDEN, Kind::ApiTokenPurpose, "The token is for something else", detail)
+    }
+
+    /// The token's connection is disabled or faulty.
+    pub fn connection_not_running() -> Self {
+        let detail = "The connection is disabled, or cannot run with its settings; see the server's log and `deskbridge check`.";
+        Self::new(StatusCode::NOT_FOUND, Kind::ConnectionNotRunning, "The connection does not run", detail)
+    }
+
     /// The server cannot do its work now.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable, "Not available at the moment", detail);
@@ -326,6 +350,9 @@ impl IntoResponse for Problem {
         let mut response = (self.status, [(header::CONTENT_TYPE, MEDIA_TYPE), (header::CACHE_CONTROL, "no-store")], body).into_response();
         if let Some(seconds) = self.members.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.kind == Kind::ApiToken {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

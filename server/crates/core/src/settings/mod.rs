@@ -3,6 +3,7 @@
 //! A settings file is checked twice, and every fault of both checks is told at once: first its shape against the
 //! JSON schema made from the types, then its meaning, section by section. No secret value is ever part of a message.
 
+mod api_token;
 mod fault;
 mod panel;
 mod policy;
@@ -11,6 +12,7 @@ mod secret;
 mod section;
 mod server;
 
+pub use api_token::ApiTokenSettings;
 use fault::StandIn;
 pub use fault::{Fault, Faults, Within};
 pub use panel::{PanelSection, SessionKeyQueue, parse_issue};
@@ -65,6 +67,9 @@ pub struct ConnectionSettings {
     /// What a session report tells.
     #[serde(default)]
     pub reports: ReportsSection,
+    /// Tokens with which programs call this server for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub api_token: Vec<ApiTokenSettings>,
     /// The sections of its help desk and of its remote-support system, by name.
     #[serde(flatten)]
     pub systems: Map<String, Value>,
@@ -100,6 +105,9 @@ struct ConnectionShape {
     /// What a session report tells.
     #[serde(default)]
     reports: ReportsSection,
+    /// Tokens with which programs call this server: monitoring systems, Helpdesk Buttons.
+    #[serde(default)]
+    api_token: Vec<ApiTokenSettings>,
 }
 
 /// The shape of the file, for the schema.
@@ -122,13 +130,18 @@ impl ConnectionSettings {
     }
 
     /// Every secret of the connection with its key, for export and for keeping stored ones.
-    pub fn secrets_by_key(&mut self, sections: &Sections) -> Vec<(String, &mut Value)> {
+    pub fn secrets_by_key(&mut self, sections: &Sections) -> Vec<(String, &mut String)> {
         let mut secrets = Vec::new();
+        for token in &mut self.api_token {
+            secrets.push((format!("api_token.{}.secret", token.name), token.secret.text_mut()));
+        }
         for (name, section) in &mut self.systems {
             let Some(kind) = sections.named(name) else { continue };
             for (key, value) in section.as_object_mut().into_iter().flatten() {
-                if kind.secrets.contains(&key.as_str()) && value.is_string() {
-                    secrets.push((format!("{name}.{key}"), value));
+                if kind.secrets.contains(&key.as_str())
+                    && let Value::String(secret) = value
+                {
+                    secrets.push((format!("{name}.{key}"), secret));
                 }
             }
         }
@@ -225,6 +238,12 @@ fn check_meaning(sections: &Sections, value: &Value, faults: &mut Faults) {
         }
         if let Some(reports) = section::<ReportsSection>(connection.get("reports")) {
             reports.check(&mut within.within("reports"));
+        }
+        let mut before: Vec<ApiTokenSettings> = Vec::new();
+        for (index, token) in connection.get("api_token").and_then(Value::as_array).into_iter().flatten().enumerate() {
+            let Some(token) = section::<ApiTokenSettings>(Some(token)) else { continue };
+            token.check(&before, &mut within.within(&format!("api_token[{index}] “{}”", token.name)));
+            before.push(token);
         }
         for (kind, section) in sections.of(connection) {
             (kind.check)(section, &mut within.within(kind.name));

@@ -47,6 +47,11 @@ impl Secret {
         if value.is_empty() { Err(SecretError::Empty) } else { Ok(SecretString::from(value)) }
     }
 
+    /// Its text, as the settings have it.
+    pub(super) fn text_mut(&mut self) -> &mut String {
+        &mut self.0
+    }
+
     /// Whether a secret's text is a reference, which may be shown.
     pub fn is_reference(text: &str) -> bool {
         text.starts_with("env:") || text.starts_with("file:")

@@ -7,6 +7,7 @@ use deskbridge_core::ids::ConnectionId;
 use sqlx::{QueryBuilder, Row};
 use uuid::Uuid;
 
+use super::api_tokens::delete_tokens_of;
 use super::{Db, DbRow, DbTransaction, Retention, SqlStore, damaged, insert_chunks, tenant_of};
 use crate::{
     CodeId, Device, DeviceGrant, DeviceStore, DevicesOf, NewDevice, NewPairingCode, Pairing, PairingCode, Result, Revoked, SeenRequest,
@@ -109,7 +110,7 @@ pub(super) async fn end_grants(transaction: &mut DbTransaction, connection: Conn
         }
     }
     sqlx::query("DELETE FROM pairing_code WHERE connections = '[]'").execute(&mut **transaction).await?;
-    Ok(())
+    delete_tokens_of(transaction, connection).await
 }
 
 #[async_trait]

@@ -3,6 +3,7 @@
 //! One file for each trait. `super` says which database: its `Db`, and what its locks need.
 
 mod agent_sessions;
+mod api_tokens;
 mod connections;
 mod customer_chats;
 mod deliveries;
@@ -77,6 +78,7 @@ fn delete_before(retention: &Retention, before: i64, limit: i64) -> QueryBuilder
 pub(crate) fn purge_statements() -> Vec<String> {
     [
         agent_sessions::RETENTION,
+        api_tokens::RETENTION,
         deliveries::RETENTION,
         inbox::RETENTION,
         listeners::RETENTION,

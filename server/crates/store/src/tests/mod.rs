@@ -1,6 +1,7 @@
 //! The same stories on both databases.
 
 mod agent_sessions;
+mod api_tokens;
 mod connections;
 mod customer_chats;
 mod database;

@@ -59,6 +59,7 @@ async fn links_of_a_ticket_are_found_by_index() {
 async fn rows_to_purge_are_found_by_index() {
     let index_of = [
         ("agent_session", "agent_session_keep"),
+        ("api_token", "api_token_revoked"),
         ("delivery", "delivery_changed"),
         ("device", "device_revoked"),
         ("device_nonce", "device_nonce_keep"),

@@ -446,6 +446,85 @@ async fn a_saved_change_acts_on_a_running_server() -> Result<()> {
     Ok(())
 }
 
+// tokens
+
+/// What stands behind a word at the beginning of a line.
+fn value_of(said: &Said, word: &str) -> Result<String> {
+    let line = said.out.lines().find_map(|line| line.strip_prefix(word)).with_context(|| format!("no {word} in\n{}", said.out))?;
+    Ok(line.trim().to_owned())
+}
+
+#[tokio::test]
+async fn an_api_token_is_shown_once_listed_and_revoked() -> Result<()> {
+    let scene = Scene::prepare(Plan::default()).await?;
+    let create = ["tokens", "create", "--connection", CONNECTION, "--name", "Helpdesk Buttons"];
+    let with = |more: &[&'static str]| [&create[..], more].concat();
+    run(&scene.server, &with(&["--for", "incidents"])).await?.check(1, &["there is no connection"]);
+    run(&scene.server, &["config", "apply"]).await?.check(0, &["added"]);
+    run(&scene.server, &with(&[])).await?.check(2, &["--for"]);
+    run(&scene.server, &with(&["--for", "tickets"])).await?.check(2, &["expected incidents or presses"]);
+    let first = run(&scene.server, &with(&["--for", "incidents"])).await?;
+    let second = run(&scene.server, &with(&["--for", "presses,incidents", "--for", "presses"])).await?;
+    first.check(0, &[CONNECTION, "not shown again"]);
+    assert_eq!(value_of(second.check(0, &[]), "for")?, "incidents, presses");
+    let (secret, id) = (value_of(&first, "token")?, value_of(&first, "id")?);
+    assert!(secret.len() > 40 && secret != value_of(&second, "token")?, "{secret}");
+
+    let listed = run(&scene.server, &["tokens", "list"]).await?;
+    let line = format!(" made .*, not used yet: Helpdesk Buttons, for incidents, {CONNECTION}\n");
+    assert!(Regex::new(&format!("(?m)^{id}{line}"))?.is_match(&listed.check(0, &[]).out), "{}", listed.out);
+    assert_eq!(listed.out.lines().count(), 2, "{}", listed.out);
+    assert_eq!(run(&scene.server, &["tokens", "list", "--limit", "1"]).await?.out.lines().count(), 1);
+    for entry in std::fs::read_dir(scene.server.directory())? {
+        let path = entry?.path();
+        let bytes = if path.is_file() { std::fs::read(&path)? } else { Vec::new() };
+        assert!(!bytes.windows(secret.len()).any(|part| part == secret.as_bytes()), "{} holds the token", path.display());
+    }
+
+    run(&scene.server, &["tokens", "revoke", &id]).await?.check(0, &["revoked"]);
+    run(&scene.server, &["tokens", "revoke", &id]).await?.check(0, &["it was revoked before"]);
+    run(&scene.server, &["tokens", "revoke", "0197a000-0000-7000-8000-000000000000"])
+        .await?
+        .check(1, &["there is no token", "tokens list"]);
+    let listed = run(&scene.server, &["tokens", "list"]).await?;
+    assert!(Regex::new(&format!("(?m)^{id} made .*, revoked .*, not used yet: "))?.is_match(&listed.out), "{}", listed.out);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_api_token_of_the_settings_is_checked_listed_and_not_exported() -> Result<()> {
+    let token = |name: &str, secret: &str, purpose: &str| with(toml! { api_token = [{ name = name, secret = secret, for = [purpose] }] });
+    for (name, secret, purpose, parts) in [
+        ("", "a-secret-of-24-characters", "incidents", ["api_token[0]", "name = “”: expected one line of 1 to 100 characters"]),
+        ("argus", "a-secret-of-23-characte", "incidents", ["api_token[0] “argus”.secret = (hidden)", "at least 24 characters"]),
+        ("argus", "env:DESKBRIDGE_TEST_NOT_SET", "incidents", ["api_token[0] “argus”.secret", "DESKBRIDGE_TEST_NOT_SET is not set"]),
+        (
+            "argus",
+            "a-secret-of-24-characters",
+            "tickets",
+            ["api_token[0] “argus”.for[0] = “tickets”", "expected \"incidents\", or \"presses\""],
+        ),
+    ] {
+        let mut scene = Scene::prepare(token(name, secret, purpose)).await?;
+        let said = run(&scene.server, &["config", "apply"]).await?;
+        assert!(!said.check(2, &parts).errors.contains("a-secret-of"), "{}", said.errors);
+        assert!(scene.server.start().await.is_err(), "{name} {secret} {purpose}");
+    }
+    let secret = "a-secret-of-24-characters";
+    let scene = Scene::prepare(token("argus", secret, "incidents")).await?;
+    run(&scene.server, &["config", "apply"]).await?.check(0, &["added"]);
+    let line = format!("in the settings, not used yet: argus, for incidents, {CONNECTION}");
+    run(&scene.server, &["tokens", "list"]).await?.check(0, &[&line]);
+    let exported = run(&scene.server, &["config", "export"]).await?;
+    assert!(!exported.check(0, &["[[connection.api_token]]", "name = \"argus\"", "for = [\"incidents\"]"]).out.contains(secret));
+    assert!(exported.out.contains("secret = \"(stored)\""), "{}", exported.out);
+    std::fs::write(scene.server.settings_path(), &exported.out)?;
+    run(&scene.server, &["config", "apply"]).await?.check(0, &["unchanged"]);
+    edit(&scene.server, "name = \"argus\"", "name = \"other\"")?;
+    run(&scene.server, &["config", "apply"]).await?.check(1, &["api_token.other.secret is to be kept as stored, but nothing is stored"]);
+    Ok(())
+}
+
 // events
 
 #[tokio::test]

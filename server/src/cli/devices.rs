@@ -102,7 +102,7 @@ pub(crate) struct Pair {
     file: ConfigFile,
 }
 
-fn one_line(text: &str) -> Result<String, &'static str> {
+pub(super) fn one_line(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     let sound = (1..=200).contains(&text.chars().count()) && !text.chars().any(char::is_control);
     if sound { Ok(text.to_owned()) } else { Err("expected one line of 1 to 200 characters") }

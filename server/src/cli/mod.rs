@@ -7,6 +7,7 @@ mod events;
 mod help_center;
 mod links;
 mod package;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -74,6 +75,11 @@ enum Command {
         #[command(subcommand)]
         command: devices::Command,
     },
+    /// Tokens with which programs call: monitoring systems, Helpdesk Buttons.
+    Tokens {
+        #[command(subcommand)]
+        command: tokens::Command,
+    },
     /// The customer's button in the Help Center.
     HelpCenter {
         #[command(subcommand)]
@@ -125,6 +131,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Package { command } => package::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Events { command } => events::run(&command).await,
         Command::Devices { command } => devices::run(&command).await,
+        Command::Tokens { command } => tokens::run(&command).await,
         Command::HelpCenter { command } => help_center::run(&command).await,
         Command::Links { connection, file } => links::run(&file, connection.as_deref()).await,
         Command::Migrate { file } => {

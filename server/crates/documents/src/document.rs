@@ -205,6 +205,22 @@ impl Document {
         count
     }
 
+    /// The block with the most characters, by its index, and how many it has. None where there is no block.
+    pub fn longest_block(&self) -> Option<(usize, usize)> {
+        let lengths = self.blocks.iter().map(|block| Self { blocks: vec![block.clone()] }.characters()).enumerate();
+        lengths.max_by_key(|(_, characters)| *characters)
+    }
+
+    /// The same with the first `characters` of one block, by its index, and `…` behind them: the others stay whole.
+    #[must_use]
+    pub fn with_block_shortened(&self, index: usize, characters: usize) -> Self {
+        let shortened = |(at, block): (usize, &Block)| {
+            let alone = Self { blocks: vec![block.clone()] };
+            if at == index { alone.shortened(characters).blocks } else { alone.blocks }
+        };
+        Self::new(self.blocks.iter().enumerate().flat_map(shortened).collect())
+    }
+
     /// The first `characters` of it, and a last paragraph `…`; itself where it has no more than that.
     ///
     /// What a ticket system would cut off silently or refuse is left out here, where a table or link cannot break.

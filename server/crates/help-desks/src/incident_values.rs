@@ -82,7 +82,12 @@ pub fn text(new: &NewTicket, description: &str, form: NoteForm, left_out: &[Stri
     if form.limit.takes(&all) {
         return Some(all);
     }
-    form.limit.longest(document.characters(), |characters| whole(document.shortened(characters)))
+    // A long description, or one long tag, must not cost the facts below it.
+    let longest = document.longest_block();
+    let shortened = longest.and_then(|(index, characters)| {
+        form.limit.longest(characters, |characters| whole(document.with_block_shortened(index, characters)))
+    });
+    shortened.or_else(|| form.limit.longest(document.characters(), |characters| whole(document.shortened(characters))))
 }
 
 /// One line of at most `limit` characters, cut at a word where that leaves at least half of it, and then with `…`.
@@ -122,7 +127,7 @@ fn title_by(text: &str, limit: usize, length: fn(char) -> usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use deskbridge_documents::{Flavour, Format, Limit, Measure};
+    use deskbridge_documents::{Flavour, Format, Guards, Limit, Measure};
     use serde_json::json;
 
     use super::*;
@@ -173,6 +178,20 @@ mod tests {
         );
         assert!(text(&new, "short", form, &[], "").unwrap().contains("short"));
         assert_eq!(text(&new, "short", NoteForm { limit: Limit { most: 3, ..limit }, ..form }, &["x".to_owned()], ""), None);
+    }
+
+    #[test]
+    fn a_long_description_costs_no_fact_below_it() {
+        let paragraph = |text: &str| Block::Paragraph(vec![Inline::text(text)]);
+        let document = Document::new(vec![paragraph(&"word ".repeat(20_000)), paragraph("Level: High (2)")]);
+        let new = NewTicket { document: Some(document), ..NewTicket::default() };
+        let limit = Limit { measure: Measure::CodePoints, most: 8_000 };
+        for format in [Format::Markdown(Flavour::GitHub), Format::Html(Guards::ALL), Format::Text(Guards::ALL), Format::JiraWiki] {
+            let written = text(&new, "", NoteForm { format, limit }, &[], "").unwrap();
+            assert!(limit.takes(&written) && written.contains("Level") && written.chars().count() > 7_000, "{written:.60}");
+        }
+        let tiny = NoteForm { format: Format::Text(Guards::NONE), limit: Limit { measure: Measure::CodePoints, most: 10 } };
+        assert!(text(&new, "", tiny, &[], "").unwrap().contains('…'), "then the beginning");
     }
 
     #[test]

@@ -245,7 +245,7 @@ impl HelpDesk for Autotask {
             guards_repeats: false,
             records_time: section.update_time_entry,
             creates_tickets: section.enable_automatic_ticket_creation,
-            takes_incidents: false,
+            takes_incidents: true,
             closes_tickets: false,
             follows_up: false,
         }

@@ -10,13 +10,19 @@ use super::metadata::{Field, Fields, Metadata};
 use super::query::{Entity, Filter};
 use super::record_write::{Deciding, RecordWrite};
 use super::text::{cut, lines, one_line};
-use crate::{HelpDeskError, NewTicket, Prepared, Ticket, WriteOutcome, customer};
+use crate::{HelpDeskError, NewTicket, Prepared, Ticket, WriteOutcome, customer, incident_values};
 use deskbridge_core::clock::rfc3339;
+use deskbridge_documents::{Format, Guards, Limit, Measure, NoteForm};
 use deskbridge_http_client::cached::Freshness;
 
 /// Longest texts, in characters (autotask-extension.md a.5).
 const TITLE: usize = 255;
 const DESCRIPTION: usize = 8_000;
+/// The description of a ticket with a document. Addresses that strangers wrote make no link.
+const TEXT: NoteForm = NoteForm {
+    format: Format::Text(Guards { addresses: true, ..Guards::NONE }),
+    limit: Limit { measure: Measure::Utf16, most: DESCRIPTION - 200 },
+};
 /// A ticket that must have a due date and is given none is due so much later.
 const DUE_AFTER_MS: i64 = 24 * 60 * 60 * 1_000;
 /// The usual number of the status *New*, and of the priority *Medium*; the tenant's own list decides (autotask-extension.md a.5).
@@ -261,7 +267,11 @@ impl<'a> Maker<'a> {
         }
         let customer = if contact.is_some() { String::new() } else { customer_line(name.as_deref(), email.as_deref()) };
         let description = description.unwrap_or_else(|| new.description.clone());
-        body.insert("title".into(), json!(cut(&one_line(title.as_deref().unwrap_or(&new.title)), TITLE)));
+        let description = match &new.document {
+            Some(_) => incident_values::text(new, &description, TEXT, &[], "").unwrap_or_default(),
+            None => description,
+        };
+        body.insert("title".into(), json!(incident_values::title_utf16(title.as_deref().unwrap_or(&new.title), TITLE)));
         body.insert("description".into(), json!(cut(&lines(&(customer + &description)), DESCRIPTION)));
         body.insert(MARKER_FIELD.into(), json!(marker));
         Ok((fields, body))

@@ -4,14 +4,20 @@
 //! writes it together with the ticket, and finds it by index.
 
 use deskbridge_core::text::shown;
-use serde_json::{Map, Value, json};
+use deskbridge_documents::{Format, Guards, NoteForm};
+use serde_json::{Map, Value};
 
-use crate::{HelpDeskError, NewTicket, customer, is_address};
+use super::note;
+use crate::{HelpDeskError, NewTicket, customer, incident_values, is_address};
 
 /// Longest subject, in characters: RT cuts it in silence.
 const MAX_SUBJECT: usize = 200;
 /// Longest text, in characters.
 const MAX_TEXT: usize = 20_000;
+/// Longest address of a link, in bytes (RT's schema: 240).
+const MAX_LINK: usize = 240;
+/// The text of a ticket with a document: like a note, but addresses that strangers wrote make no link.
+const TEXT: NoteForm = NoteForm { format: Format::Html(Guards { addresses: true, ..Guards::NONE }), limit: note::FORM.limit };
 /// What the defaults may set, besides the plain names, as RT calls it.
 const FIELDS: [&str; 13] = [
     "Queue",
@@ -79,6 +85,13 @@ pub(super) fn link(marker: &str) -> String {
     format!("urn:{}", marker.replace('/', ":"))
 }
 
+/// An address as RT keeps it; none where it would not.
+fn address_of_link(address: &str) -> Option<String> {
+    let url = url::Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    let address = String::from(url);
+    (address.len() <= MAX_LINK).then_some(address)
+}
+
 /// The body of the creation: the session's own fields over the configured ones. What a key may not set stands in the text.
 pub(super) fn body(new: &NewTicket, marker: &str, rules: &Rules<'_>) -> Result<Value, HelpDeskError> {
     let wrong = |what: String| HelpDeskError::Refused(what);
@@ -135,9 +148,20 @@ pub(super) fn body(new: &NewTicket, marker: &str, rules: &Rules<'_>) -> Result<V
         ticket["Queue"] = rules.queue.trim().into();
     }
     ticket["Subject"] = super::text::one_line(&subject, MAX_SUBJECT).into();
-    ticket["Content"] = description.into();
-    ticket["ContentType"] = "text/plain".into();
-    ticket["RefersTo"] = json!([link(marker)]);
+    if new.document.is_some() {
+        ticket["Content"] = incident_values::text(new, &description, TEXT, &told, "").unwrap_or_default().into();
+        ticket["ContentType"] = "text/html".into();
+    } else {
+        ticket["Content"] = description.into();
+        ticket["ContentType"] = "text/plain".into();
+    }
+    let mut links = vec![link(marker)];
+    for address in new.refers_to.iter().filter_map(|address| address_of_link(address)) {
+        if !links.contains(&address) {
+            links.push(address);
+        }
+    }
+    ticket["RefersTo"] = links.into();
     if let Some(email) = email.filter(|email| is_address(email)) {
         ticket["Requestor"] = email.into();
     }
@@ -156,6 +180,8 @@ fn is_possible(name: &str, value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn made(fields: Value, defaults: Option<&str>, key_may_set: &[&str], key_in_text: bool) -> Result<Value, HelpDeskError> {
@@ -202,6 +228,20 @@ mod tests {
         assert_eq!((&ticket["Requestor"], &ticket["Content"]), (&Value::Null, &json!("D\n\nCustomer: jane")));
         let ticket = made(json!({ "Priority": "urgent" }), None, &[], false).unwrap();
         assert_eq!(ticket["Priority"], Value::Null);
+    }
+
+    #[test]
+    fn a_document_stands_as_html_and_addresses_as_links() {
+        use deskbridge_documents::{Block, Document, Inline};
+        let document = Some(Document::new(vec![Block::Paragraph(vec![Inline::text("<b>&amp; ä")])]));
+        let refers_to = ["https://nav.example/42", "javascript:x", "https://nav.example/42", ""].map(str::to_owned).into();
+        let new = NewTicket { title: "T".into(), description: "D".into(), document, refers_to, ..NewTicket::default() };
+        let ticket = body(&new, "deskbridge/ab", &Rules { queue: "Support", defaults: None, key_may_set: &[] }).unwrap();
+        assert_eq!(ticket["RefersTo"], json!(["urn:deskbridge:ab", "https://nav.example/42"]));
+        assert_eq!(
+            (&ticket["ContentType"], ticket["Content"].as_str().unwrap().contains("&lt;b&gt;&amp;amp; ä")),
+            (&json!("text/html"), true)
+        );
     }
 
     #[test]

@@ -187,7 +187,7 @@ impl HelpDesk for RequestTracker {
             guards_repeats: false,
             records_time: self.section.update_time_worked,
             creates_tickets: self.section.enable_automatic_ticket_creation,
-            takes_incidents: false,
+            takes_incidents: true,
             closes_tickets: false,
             follows_up: false,
         }

@@ -3,12 +3,14 @@
 use deskbridge_core::text::shown;
 use serde_json::{Map, Value, json};
 
-use deskbridge_documents::neutralise;
+use deskbridge_documents::{Format, Guards, Limit, Measure, NoteForm, neutralise};
 
-use crate::{HelpDeskError, NewTicket, customer, is_address};
+use crate::{HelpDeskError, NewTicket, customer, incident_values, is_address};
 
 /// Longest subject.
 const MAX_SUBJECT: usize = 150;
+/// The text of a ticket with a document: like a note, but what strangers wrote makes no link either.
+const TEXT: NoteForm = NoteForm { format: Format::Html(Guards::ALL), limit: Limit { measure: Measure::Bytes, most: 60_000 } };
 /// What the defaults may set, besides the plain names. Whatever acts as somebody else, or marks a ticket, is not among them.
 const FIELDS: [&str; 12] = [
     "priority",
@@ -97,7 +99,7 @@ pub(super) fn body(new: &NewTicket, marker: &str, rules: &Rules<'_>) -> Result<V
     };
     // What an agent writes goes through the account's placeholders; these words are not an agent's (zendesk.md d.3).
     let (subject, title) = (take("subject"), take("title"));
-    let subject: String = subject.or(title).unwrap_or_else(|| new.title.clone()).chars().take(MAX_SUBJECT).collect();
+    let subject = incident_values::title(&subject.or(title).unwrap_or_else(|| new.title.clone()), MAX_SUBJECT);
     let mut description = take("description").unwrap_or_else(|| new.description.clone());
     let (name, email) = (take("name"), take("email"));
     if let Some(customer) = customer.filter(|_| !is_requester) {
@@ -110,7 +112,13 @@ pub(super) fn body(new: &NewTicket, marker: &str, rules: &Rules<'_>) -> Result<V
     }
     let mut ticket = Value::Object(fields);
     ticket["subject"] = neutralise(&subject).into();
-    ticket["comment"] = json!({ "body": neutralise(&description), "public": rules.public });
+    ticket["comment"] = match &new.document {
+        Some(_) => {
+            let text = incident_values::text(new, &description, TEXT, &told, "").unwrap_or_default();
+            json!({ "html_body": text, "public": rules.public })
+        }
+        None => json!({ "body": neutralise(&description), "public": rules.public }),
+    };
     ticket["external_id"] = marker.into();
     if let Some(email) = email {
         ticket["requester"] = json!({ "name": name.unwrap_or_else(|| email.clone()), "email": email });
@@ -201,6 +209,24 @@ mod tests {
             let defaults = json!({ default: "Remote support" }).to_string();
             assert_eq!(ticket(json!({ key: "VPN" }), Some(&defaults)).unwrap()["subject"], "VPN", "{key} over {default}");
         }
+    }
+
+    #[test]
+    fn a_document_stands_in_place_of_the_description() {
+        use deskbridge_documents::{Block, Document, Inline};
+        let paragraph = Block::Paragraph(vec![Inline::text("<b>{{ticket.id}} https://evil.example")]);
+        let document = Some(Document::new(vec![paragraph, Block::Paragraph(vec![Inline::link("it", "https://argus.example/1")])]));
+        let title = "Link down ".repeat(30);
+        let new = NewTicket { title, description: "D".into(), document, ..NewTicket::default() };
+        let made = body(&new, "m", &Rules { defaults: None, key_may_set: &[], public: false }).unwrap()["ticket"].take();
+        let html = made["comment"]["html_body"].as_str().unwrap();
+        assert!(
+            html.contains("&lt;b&gt;") && !html.contains("{{") && html.contains("<a href=\"https://argus.example/1\">it</a>"),
+            "{html}"
+        );
+        assert!(!html.contains("https://evil.example") && made["comment"]["body"].is_null(), "{html}");
+        let subject = made["subject"].as_str().unwrap();
+        assert!(subject.chars().count() <= 150 && subject.ends_with("Link down…"), "{subject}");
     }
 
     #[test]

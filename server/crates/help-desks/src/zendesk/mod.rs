@@ -291,7 +291,7 @@ impl HelpDesk for Zendesk {
             guards_repeats: true,
             records_time: false,
             creates_tickets: self.settings.enable_automatic_ticket_creation,
-            takes_incidents: false,
+            takes_incidents: true,
             closes_tickets: false,
             follows_up: self.settings.on_closed == OnClosed::FollowUp,
         }

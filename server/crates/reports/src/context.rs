@@ -10,7 +10,7 @@ use super::{Audience, RenderOptions};
 use deskbridge_core::session_report::{
     Actor, Customer, ExitSurvey, Representative, SessionEvent, SessionKind, SessionReport, Side, SurveyQuestion, SystemCategory, event_type,
 };
-use deskbridge_core::time_zone::LocalTime;
+use deskbridge_core::time_zone::{LocalTime, TimeZone};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use url::Url;
@@ -415,6 +415,15 @@ impl SurveyContext {
     }
 }
 
+/// A moment in a time zone; `unix` in seconds. None: no calendar has it.
+pub(super) fn moment(time_zone: &TimeZone, unix: i64) -> Option<Moment> {
+    let local = time_zone.local(unix)?;
+    let (text, LocalTime { at, .. }) = (local.to_string(), local);
+    let date = format!("{:04}-{:02}-{:02}", at.year(), u8::from(at.month()), at.day());
+    let time = format!("{:02}:{:02}:{:02}", at.hour(), at.minute(), at.second());
+    Some(Moment { unix, date, time, text })
+}
+
 /// Carries the options through the many small conversions.
 #[derive(Clone, Copy)]
 struct Builder<'a> {
@@ -491,12 +500,7 @@ impl Builder<'_> {
     }
 
     fn moment(self, unix: Option<i64>) -> Option<Moment> {
-        let unix = unix?;
-        let local = self.options.time_zone.local(unix)?;
-        let (text, LocalTime { at, .. }) = (local.to_string(), local);
-        let date = format!("{:04}-{:02}-{:02}", at.year(), u8::from(at.month()), at.day());
-        let time = format!("{:02}:{:02}:{:02}", at.hour(), at.minute(), at.second());
-        Some(Moment { unix, date, time, text })
+        moment(&self.options.time_zone, unix?)
     }
 
     fn customer(self, customer: &Customer) -> CustomerContext {

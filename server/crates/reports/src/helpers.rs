@@ -4,7 +4,7 @@
 use super::context::size_text;
 use handlebars::{
     Context, Handlebars, Helper, HelperDef, HelperResult, JsonTruthy, Output, PathAndJson, RenderContext, RenderError, RenderErrorReason,
-    Renderable,
+    Renderable, handlebars_helper,
 };
 use serde_json::Value;
 
@@ -80,7 +80,19 @@ fn registry(lines: HelperFunction) -> Handlebars<'static> {
     registry.register_helper("lines", Box::new(lines));
     registry.register_helper("size", Box::new(size as HelperFunction));
     registry.register_helper("plural", Box::new(plural as HelperFunction));
+    registry.register_helper("member", Box::new(member));
     registry
+}
+
+handlebars_helper!(member: |of: Json, path: str| member_at(of, path));
+
+/// `{{member posted "metadata.rack"}}`: a member of what was posted, and nothing where there is none.
+fn member_at(of: &Value, path: &str) -> Value {
+    let found = path.split('.').try_fold(of, |value, name| match value {
+        Value::Array(list) => list.get(name.parse::<usize>().ok()?),
+        value => value.get(name),
+    });
+    found.cloned().unwrap_or_default()
 }
 
 /// `if` and `unless` as they are, but strict: the engine's own take a misspelt name for an empty value.

@@ -1,4 +1,4 @@
-//! From the appliance's report to the note on the ticket: one Handlebars template for each report, whose HTML becomes a small
+//! From a report or an incident to what stands on the ticket: one Handlebars template for each, whose HTML becomes a small
 //! document (crate `documents`), which is written as the ticket system wants it, within its limit.
 //!
 //! Templates are functions from a typed context (context.rs). The built-in ones can be replaced by an administrator's
@@ -8,6 +8,7 @@
 
 mod context;
 mod helpers;
+mod incident;
 mod limits;
 mod samples;
 
@@ -15,6 +16,7 @@ pub use context::{
     CustomerContext, Entry, FileContext, Link, Moment, NameValue, NoteContext, QuestionContext, RepresentativeContext, SessionContext,
     SurveyContext, SystemSection, TerminalContext, TrafficContext, Transcript,
 };
+pub use incident::IncidentContext;
 pub use limits::FittedNote;
 
 use deskbridge_core::note::Attachment;
@@ -241,6 +243,10 @@ impl ReportTemplates {
                 registered.map_err(|error| parse_fault(templates.file(report.text_template()), &error))?;
             }
         }
+        let (name, built_in) = incident::TEMPLATE;
+        let source = templates.overriding(name)?.unwrap_or_else(|| built_in.to_owned());
+        let registered = templates.html.register_template_string(name, source);
+        registered.map_err(|error| parse_fault(templates.file(name), &error))?;
         templates.try_samples()?;
         Ok(templates)
     }
@@ -375,6 +381,9 @@ impl ReportTemplates {
                 self.render(Report::CustomerSurvey, is_text, &context)?;
                 self.render(Report::RepresentativeSurvey, is_text, &context)?;
             }
+        }
+        for context in IncidentContext::samples() {
+            self.render_incident(&context)?;
         }
         Ok(())
     }

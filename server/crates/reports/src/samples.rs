@@ -12,7 +12,7 @@ use deskbridge_core::session_report::{
 use deskbridge_core::time_zone::TimeZone;
 
 const BEGIN: i64 = 1_733_239_565;
-const NASTY: &str = "<script>alert(\"x\")</script> & 'y' {{ticket.id}}\nсообщение 太郎 👩‍💻";
+pub(super) const NASTY: &str = "<script>alert(\"x\")</script> & 'y' {{ticket.id}}\nсообщение 太郎 👩‍💻";
 
 impl SessionContext {
     /// A full session, the same in public and shortened, one too large to be read, one that has just begun, one full of hostile text, and sessions

@@ -300,8 +300,12 @@ fn every_variable_helper_and_template_is_documented() {
     for context in SurveyContext::samples() {
         variables(&serde_json::to_value(context).unwrap(), &mut names);
     }
+    for context in IncidentContext::samples() {
+        // What was posted has whatever names it has.
+        variables(&serde_json::to_value(IncidentContext { posted: serde_json::Value::Null, ..context }).unwrap(), &mut names);
+    }
     assert!(names.len() > 60, "{names:?}");
-    let helpers = ["lines", "preformatted", "size", "plural"].map(str::to_owned);
+    let helpers = ["lines", "preformatted", "size", "plural", "member", incident::TEMPLATE.0].map(str::to_owned);
     let templates = Report::ALL.into_iter().flat_map(|report| [report.template().0, report.text_template()].map(str::to_owned));
     for name in names.into_iter().chain(helpers).chain(templates) {
         assert!(DOCUMENTATION.contains(&format!("`{name}`")), "docs/report-templates.md does not explain `{name}`");
@@ -717,4 +721,48 @@ proptest! {
         let survey = customer_note(&BUILT_IN, &survey(&text), &RenderOptions::default());
         check_html(&survey.html);
     }
+}
+
+fn incident(posted: serde_json::Value) -> deskbridge_core::incident::Incident {
+    deskbridge_core::incident::Incident::read(posted).unwrap()
+}
+
+#[test]
+fn an_incident_tells_its_facts_in_the_order_people_know() {
+    assert_eq!(IncidentContext::samples().len(), 4);
+    let posted = serde_json::json!({
+        "pk": 1, "start_time": "2026-11-21T21:14:00.123456+01:00", "end_time": "infinity", "source": { "pk": 2, "name": "nav.example.org" },
+        "source_incident_id": "42", "details_url": "https://nav.example.org/event/42", "description": "Link down: core-1 <b>&amp;</b>\nsince 8",
+        "level": 2, "tags": [{ "tag": "url=https://x.example/?a=b" }], "argus_url": "https://argus.example.org/incidents/1", "user": "Admin"
+    });
+    let zone = TimeZone::named("Europe/Oslo").unwrap();
+    let document = BUILT_IN.incident(&incident(posted), &zone).unwrap();
+    let html = deskbridge_documents::write(&document, Format::Html(Guards::ALL));
+    check_html(&html);
+    let plain = deskbridge_documents::write(&document, Format::Text(Guards::NONE));
+    assert_eq!(
+        plain.trim(),
+        "Link down: core-1 <b>&amp;</b>\nsince 8\n    Level: High (2)\n    Started: 2026-11-21 21:14:00 +01:00\n    Source: nav.example.org\n    \
+         Incident: 42\n    Argus: https://argus.example.org/incidents/1\n    Details: https://nav.example.org/event/42\n\n\
+         Tags\n====\nurl: https://x.example/?a=b\n\nTicket made by Admin"
+    );
+    let link = "<a href=\"https://argus.example.org/incidents/1\">https://argus.example.org/incidents/1</a>";
+    assert!(html.contains(link), "{html}");
+    let small =
+        incident(serde_json::json!({ "source": "zabbix", "id": "7", "title": "Disk full", "description": "98 %", "url": "javascript:x" }));
+    let html = deskbridge_documents::write(&BUILT_IN.incident(&small, &zone).unwrap(), Format::Html(Guards::ALL));
+    assert!(html.contains("<strong>Disk full</strong>") && html.contains("98 %") && !html.contains("href"), "{html}");
+}
+
+#[test]
+fn an_administrators_template_of_an_incident_reads_what_was_posted() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |text: &str| std::fs::write(directory.path().join("incident.hbs"), text).unwrap();
+    write("<p>{{title}}: {{member posted \"metadata.rack\"}}{{#if (member posted \"metadata.none\")}}none{{/if}}</p>");
+    let templates = ReportTemplates::new(Some(directory.path())).unwrap();
+    let posted = serde_json::json!({ "source": "z", "id": "1", "title": "Fire", "metadata": { "rack": "A<7" } });
+    let document = templates.incident(&incident(posted), &TimeZone::default()).unwrap();
+    assert_eq!(deskbridge_documents::write(&document, Format::Text(Guards::NONE)).trim(), "Fire: A<7");
+    write("<p>{{titel}}</p>");
+    assert!(ReportTemplates::new(Some(directory.path())).unwrap_err().fault.contains("titel"));
 }

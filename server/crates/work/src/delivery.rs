@@ -5,12 +5,13 @@
 //! cannot be done any more.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use deskbridge_core::clock::Clock;
 use deskbridge_core::event::Origin;
 use deskbridge_core::fault_point;
 use deskbridge_core::ids::ConnectionId;
-use deskbridge_help_desks::{HelpDesk, Item, Prepared, Write, WriteOutcome};
+use deskbridge_help_desks::{HelpDesk, HelpDeskError, Item, Prepared, Write, WriteOutcome};
 use deskbridge_store::{Delivery, DeliveryKey, DeliveryState, LeasedEvent, SendTicket, Store};
 
 use crate::WorkError;
@@ -42,6 +43,9 @@ pub struct Deliverer<'a> {
     event: &'a LeasedEvent,
     heard: &'a Heard,
     connection: ConnectionId,
+    settles_within: Duration,
+    /// How long an answer is waited for. None: as long as the help desk's client does.
+    answered_within: Option<Duration>,
     known: HashMap<String, Delivery>,
     /// Written by this attempt, not stored as confirmed yet.
     written: Vec<(DeliveryKey, String)>,
@@ -72,7 +76,15 @@ impl<'a> Deliverer<'a> {
     ) -> Result<Self, WorkError> {
         let known = store.deliveries(connection, &event.lsid).await?;
         let known = known.into_iter().map(|delivery| (delivery.key.kind.clone(), delivery)).collect();
-        Ok(Self { store, clock, help_desk, event, heard, connection, known, written: Vec::new() })
+        let settles_within = help_desk.abilities().settles_within;
+        Ok(Self { store, clock, help_desk, event, heard, connection, settles_within, answered_within: None, known, written: Vec::new() })
+    }
+
+    /// Somebody waits for what is written now. An answer is waited for so long, then what was written is looked for; a request that got none
+    /// counts as not done after this time, even where the help desk's settings are more patient.
+    pub fn hurry(&mut self, most: Duration) {
+        self.settles_within = self.settles_within.min(most);
+        self.answered_within = Some(most);
     }
 
     /// The id of what the delivery of that kind left, if it stands.
@@ -174,6 +186,32 @@ impl<'a> Deliverer<'a> {
         Ok(delivered(remote_id, "was written to"))
     }
 
+    /// Looks for an item that an earlier attempt may have written, and writes nothing. `None`: it does not stand, and no earlier request can
+    /// still be done.
+    pub async fn look_for(&mut self, planned: &Planned<'_>) -> Result<Option<Delivered>, WorkError> {
+        let Some(before) = self.known.get(planned.kind).cloned() else { return Ok(None) };
+        let (key, Delivery { ticket, marker, .. }) = (self.key(planned.kind), &before);
+        let delivered = |remote_id: String, how| Delivered { ticket: ticket.clone(), remote_id, how };
+        match before.state {
+            DeliveryState::Planned => return Ok(None),
+            DeliveryState::Confirmed => return Ok(Some(delivered(before.remote_id.clone().unwrap_or_default(), "stands already on"))),
+            DeliveryState::Sent => {}
+        }
+        let write = Write { ticket, marker, item: planned.item };
+        if let Some(remote_id) = self.heard.help_desk(self.help_desk.find(&write).await)? {
+            self.store.mark_confirmed(&key, ticket, marker, &remote_id, self.clock.now_ms()).await?;
+            self.note_confirmed(&key, ticket, marker, &remote_id);
+            return Ok(Some(delivered(remote_id, "was found on")));
+        }
+        if !self.has_settled(&before) {
+            return Err(WorkError::Unsettled { sent_at: before.sent_at.unwrap_or_default(), until: before.settled_at });
+        }
+        self.heard.help_desk(self.help_desk.prove_absence(&write).await)?;
+        self.store.settle_sent(&key, before.sends - 1, DeliveryState::Planned, self.clock.now_ms()).await?;
+        self.known.insert(key.kind.clone(), Delivery { sends: before.sends, ..delivery(&key, ticket, marker) });
+        Ok(None)
+    }
+
     fn has_settled(&self, sent: &Delivery) -> bool {
         self.clock.now_ms() >= sent.settled_at
     }
@@ -187,7 +225,7 @@ impl<'a> Deliverer<'a> {
         mut sends: i64,
         mut may_stand: bool,
     ) -> Result<String, WorkError> {
-        let settles_within = i64::try_from(self.help_desk.abilities().settles_within.as_millis()).unwrap_or(i64::MAX);
+        let settles_within = i64::try_from(self.settles_within.as_millis()).unwrap_or(i64::MAX);
         for _ in 0..MOST_REQUESTS {
             let now = self.clock.now_ms();
             let settled_at = now.saturating_add(settles_within).saturating_add(LEAVES_WITHIN_MS + CONNECTS_WITHIN_MS);
@@ -204,7 +242,15 @@ impl<'a> Deliverer<'a> {
                     retry_after: None,
                 });
             }
-            match prepared.send().await {
+            let sent = prepared.send();
+            let outcome = match self.answered_within {
+                None => sent.await,
+                Some(most) => tokio::time::timeout(most, sent).await.unwrap_or_else(|_| WriteOutcome::Unknown {
+                    error: HelpDeskError::passing(format!("no answer within {} s", most.as_secs())),
+                    repeat_after: None,
+                }),
+            };
+            match outcome {
                 WriteOutcome::Written(remote_id) => return self.heard.help_desk(Ok(remote_id)),
                 WriteOutcome::Partly(next) => {
                     may_stand = true;

@@ -13,6 +13,7 @@ use deskbridge_security::seal::MasterKey;
 use deskbridge_store::{Store, StoreError};
 use deskbridge_use_cases::connections::Connections;
 use deskbridge_use_cases::event_handler::SupportEvents;
+use deskbridge_use_cases::incidents::IncidentIntake;
 use deskbridge_use_cases::retention::{self, Retention};
 use deskbridge_use_cases::{Services, listen, sweep};
 use deskbridge_web::agent_sessions::Lifetimes;
@@ -59,6 +60,7 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let services = Arc::new(Services {
+        incidents: IncidentIntake::new(store.clone()),
         connections: Connections::new(master_key.clone()),
         reports: Arc::new(ReportTemplates::new(settings.report_templates.as_deref())?),
         public_url: settings.public_origin().to_owned(),

@@ -194,6 +194,15 @@ kinds! {
     /// The connection is disabled or faulty.
     ConnectionNotRunning = "connection-not-running" of ConnectionNotRunning, NOBODY, &[];
 
+    /// The connection's ticket system takes no incidents.
+    IncidentsNotTaken = "incidents-not-taken" of IncidentsNotTaken, NOBODY, &[];
+    /// The ticket system refused the ticket of an incident.
+    TicketRefused = "ticket-refused" of TicketRefused, NOBODY, &["said"];
+    /// The ticket of an incident could not be made for now.
+    TicketNotMade = "ticket-not-made" of TicketNotMade, NOBODY, &["said", "retry_after"];
+    /// The ticket of an incident is still being made.
+    TicketUnderWay = "ticket-under-way" of TicketUnderWay, NOBODY, &["retry_after"];
+
     /// Not JSON.
     NotJson = "not-json" of NotJson, BUTTON, &[];
     /// No connection with a Help Center is called so.

@@ -40,6 +40,8 @@ pub const SESSION_RECORD: &str = "/api/v1/sessions/record";
 pub const SESSION_RECORDED: &str = "/api/v1/sessions/recorded";
 /// The page did not put it there: another browser may.
 pub const SESSION_RECORD_GIVEN_UP: &str = "/api/v1/sessions/record/given-up";
+/// A monitoring system posts an incident; followed by `/{id}`, how far its ticket is.
+pub const INCIDENTS: &str = "/api/v1/incidents";
 /// Pairs a browser: a one-time code against a public key.
 pub const DEVICES: &str = "/api/v1/devices";
 /// What a paired browser asks about itself, and how it takes itself away.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What an event asks for. In settings all but [`EventKind::Progress`] and [`EventKind::HelpRequest`] can be named.
+/// What an event asks for. Settings name only what an engine posts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
@@ -21,16 +21,28 @@ pub enum EventKind {
     /// Somebody at a machine asks for help: may create a ticket. The event's session id is the request's. Its engine has its own setting.
     #[serde(skip)]
     HelpRequest,
+    /// An incident was posted: it needs a ticket. Of this and the two below, the event's session id is the incident's.
+    #[serde(skip)]
+    Incident,
+    /// An incident ended: its ticket is told.
+    #[serde(skip)]
+    IncidentEnd,
+    /// An incident that had ended is open again: its ticket is told.
+    #[serde(skip)]
+    IncidentReopened,
 }
 
 impl EventKind {
-    const ALL: [(Self, &'static str, i32); 6] = [
+    const ALL: [(Self, &'static str, i32); 9] = [
         (Self::Progress, "progress", 0),
         (Self::SomeoneJoins, "someone_joins", 0),
         (Self::HelpRequest, "help_request", 0),
+        (Self::Incident, "incident", 0),
         (Self::SessionEnd, "session_end", 1),
         (Self::CustomerSurvey, "customer_survey", 2),
         (Self::RepresentativeSurvey, "representative_survey", 2),
+        (Self::IncidentEnd, "incident_end", 1),
+        (Self::IncidentReopened, "incident_reopened", 1),
     ];
 
     /// Every kind that settings can name.
@@ -50,7 +62,12 @@ impl EventKind {
 
     /// Whether settings can name it. What they cannot name is always processed and tried again.
     pub fn is_in_settings(self) -> bool {
-        !matches!(self, Self::Progress | Self::HelpRequest)
+        !matches!(self, Self::Progress | Self::HelpRequest) && !self.is_of_incident()
+    }
+
+    /// Whether it is about an incident: no engine's settings decide about it.
+    pub fn is_of_incident(self) -> bool {
+        matches!(self, Self::Incident | Self::IncidentEnd | Self::IncidentReopened)
     }
 
     /// Orders the events of one support session: a lower rank goes first.

@@ -11,6 +11,7 @@
 //! | `connection_stamp` | one row that changes with every connection, kept by triggers | [`ConnectionStore`] |
 //! | `agent_session` | agents' sessions; the one key on ids is also the memory of tokens used | [`AgentSessions`] |
 //! | `inbox_event`, `event_attempt` | durable work: events as they came, leased to workers, and what each attempt came to | [`Inbox`] |
+//! | `incident`, `incident_change` | incidents that monitoring systems told of, their tickets, and what these were not told of yet | [`Incidents`] |
 //! | `delivery` | every write to a help desk: sent, confirmed | [`Deliveries`] |
 //! | `support_session` | what is known of a support session, for the panel | [`SupportSessions`] |
 //! | `handed_out` | keys, Jumps and chat links handed out: proof of whose a session is | [`Ownership`] |
@@ -37,6 +38,7 @@ mod devices;
 mod due;
 mod group_commit;
 mod inbox;
+mod incidents;
 mod listeners;
 mod machine_links;
 mod migrations;
@@ -61,6 +63,7 @@ pub use devices::{
 };
 pub use group_commit::GroupCommit;
 pub use inbox::{AttemptRow, EventFilter, EventRow, Inbox, KnownEvent, LeasedEvent, NewEvent, Outcome, QueueSize, SlotWork};
+pub use incidents::{IncidentChange, IncidentPost, IncidentTicket, IncidentWork, Incidents, PostStored, StoredIncident, incident_account};
 pub use listeners::{Held, Listeners};
 pub use machine_links::{MachineLink, MachineLinks};
 pub use note_leases::{NoteLease, NoteLeaseHolder, NoteLeases};
@@ -107,6 +110,7 @@ pub trait Store:
     ConnectionStore
     + AgentSessions
     + Inbox
+    + Incidents
     + Deliveries
     + NoteLeases
     + SupportSessions

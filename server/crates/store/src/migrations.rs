@@ -21,6 +21,7 @@ macro_rules! migrations {
             (9, "session kinds", include_str!(concat!("../migrations/", $folder, "/0009_session_kinds.sql"))),
             (10, "listener clocks", include_str!(concat!("../migrations/", $folder, "/0010_listener_clocks.sql"))),
             (11, "api tokens", include_str!(concat!("../migrations/", $folder, "/0011_api_tokens.sql"))),
+            (12, "incidents", include_str!(concat!("../migrations/", $folder, "/0012_incidents.sql"))),
         ])
     };
 }

@@ -24,6 +24,9 @@ pub(super) const CLAIM: &str = claim!("FOR UPDATE OF e SKIP LOCKED");
 /// Two servers that purge at once remove different rows.
 pub(super) const SKIP_LOCKED: &str = " FOR UPDATE SKIP LOCKED";
 
+/// Two servers that change a row by what they read in it do so one after the other.
+pub(super) const LOCK_ROW: &str = " FOR UPDATE";
+
 /// Part of the transaction that stores events, so that others are woken when they can see them.
 pub(super) const NOTIFY: Option<&str> = Some("SELECT pg_notify('deskbridge_inbox', '')");
 

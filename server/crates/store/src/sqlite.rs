@@ -21,6 +21,9 @@ pub(super) const CLAIM: &str = claim!("");
 /// Nor does a purge.
 pub(super) const SKIP_LOCKED: &str = "";
 
+/// Nor does who changes a row by what they read in it.
+pub(super) const LOCK_ROW: &str = "";
+
 /// Nobody else uses the file: a writer wakes its own workers.
 pub(super) const NOTIFY: Option<&str> = None;
 

@@ -17,8 +17,8 @@ use moka::future::Cache;
 
 use crate::api_tokens::SettingsToken;
 use crate::live_sessions::Questions;
-use crate::note;
 use crate::ticket_access::TicketAccess;
+use crate::{incidents, note};
 
 /// How long an answer about an agent and a ticket is believed.
 const ACCESS_CACHE: Duration = Duration::from_secs(30);
@@ -81,7 +81,8 @@ impl Connection {
         let reports = &self.settings.reports;
         let notes = note::unfulfilled(&self.help_desk.abilities(), reports);
         let time_zone = reports.out_of_date().map(|advice| Finding::note("time zone", advice));
-        time_zone.into_iter().chain(notes.map(|remark| Finding::note("notes", remark))).collect()
+        let incidents = incidents::unfulfilled(self).map(|remark| Finding::note("incidents", remark));
+        time_zone.into_iter().chain(notes.map(|remark| Finding::note("notes", remark))).chain(incidents).collect()
     }
 
     /// What the help desk may look at besides itself.

@@ -24,7 +24,7 @@ use crate::{Services, live_sessions, ticket_fields};
 /// What comes after the ticket does not wait longer for its fields for its customer.
 const FIELDS_TIME: std::time::Duration = std::time::Duration::from_secs(5);
 /// The delivery of a new ticket. The store knows it too: who created a session's ticket owns the session.
-const TICKET: &str = "ticket";
+pub(crate) const TICKET: &str = "ticket";
 
 /// Someone joined: if a representative is in the session and it belongs to no ticket yet, it gets one.
 pub(crate) async fn run(
@@ -118,10 +118,21 @@ async fn create(
 
 /// Writes a ticket for the event's session or help request, once. The answer is its id.
 pub(crate) async fn write(deliverer: &mut Deliverer<'_>, new: &NewTicket) -> Result<String, WorkError> {
-    // Short: Autotask's field for it takes 50 characters (autotask-extension.md a.5).
-    let marker = format!("deskbridge/{}", deliverer.key(TICKET).lsid);
+    let marker = marker(deliverer);
     let done = deliverer.once(&Planned { kind: TICKET, ticket: "", marker: &marker, item: Item::Ticket(new) }).await?;
     Ok(done.remote_id)
+}
+
+/// Looks for the ticket that an earlier attempt may have made, and makes none. The answer is its id.
+pub(crate) async fn look_for(deliverer: &mut Deliverer<'_>) -> Result<Option<String>, WorkError> {
+    let (marker, new) = (marker(deliverer), NewTicket::default());
+    let found = deliverer.look_for(&Planned { kind: TICKET, ticket: "", marker: &marker, item: Item::Ticket(&new) }).await?;
+    Ok(found.map(|found| found.remote_id))
+}
+
+/// Short: Autotask's field for it takes 50 characters (autotask-extension.md a.5).
+fn marker(deliverer: &Deliverer<'_>) -> String {
+    format!("deskbridge/{}", deliverer.key(TICKET).lsid)
 }
 
 /// Fills the new ticket's fields for its customer, unless that takes too long.

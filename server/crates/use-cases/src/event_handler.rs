@@ -14,7 +14,7 @@ use deskbridge_work::worker::{EventHandler, Handled, SlotOwner};
 
 use crate::connections::{Connection, Directory, first_that_answers, one_for_each_way};
 use crate::ownership::{self, Owner};
-use crate::{Services, create_ticket, help_request, import_session, import_survey};
+use crate::{Services, create_ticket, help_request, import_session, import_survey, incidents};
 
 /// The use cases, as the worker calls them.
 pub struct SupportEvents(pub Arc<Services>);
@@ -46,6 +46,15 @@ impl EventHandler for SupportEvents {
             EventKind::SessionEnd => import_session::run(services, connection, event, heard).await,
             EventKind::HelpRequest => help_request::run(services, connection, event, heard).await,
             EventKind::CustomerSurvey | EventKind::RepresentativeSurvey => import_survey::run(services, connection, event, heard).await,
+            EventKind::Incident | EventKind::IncidentEnd | EventKind::IncidentReopened => {
+                incidents::settle::run(services, connection, event, heard).await
+            }
+        }
+    }
+
+    fn ended(&self, event: &LeasedEvent) {
+        if let Some(connection) = event.connection.filter(|_| event.kind.is_of_incident()) {
+            self.0.incidents.tell(connection, &event.lsid);
         }
     }
 }
@@ -124,7 +133,12 @@ fn is_wanted_by_any(users: &[Arc<Connection>], event: &LeasedEvent, key: &str) -
     match event.kind {
         EventKind::CustomerSurvey | EventKind::RepresentativeSurvey => wanting.next().is_some(),
         EventKind::SomeoneJoins => key.starts_with('{') && wanting.any(|connection| connection.help_desk.abilities().creates_tickets),
-        EventKind::Progress | EventKind::SessionEnd | EventKind::HelpRequest => false,
+        EventKind::Progress
+        | EventKind::SessionEnd
+        | EventKind::HelpRequest
+        | EventKind::Incident
+        | EventKind::IncidentEnd
+        | EventKind::IncidentReopened => false,
     }
 }
 

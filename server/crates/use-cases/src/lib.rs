@@ -13,6 +13,7 @@ pub mod event_handler;
 mod help_request;
 mod import_session;
 mod import_survey;
+pub mod incidents;
 pub mod jump;
 pub mod listen;
 pub mod live_sessions;

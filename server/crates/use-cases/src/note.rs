@@ -17,7 +17,7 @@ use crate::Services;
 use crate::connections::Connection;
 
 /// A ticket can be merged into one that was merged itself, and so on.
-const MOST_MOVES: usize = 6;
+pub(crate) const MOST_MOVES: usize = 6;
 /// A file that could not be taken so often is done without: the fourth attempt is some minutes after the first.
 const FILE_ATTEMPTS: i32 = 4;
 /// Longest reason a note gives for a missing file.

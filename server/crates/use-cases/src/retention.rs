@@ -23,7 +23,9 @@ const KEEP_ACCOUNTS_MS: i64 = 90 * DAY_MS;
 pub struct Retention {
     /// Events that are done.
     pub events_days: u32,
-    /// What was written to help desks, what is known of sessions and whose they are, links to machines, revoked devices and API tokens.
+    /// What was written to help desks, what is known of sessions and whose they are, links to machines, revoked devices and API tokens, and
+    /// incidents that have ended, since their last post. An open incident stays: it can be posted again at any time, and must not get a second
+    /// ticket.
     pub sessions_days: u32,
 }
 
@@ -37,6 +39,7 @@ pub async fn purge(services: &Services, retention: Retention) -> Result<u64, Sto
     removed += in_steps(|| store.purge_agent_sessions(now, STEP)).await?;
     removed += in_steps(|| store.purge_events(events, STEP)).await?;
     removed += in_steps(|| store.purge_deliveries(sessions, STEP)).await?;
+    removed += in_steps(|| store.purge_incidents(sessions, STEP)).await?;
     removed += in_steps(|| store.purge_note_leases(now, STEP)).await?;
     removed += in_steps(|| store.purge_customer_chats(now - KEEP_CHATS_MS, STEP)).await?;
     removed += in_steps(|| store.purge_use_counts(now, STEP)).await?;

@@ -9,6 +9,7 @@ use deskbridge_store::Store;
 use tokio::sync::Notify;
 
 use crate::connections::Connections;
+use crate::incidents::IncidentIntake;
 
 /// What the use cases work with.
 pub struct Services {
@@ -18,6 +19,8 @@ pub struct Services {
     pub store: Arc<dyn Store>,
     /// The connections there are.
     pub connections: Connections,
+    /// Stores posted incidents, and tells who waits for their tickets.
+    pub incidents: IncidentIntake,
     /// Report templates.
     pub reports: Arc<ReportTemplates>,
     /// Seals settings, signs chat links.

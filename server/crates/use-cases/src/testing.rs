@@ -13,8 +13,10 @@ use deskbridge_core::ids::{ConnectionId, EngineAccount, TenantId};
 use deskbridge_core::session_report::SessionReport;
 use deskbridge_core::settings::EventPolicy;
 use deskbridge_core::time_zone::TimeZone;
+use deskbridge_documents::{Format, Guards, Limit, Measure, NoteForm};
 use deskbridge_help_desks::{
-    Abilities, Agent, AgentReference, Files, HelpDeskError, Item, NewTicket, Prepared, PreparedWrite, Surroundings, Ticket, TimeEntry,
+    Abilities, Agent, AgentReference, Files, HelpDeskError, Item, NewTicket, Prepared, PreparedWrite, Surroundings, Ticket, TicketAddress,
+    TimeEntry,
     Write, WriteOutcome,
 };
 use deskbridge_remote_support::{
@@ -276,9 +278,11 @@ impl RemoteSupport for Engine {
     }
 }
 
-/// A help desk that creates tickets and takes nothing else. Everybody may work on every ticket.
+/// A help desk that creates tickets, and takes notes and closes tickets where a test says so.
 pub(crate) struct HelpDesk {
     pub(crate) creates_tickets: AtomicBool,
+    pub(crate) takes_incidents: AtomicBool,
+    pub(crate) takes_notes: AtomicBool,
     pub(crate) records_time: AtomicBool,
     pub(crate) finds_time_entry_users: AtomicBool,
     /// Of every agent.
@@ -288,6 +292,8 @@ pub(crate) struct HelpDesk {
     /// Tickets that were merged, each with the one that is shown in its place.
     pub(crate) merged: Mutex<Vec<(&'static str, &'static str)>>,
     tickets: Mutex<Vec<(String, NewTicket)>>,
+    notes: Mutex<Vec<(String, String)>>,
+    closed: Mutex<Vec<String>>,
 }
 
 impl HelpDesk {
@@ -299,8 +305,22 @@ impl HelpDesk {
             email: Mutex::default(),
             time_entries: Mutex::default(),
             merged: Mutex::default(),
+            takes_incidents: AtomicBool::new(true),
+            takes_notes: AtomicBool::default(),
             tickets: Mutex::default(),
+            notes: Mutex::default(),
+            closed: Mutex::default(),
         })
+    }
+
+    /// The notes on a ticket, in order.
+    pub(crate) fn notes(&self, ticket: &str) -> Vec<String> {
+        self.notes.lock().unwrap().iter().filter(|(on, _)| on == ticket).map(|(_, body)| body.clone()).collect()
+    }
+
+    /// Tickets that were closed, in order.
+    pub(crate) fn closed(&self) -> Vec<String> {
+        self.closed.lock().unwrap().clone()
     }
 
     /// The tickets it was given, in order; their ids count from 1.
@@ -312,6 +332,7 @@ impl HelpDesk {
 enum Content {
     Ticket(NewTicket),
     Time(TimeEntry),
+    Note { ticket: String, body: String },
 }
 
 struct Writing<'a> {
@@ -334,6 +355,11 @@ impl<'a> PreparedWrite<'a> for Writing<'a> {
                 entries.push(entry);
                 entries.len()
             }
+            Content::Note { ticket, body } => {
+                let mut notes = self.help_desk.notes.lock().unwrap();
+                notes.push((ticket, body));
+                notes.len()
+            }
         };
         WriteOutcome::Written(count.to_string())
     }
@@ -347,7 +373,10 @@ impl deskbridge_help_desks::HelpDesk for HelpDesk {
 
     fn abilities(&self) -> Abilities {
         Abilities {
-            note: None,
+            note: self
+                .takes_notes
+                .load(Ordering::SeqCst)
+                .then_some(NoteForm { format: Format::Text(Guards::NONE), limit: Limit { measure: Measure::Bytes, most: 1_000 } }),
             page_note: None,
             files: Files::Never,
             notes_are_public: false,
@@ -356,8 +385,8 @@ impl deskbridge_help_desks::HelpDesk for HelpDesk {
             guards_repeats: false,
             records_time: self.records_time.load(Ordering::SeqCst),
             creates_tickets: self.creates_tickets.load(Ordering::SeqCst),
-            takes_incidents: false,
-            closes_tickets: false,
+            takes_incidents: self.takes_incidents.load(Ordering::SeqCst),
+            closes_tickets: self.takes_notes.load(Ordering::SeqCst),
             follows_up: false,
         }
     }
@@ -377,6 +406,7 @@ impl deskbridge_help_desks::HelpDesk for HelpDesk {
     async fn prepare<'a>(&'a self, write: &Write<'_>) -> Result<Prepared<'a>, HelpDeskError> {
         let content = match write.item {
             Item::Ticket(new) => Content::Ticket(new.clone()),
+            Item::Note(note) => Content::Note { ticket: write.ticket.to_owned(), body: note.body.to_owned() },
             Item::Time(entry) => Content::Time(entry.clone()),
             _ => unimplemented!(),
         };
@@ -388,12 +418,25 @@ impl deskbridge_help_desks::HelpDesk for HelpDesk {
     }
 
     async fn find(&self, write: &Write<'_>) -> Result<Option<String>, HelpDeskError> {
+        if let Item::Note(_) = write.item {
+            let notes = self.notes.lock().unwrap();
+            return Ok(notes.iter().position(|(_, body)| body.contains(write.marker)).map(|index| (index + 1).to_string()));
+        }
         let tickets = self.tickets.lock().unwrap();
         Ok(tickets.iter().position(|(marker, _)| marker == write.marker).map(|index| (index + 1).to_string()))
     }
 
     async fn check(&self, _around: &Surroundings<'_>) -> Vec<Finding> {
         Vec::new()
+    }
+
+    async fn ticket_address(&self) -> Option<TicketAddress> {
+        Some(TicketAddress { address: "https://tickets.example/{ticket}".into(), remark: None })
+    }
+
+    async fn close(&self, ticket: &str) -> Result<(), HelpDeskError> {
+        self.closed.lock().unwrap().push(ticket.to_owned());
+        Ok(())
     }
 }
 
@@ -416,6 +459,7 @@ pub(crate) fn services(store: &Arc<dyn Store>, clock: &Clock) -> Arc<Services> {
     Arc::new(Services {
         clock: clock.clone(),
         store: store.clone(),
+        incidents: crate::incidents::IncidentIntake::new(store.clone()),
         connections: Connections::new(MasterKey::ephemeral()),
         reports: Arc::new(ReportTemplates::new(None).unwrap()),
         master_key: MasterKey::ephemeral(),

@@ -90,6 +90,7 @@ mod tests {
     use deskbridge_reports::ReportTemplates;
     use deskbridge_security::seal::MasterKey;
     use deskbridge_use_cases::connections::{Connections, seal_settings, sections};
+    use deskbridge_use_cases::incidents::IncidentIntake;
     use serde_json::Value;
     use tower::ServiceExt;
 
@@ -123,6 +124,7 @@ mod tests {
         connections.refresh(store.as_ref()).await.unwrap();
         let services = Arc::new(Services {
             clock: Clock::Manual(Arc::default()),
+            incidents: IncidentIntake::new(store.clone()),
             store,
             connections,
             reports: Arc::new(ReportTemplates::new(None).unwrap()),

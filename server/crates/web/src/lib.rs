@@ -13,6 +13,7 @@ pub mod devices;
 mod event_names;
 mod health;
 mod help_center;
+mod incidents;
 mod media_type;
 mod openapi;
 mod pages;
@@ -87,6 +88,11 @@ pub fn public(web: &Web) -> anyhow::Result<Router> {
         .layer(axum::middleware::map_response(devices::hide_cors));
     let sidebar = OpenApiRouter::new().routes(routes!(zendesk_sidebar::open)).with_state(web.sidebar.clone());
     let events = OpenApiRouter::new().routes(routes!(appliance_events::receive)).with_state(web.events.clone());
+    let incidents = OpenApiRouter::new()
+        .routes(routes!(incidents::receive))
+        .routes(routes!(incidents::status))
+        .layer(DefaultBodyLimit::max(incidents::MAX_BODY))
+        .with_state(web.incidents.clone());
     let assets = OpenApiRouter::new().routes(routes!(assets::serve)).with_state(web.assets.clone());
     let button = OpenApiRouter::new().routes(routes!(help_center::button)).with_state(web.assets.clone());
     let (help_center, document) =
@@ -107,6 +113,7 @@ pub fn public(web: &Web) -> anyhow::Result<Router> {
     let (router, document) = OpenApiRouter::with_openapi(document)
         .merge(sidebar)
         .merge(events)
+        .merge(incidents)
         .merge(assets)
         .merge(button)
         .merge(pages)

@@ -18,7 +18,7 @@ use crate::problem::{Members, Problem};
 
 const ABOUT: &str = "The public listener. The panel's calls need a session, which Zendesk opens by its signed URL, or a paired browser's \
                      signature. An address that is not here is answered with 404, a method that is not here with 405 and the methods \
-                     there are (`Allow`), both with a `Problem`; a browser that asks for a page (`Accept: text/html`) gets the 404 as one. Docs: panel-api.md, devices.md, operations.md.";
+                     there are (`Allow`), both with a `Problem`; a browser that asks for a page (`Accept: text/html`) gets the 404 as one. Docs: panel-api.md, devices.md, incidents.md, operations.md.";
 
 const OWNER: &str = "Whose session the sidebar's page was opened with, as the page has it. Beside a bearer that has ended, the cookie counts if \
                      its session is of this owner. It opens nothing by itself.";

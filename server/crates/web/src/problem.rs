@@ -65,7 +65,7 @@ pub(crate) struct Members {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     agent: Option<String>,
-    /// What the appliance said, in its own words.
+    /// What the appliance or the ticket system said, in its own words.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     said: Option<String>,
@@ -334,6 +334,32 @@ impl Problem {
     pub fn connection_not_running() -> Self {
         let detail = "The connection is disabled, or cannot run with its settings; see the server's log and `deskbridge check`.";
         Self::new(StatusCode::NOT_FOUND, Kind::ConnectionNotRunning, "The connection does not run", detail)
+    }
+
+    /// The connection's ticket system takes no incidents.
+    pub fn incidents_not_taken(detail: String) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::IncidentsNotTaken, "No tickets are made of incidents here", detail)
+    }
+
+    /// The ticket system refused an incident's ticket. `said`: its words.
+    pub fn ticket_refused(said: &str) -> Self {
+        let detail = format!("{said}. Put that right and post the incident again; until then nothing is tried.");
+        let members = Members { said: Some(said.to_owned()), ..Members::default() };
+        Self::new(StatusCode::BAD_GATEWAY, Kind::TicketRefused, "The ticket system refused the ticket", detail).with(members)
+    }
+
+    /// An incident's ticket could not be made for now. `said`: what stood in the way.
+    pub fn ticket_not_made(said: &str, status_url: &str, again_in: Duration) -> Self {
+        let detail = format!("{said}. It is tried again by itself; ask {status_url}, or post the incident again.");
+        let members = Members { said: Some(said.to_owned()), ..Members::default() };
+        let problem = Self::new(StatusCode::BAD_GATEWAY, Kind::TicketNotMade, "The ticket could not be made yet", detail);
+        problem.with(members).again_in(again_in)
+    }
+
+    /// An incident's ticket is still being made.
+    pub fn ticket_under_way(status_url: &str, again_in: Duration) -> Self {
+        let detail = format!("The incident is stored and its ticket is still being made; ask {status_url}, or post the incident again.");
+        Self::new(StatusCode::GATEWAY_TIMEOUT, Kind::TicketUnderWay, "The ticket system did not answer in time", detail).again_in(again_in)
     }
 
     /// The server cannot do its work now.

@@ -209,6 +209,7 @@ mod tests {
     use deskbridge_security::signed_token::issue;
     use deskbridge_use_cases::Services;
     use deskbridge_use_cases::connections::Connections;
+    use deskbridge_use_cases::incidents::IncidentIntake;
     use futures_util::stream::BoxStream;
     use tower::ServiceExt;
 
@@ -242,9 +243,11 @@ mod tests {
     #[tokio::test]
     async fn without_a_good_link_there_is_a_page_in_plain_words() {
         let master_key = MasterKey::ephemeral();
+        let store = deskbridge_store::open("sqlite::memory:").await.unwrap();
         let services = Arc::new(Services {
             clock: Clock::Manual(Arc::default()),
-            store: deskbridge_store::open("sqlite::memory:").await.unwrap(),
+            incidents: IncidentIntake::new(store.clone()),
+            store,
             connections: Connections::new(master_key.clone()),
             reports: Arc::new(ReportTemplates::new(None).unwrap()),
             master_key: master_key.clone(),

@@ -52,6 +52,20 @@ pub struct EventState {
     pub intake: GroupCommit<Vec<NewEvent>, ()>,
 }
 
+/// Monitoring systems.
+pub struct IncidentState {
+    /// The use cases.
+    pub services: Arc<Services>,
+    /// The server stops: who waits for a ticket is answered, so that it need not wait for them.
+    pub stop: CancellationToken,
+}
+
+impl AsRef<Services> for IncidentState {
+    fn as_ref(&self) -> &Services {
+        &self.services
+    }
+}
+
 /// Pages for customers, for whoever pairs a browser or opens a recording.
 pub struct PageState {
     /// The use cases.
@@ -113,6 +127,7 @@ pub struct Web {
     pub(crate) panel: Arc<PanelState>,
     pub(crate) sidebar: Arc<SidebarState>,
     pub(crate) events: Arc<EventState>,
+    pub(crate) incidents: Arc<IncidentState>,
     pub(crate) pages: Arc<PageState>,
     pub(crate) help_center: Arc<HelpCenterState>,
     pub(crate) customize: Arc<CustomizeState>,
@@ -166,6 +181,7 @@ impl Web {
                 translations: translations.clone(),
             }),
             events: Arc::new(EventState { services: services.clone(), intake }),
+            incidents: Arc::new(IncidentState { services: services.clone(), stop: stop.clone() }),
             help_center: Arc::new(HelpCenterState {
                 services: services.clone(),
                 translations: translations.clone(),

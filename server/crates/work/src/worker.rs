@@ -76,6 +76,8 @@ pub trait EventHandler: Send + Sync {
     fn slot_owner(&self, slot: &SlotWork) -> Option<SlotOwner>;
     /// Brings an event to its end. What it hears from outside systems goes through `heard`.
     async fn handle(&self, event: &LeasedEvent, heard: &Heard) -> Result<Handled, WorkError>;
+    /// What an attempt came to is stored.
+    fn ended(&self, _event: &LeasedEvent) {}
 }
 
 /// What the worker works with.
@@ -233,7 +235,7 @@ async fn work_at(worker: &Worker, slot_owner: &SlotOwner, event: &LeasedEvent) -
         let policy = &slot_owner.policy;
         let outcome = retry::decide(&Attempt {
             attempts: event.attempts,
-            limit: policy.retry_attempt_limit,
+            limit: policy.limit(event.kind),
             retried: policy.retries(event.kind, event.origin),
             received_at: event.received_at,
             now,
@@ -260,6 +262,7 @@ async fn work_at(worker: &Worker, slot_owner: &SlotOwner, event: &LeasedEvent) -
         Ok(false) => tracing::warn!("lease lost before the end was stored; another worker has the event"),
         Err(error) => tracing::error!(%error, "the event's end could not be stored; it comes back when its lease ends"),
     }
+    worker.handler.ended(event);
     fault_point::reach("finished");
     worker.wake.notify_one();
     heard.into_said()
@@ -267,7 +270,7 @@ async fn work_at(worker: &Worker, slot_owner: &SlotOwner, event: &LeasedEvent) -
 
 async fn handle(worker: &Worker, slot_owner: &SlotOwner, event: &LeasedEvent, heard: &Heard) -> Result<Handled, WorkError> {
     // Attempts are counted when an event is leased, so one that takes the process down with it ends here.
-    let limit = slot_owner.policy.retry_attempt_limit;
+    let limit = slot_owner.policy.limit(event.kind);
     if event.attempts > 1 && u32::try_from(event.attempts).unwrap_or(u32::MAX) > limit.saturating_add(2) {
         return Err(WorkError::Permanent(format!("the server broke off {} times while working at this event", event.attempts - 1)));
     }

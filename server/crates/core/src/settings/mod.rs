@@ -5,6 +5,7 @@
 
 mod api_token;
 mod fault;
+mod incidents;
 mod panel;
 mod policy;
 mod reports;
@@ -15,6 +16,7 @@ mod server;
 pub use api_token::ApiTokenSettings;
 use fault::StandIn;
 pub use fault::{Fault, Faults, Within};
+pub use incidents::OnIncidentEnd;
 pub use panel::{PanelSection, SessionKeyQueue, parse_issue};
 pub use policy::EventPolicy;
 pub use reports::ReportsSection;
@@ -61,6 +63,12 @@ pub struct ConnectionSettings {
     /// Neither its doors nor its workers act.
     #[serde(default)]
     pub disabled: bool,
+    /// Seconds after which the answer to a posted incident says that its ticket is still to be made.
+    #[serde(default = "incidents::default_timeout")]
+    pub incident_timeout_seconds: u32,
+    /// What happens to the ticket of an incident that has ended.
+    #[serde(default)]
+    pub on_incident_end: OnIncidentEnd,
     /// What the panel offers.
     #[serde(default)]
     pub panel: PanelSection,
@@ -99,6 +107,13 @@ struct ConnectionShape {
     /// Neither its doors nor its workers act.
     #[serde(default)]
     disabled: bool,
+    /// Seconds after which the answer to a posted incident says that its ticket is still to be made.
+    #[serde(default = "incidents::default_timeout")]
+    #[schemars(range(min = 1, max = 60))]
+    incident_timeout_seconds: u32,
+    /// What happens to the ticket of an incident that has ended: a note, a note and then it is closed, or nothing.
+    #[serde(default)]
+    on_incident_end: OnIncidentEnd,
     /// What the panel offers.
     #[serde(default)]
     panel: PanelSection,

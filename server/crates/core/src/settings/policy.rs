@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::event::{EventKind, Origin};
 
+/// How often a failed event of an incident is tried again, whatever an engine's settings say: about a day.
+const INCIDENT_RETRIES: u32 = 10;
+
 /// What a connection wants of its remote-support system's events. Each engine's section has its own words for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventPolicy {
@@ -51,13 +54,23 @@ impl EventPolicy {
         !kind.is_in_settings() || list.contains(&kind)
     }
 
+    /// How often an event of this kind is tried again at most.
+    pub fn limit(&self, kind: EventKind) -> u32 {
+        if kind.is_of_incident() { INCIDENT_RETRIES } else { self.retry_attempt_limit }
+    }
+
     /// Whether an event of this kind is processed that a sweep found, or that was posted to another connection of the appliance.
     pub fn processes_found(&self, kind: EventKind) -> bool {
         match kind {
             EventKind::SessionEnd | EventKind::CustomerSurvey | EventKind::RepresentativeSurvey => {
                 self.polling.contains(&EventKind::SessionEnd) || self.outbound.contains(&kind)
             }
-            EventKind::Progress | EventKind::SomeoneJoins | EventKind::HelpRequest => self.processes(kind),
+            EventKind::Progress
+            | EventKind::SomeoneJoins
+            | EventKind::HelpRequest
+            | EventKind::Incident
+            | EventKind::IncidentEnd
+            | EventKind::IncidentReopened => self.processes(kind),
         }
     }
 

@@ -5,6 +5,7 @@ use deskbridge_core::ids::ConnectionId;
 use sqlx::Row;
 
 use super::devices::end_grants;
+use super::incidents::forget_incidents;
 use super::{DbQuery, DbRow, SqlStore, parse_connection, tenant_of};
 use crate::{ConnectionStamp, ConnectionStore, Result, StoredConnection};
 
@@ -56,6 +57,7 @@ impl ConnectionStore for SqlStore {
     async fn replace_connection(&self, connection: &StoredConnection) -> Result<()> {
         let mut transaction = self.write.begin().await?;
         end_grants(&mut transaction, connection.id).await?;
+        forget_incidents(&mut transaction, connection.id).await?;
         save(connection).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(())
@@ -109,6 +111,7 @@ impl ConnectionStore for SqlStore {
     async fn delete_connection(&self, id: ConnectionId) -> Result<bool> {
         let mut transaction = self.write.begin().await?;
         end_grants(&mut transaction, id).await?;
+        forget_incidents(&mut transaction, id).await?;
         for ended in ["DELETE FROM handed_out WHERE connection = $1", "DELETE FROM session_owner WHERE connection = $1"] {
             sqlx::query(ended).bind(id.to_string()).execute(&mut *transaction).await?;
         }

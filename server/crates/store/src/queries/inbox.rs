@@ -106,6 +106,13 @@ fn leased_event(row: &DbRow, now: i64) -> Result<LeasedEvent> {
 }
 
 fn insert_events(events: &[NewEvent]) -> QueryBuilder<Db> {
+    let mut insert = insert_rows(events);
+    insert.push(" ON CONFLICT (account, fingerprint) DO NOTHING");
+    insert
+}
+
+/// Adds events; what becomes of one that is stored already, the caller says.
+pub(super) fn insert_rows(events: &[NewEvent]) -> QueryBuilder<Db> {
     let mut insert = QueryBuilder::new(
         "INSERT INTO inbox_event
            (id, tenant, account, received_by, connection, slot, fingerprint, kind, rank, lsid, ticket, origin, received_at, state, not_before) ",
@@ -129,7 +136,6 @@ fn insert_events(events: &[NewEvent]) -> QueryBuilder<Db> {
             .push_bind("ready")
             .push_bind(event.received_at);
     });
-    insert.push(" ON CONFLICT (account, fingerprint) DO NOTHING");
     insert
 }
 

@@ -9,6 +9,7 @@ mod customer_chats;
 mod deliveries;
 mod devices;
 mod inbox;
+mod incidents;
 mod listeners;
 mod machine_links;
 mod note_leases;
@@ -21,7 +22,7 @@ use deskbridge_core::ids::{ConnectionId, TenantId};
 use sqlx::{QueryBuilder, Row};
 use uuid::Uuid;
 
-use super::{CLAIM, Db, NOTIFY, SKIP_LOCKED, Wakes};
+use super::{CLAIM, Db, LOCK_ROW, NOTIFY, SKIP_LOCKED, Wakes};
 use crate::{Result, Store, StoreError};
 
 /// Most rows one INSERT takes, and most values one list has: well below both databases' limits on parameters (32,766 and 65,535).
@@ -81,6 +82,7 @@ pub(crate) fn purge_statements() -> Vec<String> {
         api_tokens::RETENTION,
         deliveries::RETENTION,
         inbox::RETENTION,
+        incidents::RETENTION,
         listeners::RETENTION,
         machine_links::RETENTION,
         note_leases::RETENTION,

@@ -9,6 +9,7 @@ mod deliveries;
 mod devices;
 mod inbox;
 mod inbox_model;
+mod incidents;
 mod listeners;
 mod machine_links;
 mod migration;

@@ -66,6 +66,7 @@ async fn rows_to_purge_are_found_by_index() {
         ("former_sweep", ""),
         ("handed_out", "handed_out_usable"),
         ("inbox_event", "inbox_event_done"),
+        ("incident", "incident_closed"),
         ("listener", "listener_held"),
         ("machine_link", "machine_link_over"),
         ("note_lease", "note_lease_until"),

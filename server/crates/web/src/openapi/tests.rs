@@ -18,6 +18,7 @@ use deskbridge_shared::device::{DEVICE_HEADER, MAX_NAME, NONCE_HEADER, SIGNATURE
 use deskbridge_shared::routes;
 use deskbridge_use_cases::Services;
 use deskbridge_use_cases::connections::Connections;
+use deskbridge_use_cases::incidents::IncidentIntake;
 use deskbridge_use_cases::session_key::TTL_SECONDS;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
@@ -33,9 +34,11 @@ use crate::{MAX_BODY, Web, media_type};
 async fn listener() -> Router {
     let clock = Clock::Manual(Arc::default());
     let master_key = MasterKey::ephemeral();
+    let store = deskbridge_store::open("sqlite::memory:").await.unwrap();
     let services = Arc::new(Services {
         clock,
-        store: deskbridge_store::open("sqlite::memory:").await.unwrap(),
+        incidents: IncidentIntake::new(store.clone()),
+        store,
         connections: Connections::new(master_key.clone()),
         reports: Arc::new(ReportTemplates::new(None).unwrap()),
         master_key,

@@ -25,7 +25,7 @@ fn incident(changes: Value) -> Incident {
 
 struct Desk {
     rig: Rig,
-    help_desk: Arc<HelpDesk>,
+    system: Arc<HelpDesk>,
     connection: Arc<Connection>,
 }
 
@@ -37,7 +37,7 @@ async fn desk(wanted: OnIncidentEnd) -> Desk {
     connection.engine = None;
     let connection = Arc::new(connection);
     let rig = Rig::new(std::slice::from_ref(&connection)).await;
-    Desk { rig, help_desk, connection }
+    Desk { rig, system: help_desk, connection }
 }
 
 impl Desk {
@@ -69,7 +69,7 @@ async fn the_ticket_has_what_help_desks_need_of_an_incident() {
     let received = desk.post(json!({})).await;
     assert!(format!("deskbridge/{}", received.lsid).len() <= 50, "Autotask's field for it");
     assert_eq!(desk.work().await, ["the incident has ticket 1"]);
-    let made = desk.help_desk.tickets().remove(0);
+    let made = desk.system.tickets().remove(0);
     assert_eq!((made.title.as_str(), made.description.as_str()), ("Link down", "core-1\nsince 8"));
     assert_eq!((made.fields["title"].as_str(), made.fields["description"].as_str()), (Some("Link down"), Some("core-1\nsince 8")));
     assert_eq!((made.refers_to.as_slice(), made.document.is_some()), (["https://nav.example/42".to_owned()].as_slice(), true));
@@ -90,19 +90,19 @@ async fn an_ended_incident_closes_its_ticket_unless_it_is_open_again() {
     desk.work().await;
     desk.post(json!({ "open": false, "end_time": "2024-12-03T15:41:07Z" })).await;
     assert_eq!(desk.work().await, ["the note end-1 was written to ticket 1; ticket 1 is closed"]);
-    assert_eq!(desk.help_desk.closed(), ["1"]);
-    let note = desk.help_desk.notes("1").remove(0);
+    assert_eq!(desk.system.closed(), ["1"]);
+    let note = desk.system.notes("1").remove(0);
     assert!(note.starts_with("The incident has ended: 2024-12-03 15:41:07 UTC\n\nSource: nav, incident 42"), "{note}");
     desk.post(json!({})).await;
     desk.work().await;
-    assert!(desk.help_desk.notes("1")[1].starts_with("The incident is open again"), "{:?}", desk.help_desk.notes("1"));
+    assert!(desk.system.notes("1")[1].starts_with("The incident is open again"), "{:?}", desk.system.notes("1"));
 
     // It ends and is open again before anybody looks.
     desk.post(json!({ "open": false })).await;
     desk.post(json!({})).await;
     desk.work().await;
-    assert_eq!((desk.help_desk.notes("1").len(), desk.help_desk.closed().len()), (4, 1));
-    assert_eq!(desk.help_desk.tickets().len(), 1);
+    assert_eq!((desk.system.notes("1").len(), desk.system.closed().len()), (4, 1));
+    assert_eq!(desk.system.tickets().len(), 1);
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn what_the_settings_do_not_want_is_not_told() {
     assert_eq!(desk.work().await[0], "the incident has ticket 1");
     desk.post(json!({ "open": false })).await;
     assert_eq!(desk.work().await, ["ticket 1 knows all of it"]);
-    assert!(desk.help_desk.notes("1").is_empty() && desk.help_desk.closed().is_empty());
+    assert!(desk.system.notes("1").is_empty() && desk.system.closed().is_empty());
     assert_eq!(unfulfilled(&desk.connection), None);
 }
 
@@ -124,7 +124,7 @@ async fn an_incident_that_ended_first_gets_no_ticket() {
     let received = desk.post(json!({})).await;
     desk.post(json!({ "open": false })).await;
     assert_eq!(desk.work().await, [settle::OVER, settle::OVER]);
-    assert!(desk.help_desk.tickets().is_empty());
+    assert!(desk.system.tickets().is_empty());
     assert_eq!(wait(&desk.rig.services, &desk.connection, &received).await.unwrap(), Answer::NoTicket);
     let state = status(&desk.rig.services, desk.connection.id, received.status_id()).await.unwrap();
     assert_eq!(state, Some(Status::Dead(settle::OVER.into())));
@@ -133,13 +133,13 @@ async fn an_incident_that_ended_first_gets_no_ticket() {
     }
     desk.post(json!({})).await;
     assert_eq!(desk.work().await, ["the incident has ticket 1"], "open again, and nothing of before is told");
-    assert!(desk.help_desk.notes("1").is_empty());
+    assert!(desk.system.notes("1").is_empty());
 }
 
 #[tokio::test]
 async fn a_ticket_system_that_takes_none_gets_none() {
     let desk = desk(OnIncidentEnd::Note).await;
-    desk.help_desk.takes_incidents.store(false, Ordering::SeqCst);
+    desk.system.takes_incidents.store(false, Ordering::SeqCst);
     let refused = receive(&desk.rig.services, &desk.connection, incident(json!({}))).await;
     assert!(matches!(refused, Err(NotTaken::NoTickets)));
 }
@@ -154,7 +154,7 @@ async fn an_event_that_is_worked_at_twice_makes_one_ticket() {
     let (heard, handler) = (Heard::default(), SupportEvents(desk.rig.services.clone()));
     let (one, other) = tokio::join!(handler.handle(&event, &heard), handler.handle(&event, &heard));
     assert!(one.is_ok() || other.is_ok());
-    assert_eq!(desk.help_desk.tickets().len(), 1);
+    assert_eq!(desk.system.tickets().len(), 1);
     handler.handle(&event, &heard).await.unwrap();
-    assert_eq!(desk.help_desk.tickets().len(), 1);
+    assert_eq!(desk.system.tickets().len(), 1);
 }

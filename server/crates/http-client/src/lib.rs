@@ -105,6 +105,14 @@ pub fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
     Some(wait.min(Duration::from_hours(1)))
 }
 
+/// The time until a moment in Unix seconds that an answer names, at most an hour. It counts from the answer's own `Date`: our clock may differ
+/// from theirs. None: it has passed, or the answer has no date.
+pub fn time_until(headers: &reqwest::header::HeaderMap, moment: u64) -> Option<Duration> {
+    let date = httpdate::parse_http_date(headers.get(reqwest::header::DATE)?.to_str().ok()?).ok()?;
+    let moment = std::time::UNIX_EPOCH.checked_add(Duration::from_secs(moment))?;
+    moment.duration_since(date).ok().filter(|wait| !wait.is_zero()).map(|wait| wait.min(Duration::from_hours(1)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,5 +141,16 @@ mod tests {
         }
         let undated = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static("Sun, 06 Nov 1994 08:50:07 GMT"))]);
         assert_eq!(retry_after(&undated), None);
+    }
+
+    #[test]
+    fn a_moment_counts_from_the_answers_date() {
+        let dated = HeaderMap::from_iter([(DATE, HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"))]);
+        for (moment, seconds) in
+            [(784_111_807, Some(30)), (784_111_777, None), (784_000_000, None), (794_111_777, Some(3_600)), (u64::MAX, None)]
+        {
+            assert_eq!(time_until(&dated, moment), seconds.map(Duration::from_secs), "{moment}");
+        }
+        assert_eq!(time_until(&HeaderMap::new(), 784_111_807), None);
     }
 }

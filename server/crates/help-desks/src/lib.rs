@@ -5,6 +5,7 @@
 
 pub mod allowed_actions;
 pub mod autotask;
+pub mod github;
 pub mod incident_values;
 pub mod osticket;
 pub mod request_tracker;
@@ -26,6 +27,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use self::autotask::{Autotask, AutotaskSection};
+use self::github::{GitHub, GitHubSection};
 use self::osticket::{OsTicket, OsTicketSection};
 use self::request_tracker::{RequestTracker, RequestTrackerSection};
 use self::zendesk::{HelpCenterSection, Zendesk, ZendeskSection};
@@ -520,6 +522,7 @@ pub static HELP_DESKS: &[HelpDeskKind] = &[
     HelpDeskKind::of::<AutotaskSection>(Autotask::build),
     HelpDeskKind::of::<OsTicketSection>(OsTicket::build),
     HelpDeskKind::of::<RequestTrackerSection>(RequestTracker::build),
+    HelpDeskKind::of::<GitHubSection>(GitHub::build),
 ];
 
 /// Sections for what a help desk has beside its tickets.

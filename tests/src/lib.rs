@@ -12,6 +12,7 @@ pub mod delivery_suite;
 pub mod device;
 pub mod extension;
 pub mod firefox;
+pub mod github;
 pub mod help_desks;
 mod html;
 pub mod logs;

@@ -3,3 +3,4 @@
 deskbridge_tests::delivery_suite!(zendesk, deskbridge_tests::zendesk::ZendeskDesk);
 deskbridge_tests::delivery_suite!(autotask, deskbridge_tests::autotask::AutotaskDesk);
 deskbridge_tests::delivery_suite!(request_tracker, deskbridge_tests::request_tracker::RequestTrackerDesk);
+deskbridge_tests::delivery_suite!(github, deskbridge_tests::github::GitHubDesk);

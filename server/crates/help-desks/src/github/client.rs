@@ -23,6 +23,8 @@ const MAX_ANSWER: usize = 24 * 1024 * 1024;
 pub(super) const PER_PAGE: usize = 50;
 /// How much of an unexpected answer is told, in characters.
 const MAX_EXCERPT: usize = 400;
+/// Longest wait for the answer to a write: GitHub ends a request after 10 s (argus-tickets.md 2.3).
+const WRITE_TIMEOUT: Duration = Duration::from_secs(12);
 /// Redirects that are followed: a repository can be renamed and moved.
 const MAX_REDIRECTS: usize = 3;
 /// The second is for what knows no media type of GitHub's own.
@@ -246,7 +248,7 @@ impl Client {
         let mut request = self.http.request(method, url).header(header::ACCEPT, ACCEPT).header("X-GitHub-Api-Version", API_VERSION);
         request = request.header(header::AUTHORIZATION, self.authorization.clone());
         if let Some(body) = body {
-            request = request.json(body);
+            request = request.json(body).timeout(WRITE_TIMEOUT);
         }
         let response = request.send().await.map_err(|error| {
             let what = format!("GitHub: {}", outgoing::describe(&error));

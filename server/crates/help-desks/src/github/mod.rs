@@ -143,8 +143,8 @@ impl GitHub {
         }
     }
 
-    /// The token's user, where it has one.
-    async fn login(&self) -> Result<Arc<Option<String>>, HelpDeskError> {
+    /// The token's user, where it has one and that can be told now: who wrote something is looked at besides its marker.
+    async fn login(&self) -> Option<String> {
         let ask = || async {
             match self.client.get("user", "the token's user").await {
                 Ok(user) => Ok(user["login"].as_str().map(str::to_owned)),
@@ -153,7 +153,8 @@ impl GitHub {
                 Err(fault) => Err(fault.into()),
             }
         };
-        self.login.get(&Freshness::any(), ask).await
+        let login = self.login.get(&Freshness::any(), ask).await.ok()?;
+        login.as_ref().clone()
     }
 
     async fn remember_address(&self, issue: &Value) {
@@ -402,12 +403,12 @@ impl HelpDesk for GitHub {
                 if !is_number(write.ticket) {
                     return Err(HelpDeskError::NoTicket("a ticket of GitHub is named by its number".into()));
                 }
-                let login = self.login().await?;
+                let login = self.login().await;
                 let found = note::find(&self.client, &self.repository(), write.ticket, write.marker, login.as_deref()).await;
                 found.map_err(|fault| self.of_ticket(write.ticket, fault))
             }
             Item::Ticket(_) => {
-                let login = self.login().await?;
+                let login = self.login().await;
                 let found = note::find_issue(&self.client, &self.repository(), write.marker, login.as_deref()).await;
                 found.map_err(|fault| self.of_new_ticket(fault))
             }

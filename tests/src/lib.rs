@@ -15,6 +15,7 @@ pub mod firefox;
 pub mod github;
 pub mod help_desks;
 mod html;
+pub mod jira;
 pub mod logs;
 pub mod mesh_scene;
 pub mod meshcentral;

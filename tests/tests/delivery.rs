@@ -4,3 +4,5 @@ deskbridge_tests::delivery_suite!(zendesk, deskbridge_tests::zendesk::ZendeskDes
 deskbridge_tests::delivery_suite!(autotask, deskbridge_tests::autotask::AutotaskDesk);
 deskbridge_tests::delivery_suite!(request_tracker, deskbridge_tests::request_tracker::RequestTrackerDesk);
 deskbridge_tests::delivery_suite!(github, deskbridge_tests::github::GitHubDesk);
+deskbridge_tests::delivery_suite!(jira_cloud, deskbridge_tests::jira::JiraCloudDesk);
+deskbridge_tests::delivery_suite!(jira_data_center, deskbridge_tests::jira::JiraDataCenterDesk);

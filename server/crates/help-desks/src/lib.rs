@@ -7,6 +7,7 @@ pub mod allowed_actions;
 pub mod autotask;
 pub mod github;
 pub mod incident_values;
+pub mod jira;
 pub mod osticket;
 pub mod request_tracker;
 pub mod zendesk;
@@ -28,6 +29,7 @@ use uuid::Uuid;
 
 use self::autotask::{Autotask, AutotaskSection};
 use self::github::{GitHub, GitHubSection};
+use self::jira::{Jira, JiraSection};
 use self::osticket::{OsTicket, OsTicketSection};
 use self::request_tracker::{RequestTracker, RequestTrackerSection};
 use self::zendesk::{HelpCenterSection, Zendesk, ZendeskSection};
@@ -523,6 +525,7 @@ pub static HELP_DESKS: &[HelpDeskKind] = &[
     HelpDeskKind::of::<OsTicketSection>(OsTicket::build),
     HelpDeskKind::of::<RequestTrackerSection>(RequestTracker::build),
     HelpDeskKind::of::<GitHubSection>(GitHub::build),
+    HelpDeskKind::of::<JiraSection>(Jira::build),
 ];
 
 /// Sections for what a help desk has beside its tickets.

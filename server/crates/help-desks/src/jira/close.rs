@@ -39,12 +39,14 @@ pub(super) fn choice<'a>(transitions: &'a [Value], name: Option<&str>) -> Result
 
 impl Jira {
     pub(super) async fn close_ticket(&self, ticket: &str) -> Result<(), HelpDeskError> {
-        let path = format!("issue/{ticket}?fields=status&expand=transitions");
-        let issue = self.client.get(&path, "the ticket").await.map_err(|fault| of_ticket(ticket, fault))?;
+        let issue = self.client.get(&format!("issue/{ticket}?fields=status"), "the ticket").await;
+        let issue = issue.map_err(|fault| of_ticket(ticket, fault))?;
         if is_done(&issue["fields"]["status"]) {
             return Ok(());
         }
-        let offered = issue["transitions"].as_array().map_or(&[][..], Vec::as_slice);
+        let path = format!("issue/{ticket}/transitions");
+        let offered = self.client.get(&path, "the ticket's transitions").await.map_err(|fault| of_ticket(ticket, fault))?;
+        let offered = offered["transitions"].as_array().map_or(&[][..], Vec::as_slice);
         let transition = choice(offered, self.section.close_transition.as_deref());
         let transition = transition.map_err(|why| HelpDeskError::Refused(format!("the ticket {ticket} cannot be closed: {why}")))?;
         let body = json!({ "transition": { "id": transition["id"] } });

@@ -63,7 +63,8 @@ mod tests {
         let sign = |body: &[u8]| {
             let mut mac = Hmac::<Sha256>::new_from_slice(b"It's a Secret to Everybody").unwrap();
             mac.update(body);
-            let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+            let digits = mac.finalize().into_bytes().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+            let hex: String = digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect();
             format!("sha256={hex}")
         };
         let changed = |field: &str| {

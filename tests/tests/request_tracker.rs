@@ -237,6 +237,7 @@ async fn beside_a_reply_stands_a_comment_with_the_rest() -> Result<()> {
     assert!(!desk.only(&ticket, "/report/0").await?.content.contains("Rebuilt the mail profile."));
     let found = desk.rt.ask_as("root", Method::GET, &format!("ticket/{ticket}"), None).await?;
     assert_eq!(found["Status"], "open", "a reply opens a resolved ticket, as RT is set up");
+    assert!(found["Resolved"].as_str().is_some_and(|at| !at.starts_with("1970")), "once resolved, always so noted: {found}");
     Ok(())
 }
 
@@ -257,6 +258,7 @@ async fn merged_resolved_and_deleted_tickets() -> Result<()> {
     }
     let found = desk.rt.ask_as("root", Method::GET, &format!("ticket/{target}"), None).await?;
     assert_eq!(found["Status"], "resolved", "a comment leaves it so");
+    assert!(found["Resolved"].as_str().is_some_and(|at| !at.starts_with("1970")), "{found}");
 
     let deleted = desk.rt.add_ticket(QUEUE, "Deleted").await?;
     desk.rt.change_ticket(&deleted, json!({ "Status": "deleted" }), "deleted").await?;

@@ -415,6 +415,12 @@ pub trait HelpDesk: Send + Sync {
     /// A ticket, by id or another name, and the agent, if they may work on it; else [`HelpDeskError::NotAllowed`].
     async fn ticket_for(&self, agent: &AgentReference, name: &str) -> Result<(Ticket, Agent), HelpDeskError>;
 
+    /// Whether people still work on the ticket of that id: it is not solved, closed or completed. One that is gone is not open, or
+    /// [`HelpDeskError::NoTicket`].
+    async fn is_open(&self, ticket: &str) -> Result<bool, HelpDeskError> {
+        Ok(!self.abilities().closes_tickets || self.closed_among(&[ticket.to_owned()]).await?.is_empty())
+    }
+
     /// Looks up, uploads and words everything `write` needs, and waits for its turn: all that can fail without harm.
     async fn prepare<'a>(&'a self, write: &Write<'_>) -> Result<Prepared<'a>, HelpDeskError>;
     /// The id of what an earlier `write` left, by its marker. `None`: it does not stand there, or not whole.

@@ -273,6 +273,10 @@ impl HelpDesk for Autotask {
         Ok((ticket::read(&item, target), agent))
     }
 
+    async fn is_open(&self, ticket: &str) -> Result<bool, HelpDeskError> {
+        Ok(ticket::by_id(&self.client, self.id_of(ticket).await?).await?["completedDate"].is_null())
+    }
+
     async fn prepare<'a>(&'a self, write: &Write<'_>) -> Result<Prepared<'a>, HelpDeskError> {
         match write.item {
             Item::Note(note) => {

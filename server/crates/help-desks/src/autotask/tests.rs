@@ -134,6 +134,22 @@ impl Double {
     }
 }
 
+#[tokio::test]
+async fn a_completed_ticket_is_not_open() {
+    let double = Double::start().await;
+    let tenant = double.tenant();
+    for (item, expected) in [
+        (json!({ "id": 7, "completedDate": null }), true),
+        (json!({ "id": 7 }), true),
+        (json!({ "id": 7, "completedDate": "2026-11-20T09:00:00Z" }), false),
+    ] {
+        double.next(200, json!({ "item": item }));
+        assert_eq!(tenant.is_open("7").await.unwrap(), expected, "{item}");
+    }
+    double.next(200, json!({ "item": null }));
+    assert!(matches!(tenant.is_open("7").await, Err(HelpDeskError::NoTicket(_))));
+}
+
 /// Why nothing was written for sure.
 #[derive(Debug)]
 enum Failure {

@@ -129,6 +129,16 @@ fn number(ticket: &Value, asked: &str) -> Result<u64, HelpDeskError> {
     id.ok_or_else(|| HelpDeskError::passing(format!("Request Tracker told no number of ticket {asked}")))
 }
 
+/// By the status, where it is one of RT's own. A queue can have others; then RT has noted when a ticket was resolved, which it does not take
+/// back when the ticket is opened again (1970: never).
+fn is_active(ticket: &Value) -> bool {
+    match ticket["Status"].as_str() {
+        Some("new" | "open" | "stalled") => true,
+        Some("resolved" | "rejected") => false,
+        _ => ticket["Resolved"].as_str().is_none_or(|at| at.is_empty() || at.starts_with("1970-01-01")),
+    }
+}
+
 fn no_ability(what: &str) -> HelpDeskError {
     HelpDeskError::no_ability(what)
 }
@@ -216,6 +226,10 @@ impl HelpDesk for RequestTracker {
         Ok((Ticket { id: id.to_string(), closed: false, target: self.machine(&ticket), merged }, agent))
     }
 
+    async fn is_open(&self, ticket: &str) -> Result<bool, HelpDeskError> {
+        Ok(is_active(&self.ticket_json(ticket).await?))
+    }
+
     async fn prepare<'a>(&'a self, write: &Write<'_>) -> Result<Prepared<'a>, HelpDeskError> {
         match write.item {
             Item::Note(new) => {
@@ -297,5 +311,29 @@ impl HelpDesk for RequestTracker {
 
     async fn ticket_address(&self) -> Option<TicketAddress> {
         Some(TicketAddress { address: format!("{}Ticket/Display.html?id={{ticket}}", self.section.site()), remark: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::is_active;
+
+    #[test]
+    fn a_ticket_is_active_until_it_is_resolved() {
+        let (never, once) = ("1970-01-01T00:00:00Z", "2026-11-21T20:00:00Z");
+        for (status, resolved, expected) in [
+            ("new", json!(never), true),
+            ("open", json!(once), true),
+            ("stalled", json!(null), true),
+            ("resolved", json!(once), false),
+            ("rejected", json!(once), false),
+            ("waiting for parts", json!(never), true),
+            ("waiting for parts", json!(""), true),
+            ("scrapped", json!(once), false),
+        ] {
+            assert_eq!(is_active(&json!({ "Status": status, "Resolved": resolved })), expected, "{status} {resolved}");
+        }
     }
 }

@@ -316,6 +316,10 @@ impl HelpDesk for Zendesk {
         Ok((self.read_ticket(&ticket), agent))
     }
 
+    async fn is_open(&self, ticket: &str) -> Result<bool, HelpDeskError> {
+        Ok(!matches!(self.ticket_json(ticket).await?["status"].as_str(), Some("solved" | "closed")))
+    }
+
     async fn prepare<'a>(&'a self, write: &Write<'_>) -> Result<Prepared<'a>, HelpDeskError> {
         match write.item {
             Item::Note(note) => Ok(Box::new(self.prepare_note(write, note).await?)),

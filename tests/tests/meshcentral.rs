@@ -211,7 +211,8 @@ async fn a_request_for_help_becomes_one_ticket() -> Result<()> {
     let ticket = scene.zendesk.ticket(made().await?[0]).context("the ticket")?;
     ensure!(ticket.subject.contains("Help request") && ticket.subject.contains("Reception"), "{}", ticket.subject);
     ensure!(scene.zendesk.comments(made().await?[0])[0].plain_body.contains("My printer <b>burns</b> ä"));
-    // Withdrawn and made again: another request, another ticket.
+    let first = made().await?[0];
+    // Withdrawn and made again: another request, which is added to the ticket, for agents alone.
     let service = scene.mesh.service().await?;
     let mark = service.mark();
     assistant.cancel_help().await?;
@@ -220,11 +221,23 @@ async fn a_request_for_help_becomes_one_ticket() -> Result<()> {
         .event_after(mark, "it is withdrawn", |event| event["action"] == "devicesessions" && event["sessions"]["help"].is_null())
         .await?;
     assistant.request_help("It still burns").await?;
+    let note = scene.zendesk.wait_for_comment(first, |comment| comment.plain_body.contains("> It still burns")).await?;
+    ensure!(!note.public && note.plain_body.contains("Reception") && made().await?.len() == 1, "{note:?}");
+    // An agent has solved it, and nobody would see a note there.
+    scene.zendesk.alter_ticket(first, |ticket| "solved".clone_into(&mut ticket.status));
+    let mark = service.mark();
+    assistant.cancel_help().await?;
+    service
+        .event_after(mark, "it is withdrawn again", |event| event["action"] == "devicesessions" && event["sessions"]["help"].is_null())
+        .await?;
+    assistant.request_help("Now it is ash").await?;
     until("a second ticket is made", NOTE, async || Ok(made().await?.len() == 2)).await?;
     scene.server.restart().await?;
     scene.server.wait_for_log("this server hears the account").await?;
     nothing_waits(&scene).await?;
     ensure!(scene.zendesk.tickets().len() == before.len() + 2);
+    let is_note = |comment: &&deskbridge_tests::zendesk::Comment| comment.plain_body.contains("It still burns");
+    ensure!(scene.zendesk.comments(first).iter().filter(is_note).count() == 1);
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod pushed;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use deskbridge_core::finding::{Finding, SetupLink};
@@ -197,6 +198,10 @@ pub trait RemoteSupport: Send + Sync {
     /// Whether this connection makes tickets of requests for help.
     fn wants_help_requests(&self) -> bool {
         false
+    }
+    /// For so long after a request for help further ones of the same machine are added to its ticket.
+    fn help_request_window(&self) -> Duration {
+        Duration::ZERO
     }
     /// The engine's clock, Unix seconds. `None`: it does not say.
     async fn clock(&self) -> Result<Option<i64>, Error>;

@@ -19,6 +19,7 @@
 //! | `sweep` | how far each engine's account was asked for ended sessions, and whose turn it is | [`Sweeps`] |
 //! | `former_sweep` | how far connections were swept before sweeps were by account; an account's first sweep begins there | [`Sweeps`] |
 //! | `listener` | which server signs in to an engine's account, which login hears a user, and how far their events are stored | [`Listeners`] |
+//! | `help_ticket` | requests for help of which tickets were made, and their machines | [`HelpTickets`] |
 //! | `machine_link` | links to machines, made for tickets | [`MachineLinks`] |
 //! | `server` | servers alive, which share an account's limits | [`Servers`] |
 //! | `app_key` | public keys fetched from accounts, so that servers agree on them | [`AppKeys`] |
@@ -37,6 +38,7 @@ mod deliveries;
 mod devices;
 mod due;
 mod group_commit;
+mod help_tickets;
 mod inbox;
 mod incidents;
 mod listeners;
@@ -62,6 +64,7 @@ pub use devices::{
     CodeId, Device, DeviceGrant, DeviceStore, DevicesOf, NewDevice, NewPairingCode, Pairing, PairingCode, Revoked, SeenRequest, Withdrawal,
 };
 pub use group_commit::GroupCommit;
+pub use help_tickets::{HelpTicket, HelpTickets, NewHelpTicket};
 pub use inbox::{AttemptRow, EventFilter, EventRow, Inbox, KnownEvent, LeasedEvent, NewEvent, Outcome, QueueSize, SlotWork};
 pub use incidents::{IncidentChange, IncidentPost, IncidentTicket, IncidentWork, Incidents, PostStored, StoredIncident, incident_account};
 pub use listeners::{Held, Listeners};
@@ -118,6 +121,7 @@ pub trait Store:
     + Sweeps
     + Listeners
     + MachineLinks
+    + HelpTickets
     + Servers
     + AppKeys
     + DeviceStore

@@ -22,6 +22,7 @@ macro_rules! migrations {
             (10, "listener clocks", include_str!(concat!("../migrations/", $folder, "/0010_listener_clocks.sql"))),
             (11, "api tokens", include_str!(concat!("../migrations/", $folder, "/0011_api_tokens.sql"))),
             (12, "incidents", include_str!(concat!("../migrations/", $folder, "/0012_incidents.sql"))),
+            (13, "help tickets", include_str!(concat!("../migrations/", $folder, "/0013_help_tickets.sql"))),
         ])
     };
 }

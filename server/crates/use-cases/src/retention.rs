@@ -23,7 +23,7 @@ const KEEP_ACCOUNTS_MS: i64 = 90 * DAY_MS;
 pub struct Retention {
     /// Events that are done.
     pub events_days: u32,
-    /// What was written to help desks, what is known of sessions and whose they are, links to machines, revoked devices and API tokens, and
+    /// What was written to help desks, what is known of sessions and whose they are, links to machines, requests for help, revoked devices and API tokens, and
     /// incidents that have ended, since their last post. An open incident stays: it can be posted again at any time, and must not get a second
     /// ticket.
     pub sessions_days: u32,
@@ -48,6 +48,7 @@ pub async fn purge(services: &Services, retention: Retention) -> Result<u64, Sto
     removed += in_steps(|| store.purge_sweeps(now - KEEP_ACCOUNTS_MS, STEP)).await?;
     removed += in_steps(|| store.purge_listeners(now - KEEP_ACCOUNTS_MS, STEP)).await?;
     removed += in_steps(|| store.purge_links(sessions, STEP)).await?;
+    removed += in_steps(|| store.purge_help_tickets(sessions, STEP)).await?;
     removed += in_steps(|| store.purge_devices(now, now - KEEP_CODES_MS, sessions, STEP)).await?;
     removed += in_steps(|| store.purge_api_tokens(sessions, STEP)).await?;
     Ok(removed)

@@ -1,7 +1,7 @@
 //! Systems that do what a test says, and connections that use them.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -16,8 +16,7 @@ use deskbridge_core::time_zone::TimeZone;
 use deskbridge_documents::{Format, Guards, Limit, Measure, NoteForm};
 use deskbridge_help_desks::{
     Abilities, Agent, AgentReference, Files, HelpDeskError, Item, NewTicket, Prepared, PreparedWrite, Surroundings, Ticket, TicketAddress,
-    TimeEntry,
-    Write, WriteOutcome,
+    TimeEntry, Write, WriteOutcome,
 };
 use deskbridge_remote_support::{
     Batch, EngineAbilities, Error, EventSource, HelpRequest, Jump, Launch, LaunchError, LinkId, Listener, Machine, RecordingBody,
@@ -59,6 +58,8 @@ pub(crate) struct Engine {
     account: EngineAccount,
     policy: EventPolicy,
     pub(crate) wants_help: AtomicBool,
+    /// Minutes for which further requests of a machine are added to its ticket.
+    pub(crate) help_minutes: AtomicU64,
     pub(crate) help_requests: Mutex<HashMap<String, HelpRequest>>,
     /// Of each session.
     pub(crate) reports: Mutex<HashMap<String, SessionReport>>,
@@ -97,6 +98,7 @@ impl Engine {
             account: asked(account),
             policy: EventPolicy::default(),
             wants_help: AtomicBool::new(true),
+            help_minutes: AtomicU64::new(30),
             help_requests: Mutex::default(),
             reports: Mutex::default(),
             named: Mutex::default(),
@@ -265,6 +267,10 @@ impl RemoteSupport for Engine {
         self.wants_help.load(Ordering::SeqCst)
     }
 
+    fn help_request_window(&self) -> Duration {
+        Duration::from_secs(60 * self.help_minutes.load(Ordering::SeqCst))
+    }
+
     async fn clock(&self) -> Result<Option<i64>, Error> {
         self.answer(Some(NOW / 1_000))
     }
@@ -291,6 +297,10 @@ pub(crate) struct HelpDesk {
     pub(crate) time_entries: Mutex<Vec<TimeEntry>>,
     /// Tickets that were merged, each with the one that is shown in its place.
     pub(crate) merged: Mutex<Vec<(&'static str, &'static str)>>,
+    /// Tickets that are gone.
+    pub(crate) gone: Mutex<Vec<String>>,
+    /// The next write is done, and nobody is told.
+    pub(crate) answers_nothing: AtomicBool,
     tickets: Mutex<Vec<(String, NewTicket)>>,
     notes: Mutex<Vec<(String, String)>>,
     closed: Mutex<Vec<String>>,
@@ -307,6 +317,8 @@ impl HelpDesk {
             merged: Mutex::default(),
             takes_incidents: AtomicBool::new(true),
             takes_notes: AtomicBool::default(),
+            gone: Mutex::default(),
+            answers_nothing: AtomicBool::default(),
             tickets: Mutex::default(),
             notes: Mutex::default(),
             closed: Mutex::default(),
@@ -361,6 +373,9 @@ impl<'a> PreparedWrite<'a> for Writing<'a> {
                 notes.len()
             }
         };
+        if self.help_desk.answers_nothing.swap(false, Ordering::SeqCst) {
+            return WriteOutcome::Unknown { error: HelpDeskError::passing("no answer"), repeat_after: None };
+        }
         WriteOutcome::Written(count.to_string())
     }
 }
@@ -432,6 +447,11 @@ impl deskbridge_help_desks::HelpDesk for HelpDesk {
 
     async fn ticket_address(&self) -> Option<TicketAddress> {
         Some(TicketAddress { address: "https://tickets.example/{ticket}".into(), remark: None })
+    }
+
+    async fn is_open(&self, ticket: &str) -> Result<bool, HelpDeskError> {
+        let is_in = |ids: &Mutex<Vec<String>>| ids.lock().unwrap().iter().any(|id| id == ticket);
+        if is_in(&self.gone) { Err(HelpDeskError::NoTicket("gone".into())) } else { Ok(!is_in(&self.closed)) }
     }
 
     async fn close(&self, ticket: &str) -> Result<(), HelpDeskError> {

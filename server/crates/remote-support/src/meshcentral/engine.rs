@@ -355,6 +355,10 @@ impl RemoteSupport for MeshCentral {
         self.section.help_requests
     }
 
+    fn help_request_window(&self) -> Duration {
+        Duration::from_secs(u64::from(self.section.help_request_minutes) * 60)
+    }
+
     async fn check(&self, now: i64) -> Vec<Finding> {
         // An administrator waits: rests end for their try.
         self.server.let_person_try();

@@ -36,6 +36,10 @@ pub struct MeshCentralSection {
     /// Requests for help from MeshCentral Assistant become tickets, where the help desk creates tickets.
     #[serde(default = "yes")]
     pub help_requests: bool,
+    /// For so many minutes after a request for help, further ones of the same machine are added to its ticket as internal notes; 0: each makes a ticket.
+    #[serde(default = "default_help_request_minutes")]
+    #[schemars(range(min = 0, max = 1440))]
+    pub help_request_minutes: u32,
     /// Agents open machines in MeshCentral's own pages, as themselves, and no link is made. Each needs an account there.
     #[serde(default)]
     pub agents_sign_in: bool,
@@ -89,6 +93,10 @@ fn default_link_minutes() -> u32 {
 
 fn default_recording_wait() -> u32 {
     10
+}
+
+fn default_help_request_minutes() -> u32 {
+    30
 }
 
 fn default_polling_interval() -> u32 {

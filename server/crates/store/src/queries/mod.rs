@@ -8,6 +8,7 @@ mod connections;
 mod customer_chats;
 mod deliveries;
 mod devices;
+mod help_tickets;
 mod inbox;
 mod incidents;
 mod listeners;
@@ -81,6 +82,7 @@ pub(crate) fn purge_statements() -> Vec<String> {
         agent_sessions::RETENTION,
         api_tokens::RETENTION,
         deliveries::RETENTION,
+        help_tickets::RETENTION,
         inbox::RETENTION,
         incidents::RETENTION,
         listeners::RETENTION,

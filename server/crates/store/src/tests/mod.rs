@@ -7,6 +7,7 @@ mod customer_chats;
 mod database;
 mod deliveries;
 mod devices;
+mod help_tickets;
 mod inbox;
 mod inbox_model;
 mod incidents;

@@ -56,6 +56,21 @@ async fn links_of_a_ticket_are_found_by_index() {
 }
 
 #[tokio::test]
+async fn tickets_of_requests_for_help_are_found_by_index() {
+    on_each(async |url| {
+        drop(crate::open(&url).await.unwrap());
+        let raw = Raw::connect(&url).await;
+        let plan = raw.plan(&with_values(crate::help_tickets::MACHINES_OF_TICKET, &["'connection'", "'1'"])).await;
+        check(&plan, "help_ticket", "help_ticket", "help_ticket_ticket");
+        let plan = raw.plan(&with_values(crate::help_tickets::CURRENT_OF_MACHINE, &["'connection'", "'node//a'"])).await;
+        check(&plan, "help_ticket", "help_ticket", "help_ticket_machine");
+        check(&plan, "inbox_event", "e", "inbox_event_lsid");
+        raw.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn rows_to_purge_are_found_by_index() {
     let index_of = [
         ("agent_session", "agent_session_keep"),
@@ -64,6 +79,7 @@ async fn rows_to_purge_are_found_by_index() {
         ("device", "device_revoked"),
         ("device_nonce", "device_nonce_keep"),
         ("former_sweep", ""),
+        ("help_ticket", "help_ticket_asked"),
         ("handed_out", "handed_out_usable"),
         ("inbox_event", "inbox_event_done"),
         ("incident", "incident_closed"),

@@ -211,7 +211,10 @@ async fn a_request_for_help_becomes_one_ticket() -> Result<()> {
     let ticket = scene.zendesk.ticket(made().await?[0]).context("the ticket")?;
     ensure!(ticket.subject.contains("Help request") && ticket.subject.contains("Reception"), "{}", ticket.subject);
     ensure!(scene.zendesk.comments(made().await?[0])[0].plain_body.contains("My printer <b>burns</b> ä"));
+    // Whoever opens the ticket finds the machine at once.
     let first = made().await?[0];
+    let machines: Value = scene::read(scene.sidebar().await?.get(routes::MACHINES, first)).await?;
+    ensure!(machines["machines"][0]["name"] == "Reception" && machines["machines"][0]["suggested"] == true, "{machines}");
     // Withdrawn and made again: another request, which is added to the ticket, for agents alone.
     let service = scene.mesh.service().await?;
     let mark = service.mark();

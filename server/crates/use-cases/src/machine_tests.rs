@@ -9,6 +9,7 @@ use deskbridge_core::settings::Settings;
 use deskbridge_help_desks::AgentReference;
 use deskbridge_remote_support::{EngineFault, Error, Machine};
 use deskbridge_shared::api::{JumpMethod, JumpRequest, MachineList, MachineState};
+use deskbridge_store::NewHelpTicket;
 use uuid::Uuid;
 
 use crate::connections::{Builder, Connection, sections};
@@ -153,6 +154,19 @@ async fn a_ticket_has_the_links_and_machines_of_those_merged_into_it() {
     assert!(matches!(scene.end("11", &before).await, Err(SupportError::NoSuchLink)), "of another ticket");
     scene.end("10", &before).await.unwrap();
     assert_eq!((scene.ended(), scene.links("10").await), (vec![before], vec![own]));
+}
+
+/// From the first look on: no link was made yet.
+#[tokio::test]
+async fn the_machine_that_asked_for_help_is_suggested() {
+    let scene = scene(vec![machine("bar", MachineState::Online), machine("Zoo", MachineState::Offline)]).await;
+    let (tenant, connection) = (TenantId::main(), scene.connection.id);
+    let new = NewHelpTicket { tenant: &tenant, connection, request: "1", machine: "node//Zoo", asked_at: NOW };
+    scene.services.store.begin_help_ticket(&new, None).await.unwrap();
+    assert_eq!(scene.names(TICKET, None, None).await, ["bar", "Zoo"]);
+    scene.services.store.help_ticket_made(connection, "1", TICKET).await.unwrap();
+    assert_eq!(scene.names(TICKET, None, None).await, ["Zoo*", "bar"]);
+    assert_eq!(scene.names("88122", None, None).await, ["bar", "Zoo"], "another ticket");
 }
 
 #[tokio::test]

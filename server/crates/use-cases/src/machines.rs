@@ -45,6 +45,7 @@ pub async fn of_ticket(
     let (now, mut former, mut links) = (services.clock.now_ms(), Vec::new(), Vec::new());
     for ticket in access.ticket.ids() {
         former.extend(services.store.last_machines(connection.id, ticket, MOST_FORMER).await?);
+        former.extend(services.store.machines_of_help(connection.id, ticket).await?);
         links.extend(services.store.links_of_ticket(connection.id, ticket, now).await?);
     }
     links.sort_by_key(|link| std::cmp::Reverse(link.made_at));
@@ -68,7 +69,7 @@ fn no_machines() -> SupportError {
 }
 
 /// Those that fit the search, the ticket's own first, and whether there are more. One to which there is a link is the ticket's, and is listed
-/// whatever is searched for, so that the link can be ended.
+/// whatever is searched for, so that the link can be ended. `former`: those that the ticket was made for, or that were opened from it.
 fn listed(
     all: &[EngineMachine],
     access: &TicketAccess,

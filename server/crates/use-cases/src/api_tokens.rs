@@ -199,6 +199,7 @@ pub fn create(
 
 #[cfg(test)]
 mod tests {
+    use deskbridge_core::api_purpose::ApiPurpose::{Incidents, Presses};
     use deskbridge_core::clock::Clock;
     use deskbridge_core::settings::Settings;
     use std::sync::atomic::AtomicI64;
@@ -265,7 +266,6 @@ mod tests {
             let said = said(&services, connection, authorization, purpose).await;
             assert_eq!(said, expected, "{connection:?} {authorization:?} {purpose}");
         };
-        use ApiPurpose::{Incidents, Presses};
         let (argus, buttons) = ("Bearer argus-secret-argus-secret", "Token buttons-secret-buttons-secret");
         let shared = format!("token  {SHARED}");
         check(Some("one"), Some(argus), Incidents, "one/argus").await;

@@ -27,4 +27,4 @@ pub use limits::{Limit, Measure, NoteForm, Shortened, write_with, write_within};
 pub use link::{LinkUrl, MAX_URL_BYTES};
 pub use neutralise::neutralise;
 pub use write::adf::to_value as adf_value;
-pub use write::{Flavour, Format, Guards, guarded, write};
+pub use write::{Flavour, Format, Guards, guarded, guarded_title, write};

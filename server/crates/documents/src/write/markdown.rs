@@ -42,6 +42,23 @@ pub(super) fn write(document: &Document, flavour: Flavour) -> String {
     out
 }
 
+/// Plain text in which the site finds nothing to link or to replace. Names like `core-1` stay whole, so that they are found by searches: keys of
+/// issues have capital letters.
+pub(super) fn parted(text: &str, flavour: Flavour) -> String {
+    let mut line = Line::new(text.chars().collect());
+    Inlines { flavour, place: Place::Cell }.part(&mut line);
+    let mut has_capital = false;
+    for index in 0..line.characters.len() {
+        match line.characters[index] {
+            '-' if !has_capital => line.joiner_after[index] = false,
+            '-' | '_' => {}
+            character if character.is_alphanumeric() => has_capital |= character.is_uppercase(),
+            _ => has_capital = false,
+        }
+    }
+    line.text(0..line.characters.len())
+}
+
 fn list(out: &mut String, list: &List, flavour: Flavour, indent: usize) {
     for (index, item) in list.items.iter().enumerate() {
         out.extend(std::iter::repeat_n(' ', indent));

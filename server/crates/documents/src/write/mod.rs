@@ -59,6 +59,12 @@ impl Guards {
     pub const ALL: Self = Self { placeholders: true, addresses: true, osticket: false };
 }
 
+/// A line of plain text in which the site finds nothing to link or to replace. Titles are no Markdown, but what the sites look for in rendered
+/// text they find there, too.
+pub fn guarded_title(text: &str, flavour: Flavour) -> String {
+    markdown::parted(text, flavour)
+}
+
 /// Plain text, such as a title, guarded against what the system of this format does to it.
 pub fn guarded(text: String, format: Format) -> String {
     let (Format::Html(guards) | Format::Text(guards)) = format else { return text };

@@ -13,6 +13,7 @@ pub mod device;
 pub mod extension;
 pub mod firefox;
 pub mod github;
+pub mod gitlab;
 pub mod help_desks;
 mod html;
 pub mod jira;

@@ -6,3 +6,4 @@ deskbridge_tests::delivery_suite!(request_tracker, deskbridge_tests::request_tra
 deskbridge_tests::delivery_suite!(github, deskbridge_tests::github::GitHubDesk);
 deskbridge_tests::delivery_suite!(jira_cloud, deskbridge_tests::jira::JiraCloudDesk);
 deskbridge_tests::delivery_suite!(jira_data_center, deskbridge_tests::jira::JiraDataCenterDesk);
+deskbridge_tests::delivery_suite!(gitlab, deskbridge_tests::gitlab::GitLabDesk);

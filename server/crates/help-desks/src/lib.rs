@@ -6,6 +6,7 @@
 pub mod allowed_actions;
 pub mod autotask;
 pub mod github;
+pub mod gitlab;
 pub mod incident_values;
 pub mod jira;
 pub mod osticket;
@@ -29,6 +30,7 @@ use uuid::Uuid;
 
 use self::autotask::{Autotask, AutotaskSection};
 use self::github::{GitHub, GitHubSection};
+use self::gitlab::{GitLab, GitLabSection};
 use self::jira::{Jira, JiraSection};
 use self::osticket::{OsTicket, OsTicketSection};
 use self::request_tracker::{RequestTracker, RequestTrackerSection};
@@ -532,6 +534,7 @@ pub static HELP_DESKS: &[HelpDeskKind] = &[
     HelpDeskKind::of::<RequestTrackerSection>(RequestTracker::build),
     HelpDeskKind::of::<GitHubSection>(GitHub::build),
     HelpDeskKind::of::<JiraSection>(Jira::build),
+    HelpDeskKind::of::<GitLabSection>(GitLab::build),
 ];
 
 /// Sections for what a help desk has beside its tickets.

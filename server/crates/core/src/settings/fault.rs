@@ -8,7 +8,8 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::Value;
 
 /// Keys whose values are never shown.
-const SECRET_KEYS: [&str; 7] = ["client_secret", "password", "event_token", "token", "secret", "integration_code", "keys"];
+const SECRET_KEYS: [&str; 8] =
+    ["client_secret", "password", "event_token", "token", "secret", "integration_code", "keys", "webhook_secret"];
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1000,8 +1000,13 @@ impl Ready {
                 let machine = self.form.value(Field::Target).to_owned();
                 let state = self.form.method.map_or("", JumpMethod::name).into();
                 let url = made.url.clone();
-                let list = &mut self.machines.list;
-                list.links.push(Entry { id: made.link, state, machine, url: made.url, expires_at: made.expires_at, ..Entry::default() });
+                let links = &mut self.machines.list.links;
+                let link = Entry { id: made.link, state, machine, url: made.url, expires_at: made.expires_at, ..Entry::default() };
+                // Without an id there is nothing to end, and the address before has been opened.
+                match find(links, &link.id) {
+                    Some(known) => *known = link,
+                    None => links.push(link),
+                }
                 return (Some(texts.get(Text::LinkMade).into()), Some(Command::Open(url)));
             }
             Event::Made(thing, made) => {
@@ -1333,11 +1338,10 @@ impl Machines {
             if let Some(link) = find(&mut list.links, &known.id) {
                 link.url = std::mem::take(&mut known.url);
                 link.is_marked = known.is_marked;
+            } else if known.id.is_empty() {
+                // No link of the server's: it stays until the next one is made.
+                list.links.push(std::mem::take(known));
             }
-        }
-        // One without an id is no link of the server's, and stays until it is opened again.
-        if list.links.iter().all(|link| !link.id.is_empty()) {
-            list.links.extend(self.list.links.iter().rfind(|known| known.id.is_empty()).cloned());
         }
         if list.machines.is_empty() {
             news = Some(texts.get(Text::MachinesNotFound).into());
@@ -2550,6 +2554,16 @@ pub(super) mod tests {
         assert_eq!(copy(&mut panel, "L9"), None);
         panel.update(heard(list(), vec![link_entry("L0")]), NOW);
         assert_eq!(links(&panel), ["L0"], "somebody else has ended it");
+    }
+
+    #[test]
+    fn a_link_that_was_listed_before_its_answer_came_stands_there_once() {
+        let mut panel = at_work_with_machines();
+        press_at(&mut panel, Deed::Open(JumpMethod::Terminal), "node//LAPTOP-0042");
+        panel.update(heard(vec![machine("LAPTOP-0042", "online")], vec![link_entry("L1")]), NOW);
+        panel.update(link_made("L1"), NOW);
+        assert_eq!(links(&panel), ["L1"]);
+        assert_eq!(ready(&panel).machines.list.links[0].url, "https://mesh.example.com/s/L1");
     }
 
     #[test]

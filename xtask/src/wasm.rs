@@ -216,12 +216,14 @@ fn words_a_panic(name: &str) -> bool {
 
 /// Blanks the words of panics among the data, and the paths of the files that they name. wasm-opt leaves blanks out.
 fn blank_words(data: &mut [u8]) {
-    const WORDS: [&str; 9] = [
+    const WORDS: [&str; 11] = [
         "FnOnce called more than once",
         "closure invoked recursively or after being dropped",
         "called `Option::unwrap_throw()` on a `None` value",
         "recursive use of an object detected which would lead to unsafe aliasing in rust",
-        "Tried to shrink to a larger capacity!",
+        "Tried to shrink to a larger capacity",
+        "index out of bounds: the len is ",
+        " but the index is ",
         "capacity overflow",
         "RefCell already mutably borrowed",
         "RefCell already borrowed",
@@ -230,7 +232,7 @@ fn blank_words(data: &mut [u8]) {
     for words in WORDS {
         blank(data, words.as_bytes(), |rest| rest.get(..words.len()).map(<[u8]>::len));
     }
-    for beginning in ["/rustc/", "cargo/registry/src/"] {
+    for beginning in ["/rustc/", "cargo/registry/src/", "shared/src/panel/"] {
         let end = |rest: &[u8]| rest.windows(3).position(|window| window == b".rs").map(|place| place + 3);
         blank(data, beginning.as_bytes(), end);
     }
@@ -440,6 +442,8 @@ mod tests {
         check("apanel/rustc/0a/library/core/src/x.rsbutton", &["apanel", &"\0".repeat(31), "button"].concat());
         check("xcapacity overflowycapacity overflow", &["x", &"\0".repeat(17), "y", &"\0".repeat(17)].concat());
         check("cargo/registry/src/", &"\0".repeat(19));
+        check("xshared/src/panel/model.rsy", &["x", &"\0".repeat(25), "y"].concat());
+        check("Tried to shrink to a larger capacity\u{1}", &["\0".repeat(36).as_str(), "\u{1}"].concat());
         check("waiting for cargo", "waiting for cargo");
     }
 

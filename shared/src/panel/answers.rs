@@ -53,7 +53,9 @@ fn problem(status: u16, object: &Members) -> Problem {
     let mut members = Vec::new();
     each_member(&object.object, &mut |name, value| {
         let number = || value.as_f64().and_then(whole_milliseconds).and_then(|number| u32::try_from(number).ok());
-        members.extend(value.as_string().or_else(|| number().map(decimal)).map(|value| (name, value)));
+        if let Some(value) = value.as_string().or_else(|| number().map(decimal)) {
+            members.push((name, value));
+        }
     });
     let reason = object.optional("reason");
     let kind = object.optional("type");
@@ -171,11 +173,15 @@ impl Members {
 fn panel_model(object: &Members) -> PanelModel {
     let mut methods = Vec::new();
     for method in object.list("methods") {
-        methods.extend(method.as_string().and_then(|name| JumpMethod::from_name(&name)));
+        if let Some(method) = method.as_string().and_then(|name| JumpMethod::from_name(&name)) {
+            methods.push(method);
+        }
     }
     let mut jumpoints = Vec::new();
     for jumpoint in object.list("jumpoints") {
-        jumpoints.extend(jumpoint.as_string());
+        if let Some(jumpoint) = jumpoint.as_string() {
+            jumpoints.push(jumpoint);
+        }
     }
     let mut issues = Vec::new();
     for issue in object.list("issues") {

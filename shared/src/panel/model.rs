@@ -217,7 +217,9 @@ impl Problem {
     /// In the agent's language. `None`: there is no text for this kind, or the document lacks something that the text names.
     pub fn worded(&self, texts: &Texts) -> Option<String> {
         let mut name = String::from("problem_");
-        name.extend(self.kind.chars().map(|character| if character == '-' { '_' } else { character }));
+        for character in self.kind.chars() {
+            name.push(if character == '-' { '_' } else { character });
+        }
         let mut out = String::new();
         let mut rest = texts.named(&name)?;
         while let Some((before, after)) = cut(rest, b'{') {

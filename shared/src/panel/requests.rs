@@ -132,11 +132,16 @@ fn push_json_text(out: &mut String, text: &str) {
     out.push('"');
     for character in text.chars() {
         match character {
-            '"' | '\\' => out.extend(['\\', character]),
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(character);
+            }
             '\0'..='\x1f' => {
                 let code = character as u32;
                 out.push_str(if code < 16 { "\\u000" } else { "\\u001" });
-                out.extend(char::from_digit(code % 16, 16));
+                if let Some(digit) = char::from_digit(code % 16, 16) {
+                    out.push(digit);
+                }
             }
             _ => out.push(character),
         }

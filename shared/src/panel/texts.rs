@@ -268,7 +268,9 @@ pub fn join(parts: &[&str]) -> String {
 /// A number in digits, without the weight of `fmt`.
 pub fn decimal(number: u32) -> String {
     let mut out = if number < 10 { String::new() } else { decimal(number / 10) };
-    out.extend(char::from_digit(number % 10, 10));
+    if let Some(digit) = char::from_digit(number % 10, 10) {
+        out.push(digit);
+    }
     out
 }
 

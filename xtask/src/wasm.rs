@@ -62,7 +62,13 @@ const WASM_OPT: [&str; 11] = [
     "--enable-sign-ext",
 ];
 
-/// Builds the panel into `zendesk-app/dist/`. `release`: fail rather than leave wasm-opt out.
+/// Most bytes of the panel's module and glue together, as brotli 11. `cargo xtask bench panel` measures against the same.
+const PANEL_LIMIT: u64 = 36_000;
+/// Adds up what the files named after it weigh as brotli: by Node's defaults of quality 11 with a window of 22 bits.
+const WEIGH: &str = "process.argv.slice(1).reduce((sum, file) => \
+                     sum + require('zlib').brotliCompressSync(require('fs').readFileSync(file)).length, 0)";
+
+/// Builds the panel into `zendesk-app/dist/`; fails if it weighs too much. `release`: fail rather than leave wasm-opt out.
 pub fn build_panel(root: &Path, release: bool) -> Result<()> {
     let app = root.join("zendesk-app");
     let work = work_directory(root, "panel")?;
@@ -99,7 +105,7 @@ pub fn build_panel(root: &Path, release: bool) -> Result<()> {
     }
     output.emit(&work).context("wasm-bindgen wrote nothing")?;
     let wasm = work.join("panel_bg.wasm");
-    optimise(&app, &wasm, release)?;
+    let is_optimised = optimise(&app, &wasm, release)?;
     let wasm = fs::read(&wasm)?;
     let glue = without_unused(&glue, &wasm);
 
@@ -107,7 +113,25 @@ pub fn build_panel(root: &Path, release: bool) -> Result<()> {
     fs::create_dir_all(&dist).with_context(|| format!("cannot make {}", dist.display()))?;
     write_if_new(&dist.join("panel.js"), glue.as_bytes())?;
     write_if_new(&dist.join("panel_bg.wasm"), &wasm)?;
-    write_if_new(&dist.join("panel.css"), &fs::read(app.join("assets/panel.css"))?)
+    write_if_new(&dist.join("panel.css"), &fs::read(app.join("assets/panel.css"))?)?;
+    if is_optimised {
+        check_weight(weight(&dist)?)?;
+    }
+    Ok(())
+}
+
+/// What a browser loads of the panel, in bytes: module and glue as brotli 11.
+fn weight(dist: &Path) -> Result<u64> {
+    let output = Command::new("node").current_dir(dist).args(["-p", WEIGH, "panel_bg.wasm", "panel.js"]).output();
+    let output = output.context("cannot start node")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    said.trim().parse().with_context(|| format!("node does not weigh the panel: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+fn check_weight(weight: u64) -> Result<()> {
+    println!("  {weight} of {PANEL_LIMIT} bytes as brotli 11");
+    ensure!(weight <= PANEL_LIMIT, "the panel weighs {weight} bytes, more than {PANEL_LIMIT}: leave something out of it");
+    Ok(())
 }
 
 /// Builds the extension's module and answers its glue (an ES module) and its wasm. `release`: fail rather than leave wasm-opt out.
@@ -138,14 +162,14 @@ fn work_directory(root: &Path, name: &str) -> Result<PathBuf> {
     Ok(work)
 }
 
-/// Runs the module through wasm-opt, in place.
-fn optimise(app: &Path, wasm: &Path, release: bool) -> Result<()> {
+/// Runs the module through wasm-opt, in place. False: it is not there, and `release` does not ask for it.
+fn optimise(app: &Path, wasm: &Path, release: bool) -> Result<bool> {
     match wasm_opt(app) {
-        Ok(tool) => run(Command::new(tool).args(WASM_OPT).arg(wasm).arg("-o").arg(wasm)),
+        Ok(tool) => run(Command::new(tool).args(WASM_OPT).arg(wasm).arg("-o").arg(wasm)).map(|()| true),
         Err(reason) if release => Err(reason.context("a release needs wasm-opt")),
         Err(reason) => {
             println!("  without wasm-opt, so the module is larger than a released one: {reason:#}");
-            Ok(())
+            Ok(false)
         }
     }
 }
@@ -445,6 +469,12 @@ mod tests {
         check("xshared/src/panel/model.rsy", &["x", &"\0".repeat(25), "y"].concat());
         check("Tried to shrink to a larger capacity\u{1}", &["\0".repeat(36).as_str(), "\u{1}"].concat());
         check("waiting for cargo", "waiting for cargo");
+    }
+
+    #[test]
+    fn a_panel_that_weighs_too_much_is_refused() {
+        assert!(check_weight(PANEL_LIMIT).is_ok());
+        assert!(check_weight(PANEL_LIMIT + 1).is_err());
     }
 
     #[test]

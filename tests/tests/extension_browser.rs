@@ -963,7 +963,7 @@ async fn a_german_panel_words_the_servers_refusal_in_german() -> Result<()> {
     stage.appliance.add_fault(appliance::FaultRule::next(1, fault).on("generate_session_key"));
     stage.browser().click("[data-action='make-key']").await?;
     let said = stage.browser().text("[data-section='key'] [role='alert']").await?;
-    ensure!(said == "Die Appliance hat abgelehnt. Sie meldet: „No licence is free.“", "{said}");
+    ensure!(said == "Das Fernwartungssystem hat abgelehnt. Es meldet: „No licence is free.“", "{said}");
     stage.browser().leave_frames().await?;
     ensure!(stage.server.command(&["devices", "revoke", "--agent", "Avery"]).await?.status.success());
     stage.open(&stage.ticket("117")).await?;

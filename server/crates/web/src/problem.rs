@@ -478,31 +478,41 @@ impl From<EngineError> for Problem {
                 let problem = Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     Kind::ApplianceBusy,
-                    "The appliance is busy",
+                    "The remote-support system is busy",
                     "Too many requests. Try again in a moment.",
                 );
                 problem.again_in(retry_after)
             }
             fault @ (EngineFault::Denied { .. } | EngineFault::Resting { .. }) => {
                 let retry_after = if let EngineFault::Resting { again_in } = fault { Some(again_in) } else { None };
-                let detail = "The appliance refused Deskbridge's API account. Ask the administrator to run `deskbridge check`.";
-                let problem = Self::new(StatusCode::BAD_GATEWAY, Kind::ApplianceDenied, "The appliance refused", detail);
+                let detail = "The remote-support system refused Deskbridge's API account. Ask the administrator to run `deskbridge check`.";
+                let problem = Self::new(StatusCode::BAD_GATEWAY, Kind::ApplianceDenied, "The remote-support system refused", detail);
                 problem.again_in(retry_after)
             }
             EngineFault::Refused { message } => {
                 let detail = format!("It said: {message}");
                 let members = Members { said: Some(message), ..Members::default() };
-                Self::new(StatusCode::BAD_GATEWAY, Kind::ApplianceRefused, "The appliance refused", detail).with(members)
+                Self::new(StatusCode::BAD_GATEWAY, Kind::ApplianceRefused, "The remote-support system refused", detail).with(members)
             }
             EngineFault::TooLarge => {
-                let detail = "The appliance's report is too large to be read. Look at it on the appliance.";
+                let detail = "The remote-support system's report is too large to be read. Look at it there.";
                 Self::new(StatusCode::BAD_GATEWAY, Kind::ReportTooLarge, "The report is too large", detail)
             }
             EngineFault::Unexpected => {
                 let detail = "Try again in a moment. If it stays, ask the administrator to run `deskbridge check`.";
-                Self::new(StatusCode::BAD_GATEWAY, Kind::ApplianceNotUnderstood, "The appliance's answer is not understood", detail)
+                Self::new(
+                    StatusCode::BAD_GATEWAY,
+                    Kind::ApplianceNotUnderstood,
+                    "The remote-support system's answer is not understood",
+                    detail,
+                )
             }
-            _ => Self::new(StatusCode::BAD_GATEWAY, Kind::ApplianceUnavailable, "The appliance does not answer", "Try again in a moment."),
+            _ => Self::new(
+                StatusCode::BAD_GATEWAY,
+                Kind::ApplianceUnavailable,
+                "The remote-support system does not answer",
+                "Try again in a moment.",
+            ),
         }
     }
 }
@@ -523,7 +533,7 @@ impl From<SupportError> for Problem {
                 Self::new(StatusCode::NOT_FOUND, Kind::LinkUnknown, "This ticket has no such link", detail)
             }
             SupportError::NotReady => {
-                let detail = "The appliance has no complete report of this session yet. Try again in a moment.";
+                let detail = "The remote-support system has no complete report of this session yet. Try again in a moment.";
                 let problem = Self::new(StatusCode::CONFLICT, Kind::ReportNotReady, "The report is not there yet", detail);
                 problem.again_in(Duration::from_secs(2))
             }

@@ -246,11 +246,13 @@ pub enum MachineState {
     InUse,
     /// It is not.
     Offline,
+    /// The account has it no more, and there is a link to it.
+    Unavailable,
 }
 
 impl MachineState {
     /// In the order in which machines are listed.
-    pub const ALL: [Self; 3] = [Self::Online, Self::InUse, Self::Offline];
+    pub const ALL: [Self; 4] = [Self::Online, Self::InUse, Self::Offline, Self::Unavailable];
 
     /// The API's name.
     pub const fn name(self) -> &'static str {
@@ -258,6 +260,7 @@ impl MachineState {
             Self::Online => "online",
             Self::InUse => "in_use",
             Self::Offline => "offline",
+            Self::Unavailable => "unavailable",
         }
     }
 

@@ -427,7 +427,7 @@ impl Screen<'_> {
     fn with_methods(&self, mut item: Element, machine: &Entry, ready: &Ready) -> Element {
         let slot = ready.slot(Thing::Jump);
         let is_asked = ready.form.value(Field::Target) == machine.id;
-        if machine.state != MachineState::Offline.name() {
+        if machine.state == MachineState::Online.name() || machine.state == MachineState::InUse.name() {
             let mut actions = element("div", "actions").with("class=actions");
             for &method in &ready.offer.methods {
                 let name = self.texts.by_name("method_", method.name());
@@ -803,6 +803,9 @@ mod tests {
         machines.update(Event::Done(Deed::Open(JumpMethod::Desktop), "node//FRONT-DESK".into()), NOW);
         machines.update(Event::Refused(Call::Make(Thing::Jump, Vec::new()), problem()), NOW);
         screens.push(("a link that did not come".into(), machines.clone()));
+        let mut lost = machines.clone();
+        lost.update(heard(vec![machine("LAPTOP-0042", "unavailable")], vec![link_entry("L1")]), NOW);
+        screens.push(("a link to a lost machine".into(), lost));
         machines.update(Event::Refused(Call::Machines { search: String::new(), target: String::new() }, problem()), NOW);
         screens.push(("machines that cannot be read".into(), machines.clone()));
         machines.update(Event::Refused(Call::Sessions, Problem { status: 401, ..problem() }), NOW);
@@ -922,7 +925,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tickets_machine_stands_first_and_one_off_line_has_no_buttons() {
+    fn the_tickets_machine_stands_first_and_one_that_cannot_be_reached_has_no_buttons() {
         let mut panel = at_work_with_machines();
         let tree = show(&panel);
         let section = find(&tree, "data-section", "machines").expect("the machines");
@@ -944,6 +947,10 @@ mod tests {
         let tree = show(&panel);
         let section = find(&tree, "data-section", "machines").expect("the machines");
         assert_eq!(words(section), ["machines_title | machine_search | ATTIC | state_online | Tom", kinds].join(" | "), "no titles");
+        panel.update(heard(vec![machine("ATTIC", "unavailable")], Vec::new()), NOW);
+        let tree = show(&panel);
+        let section = find(&tree, "data-section", "machines").expect("the machines");
+        assert_eq!(words(section), "machines_title | machine_search | ATTIC | state_unavailable");
     }
 
     #[test]

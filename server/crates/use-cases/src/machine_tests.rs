@@ -236,6 +236,23 @@ async fn a_link_is_kept_until_it_is_ended_or_expires() {
 }
 
 #[tokio::test]
+async fn a_machine_that_the_account_has_lost_is_listed_while_there_is_a_link_to_it() {
+    let scene = scene(vec![machine("bar", MachineState::Online), machine("Zoo", MachineState::Online)]).await;
+    let link = scene.launch(TICKET, "Zoo").await.unwrap();
+    scene.launch(TICKET, "Zoo").await.unwrap();
+    *scene.engine.machines.lock().unwrap() = Some(vec![machine("bar", MachineState::Online)]);
+    assert_eq!(scene.names(TICKET, None, None).await, ["Zoo*", "bar"], "once for both links");
+    let list = scene.list(TICKET, Wanted { search: "attic", ..Wanted::default() }).await.unwrap();
+    let lost: Vec<_> = list.machines.iter().map(|machine| (machine.id.as_str(), machine.state)).collect();
+    assert_eq!(lost, [("node//Zoo", MachineState::Unavailable)], "whatever is searched for");
+    assert_eq!(scene.names("88122", None, None).await, ["bar"], "another ticket has no link");
+    scene.end(TICKET, &link).await.unwrap();
+    assert_eq!(scene.names(TICKET, None, None).await, ["Zoo*", "bar"], "there is another link");
+    scene.now.fetch_add(3_600_000, Ordering::SeqCst);
+    assert_eq!(scene.names(TICKET, None, None).await, ["bar"]);
+}
+
+#[tokio::test]
 async fn a_link_that_cannot_be_kept_is_not_given_out() {
     let scene = scene(vec![machine("bar", MachineState::Online)]).await;
     *scene.engine.link_name.lock().unwrap() = Some("twice".into());

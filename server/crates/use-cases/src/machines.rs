@@ -7,7 +7,8 @@ use std::sync::Arc;
 use deskbridge_core::clock::rfc3339;
 use deskbridge_help_desks::AgentReference;
 use deskbridge_remote_support::{LinkId, Machine as EngineMachine};
-use deskbridge_shared::api::{JumpMethod, Machine, MachineLink, MachineList};
+use deskbridge_shared::api::{JumpMethod, Machine, MachineLink, MachineList, MachineState};
+use deskbridge_store::MachineLink as StoredLink;
 
 use crate::connections::Connection;
 use crate::ticket_access::TicketAccess;
@@ -50,7 +51,9 @@ pub async fn of_ticket(
     }
     links.sort_by_key(|link| std::cmp::Reverse(link.made_at));
     let linked: HashSet<&str> = links.iter().map(|link| link.machine.as_str()).collect();
-    let (machines, more) = listed(engine.machines().await?.as_slice(), &access, &former, &linked, wanted);
+    let known = engine.machines().await?;
+    let lost = lost(&known, &links);
+    let (machines, more) = listed(known.iter().chain(&lost), &access, &former, &linked, wanted);
     let links = links.into_iter().rev().filter_map(|link| {
         Some(MachineLink {
             id: link.link_id,
@@ -68,10 +71,27 @@ fn no_machines() -> SupportError {
     SupportError::not_offered(NotOffered::Machines, "this connection's remote-support system tells no machines")
 }
 
+/// Machines that the account has no more, and to which there are links.
+fn lost(known: &[EngineMachine], links: &[StoredLink]) -> Vec<EngineMachine> {
+    let mut lost: Vec<EngineMachine> = Vec::new();
+    for link in links {
+        if !known.iter().chain(&lost).any(|machine| machine.id == link.machine) {
+            lost.push(EngineMachine {
+                id: link.machine.clone(),
+                name: link.machine_name.clone(),
+                state: MachineState::Unavailable,
+                person: None,
+                other_names: Vec::new(),
+            });
+        }
+    }
+    lost
+}
+
 /// Those that fit the search, the ticket's own first, and whether there are more. One to which there is a link is the ticket's, and is listed
 /// whatever is searched for, so that the link can be ended. `former`: those that the ticket was made for, or that were opened from it.
-fn listed(
-    all: &[EngineMachine],
+fn listed<'a>(
+    all: impl Iterator<Item = &'a EngineMachine>,
     access: &TicketAccess,
     former: &[String],
     linked: &HashSet<&str>,
@@ -85,7 +105,7 @@ fn listed(
         former.contains(machine.id.as_str()) || is_named(&machine.name) || machine.other_names.iter().any(is_named)
     };
     let words: Vec<String> = wanted.search.split_whitespace().map(str::to_lowercase).collect();
-    let fits = |machine: &&EngineMachine| {
+    let fits = |machine: &&'a EngineMachine| {
         if linked.contains(machine.id.as_str()) {
             return true;
         }
@@ -94,7 +114,6 @@ fn listed(
         words.iter().all(|word| names.iter().any(|name| name.contains(word.as_str())))
     };
     let mut found: Vec<Machine> = all
-        .iter()
         .filter(fits)
         .map(|machine| Machine {
             id: machine.id.clone(),
@@ -146,7 +165,7 @@ pub async fn end_link(
 #[cfg(test)]
 mod tests {
     use deskbridge_help_desks::{Agent, Ticket};
-    use deskbridge_shared::api::MachineState::{self, InUse, Offline, Online};
+    use deskbridge_shared::api::MachineState::{InUse, Offline, Online};
 
     use super::*;
 
@@ -162,7 +181,7 @@ mod tests {
 
     fn names(all: &[EngineMachine], target: Option<&str>, former: &[&str], search: &str) -> Vec<String> {
         let former: Vec<String> = former.iter().map(|id| (*id).to_owned()).collect();
-        let (found, _) = listed(all, &access(target), &former, &HashSet::new(), Wanted { search, target: "" });
+        let (found, _) = listed(all.iter(), &access(target), &former, &HashSet::new(), Wanted { search, target: "" });
         found.iter().map(|machine| format!("{}{}", if machine.suggested { "*" } else { "" }, machine.name)).collect()
     }
 
@@ -184,7 +203,7 @@ mod tests {
     #[test]
     fn more_than_fifty_are_found_by_a_search() {
         let all: Vec<EngineMachine> = (0..60).map(|number| machine(&number.to_string(), &format!("PC-{number:02}"), Online)).collect();
-        let listed = |target, search| listed(&all, &access(target), &[], &HashSet::new(), Wanted { search, target: "" });
+        let listed = |target, search| listed(all.iter(), &access(target), &[], &HashSet::new(), Wanted { search, target: "" });
         let (found, more) = listed(Some("pc-59"), "");
         assert_eq!((found.len(), more, found[0].name.as_str(), found[0].suggested), (50, true, "PC-59", true));
         let (found, more) = listed(None, "pc-5");

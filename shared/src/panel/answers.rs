@@ -36,7 +36,7 @@ pub fn event(call: Call, answer: &Answer, asked_at: f64) -> Event {
                 links: entries(&object, "links", ["machine_name", "method", "agent"]),
             })),
             Call::EndLink(ref link) => Event::LinkEnded(link.clone()),
-            Call::Recording(_) => Event::Recording(object.web_url("url")),
+            Call::Recording(ref lsid) => Event::Recording(lsid.clone(), object.web_url("url")),
             Call::Report(ref lsid) if RECORDS_IN_PAGE => Event::Report(Box::new(report(lsid, &object, asked_at))),
             Call::Recorded(ref lsid, _) if RECORDS_IN_PAGE => Event::Recorded(lsid.clone()),
             // Nothing waits for that of a lease given up; the others are asked by panels alone that put reports onto the ticket.

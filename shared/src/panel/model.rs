@@ -107,6 +107,8 @@ pub struct Ready {
     pub has_reply: bool,
     /// The browser has not opened the Jump.
     pub jump_blocked: bool,
+    /// The recording that the browser has not opened: of which session, and where it is.
+    pub blocked_recording: Option<(String, String)>,
     record_in_page: bool,
     /// The chat link goes into the reply as soon as it is made.
     sends_chat: bool,
@@ -620,8 +622,10 @@ pub enum Event {
     Machines(Box<MachineList>),
     /// That link is ended.
     LinkEnded(String),
-    /// Where a recording is.
-    Recording(String),
+    /// Where that session's recording is.
+    Recording(String, String),
+    /// The browser has not opened that session's recording, which is there.
+    RecordingBlocked(String, String),
     /// A report came.
     Report(Box<Report>),
     /// Whether the page put the report of that session onto the ticket.
@@ -643,6 +647,8 @@ pub enum Command {
     Insert(String),
     /// Open a URL beside the page.
     Open(String),
+    /// Open that session's recording, which is there, beside the page.
+    OpenRecording(String, String),
     /// Show a passing message.
     Notify(String, NoticeKind),
     /// Put the keyboard on a field.
@@ -943,6 +949,7 @@ impl Ready {
             record_in_page: false,
             sends_chat: false,
             jump_blocked: false,
+            blocked_recording: None,
             slots: [Slot::Empty, Slot::Empty, Slot::Empty],
             former: [None, None, None],
             form: Form::new(&offer),
@@ -1064,7 +1071,11 @@ impl Ready {
                 }
             }
             Event::Done(Deed::Watch, lsid) => return (None, Some(Command::Call(Call::Recording(lsid)))),
-            Event::Recording(url) => return (None, Some(Command::Open(url))),
+            Event::Recording(lsid, url) => {
+                self.blocked_recording = None;
+                return (None, Some(Command::OpenRecording(lsid, url)));
+            }
+            Event::RecordingBlocked(lsid, url) => self.blocked_recording = Some((lsid, url)),
             Event::LinkEnded(id) => {
                 self.machines.is_stale = true;
                 self.machines.list.links.retain(|link| link.id != id);
@@ -2650,12 +2661,17 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_recording_is_opened() {
+    fn a_recording_is_opened_or_its_address_is_kept() {
         let mut panel = at_work_with_machines();
         let lsid = ended();
         assert_eq!(press_at(&mut panel, Deed::Watch, &lsid), Some(Command::Call(Call::Recording(lsid.clone()))));
         let url = "https://remote.example.com/recordings/1".to_owned();
-        assert_eq!(panel.update(Event::Recording(url.clone()), NOW), Some(Command::Open(url)));
+        let open = Some(Command::OpenRecording(lsid.clone(), url.clone()));
+        assert_eq!(panel.update(Event::Recording(lsid.clone(), url.clone()), NOW), open);
+        assert_eq!(panel.update(Event::RecordingBlocked(lsid.clone(), url.clone()), NOW), None);
+        assert_eq!(ready(&panel).blocked_recording, Some((lsid.clone(), url.clone())));
+        assert_eq!(panel.update(Event::Recording(lsid.clone(), url), NOW), open);
+        assert_eq!(ready(&panel).blocked_recording, None, "there is a new address");
         let told = Some(Command::Notify(problem().message(&texts()), NoticeKind::Fault));
         assert_eq!(panel.update(refuse(Call::Recording(lsid)), NOW), told);
     }

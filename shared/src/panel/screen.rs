@@ -365,6 +365,11 @@ impl Screen<'_> {
         if session.recording && !self.is_ended() {
             item = item.child(deed_button(Deed::Watch, &session.lsid).text(self.said(Text::Watch)));
         }
+        if let Some((lsid, url)) = &ready.blocked_recording
+            && *lsid == session.lsid
+        {
+            item = item.child(fault(self.said(Text::RecordingBlocked))).child(link("recording", url, self.said(Text::Watch)));
+        }
         if RECORDS_IN_PAGE && ready.is_recordable(session) && !self.is_ended() { self.recordable(item, session, ready) } else { item }
     }
 
@@ -804,8 +809,10 @@ mod tests {
         machines.update(Event::Refused(Call::Make(Thing::Jump, Vec::new()), problem()), NOW);
         screens.push(("a link that did not come".into(), machines.clone()));
         let mut lost = machines.clone();
+        let url = "https://remote.example.com/recordings/1".to_owned();
+        lost.update(Event::RecordingBlocked(session(SessionState::Ended).lsid, url), NOW);
         lost.update(heard(vec![machine("LAPTOP-0042", "unavailable")], vec![link_entry("L1")]), NOW);
-        screens.push(("a link to a lost machine".into(), lost));
+        screens.push(("a link to a lost machine, and a recording that was not opened".into(), lost));
         machines.update(Event::Refused(Call::Machines { search: String::new(), target: String::new() }, problem()), NOW);
         screens.push(("machines that cannot be read".into(), machines.clone()));
         machines.update(Event::Refused(Call::Sessions, Problem { status: 401, ..problem() }), NOW);
@@ -1004,6 +1011,20 @@ mod tests {
         panel.update(Event::Refused(Call::Sessions, Problem { status: 401, ..problem() }), NOW);
         assert!(!item(&panel, "L0"), "ending needs a session");
         assert!(!machines(&panel).contains("machine_search"));
+    }
+
+    #[test]
+    fn a_recording_that_was_not_opened_is_a_link_at_its_session() {
+        let mut panel = at_work_with_machines();
+        let recorded = |lsid: &str| LiveSession { lsid: lsid.repeat(32), recording: true, ..session(SessionState::Recorded) };
+        panel.update(Event::Sessions(["a", "b"].map(recorded).into()), NOW);
+        let url = "https://remote.example.com/recordings/1";
+        panel.update(Event::RecordingBlocked("b".repeat(32), url.into()), NOW);
+        let tree = show(&panel);
+        let items: Vec<&Element> = all(&tree).into_iter().filter(|element| element.get("data-state") == Some("recorded")).collect();
+        assert!(!words(items[0]).contains("recording_blocked"));
+        assert!(words(items[1]).ends_with(" | watch_recording | recording_blocked | watch_recording"), "{}", words(items[1]));
+        assert_eq!(find(items[1], "data-part", "recording").and_then(|link| link.get("href")), Some(url));
     }
 
     #[test]

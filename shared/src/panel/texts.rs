@@ -128,6 +128,7 @@ texts! {
     LinkEnd = "link_end",
     LinkEnded = "link_ended",
     Watch = "watch_recording",
+    RecordingBlocked = "recording_blocked",
     ;
     Record = "record",
     Recording = "recording",

@@ -243,6 +243,11 @@ impl Inner {
                 self.host.insert_into_reply(text, Box::new(done));
             }
             Command::Open(url) => self.happen(Event::Opened(open(&url))),
+            Command::OpenRecording(lsid, url) => {
+                if !open(&url) {
+                    self.happen(Event::RecordingBlocked(lsid, url));
+                }
+            }
             Command::Notify(text, kind) => self.host.notify(&text, kind),
             Command::PostNote(lsid, note) => {
                 if RECORDS_IN_PAGE {

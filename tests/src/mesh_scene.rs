@@ -103,6 +103,7 @@ impl MeshScene {
         let mut connection = connection(&mesh, &zendesk, CONNECTION);
         merge(&mut connection, plan.connection);
         let server = plan.server.connection(connection).prepare().await?;
+        zendesk.set_app_url(&format!("{}{}", server.public_url(), routes::ZENDESK_SIDEBAR));
         Ok(Self { mesh, agent, display, zendesk, people, server })
     }
 

@@ -312,7 +312,8 @@ async fn a_german_panel_words_problems_in_german() -> Result<()> {
     stage.scene.appliance.add_fault(FaultRule::next(1, Fault::Status(429, String::new())).on("generate_session_key"));
     stage.click("make-key").await?;
     let busy = said("ausgelastet").await?;
-    let seconds = busy.strip_prefix("Das Fernwartungssystem ist ausgelastet: zu viele Anfragen. Versuchen Sie es in ").context(busy.clone())?;
+    let seconds =
+        busy.strip_prefix("Das Fernwartungssystem ist ausgelastet: zu viele Anfragen. Versuchen Sie es in ").context(busy.clone())?;
     ensure!(seconds.strip_suffix(" s erneut.").is_some_and(|seconds| seconds.parse::<u32>().is_ok()), "{busy}");
     stage.scene.zendesk.alter_ticket(ticket, |ticket| ticket.status = "closed".into()).context("a ticket")?;
     stage.click("make-key").await?;

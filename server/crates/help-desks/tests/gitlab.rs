@@ -397,7 +397,7 @@ async fn time_spent_is_found_by_its_summary() {
     let gitlab = gitlab(|_| ()).await;
     let (desk, iid) = (desk(&gitlab), gitlab.add_issue("Printer", "Broken."));
     let entry =
-        TimeEntry { started_at: 1_733_240_400_000, ended_at: 1_733_241_090_000, representative: "jdoe".into(), name: "jdoe".into() };
+        TimeEntry { started_at: 1_733_240_400_000, ended_at: 1_733_241_090_000, representative: "jdoe".into(), name: "Jane Doe".into() };
     let write = Write { ticket: &iid, marker: "deskbridge/ab/time/0", item: Item::Time(&entry) };
     assert_eq!(desk.find(&write).await.unwrap(), None);
     written(desk.as_ref(), &write).await.unwrap();
@@ -406,7 +406,7 @@ async fn time_spent_is_found_by_its_summary() {
     let time = issue(&gitlab, &iid).times.remove(0);
     assert_eq!(time.minutes, 12);
     assert!(
-        time.summary.starts_with("Remote support session of jdoe, 2024-12-03T") && time.summary.chars().count() <= 255,
+        time.summary.starts_with("Remote support session of Jane Doe, 2024-12-03T") && time.summary.chars().count() <= 255,
         "{}",
         time.summary
     );

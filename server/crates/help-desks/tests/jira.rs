@@ -384,14 +384,19 @@ async fn notes_time_and_files_are_found_by_their_markers() {
         let first = desk.jira.issue(&ticket).unwrap().comments[0]["id"].as_str().map(str::to_owned);
         assert_eq!(find("deskbridge/ab/report/1", Item::Note(&note)).await, first, "not another that begins so");
 
-        let entry = TimeEntry { started_at: 1_795_292_040_123, ended_at: 1_795_292_760_123, representative: "jdoe".into() };
+        let entry = TimeEntry {
+            started_at: 1_795_292_040_123,
+            ended_at: 1_795_292_760_123,
+            representative: "jdoe".into(),
+            name: "Jane Doe".into(),
+        };
         let marker = "deskbridge/ab/time/0";
         assert_eq!(find(marker, Item::Time(&entry)).await, None);
         let made = desk.write(&Write { ticket: &ticket, marker, item: Item::Time(&entry) }).await.0.unwrap();
         assert_eq!(find(marker, Item::Time(&entry)).await, Some(made));
         let worked = &desk.jira.issue(&ticket).unwrap().worklogs[0];
         assert_eq!((&worked["timeSpentSeconds"], &worked["started"]), (&json!(720), &json!("2026-11-21T20:14:00.123+0000")));
-        assert_contains(&worked["comment"].to_string(), &["jdoe"]);
+        assert_contains(&worked["comment"].to_string(), &["Jane Doe"]);
 
         let bytes = b"<html>\r\n--x--\r\n\0\xff</html>".to_vec();
         let file = Attachment { file_name: "session-ab.html".into(), content_type: "text/html; charset=utf-8", bytes: bytes.clone() };

@@ -69,7 +69,7 @@ pub(super) fn ready_time<'a>(
     entry: &TimeEntry,
     marker: &str,
 ) -> Result<Ready<'a>, HelpDeskError> {
-    let summary = format!("Remote support session of {}, {} [{marker}]", shown(&entry.representative, MAX_NAME), rfc3339(entry.started_at));
+    let summary = format!("Remote support session of {}, {} [{marker}]", shown(&entry.name, MAX_NAME), rfc3339(entry.started_at));
     let body = json!({ "duration": format!("{}m", minutes(entry)), "summary": summary });
     client.ready(Method::POST, format!("projects/{}/issues/{issue}/add_spent_time", project.id), body, "the time spent")
 }
@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn begun_minutes_count() {
-        let minutes = |ms: i64| minutes(&TimeEntry { started_at: 1_000, ended_at: 1_000 + ms, representative: String::new() });
+        let minutes =
+            |ms: i64| minutes(&TimeEntry { started_at: 1_000, ended_at: 1_000 + ms, representative: String::new(), name: String::new() });
         for (ms, expected) in [(0, 1), (59_000, 1), (60_000, 1), (61_000, 2), (720_000, 12), (-5_000, 1), (i64::MAX / 2, MAX_MINUTES)] {
             assert_eq!(minutes(ms), expected, "{ms}");
         }

@@ -72,7 +72,7 @@ pub(super) fn ready_time<'a>(
     entry: &TimeEntry,
     marker: &str,
 ) -> Result<Ready<'a>, HelpDeskError> {
-    let text = format!("Remote support session of {}", shown(&entry.representative, MAX_NAME));
+    let text = format!("Remote support session of {}", shown(&entry.name, MAX_NAME));
     let document = Document::new(vec![Block::Paragraph(vec![Inline::text(text)])]);
     let written = write_with(document, client.kind.form().format, marker);
     let started = started(entry.started_at).ok_or_else(|| HelpDeskError::Refused("the session's start is no time".into()))?;
@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn begun_minutes_count_and_the_start_is_as_jira_writes_it() {
-        let minutes = |ms: i64| minutes(&TimeEntry { started_at: 1_000, ended_at: 1_000 + ms, representative: String::new() });
+        let minutes =
+            |ms: i64| minutes(&TimeEntry { started_at: 1_000, ended_at: 1_000 + ms, representative: String::new(), name: String::new() });
         for (ms, expected) in [(0, 1), (59_000, 1), (60_000, 1), (61_000, 2), (720_000, 12), (-5_000, 1), (i64::MAX / 2, MAX_MINUTES)] {
             assert_eq!(minutes(ms), expected, "{ms}");
         }

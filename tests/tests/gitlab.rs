@@ -92,7 +92,7 @@ async fn a_session_becomes_one_internal_note_and_each_survey_another() -> Result
     }
     let report = issue.notes.iter().find(|note| note.body.contains("/report/0")).context("a report")?;
     assert_contains(&report.body, &["Läuft wieder, vielen Dank 👍", "Rebuilt the mail profile.", "Müller & Söhne", "LAPTOP"]);
-    assert_contains(&issue.times[0].summary, &["jdoe", &format!("[deskbridge/{lsid}/time/0]")]);
+    assert_contains(&issue.times[0].summary, &["Jane D.", &format!("[deskbridge/{lsid}/time/0]")]);
     Ok(())
 }
 

@@ -100,7 +100,7 @@ async fn a_session_becomes_one_internal_comment_and_each_survey_another() -> Res
         }
         let report = desk.only(&ticket, &format!("deskbridge/{lsid}/report/0"))?["body"].to_string();
         assert_contains(&report, &["Läuft wieder, vielen Dank 👍", "Rebuilt the mail profile.", "Müller & Söhne GmbH"]);
-        assert_contains(&issue.worklogs[0]["comment"].to_string(), &["jdoe"]);
+        assert_contains(&issue.worklogs[0]["comment"].to_string(), &["Jane D."]);
         assert_eq!(desk.jira.violations(), Vec::<String>::new());
     }
     Ok(())

@@ -5,9 +5,11 @@ pub mod limiter;
 pub mod oauth;
 pub mod refusals;
 
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use deskbridge_core::text::shown;
 use reqwest::redirect::Policy;
 
 /// Time to reach a system.
@@ -33,6 +35,30 @@ pub fn shared() -> reqwest::Result<reqwest::Client> {
     }
     let made = client().build()?;
     Ok(CLIENT.get_or_init(|| made).clone())
+}
+
+/// The shared client, or one that trusts a file's certificates (PEM) besides those the machine trusts. The error names the setting at fault.
+pub fn trusting(ca_file: Option<&Path>) -> Result<reqwest::Client, String> {
+    let no_client = |_| "no HTTP client; check the machine's TLS certificates".to_owned();
+    let Some(path) = ca_file else { return shared().map_err(no_client) };
+    let certificates = certificates(path).ok_or("ca_file: a readable file with certificates in PEM form")?;
+    client().tls_certs_merge(certificates).build().map_err(no_client)
+}
+
+/// Certificates of a file; `None`: it has none that can be read.
+pub fn certificates(path: &Path) -> Option<Vec<reqwest::Certificate>> {
+    let certificates = reqwest::Certificate::from_pem_bundle(&std::fs::read(path).ok()?).ok()?;
+    (!certificates.is_empty()).then_some(certificates)
+}
+
+/// What can be told of an answer that was not expected: what a web page calls itself, else the text's beginning. At most so many characters
+/// of either.
+pub fn excerpt(text: &str, at_most: usize) -> String {
+    let title = || text.split_once("<title>")?.1.split_once("</title>");
+    match title() {
+        Some((title, _)) => format!("a web page, “{}”", shown(title.trim(), at_most)),
+        None => shown(text.trim(), at_most),
+    }
 }
 
 /// Why a body could not be read.
@@ -117,6 +143,24 @@ pub fn time_until(headers: &reqwest::header::HeaderMap, moment: u64) -> Option<D
 mod tests {
     use super::*;
     use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+
+    #[test]
+    fn an_excerpt_is_a_web_pages_title_or_the_beginning() {
+        for (text, expected) in [
+            ("<html><title> Sign in\n</title><p>x", "a web page, “Sign in”"),
+            ("<title>Endless", "<title>End"),
+            (" Retry later\n", "Retry late"),
+            ("", ""),
+        ] {
+            assert_eq!(excerpt(text, 10), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_certificates_is_told() {
+        let told = trusting(Some(Path::new(file!()))).unwrap_err();
+        assert!(told.starts_with("ca_file: "), "{told}");
+    }
 
     #[test]
     fn retry_after_is_read_as_seconds_and_as_a_date() {

@@ -177,14 +177,7 @@ pub(super) struct Answer {
 impl Client {
     /// A client; nothing is contacted. The error names the setting at fault. `is_hosted`: it is GitHub's own service.
     pub(super) fn new(api: String, token: &SecretString, ca_file: Option<&Path>, is_hosted: bool) -> Result<Self, String> {
-        let no_client = |_| "no HTTP client; check the machine's TLS certificates".to_owned();
-        let http = match ca_file {
-            None => outgoing::shared().map_err(no_client)?,
-            Some(path) => {
-                let certificates = certificates(path).ok_or("ca_file: a readable file with certificates in PEM form")?;
-                outgoing::client().tls_certs_merge(certificates).build().map_err(no_client)?
-            }
-        };
+        let http = outgoing::trusting(ca_file)?;
         let value = format!("Bearer {}", token.expose_secret().trim());
         let mut authorization = HeaderValue::from_str(&value).map_err(|_| "token: letters, digits and signs of ASCII only".to_owned())?;
         authorization.set_sensitive(true);
@@ -308,12 +301,6 @@ fn next_query(link: &str) -> Option<String> {
     Some(query.to_owned())
 }
 
-/// Certificates of a file; `None`: it has none that can be read.
-pub(super) fn certificates(path: &Path) -> Option<Vec<reqwest::Certificate>> {
-    let certificates = reqwest::Certificate::from_pem_bundle(&std::fs::read(path).ok()?).ok()?;
-    (!certificates.is_empty()).then_some(certificates)
-}
-
 fn refused_token() -> String {
     "GitHub did not accept the token: it is wrong, was revoked, or has ended. Make a new one under Settings > Developer settings > Personal \
      access tokens, and set it as github.token"
@@ -366,8 +353,7 @@ impl Answer {
     /// What GitHub says, with what `errors` name.
     fn words(&self) -> String {
         let Some(message) = self.body["message"].as_str() else {
-            let text = if self.body.is_null() { web_page_title(&self.text) } else { None };
-            return text.unwrap_or_else(|| shown(self.text.trim(), MAX_EXCERPT));
+            return if self.body.is_null() { outgoing::excerpt(&self.text, MAX_EXCERPT) } else { shown(self.text.trim(), MAX_EXCERPT) };
         };
         let errors = self.body["errors"].as_array().into_iter().flatten().filter_map(|error| {
             let text = |name: &str| error[name].as_str().filter(|text| !text.trim().is_empty());
@@ -412,13 +398,6 @@ impl Answer {
             .into()),
         }
     }
-}
-
-/// What a web page calls itself.
-fn web_page_title(text: &str) -> Option<String> {
-    let (_, rest) = text.split_once("<title>")?;
-    let (title, _) = rest.split_once("</title>")?;
-    Some(format!("a web page, “{}”", shown(title.trim(), MAX_EXCERPT)))
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::client::certificates;
 use super::issue::{self, field_names, is_field};
 
 /// A repository on GitHub whose issues are the tickets.
@@ -88,7 +87,7 @@ impl Section for GitHubSection {
             faults.add("labels_mapping", self.labels_mapping.len(), "at most 50 attributes or tags");
         }
         if let Some(path) = &self.ca_file
-            && certificates(path).is_none()
+            && deskbridge_http_client::certificates(path).is_none()
         {
             faults.add("ca_file", path.display(), "a readable file with certificates in PEM form");
         }

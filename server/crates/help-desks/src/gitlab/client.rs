@@ -166,14 +166,7 @@ enum NextPage {
 impl Client {
     /// A client; nothing is contacted. The error names the setting at fault.
     pub(super) fn new(site: String, token: &SecretString, ca_file: Option<&Path>) -> Result<Self, String> {
-        let no_client = |_| "no HTTP client; check the machine's TLS certificates".to_owned();
-        let http = match ca_file {
-            None => outgoing::shared().map_err(no_client)?,
-            Some(path) => {
-                let certificates = certificates(path).ok_or("ca_file: a readable file with certificates in PEM form")?;
-                outgoing::client().tls_certs_merge(certificates).build().map_err(no_client)?
-            }
-        };
+        let http = outgoing::trusting(ca_file)?;
         let mut token =
             HeaderValue::from_str(token.expose_secret().trim()).map_err(|_| "token: letters, digits and signs of ASCII only".to_owned())?;
         token.set_sensitive(true);
@@ -328,12 +321,6 @@ fn next_page(headers: &HeaderMap) -> NextPage {
     number.map_or(NextPage::None, NextPage::Number)
 }
 
-/// Certificates of a file; `None`: it has none that can be read.
-pub(super) fn certificates(path: &Path) -> Option<Vec<reqwest::Certificate>> {
-    let certificates = reqwest::Certificate::from_pem_bundle(&std::fs::read(path).ok()?).ok()?;
-    (!certificates.is_empty()).then_some(certificates)
-}
-
 fn refused_token() -> String {
     "GitLab did not accept gitlab.token; it may have ended or been revoked. Make a new one with the scope api: in the project under Settings > \
      Access tokens, or as a user under Preferences > Access tokens"
@@ -384,10 +371,7 @@ impl Answer {
     }
 
     fn excerpt(&self) -> String {
-        words(&self.body).unwrap_or_else(|| {
-            let text = web_page_title(&self.text).unwrap_or_else(|| self.text.trim().to_owned());
-            shown(&text, MAX_EXCERPT)
-        })
+        words(&self.body).unwrap_or_else(|| shown(&outgoing::excerpt(&self.text, MAX_EXCERPT), MAX_EXCERPT))
     }
 
     /// GitLab takes it for spam, or asks for a captcha, which nobody can solve here.
@@ -427,13 +411,6 @@ impl Answer {
             status => Err(Fault::Refused { what, said: format!("HTTP {status}: {said}") }),
         }
     }
-}
-
-/// What a web page calls itself.
-fn web_page_title(text: &str) -> Option<String> {
-    let (_, rest) = text.split_once("<title>")?;
-    let (title, _) = rest.split_once("</title>")?;
-    Some(format!("a web page, “{}”", title.trim()))
 }
 
 #[cfg(test)]

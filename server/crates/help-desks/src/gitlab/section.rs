@@ -7,7 +7,6 @@ use deskbridge_core::settings::{A_HOST_NAME, Role, Secret, Section, Within, has_
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::client::certificates;
 use super::issue::{self, field_names, is_field};
 use crate::zendesk::NoteVisibility;
 
@@ -77,7 +76,7 @@ impl Section for GitLabSection {
             faults.add("project", &self.project, "the project's full path like group/sub/project, or its number");
         }
         if let Some(path) = &self.ca_file
-            && certificates(path).is_none()
+            && deskbridge_http_client::certificates(path).is_none()
         {
             faults.add("ca_file", path.display(), "a readable file with certificates in PEM form");
         }

@@ -179,14 +179,7 @@ struct Answer {
 impl Client {
     /// A client; nothing is contacted. The error names the setting at fault.
     pub(super) fn new(api: &str, kind: Kind, credentials: &Credentials, ca_file: Option<&Path>) -> Result<Self, String> {
-        let no_client = |_| "no HTTP client; check the machine's TLS certificates".to_owned();
-        let http = match ca_file {
-            None => outgoing::shared().map_err(no_client)?,
-            Some(path) => {
-                let certificates = certificates(path).ok_or("ca_file: a readable file with certificates in PEM form")?;
-                outgoing::client().tls_certs_merge(certificates).build().map_err(no_client)?
-            }
-        };
+        let http = outgoing::trusting(ca_file)?;
         let value = match credentials {
             Credentials::Bearer(token) => format!("Bearer {}", token.expose_secret().trim()),
             Credentials::Basic(email, token) => format!("Basic {}", STANDARD.encode(format!("{email}:{}", token.expose_secret().trim()))),
@@ -257,12 +250,6 @@ impl Client {
     }
 }
 
-/// Certificates of a file; `None`: it has none that can be read.
-pub(super) fn certificates(path: &Path) -> Option<Vec<reqwest::Certificate>> {
-    let certificates = reqwest::Certificate::from_pem_bundle(&std::fs::read(path).ok()?).ok()?;
-    (!certificates.is_empty()).then_some(certificates)
-}
-
 /// Content type and body of a form with one file. Its name is of letters, digits and hyphens (reports: `file_names_are_harmless`).
 fn multipart(name: &str, content_type: &str, bytes: &[u8]) -> (String, Vec<u8>) {
     let boundary = format!("deskbridge-{}", uuid::Uuid::from_bytes(deskbridge_core::clock::random_bytes()).simple());
@@ -329,7 +316,7 @@ impl Answer {
 
     fn excerpt(&self) -> String {
         if self.body.is_null() {
-            return web_page_title(&self.text).unwrap_or_else(|| shown(self.text.trim(), MAX_EXCERPT));
+            return outgoing::excerpt(&self.text, MAX_EXCERPT);
         }
         shown(&self.body.to_string(), MAX_EXCERPT)
     }
@@ -359,13 +346,6 @@ impl Answer {
             status => Err(Fault::Refused { what, said: Said { text: format!("HTTP {status}: {}", said.text), ..said } }),
         }
     }
-}
-
-/// What a web page calls itself.
-fn web_page_title(text: &str) -> Option<String> {
-    let (_, rest) = text.split_once("<title>")?;
-    let (title, _) = rest.split_once("</title>")?;
-    Some(format!("a web page, “{}”", shown(title.trim(), MAX_EXCERPT)))
 }
 
 #[cfg(test)]

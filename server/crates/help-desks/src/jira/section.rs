@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::client::{Credentials, Kind, certificates};
+use super::client::{Credentials, Kind};
 use super::create;
 use super::ticket_name;
 use crate::zendesk::NoteVisibility;
@@ -118,7 +118,7 @@ impl Section for JiraSection {
             faults.add("email", email, "the e-mail address of the account the API token is of");
         }
         if let Some(path) = &self.ca_file
-            && certificates(path).is_none()
+            && deskbridge_http_client::certificates(path).is_none()
         {
             faults.add("ca_file", path.display(), "a readable file with certificates in PEM form");
         }

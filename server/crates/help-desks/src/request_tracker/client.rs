@@ -152,14 +152,7 @@ struct Answer {
 impl Client {
     /// A client; nothing is contacted. The error names the setting at fault.
     pub(super) fn new(site: &str, credentials: &Credentials, ca_file: Option<&Path>) -> Result<Self, String> {
-        let no_client = |_| "no HTTP client; check the machine's TLS certificates".to_owned();
-        let http = match ca_file {
-            None => outgoing::shared().map_err(no_client)?,
-            Some(path) => {
-                let certificates = certificates(path).ok_or("ca_file: a readable file with certificates in PEM form")?;
-                outgoing::client().tls_certs_merge(certificates).build().map_err(no_client)?
-            }
-        };
+        let http = outgoing::trusting(ca_file)?;
         let (key, value) = match credentials {
             Credentials::Token(token) => ("token", format!("token {}", token.expose_secret().trim())),
             Credentials::Basic(name, password) => {
@@ -245,12 +238,6 @@ impl Client {
     }
 }
 
-/// Certificates of a file; `None`: it has none that can be read.
-pub(super) fn certificates(path: &Path) -> Option<Vec<reqwest::Certificate>> {
-    let certificates = reqwest::Certificate::from_pem_bundle(&std::fs::read(path).ok()?).ok()?;
-    (!certificates.is_empty()).then_some(certificates)
-}
-
 /// The number at the end of `/REST/2.0/transaction/77`.
 fn last_number(location: &str) -> Option<String> {
     let last = location.rsplit('/').next()?;
@@ -284,7 +271,7 @@ impl Answer {
     fn excerpt(&self) -> String {
         match self.body["message"].as_str() {
             Some(message) => shown(message.trim(), MAX_EXCERPT),
-            None if self.body.is_null() => web_page_title(&self.text).unwrap_or_else(|| shown(self.text.trim(), MAX_EXCERPT)),
+            None if self.body.is_null() => outgoing::excerpt(&self.text, MAX_EXCERPT),
             None => shown(&self.body.to_string(), MAX_EXCERPT),
         }
     }
@@ -314,13 +301,6 @@ impl Answer {
             status => Err(Fault::Refused { what, said: format!("HTTP {status}: {said}") }),
         }
     }
-}
-
-/// What a web page calls itself.
-fn web_page_title(text: &str) -> Option<String> {
-    let (_, rest) = text.split_once("<title>")?;
-    let (title, _) = rest.split_once("</title>")?;
-    Some(format!("a web page, “{}”", shown(title.trim(), MAX_EXCERPT)))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use deskbridge_core::settings::{A_HOST_NAME, Role, Secret, Section, Within, has_
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::client::{Credentials, certificates};
+use super::client::Credentials;
 use super::create::{self, field_names, is_field};
 use crate::zendesk::NoteVisibility;
 
@@ -82,7 +82,7 @@ impl Section for RequestTrackerSection {
             faults.add("username", name, "the API user's name in RT (no colon)");
         }
         if let Some(path) = &self.ca_file
-            && certificates(path).is_none()
+            && deskbridge_http_client::certificates(path).is_none()
         {
             faults.add("ca_file", path.display(), "a readable file with certificates in PEM form");
         }

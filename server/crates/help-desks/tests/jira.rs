@@ -13,6 +13,7 @@ use deskbridge_help_desks::{
 };
 use deskbridge_remote_support::beyondtrust::ApplianceSection;
 use deskbridge_tests::jira::{Fault, Issue, Kind, LONGEST_LAG, Matching, Options, SimulatedJira};
+use deskbridge_tests::server::until;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -308,7 +309,8 @@ async fn a_search_that_lags_finds_the_ticket_in_time() {
     assert_eq!(desk.desk.find(&write).await.unwrap(), None, "the search does not know it yet");
     // What is unknown is settled later than any search lags.
     assert!(desk.desk.abilities().settles_within > LONGEST_LAG * 2);
-    tokio::time::sleep(LONGEST_LAG).await;
+    let is_found = async || Ok(desk.desk.find(&write).await?.is_some());
+    until("the search knows the ticket", LONGEST_LAG * 12, is_found).await.unwrap();
     assert_eq!(desk.desk.find(&write).await.unwrap().as_deref(), Some("NET-1"));
     let other = Write { marker: "deskbridge/incident-00000000000000000000000000000000", ..write };
     assert_eq!(desk.desk.find(&other).await.unwrap(), None);

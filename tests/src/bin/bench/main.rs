@@ -15,6 +15,7 @@ mod machine;
 mod memory;
 mod panel;
 mod queue;
+mod ready;
 mod sidebar;
 mod table;
 
@@ -60,7 +61,11 @@ impl Bench {
 
     async fn run(self) -> Result<Vec<Row>> {
         match self {
-            Self::Sidebar => sidebar::run().await,
+            Self::Sidebar => {
+                let mut rows = sidebar::run().await?;
+                rows.append(&mut ready::run().await?);
+                Ok(rows)
+            }
             Self::Events => events::run().await,
             Self::Connections => connections::run().await,
             Self::Memory => memory::run().await,
